@@ -1,0 +1,112 @@
+"""What is known of a depth camera: pinhole intrinsics, depth unit, pose; and how far two agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import SpecMismatch
+
+Rows4x4 = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """An undistorted pinhole depth camera.
+
+    Pixel (u, v) at depth d (raw uint16) is the point d * depth_unit_m * ((u - cx) / fx,
+    (v - cy) / fy, 1) in the optical frame (x right, y down, z forward), and T_base_camera
+    (4 x 4, row-major, metres) takes it into the frame `base_frame`.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    depth_unit_m: float
+    base_frame: str
+    T_base_camera: Rows4x4
+
+    def __post_init__(self) -> None:
+        pose = np.asarray(self.T_base_camera, dtype=np.float64)
+        if pose.shape != (4, 4):
+            raise SpecMismatch("T_base_camera", "4 rows of 4 numbers", pose.shape)
+        rotation = pose[:3, :3]
+        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
+            raise SpecMismatch(
+                "T_base_camera, rotation", "an orthonormal matrix", rotation.tolist()
+            )
+        if min(self.width, self.height, self.fx, self.fy, self.depth_unit_m) <= 0:
+            raise SpecMismatch("camera size, focal length, depth unit", "positive", self)
+
+    @property
+    def pose(self) -> NDArray[np.float64]:
+        """T_base_camera as (4, 4) float64, metres."""
+        return np.asarray(self.T_base_camera, dtype=np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        return {**asdict(self), "T_base_camera": [list(row) for row in self.T_base_camera]}
+
+    @staticmethod
+    def from_json(value: Any) -> CameraParameters:
+        """Raises SpecMismatch on missing or unknown keys."""
+        known = set(CameraParameters.__dataclass_fields__)
+        if not isinstance(value, dict) or set(value) != known:
+            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise SpecMismatch("camera parameters", f"the keys {sorted(known)}", got)
+        rows = tuple(tuple(float(x) for x in row) for row in value["T_base_camera"])
+        return CameraParameters(**{**value, "T_base_camera": rows})
+
+
+@dataclass(frozen=True)
+class CameraTolerance:
+    """How far a robot's camera may differ from the training camera before `run` refuses."""
+
+    focal_percent: float = 2.0
+    centre_px: float = 3.0
+    position_mm: float = 10.0
+    rotation_deg: float = 1.0
+
+    def to_json(self) -> dict[str, float]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    def require(self, name: str, expected: CameraParameters, got: CameraParameters) -> None:
+        """Raise SpecMismatch with the figures of the first quantity that is too far off."""
+        size = (expected.width, expected.height), (got.width, got.height)
+        if size[0] != size[1]:
+            raise SpecMismatch(f"camera {name!r}, image size", size[0], size[1])
+        checks = (
+            ("depth unit, m", expected.depth_unit_m, got.depth_unit_m, 1e-9),
+            ("fx, px", expected.fx, got.fx, expected.fx * self.focal_percent / 100),
+            ("fy, px", expected.fy, got.fy, expected.fy * self.focal_percent / 100),
+            ("cx, px", expected.cx, got.cx, self.centre_px),
+            ("cy, px", expected.cy, got.cy, self.centre_px),
+        )
+        for what, want, have, limit in checks:
+            if abs(want - have) > limit:
+                raise SpecMismatch(f"camera {name!r}, {what}", f"{want:g} within {limit:g}", have)
+        if expected.base_frame != got.base_frame:
+            raise SpecMismatch(f"camera {name!r}, frame", expected.base_frame, got.base_frame)
+        delta = np.linalg.inv(expected.pose) @ got.pose
+        position_mm = 1000 * float(np.linalg.norm(delta[:3, 3]))
+        if position_mm > self.position_mm:
+            raise SpecMismatch(
+                f"camera {name!r}, position",
+                f"within {self.position_mm:g} mm",
+                f"{position_mm:.1f} mm away",
+            )
+        cosine = min(1.0, max(-1.0, (float(np.trace(delta[:3, :3])) - 1) / 2))
+        if math.degrees(math.acos(cosine)) > self.rotation_deg:
+            raise SpecMismatch(
+                f"camera {name!r}, rotation",
+                f"within {self.rotation_deg:g} deg",
+                f"{math.degrees(math.acos(cosine)):.2f} deg away",
+            )

@@ -1,0 +1,1 @@
+"""The `ofp-edge` command line: one thin file a command, heavy imports inside the functions."""

@@ -1,0 +1,45 @@
+"""`ofp-edge`: the table of commands. Each command lives in the file of its name beside this one."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+
+import ofp_edge
+
+COMMANDS = (
+    "collect", "train", "eval", "quantize", "compile", "inspect", "targets", "doctor", "profile",
+    "run",
+)  # fmt: skip
+
+
+def build_app() -> typer.Typer:
+    """Every command file offers `add(app)`."""
+    app = typer.Typer(
+        name="ofp-edge",
+        help="Train, quantise, compile and run one-step flow policies on a robot's own computer.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        ] = False,
+    ) -> None:
+        if version:
+            typer.echo(ofp_edge.__version__)
+            raise typer.Exit
+
+    for name in COMMANDS:
+        importlib.import_module(f"ofp_edge.cli.{name}").add(app)
+    return app
+
+
+def main() -> None:
+    """The console script."""
+    build_app()()

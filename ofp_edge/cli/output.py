@@ -1,0 +1,117 @@
+"""What every command shares: --json and --force, one-line errors, exit codes, progress.
+
+A command is a function that takes an `Output` as its first argument and returns its JSON document.
+People read `output.console`; with --json stdout carries that one document and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from ofp_edge.errors import OfpError
+from ofp_edge.progress import Progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Document = dict[str, Any]
+
+
+class Output:
+    """Where a command writes. `console` is for people: stdout, or stderr under --json."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=as_json, highlight=False)
+        self.log = Console(stderr=True, highlight=False)
+
+    @contextlib.contextmanager
+    def progress(self, title: str) -> Iterator[Progress]:
+        """A progress bar on stderr; yields the callable that moves it."""
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
+            task = bar.add_task(title, total=None, note="")
+
+            def move(done: int, total: int, note: str = "") -> None:
+                bar.update(task, completed=done, total=total, note=note)
+
+            yield move
+        if not sys.stderr.isatty():
+            self.log.print(f"{title}: done")
+
+
+def add_command(
+    app: typer.Typer, name: str, function: Callable[..., Document], keys: tuple[str, ...]
+) -> None:
+    """Register `function(output, ...)` as `ofp-edge NAME`, adding --json.
+
+    keys: the keys of the JSON document, always the same ones. An OfpError ends with exit code 1
+    and one line (or {"error": line}); Ctrl-C with 130; anything else is a bug and keeps its trace.
+    """
+    # Resolved here: Typer reads annotations, and `output` is not one of its own.
+    signature = inspect.signature(function)
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = [
+        p.replace(annotation=hints[p.name]) for p in list(signature.parameters.values())[1:]
+    ]
+    flag = inspect.Parameter(
+        "json_flag", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
+    )
+
+    @functools.wraps(function)
+    def run(*, json_flag: bool, **arguments: Any) -> None:
+        output = Output(json_flag)
+        try:
+            document = function(output, **arguments)
+        except OfpError as error:
+            _fail(output, " ".join(str(error).split()))
+        except KeyboardInterrupt:
+            output.log.print("stopped.")
+            raise typer.Exit(130) from None
+        else:
+            if set(document) != set(keys):
+                raise AssertionError(f"{name}: JSON keys {sorted(document)} are not {sorted(keys)}")
+            if json_flag:
+                sys.stdout.write(json.dumps(document, allow_nan=False, default=_plain) + "\n")
+
+    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*keyword_only, flag], return_annotation=None
+    )
+    run.__annotations__ = {p.name: p.annotation for p in [*keyword_only, flag]}
+    run.json_keys = keys  # type: ignore[attr-defined]
+    app.command(name)(run)
+
+
+def _fail(output: Output, line: str) -> typing.NoReturn:
+    if output.as_json:
+        sys.stdout.write(json.dumps({"error": line}) + "\n")
+    output.log.print(f"[bold red]error:[/] {_escape(line)}", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()  # numpy scalars and arrays
+    raise TypeError(f"not JSON: {type(value).__name__}")

@@ -1,0 +1,1 @@
+"""Demonstrations on disk: the Zarr replay buffer, read and written."""

@@ -1,0 +1,91 @@
+"""Every error a user can cause, in one tree; the command line prints each as one line.
+
+OfpError
+├── OutputExists      an output path is taken and --force was not given
+├── MissingExtra      an optional dependency is not installed
+├── UnknownName       a task, target, board, recipe, method … that does not exist
+├── SpecMismatch      two things that must fit do not: expected and got
+├── DatasetError      a dataset that cannot be trained on
+├── PolicyError       a policy folder that cannot be read
+├── BundleError       a bundle that is damaged, edited or of another schema
+├── RigError          a rig file that is wrong in itself
+├── ParityError       an engine whose answers differ from the golden outputs
+├── CheckFailed       a measured check (gate, budget) that did not pass
+├── CameraError       a camera that cannot be opened or stopped delivering
+└── RobotError        a robot that refused or stopped answering
+
+Anything else that escapes is a bug of ours and keeps its trace.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OfpError(Exception):
+    """A user's mistake or a failed check: what, expected against got, what to do; one line."""
+
+
+class OutputExists(OfpError):
+    """The output path exists and was not to be replaced."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"{path} exists. Give --force to replace it, or another -o.")
+
+
+class MissingExtra(OfpError):
+    """An optional dependency is missing; names the pip line that brings it."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"{module} is not installed. Run: pip install 'ofp-edge[{extra}]'")
+
+
+class UnknownName(OfpError):
+    """A name that does not exist; lists what does, the nearest first."""
+
+    def __init__(self, what: str, got: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(got, names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"unknown {what} {got!r}.{hint} Known: {', '.join(names)}")
+
+
+class SpecMismatch(OfpError):
+    """Two sides of a boundary disagree about a field."""
+
+    def __init__(self, what: str, expected: object, got: object, todo: str = "") -> None:
+        self.what, self.expected, self.got = what, expected, got
+        super().__init__(f"{what}: expected {expected}, got {got}.{' ' + todo if todo else ''}")
+
+
+class DatasetError(OfpError):
+    """A dataset that is empty, malformed or holds NaN; names episode and field."""
+
+
+class PolicyError(OfpError):
+    """A policy folder that is missing, damaged or of another method."""
+
+
+class BundleError(OfpError):
+    """A bundle that is damaged, edited, padded, incomplete or of another schema version."""
+
+
+class RigError(OfpError):
+    """A rig file with a missing or wrong entry; names the field."""
+
+
+class ParityError(OfpError):
+    """An engine's output differs from the golden output by more than the tolerance."""
+
+
+class CheckFailed(OfpError):
+    """A check that was asked for (gate, budget, verdict) did not pass."""
+
+
+class CameraError(OfpError):
+    """A camera that cannot be opened, or has stopped delivering frames."""
+
+
+class RobotError(OfpError):
+    """A robot that cannot be opened, or has stopped answering."""

@@ -1,0 +1,21 @@
+"""Optional dependencies, imported where they are used; a missing one names its pip line."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from ofp_edge.errors import MissingExtra
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise MissingExtra naming `pip install 'ofp-edge[extra]'`.
+
+    An ImportError from inside an installed module is passed on unchanged: that is not "missing".
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as cause:
+        if cause.name is not None and module.split(".")[0] == cause.name.split(".")[0]:
+            raise MissingExtra(module.split(".")[0], extra) from None
+        raise

@@ -1,0 +1,100 @@
+"""Statistics of a dataset's fields, and the affine map of each to [-1, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import SpecMismatch
+
+_SMALLEST_SPAN = 1e-4  # a dimension that hardly moves is centred, not blown up
+
+
+@dataclass(frozen=True)
+class FieldStatistics:
+    """Per dimension of one field, in the field's own unit; each (D,) float64."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    count: int
+
+    @staticmethod
+    def of(values: NDArray[Any]) -> FieldStatistics:
+        """values: (rows, D)."""
+        wide = np.asarray(values, dtype=np.float64)
+        return FieldStatistics(
+            tuple(wide.min(0).tolist()), tuple(wide.max(0).tolist()),
+            tuple(wide.mean(0).tolist()), tuple(wide.std(0).tolist()), int(wide.shape[0]),
+        )  # fmt: skip
+
+    @staticmethod
+    def of_range(low: tuple[float, ...], high: tuple[float, ...]) -> FieldStatistics:
+        """A fixed range (a crop box) instead of data; count 0."""
+        mean = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+        std = tuple((b - a) / 2 for a, b in zip(low, high, strict=True))
+        return FieldStatistics(tuple(low), tuple(high), mean, std, 0)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """normalised = (x - offset) / scale, so that low..high becomes -1..1. Each (D,) float32."""
+
+    offset: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @staticmethod
+    def of(statistics: FieldStatistics) -> Affine:
+        """Map the observed range to [-1, 1]; a constant dimension maps to 0."""
+        low, high = np.asarray(statistics.low), np.asarray(statistics.high)
+        span = np.where(high - low < _SMALLEST_SPAN, 2.0, high - low)
+        return Affine(((low + high) / 2).astype(np.float32), (span / 2).astype(np.float32))
+
+    @staticmethod
+    def concatenated(parts: list[Affine]) -> Affine:
+        """The map of several fields laid end to end."""
+        return Affine(
+            np.concatenate([p.offset for p in parts]), np.concatenate([p.scale for p in parts])
+        )
+
+    def normalize(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """(..., D) physical -> (..., D) normalised."""
+        return ((x - self.offset) / self.scale).astype(np.float32)
+
+    def denormalize(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """(..., D) normalised -> (..., D) physical. The inverse of `normalize`."""
+        return (x * self.scale + self.offset).astype(np.float32)
+
+
+def statistics_to_json(statistics: dict[str, FieldStatistics]) -> dict[str, Any]:
+    """Plain JSON; `statistics_from_json` is the inverse."""
+    return {
+        name: {"low": list(s.low), "high": list(s.high), "mean": list(s.mean),
+               "std": list(s.std), "count": s.count}
+        for name, s in statistics.items()
+    }  # fmt: skip
+
+
+def statistics_from_json(value: Any) -> dict[str, FieldStatistics]:
+    """Raises SpecMismatch when an entry is missing."""
+    try:
+        return {
+            name: FieldStatistics(
+                low=_floats(item["low"]),
+                high=_floats(item["high"]),
+                mean=_floats(item["mean"]),
+                std=_floats(item["std"]),
+                count=int(item["count"]),
+            )
+            for name, item in value.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as cause:
+        raise SpecMismatch("statistics", "low, high, mean, std, count", repr(cause)) from None
+
+
+def _floats(values: list[Any]) -> tuple[float, ...]:
+    return tuple(float(x) for x in values)

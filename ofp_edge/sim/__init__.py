@@ -1,0 +1,1 @@
+"""Simulated robots: tasks, rendering, demonstrations, a simulated camera and robot."""

@@ -1,0 +1,191 @@
+"""PolicySpec: the named, typed, unit-carrying interface of a policy; every boundary checks it.
+
+It travels unchanged in the dataset, the policy and the bundle. Times: `horizon` actions are
+predicted, the first `n_action_steps` are executed before the next inference, one control step
+lasts `1 / control_hz` seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from ofp_edge.errors import OfpError, SpecMismatch
+
+ObservationKind = Literal["state", "points"]
+ActionKind = Literal["absolute", "delta", "velocity"]
+Interpolation = Literal["linear", "nearest"]
+
+
+@dataclass(frozen=True)
+class ObservationField:
+    """One observation, float32.
+
+    kind "state":  shape (D,), `unit` per element, range low..high (D values each).
+    kind "points": shape (3, N), planar x, y, z rows, in metres in `frame`; low..high is the crop
+    box (3 values each): points outside it are dropped, and it is the range normalised to [-1, 1].
+    `camera` names the rig's camera that a "points" field comes from.
+    """
+
+    name: str
+    kind: ObservationKind
+    shape: tuple[int, ...]
+    unit: str
+    frame: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    camera: str | None = None
+
+    def __post_init__(self) -> None:
+        axes = 3 if self.kind == "points" else self.shape[0]
+        if self.kind not in ("state", "points"):
+            raise SpecMismatch(f"observation {self.name!r}, kind", "state or points", self.kind)
+        if len(self.shape) != (2 if self.kind == "points" else 1):
+            raise SpecMismatch(f"observation {self.name!r}, shape", "(D,) or (3, N)", self.shape)
+        _check_range(f"observation {self.name!r}", axes, self.low, self.high)
+        if (self.camera is None) != (self.kind == "state"):
+            raise SpecMismatch(f"observation {self.name!r}, camera", "one for points", self.camera)
+
+
+@dataclass(frozen=True)
+class ActionField:
+    """One part of the action vector, float32, shape (D,).
+
+    `scale` turns a raw value into `unit`: a raw 1.0 is `scale` units (of movement, for a delta).
+    `hold` is the raw value that means "stay": a number for delta and velocity, None ("the last
+    value sent") for absolute. Discrete fields (grippers) interpolate "nearest".
+    """
+
+    name: str
+    shape: tuple[int]
+    unit: str
+    frame: str
+    kind: ActionKind
+    scale: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    hold: float | None = None
+    interpolation: Interpolation = "linear"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("absolute", "delta", "velocity"):
+            raise SpecMismatch(
+                f"action {self.name!r}, kind", "absolute, delta or velocity", self.kind
+            )
+        if (self.hold is None) != (self.kind == "absolute"):
+            raise SpecMismatch(f"action {self.name!r}, hold", "a number unless absolute", self.hold)
+        _check_range(f"action {self.name!r}", self.shape[0], self.low, self.high)
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a policy sees and does. Immutable; equality is field by field."""
+
+    observations: tuple[ObservationField, ...]
+    actions: tuple[ActionField, ...]
+    n_obs_steps: int
+    horizon: int
+    n_action_steps: int
+    control_hz: float
+
+    def __post_init__(self) -> None:
+        if not self.observations or not self.actions:
+            raise SpecMismatch("spec", "at least one observation and one action", "none")
+        names = [f.name for f in self.observations] + [f.name for f in self.actions]
+        if len(set(names)) != len(names):
+            raise SpecMismatch("spec, field names", "unique names", names)
+        if not 1 <= self.n_action_steps <= self.horizon:
+            expected = f"1..{self.horizon} (horizon)"
+            raise SpecMismatch("n_action_steps", expected, self.n_action_steps)
+        if self.n_obs_steps < 1 or not self.control_hz > 0:
+            got = (self.n_obs_steps, self.control_hz)
+            raise SpecMismatch("n_obs_steps, control_hz", "positive", got)
+
+    @property
+    def action_dim(self) -> int:
+        """Length of one action vector: the action fields in order, concatenated."""
+        return sum(field.shape[0] for field in self.actions)
+
+    @property
+    def dt_s(self) -> float:
+        """Seconds of one control step."""
+        return 1.0 / self.control_hz
+
+    @property
+    def dt_ns(self) -> int:
+        """Nanoseconds of one control step."""
+        return round(1e9 / self.control_hz)
+
+    @property
+    def action_scale(self) -> tuple[float, ...]:
+        """Per action dimension: `ActionField.scale`."""
+        return tuple(field.scale for field in self.actions for _ in range(field.shape[0]))
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """Per action dimension: `ActionField.unit`."""
+        return tuple(field.unit for field in self.actions for _ in range(field.shape[0]))
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras the observations need, without repetition."""
+        return tuple(dict.fromkeys(f.camera for f in self.observations if f.camera is not None))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+    @staticmethod
+    def from_json(value: Any) -> PolicySpec:
+        """Strict: unknown, missing or ill-typed entries raise SpecMismatch."""
+        values = dict(_checked(PolicySpec, value, "spec"))
+        for key, kind in (("observations", ObservationField), ("actions", ActionField)):
+            if not isinstance(values[key], list):
+                raise SpecMismatch(f"spec.{key}", "a list", type(values[key]).__name__)
+            values[key] = tuple(
+                kind(**_checked(kind, item, f"spec.{key}[{i}]"))
+                for i, item in enumerate(values[key])
+            )
+        try:
+            return PolicySpec(**values)
+        except (TypeError, ValueError) as cause:
+            raise OfpError(f"spec: {cause}") from None
+
+    def require_same(self, other: PolicySpec, what: str) -> None:
+        """Raise SpecMismatch naming the first entry in which `other` differs."""
+        for field in fields(PolicySpec):
+            expected, got = getattr(self, field.name), getattr(other, field.name)
+            if expected != got:
+                raise SpecMismatch(f"{what}, {field.name}", expected, got)
+
+
+def _check_range(what: str, axes: int, low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    if len(low) != axes or len(high) != axes:
+        raise SpecMismatch(f"{what}, low and high", f"{axes} values", (len(low), len(high)))
+    if not all(a < b for a, b in zip(low, high, strict=True)):
+        raise SpecMismatch(f"{what}, range", "low < high", (low, high))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _checked(kind: type[Any], value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SpecMismatch(what, "an object", type(value).__name__)
+    known = {field.name for field in fields(kind)}
+    if extra := sorted(set(value) - known):
+        raise SpecMismatch(what, f"the keys {sorted(known)}", f"also {extra}")
+    optional = {"camera", "hold", "interpolation"}
+    if missing := sorted(known - optional - set(value)):
+        raise SpecMismatch(what, f"the keys {sorted(known)}", f"without {missing}")
+    nested = ("observations", "actions")
+    return {
+        key: tuple(item) if isinstance(item, list) and key not in nested else item
+        for key, item in value.items()
+    }
