@@ -1,3 +1,3 @@
-"""ofp-edge: one-step flow policies, trained, quantised, compiled and run on the robot's own computer."""
+"""ofp-edge: one-step flow policies trained, quantised, compiled and run on the robot itself."""
 
 __version__ = "0.1.0"

@@ -22,6 +22,7 @@ tomlkit keeps a user's comments when ofp-edge writes a value back.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ class _Table:
         self, key: str, default: float | None = None, *, allow_zero: bool = False
     ) -> float:
         value = float(self.take(key, float, default))
-        if not (value > 0 or (allow_zero and value == 0)):
+        if not (0 < value < math.inf or (allow_zero and value == 0)):
             raise RigError(
                 f"{self.path}: {self._where(key)}: expected a positive number, got {value!r}."
             )

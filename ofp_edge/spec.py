@@ -7,6 +7,7 @@ lasts `1 / control_hz` seconds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -94,6 +95,9 @@ class PolicySpec:
         names = [f.name for f in self.observations] + [f.name for f in self.actions]
         if len(set(names)) != len(names):
             raise SpecMismatch("spec, field names", "unique names", names)
+        for name in ("n_obs_steps", "horizon", "n_action_steps"):
+            if not isinstance(getattr(self, name), int):
+                raise SpecMismatch(name, "a whole number", repr(getattr(self, name)))
         if not 1 <= self.n_action_steps <= self.horizon:
             expected = f"1..{self.horizon} (horizon)"
             raise SpecMismatch("n_action_steps", expected, self.n_action_steps)
@@ -140,16 +144,16 @@ class PolicySpec:
     def from_json(value: Any) -> PolicySpec:
         """Strict: unknown, missing or ill-typed entries raise SpecMismatch."""
         values = dict(_checked(PolicySpec, value, "spec"))
-        for key, kind in (("observations", ObservationField), ("actions", ActionField)):
-            if not isinstance(values[key], list):
-                raise SpecMismatch(f"spec.{key}", "a list", type(values[key]).__name__)
-            values[key] = tuple(
-                kind(**_checked(kind, item, f"spec.{key}[{i}]"))
-                for i, item in enumerate(values[key])
-            )
         try:
+            for key, kind in (("observations", ObservationField), ("actions", ActionField)):
+                if not isinstance(values[key], list):
+                    raise SpecMismatch(f"spec.{key}", "a list", type(values[key]).__name__)
+                values[key] = tuple(
+                    kind(**_checked(kind, item, f"spec.{key}[{i}]"))
+                    for i, item in enumerate(values[key])
+                )
             return PolicySpec(**values)
-        except (TypeError, ValueError) as cause:
+        except (IndexError, TypeError, ValueError) as cause:
             raise OfpError(f"spec: {cause}") from None
 
     def require_same(self, other: PolicySpec, what: str) -> None:
@@ -163,6 +167,8 @@ class PolicySpec:
 def _check_range(what: str, axes: int, low: tuple[float, ...], high: tuple[float, ...]) -> None:
     if len(low) != axes or len(high) != axes:
         raise SpecMismatch(f"{what}, low and high", f"{axes} values", (len(low), len(high)))
+    if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in (*low, *high)):
+        raise SpecMismatch(f"{what}, range", "finite numbers", (low, high))
     if not all(a < b for a, b in zip(low, high, strict=True)):
         raise SpecMismatch(f"{what}, range", "low < high", (low, high))
 

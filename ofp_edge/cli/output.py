@@ -30,10 +30,14 @@ Document = dict[str, Any]
 
 
 class Output:
-    """Where a command writes. `console` is for people: stdout, or stderr under --json."""
+    """Where a command writes. `console` is for people: stdout, or stderr under --json.
+
+    exit_code: 0 unless the command sets 1: its document is printed, and it says a check failed.
+    """
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self.exit_code = 0
         self.console = Console(stderr=as_json, highlight=False)
         self.log = Console(stderr=True, highlight=False)
 
@@ -88,6 +92,8 @@ def add_command(
                 raise AssertionError(f"{name}: JSON keys {sorted(document)} are not {sorted(keys)}")
             if json_flag:
                 sys.stdout.write(json.dumps(document, allow_nan=False, default=_plain) + "\n")
+            if output.exit_code:
+                raise typer.Exit(output.exit_code)
 
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -95,7 +101,9 @@ def add_command(
     )
     run.__annotations__ = {p.name: p.annotation for p in [*keyword_only, flag]}
     run.json_keys = keys  # type: ignore[attr-defined]
-    app.command(name)(run)
+    # A docstring is wrapped for the source; Typer would keep those line ends.
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    app.command(name, help="\n\n".join(" ".join(text.split()) for text in paragraphs))(run)
 
 
 def _fail(output: Output, line: str) -> typing.NoReturn:

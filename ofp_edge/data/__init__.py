@@ -1,1 +1,1 @@
-"""Demonstrations on disk: the Zarr replay buffer, read and written."""
+"""Demonstrations: the replay-buffer format, reading it with validation, and training windows."""

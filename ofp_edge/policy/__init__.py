@@ -1,1 +1,1 @@
-"""Torch side of a policy: networks, losses, samplers, the policy folder, the deployed functions."""
+"""The policy: networks, training objectives, samplers, the policy folder and its deployed form."""

@@ -1,1 +1,1 @@
-"""Training loop, checkpoints, resume."""
+"""Training: batches, the loop, checkpoints that resume bit-identically."""

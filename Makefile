@@ -1,0 +1,38 @@
+# Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint format clean distclean
+
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## Make .venv and install everything into it (ALLOW_CUDA, TORCH_INDEX, PYTHON: scripts/setup)
+	@scripts/setup
+
+demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+test: setup ## The whole test suite (PYTEST_ARGS="-k name")
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint ## Format, lint, types, imports and the fast tests
+	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+lint: setup ## Format, lint, types and imports, without tests
+	@$(BIN)/ruff format --check --quiet || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Rewrite the code in the one format
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format
+
+clean: ## Remove caches, builds and what the demo wrote
+	@rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	@rm -rf .venv .venv.lock

@@ -1,0 +1,1 @@
+"""Calibration: samples for quantisation."""

@@ -1,0 +1,197 @@
+"""Open a replay buffer: every field checked, depth frames turned into points, in memory.
+
+    data/state (T, D) · data/action (T, A) · data/depth_<camera> (T, H, W) uint16
+    meta/episode_ends (E,) exclusive · root attribute "ofp_edge": fields, cameras, rates, seeds
+
+Nothing is repaired: a NaN, an empty episode or a shape that does not fit raises DatasetError with
+episode and field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.data.store import read_store, spec_fields
+from ofp_edge.errors import DatasetError
+from ofp_edge.files import sha256_folder
+from ofp_edge.normalize import FieldStatistics
+from ofp_edge.preprocess import PointCloud
+from ofp_edge.spec import ActionField, ObservationField
+
+SPLIT_RULE = "the last tenth of the episodes, at least one, is held out"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Episode numbers. Training and calibration take `train`, evaluation of errors `held_out`."""
+
+    train: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A checked dataset. T frames in E episodes, laid end to end.
+
+    fields: per observation field float32 (T, D), or (T, 3, N) points in metres. action: (T, A).
+    episode_ends: (E,) exclusive. success and seeds: per episode.
+    """
+
+    path: Path
+    task: str | None
+    control_hz: float
+    observations: tuple[ObservationField, ...]
+    actions: tuple[ActionField, ...]
+    cameras: dict[str, CameraParameters]
+    fields: dict[str, NDArray[np.float32]]
+    action: NDArray[np.float32]
+    episode_ends: NDArray[np.int64]
+    seeds: tuple[int, ...]
+    success: tuple[bool, ...]
+    sha256: str
+
+    def __len__(self) -> int:
+        """Frames."""
+        return len(self.action)
+
+    @property
+    def episodes(self) -> int:
+        """E."""
+        return len(self.episode_ends)
+
+    def episode(self, index: int) -> slice:
+        """The frames of one episode."""
+        start = int(self.episode_ends[index - 1]) if index else 0
+        return slice(start, int(self.episode_ends[index]))
+
+    def split(self) -> Split:
+        """SPLIT_RULE, the same for every command, so that held-out data stays held out."""
+        if self.episodes < 2:
+            raise DatasetError(
+                f"{self.path}: 1 episode, expected at least 2: one is held out. Collect more."
+            )
+        count = max(1, self.episodes // 10)
+        numbers = tuple(range(self.episodes))
+        return Split(numbers[:-count], numbers[-count:])
+
+    def frames(self, episodes: Sequence[int]) -> NDArray[np.int64]:
+        """Frame numbers of these episodes, in order."""
+        parts = [np.arange(self.episode(e).start, self.episode(e).stop) for e in episodes]
+        return np.concatenate(parts).astype(np.int64)
+
+    def statistics(self, episodes: Sequence[int]) -> dict[str, FieldStatistics]:
+        """Of every field over these episodes; points take their crop box."""
+        rows = self.frames(episodes)
+        statistics = {}
+        for item in self.observations:
+            if item.kind == "points":
+                statistics[item.name] = FieldStatistics.of_range(item.low, item.high)
+            else:
+                statistics[item.name] = FieldStatistics.of(self.fields[item.name][rows])
+        for name, values in _columns(self.action, self.actions).items():
+            statistics[name] = FieldStatistics.of(values[rows])
+        return statistics
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Read and check a dataset folder. Raises DatasetError: one line, with episode and field."""
+    attrs, arrays, ends = read_store(path)
+    observations, actions = spec_fields(path, attrs)
+    cameras = {name: CameraParameters.from_json(x) for name, x in attrs["cameras"].items()}
+    _check_ends(path, ends, attrs)
+    frames = int(ends[-1])
+
+    def checked(name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        if name not in arrays:
+            raise DatasetError(f"{path}: array data/{name} is missing.")
+        values = arrays[name]
+        if values.shape != (frames, *shape):
+            raise DatasetError(
+                f"{path}: data/{name}: expected shape {(frames, *shape)} (frames by the episode "
+                f"ends, then the field's own), got {values.shape}."
+            )
+        if values.dtype != dtype:
+            raise DatasetError(
+                f"{path}: data/{name}: expected {np.dtype(dtype)}, got {values.dtype}."
+            )
+        return values
+
+    states = [f for f in observations if f.kind == "state"]
+    fields: dict[str, NDArray[np.float32]] = {}
+    if states:
+        width = sum(f.shape[0] for f in states)
+        fields.update(_columns(checked("state", (width,), np.float32), states))
+    action = checked("action", (sum(f.shape[0] for f in actions),), np.float32)
+    for name, values in (*fields.items(), *_columns(action, actions).items()):
+        _check_finite(path, name, values, ends)
+    for item in observations:
+        if item.kind == "points":
+            camera = item.camera
+            if camera is None or camera not in cameras:
+                raise DatasetError(f"{path}: field {item.name!r}: camera {camera!r} is not listed.")
+            size = cameras[camera].height, cameras[camera].width
+            depth = checked(f"depth_{camera}", size, np.uint16)
+            fields[item.name] = _points(item, cameras[camera], depth)
+    return Dataset(
+        path, attrs["task"], float(attrs["control_hz"]), observations, actions, cameras, fields,
+        action, ends, tuple(attrs["seeds"]), tuple(attrs["success"]), sha256_folder(path),
+    )  # fmt: skip
+
+
+def _columns(
+    values: NDArray[Any], fields: Sequence[ObservationField] | Sequence[ActionField]
+) -> dict[str, NDArray[np.float32]]:
+    parts, start = {}, 0
+    for field in fields:
+        parts[field.name] = values[:, start : start + field.shape[0]]
+        start += field.shape[0]
+    return parts
+
+
+def _points(
+    field: ObservationField, camera: CameraParameters, depth: NDArray[np.uint16]
+) -> NDArray[np.float32]:
+    count = field.shape[1]
+    cloud = PointCloud(camera, field.low, field.high, count)
+    points = np.empty((len(depth), 3, count), np.float32)
+    for frame, out in zip(depth, points, strict=True):
+        cloud(frame, out)
+    return points
+
+
+def _check_ends(path: Path, ends: NDArray[np.int64], attrs: dict[str, Any]) -> None:
+    if len(ends) == 0:
+        raise DatasetError(f"{path}: no episodes. Collect some.")
+    lengths = np.diff(ends, prepend=0)
+    if (bad := np.flatnonzero(lengths <= 0)).size:
+        raise DatasetError(
+            f"{path}: episode {bad[0]}: meta/episode_ends gives it {lengths[bad[0]]} frames, "
+            "expected at least 1."
+        )
+    for name in ("seeds", "success"):
+        if len(attrs[name]) != len(ends):
+            raise DatasetError(
+                f"{path}: attribute {name}: expected one entry for each of {len(ends)} episodes, "
+                f"got {len(attrs[name])}."
+            )
+
+
+def _check_finite(
+    path: Path, name: str, values: NDArray[np.float32], ends: NDArray[np.int64]
+) -> None:
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        row = int(bad[0])
+        episode = int(np.searchsorted(ends, row, side="right"))
+        start = int(ends[episode - 1]) if episode else 0
+        raise DatasetError(
+            f"{path}: episode {episode}, field {name!r}: NaN or infinity at its frame "
+            f"{row - start}. Leave the episode out or record it again."
+        )

@@ -1,0 +1,81 @@
+"""The bytes of a replay buffer: a Zarr group's arrays and attributes, as written, schema checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import DatasetError, OfpError
+from ofp_edge.extras import require
+from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+
+SCHEMA_VERSION = 1
+_ATTRIBUTES: dict[str, tuple[type, ...]] = {
+    "task": (str, type(None)), "control_hz": (int, float), "observations": (list,),
+    "actions": (list,), "cameras": (dict,), "seeds": (list,), "success": (list,),
+}  # fmt: skip
+
+
+def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Attributes, arrays under data/ (colour left on disk), and episode ends. DatasetError."""
+    zarr = require("zarr", "train")
+    if not path.is_dir():
+        raise DatasetError(f"{path} is not a dataset folder.")
+    try:
+        root = zarr.open_group(str(path), mode="r")
+        found: Any = dict(root.attrs).get("ofp_edge")
+    except (OSError, ValueError, KeyError) as cause:
+        raise DatasetError(f"{path} is not a Zarr group: {cause}") from None
+    attrs = _check_attributes(path, found)
+    for name in ("data", "meta"):
+        if name not in root:
+            raise DatasetError(f"{path}: group {name} is missing.")
+    if "episode_ends" not in root["meta"]:
+        raise DatasetError(f"{path}: array meta/episode_ends is missing.")
+    try:
+        ends = np.asarray(root["meta/episode_ends"][:])
+        names = [name for name in root["data"].array_keys() if not name.startswith("rgb_")]
+        arrays = {name: np.asarray(root["data"][name][:]) for name in names}
+    except (OSError, ValueError, KeyError, RuntimeError) as cause:
+        raise DatasetError(f"{path}: an array cannot be read: {cause}") from None
+    if ends.ndim != 1 or ends.dtype.kind != "i":
+        raise DatasetError(
+            f"{path}: meta/episode_ends: expected integers (E,), got {ends.dtype} {ends.shape}."
+        )
+    return attrs, arrays, ends.astype(np.int64)
+
+
+def spec_fields(
+    path: Path, attrs: dict[str, Any]
+) -> tuple[tuple[ObservationField, ...], tuple[ActionField, ...]]:
+    """The typed fields. DatasetError when one is malformed."""
+    plain = {
+        "observations": attrs["observations"], "actions": attrs["actions"], "n_obs_steps": 1,
+        "horizon": 1, "n_action_steps": 1, "control_hz": attrs["control_hz"],
+    }  # fmt: skip
+    try:
+        spec = PolicySpec.from_json(plain)
+    except (OfpError, TypeError) as cause:
+        raise DatasetError(f"{path}: {cause}") from None
+    return spec.observations, spec.actions
+
+
+def _check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
+    if not isinstance(attrs, dict):
+        raise DatasetError(
+            f"{path}: root attribute 'ofp_edge' is missing: not an ofp-edge dataset."
+        )
+    version = attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{path}: dataset schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
+        )
+    for name, kinds in _ATTRIBUTES.items():
+        if name not in attrs:
+            raise DatasetError(f"{path}: attribute {name} is missing.")
+        if not isinstance(attrs[name], kinds):
+            raise DatasetError(f"{path}: attribute {name}: unexpected {attrs[name]!r}.")
+    return attrs

@@ -1,0 +1,50 @@
+"""Which extras are installed, in the versions that were tested together."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from ofp_edge.doctor.findings import Finding
+from ofp_edge.doctor.requirements import Requirement, requirements_by_extra
+
+_NOT_FOR_USERS = ("dev",)
+
+
+def check() -> list[Finding]:
+    """One finding for the base requirements and one an extra."""
+    try:
+        lines = metadata.requires("ofp-edge") or []
+    except metadata.PackageNotFoundError:
+        remedy = "pip install --editable . in the repository, or pip install ofp-edge"
+        return [Finding("extras", "warn", "ofp-edge itself is not installed", remedy)]
+    return [
+        judge(name, needs)
+        for name, needs in requirements_by_extra(lines).items()
+        if name not in _NOT_FOR_USERS
+    ]
+
+
+def judge(extra: str, needs: list[Requirement]) -> Finding:
+    """Look up the installed version of everything an extra needs on this machine."""
+    name = f"extra {extra}" if extra else "base"
+    remedy = f"pip install 'ofp-edge[{extra}]'" if extra else "pip install ofp-edge"
+    if not needs:
+        return Finding(name, "absent", "nothing to be had for this Python on this machine")
+    have: list[str] = []
+    missing: list[str] = []
+    wrong: list[str] = []
+    for need in needs:
+        try:
+            version = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            missing.append(need.name)
+            continue
+        have.append(f"{need.name} {version}")
+        if not need.fits(version):
+            wrong.append(f"{need.name} {version}, expected {need.specifier}")
+    if missing:
+        status = "absent" if extra else "fail"
+        return Finding(name, status, f"missing: {', '.join(missing)}", remedy)
+    if wrong:
+        return Finding(name, "warn", "; ".join(wrong), remedy)
+    return Finding(name, "ok", ", ".join(have))

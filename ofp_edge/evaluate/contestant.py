@@ -1,0 +1,167 @@
+"""What is evaluated, a policy folder or a bundle, behind the one `Inference` that robots run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofp_edge.bundle import MANIFEST, TimeRow, open_bundle
+from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.files import sha256_folder
+from ofp_edge.runtime.inference import Inference, load_inference
+from ofp_edge.runtime.sampler import Scheme, Step
+from ofp_edge.spec import PolicySpec
+
+if TYPE_CHECKING:
+    from ofp_edge.policy.folder import Policy
+
+POLICY, BUNDLE = "policy", "bundle"
+TORCH = "torch"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to run it. None takes the artefact's own default.
+
+    nfe: network evaluations a chunk. t_w: time of the warm start, 0..1. cold: never start warm.
+    """
+
+    nfe: int = 1
+    engine: str | None = None
+    precision: str | None = None
+    t_w: float | None = None
+    cold: bool = False
+
+
+@dataclass
+class Contestant:
+    """An opened policy or bundle, ready to act. t_w is None when every start is cold."""
+
+    kind: str
+    sha256: str
+    inference: Inference
+    cameras: dict[str, CameraParameters]
+    tolerance: CameraTolerance
+    engine: str
+    precision: str
+    t_w: float | None
+
+    @property
+    def spec(self) -> PolicySpec:
+        """What it sees and does."""
+        return self.inference.spec
+
+
+def open_contestant(path: Path, choice: Choice) -> Contestant:
+    """Open a policy folder (config.json) or a bundle (manifest.json).
+
+    Raises OfpError when it is neither, or when `choice` asks for what it can't do.
+    """
+    if choice.cold and choice.t_w is not None:
+        raise OfpError("--cold and --t-w exclude each other.")
+    if choice.t_w is not None and not 0 <= choice.t_w < 1:
+        raise OfpError(f"--t-w {choice.t_w:g}: expected 0 <= t_w < 1.")
+    if (path / MANIFEST).exists():
+        return _open_bundle(path, choice)
+    if (path / "config.json").exists():
+        return _open_policy(path, choice)
+    raise OfpError(
+        f"{path} is neither a bundle ({MANIFEST}) nor a policy (config.json). "
+        "Give what `ofp-edge train` or `ofp-edge compile` wrote."
+    )
+
+
+def _open_bundle(path: Path, choice: Choice) -> Contestant:
+    bundle = open_bundle(path)
+    engine, precision = bundle.choose(choice.engine, choice.precision)
+    shipped = next((row.t for row in bundle.manifest.time_rows if row.name == "warm"), None)
+    if choice.t_w is not None and choice.t_w != shipped:
+        raise OfpError(
+            f"--t-w {choice.t_w:g}: this bundle was compiled for t_w {shipped:g}. "
+            "Evaluate the policy folder instead."
+            if shipped is not None
+            else "--t-w: this bundle ships no warm start."
+        )
+    inference = load_inference(
+        bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold
+    )
+    manifest = bundle.manifest
+    t_w = None if choice.cold else shipped
+    return Contestant(
+        BUNDLE, bundle.sha256, inference, manifest.cameras, manifest.camera_tolerance, engine,
+        precision, t_w,
+    )  # fmt: skip
+
+
+def _open_policy(path: Path, choice: Choice) -> Contestant:
+    if choice.engine not in (None, TORCH):
+        raise UnknownName("engine of a policy folder", str(choice.engine), [TORCH])
+    if choice.nfe < 1:
+        raise OfpError(f"--nfe {choice.nfe}: expected 1 or more.")
+    from ofp_edge.extras import require
+
+    require("torch", "train")
+    from ofp_edge.policy.folder import load_policy
+
+    policy = load_policy(path)
+    t_w = None if choice.cold else choice.t_w if choice.t_w is not None else policy.config.t_w
+    inference, precision = _torch_inference(path, policy, choice, t_w)
+    config = policy.config
+    return Contestant(
+        POLICY, sha256_folder(path), inference, config.cameras, config.camera_tolerance, TORCH,
+        precision, t_w,
+    )  # fmt: skip
+
+
+def _torch_inference(
+    path: Path, policy: Policy, choice: Choice, t_w: float | None
+) -> tuple[Inference, str]:
+    from ofp_edge.bundle import Tensor
+    from ofp_edge.policy.deployed import deploy
+    from ofp_edge.policy.torch_runner import TorchRunner
+
+    deployed = deploy(policy)
+    spec = deployed.spec
+    size = spec.horizon * spec.action_dim
+    encode: Any = deployed.encode
+    act: Any = deployed.act
+    precision = choice.precision or "fp32"
+    if precision != "fp32":
+        raise UnknownName("precision of a policy folder", precision, ["fp32"])
+    flat = (1, size)
+    inference = Inference(
+        spec,
+        TorchRunner(encode, deployed.encode_inputs, [Tensor("feature", (1, deployed.feature_dim))]),
+        TorchRunner(
+            act,
+            [
+                Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
+                Tensor("z", flat),
+                Tensor("time_row", (1, len(deployed.time_rows[0].row))),
+            ],
+            [Tensor("chunk", flat), Tensor("chunk_normalised", flat)],
+        ),
+        deployed.time_rows,
+        deployed.feature_dim,
+        0,
+        scheme=_ladders(policy, choice.nfe, t_w),
+    )
+    return inference, precision
+
+
+def _ladders(policy: Policy, nfe: int, t_w: float | None) -> Scheme:
+    """`nfe` even steps from 0 to 1, and from t_w to 1 after a warm start."""
+    from ofp_edge.policy.deployed import time_row
+    from ofp_edge.policy.sampler import ladder
+
+    def steps(start: float) -> tuple[Step, ...]:
+        times = ladder(nfe, start)
+        rows: list[TimeRow] = [
+            time_row(policy.network, f"ladder {t:g}", t, r)
+            for t, r in zip(times, times[1:], strict=False)
+        ]
+        return tuple(Step(row) for row in rows)
+
+    return Scheme(steps(0.0), None if t_w is None else steps(t_w))

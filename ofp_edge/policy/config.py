@@ -1,0 +1,169 @@
+"""PolicyConfig: everything about a policy that is not a weight; strict JSON both ways."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.errors import PolicyError, SpecMismatch
+from ofp_edge.spec import PolicySpec
+
+SCHEMA_VERSION = 1
+COLD, WARM, REFINE = "cold", "warm", "refine"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network.
+
+    point_channels: outputs of the shared point layers. point_features: length of one cloud's
+    feature. width, blocks: the trunk. condition: length of the vector that modulates it.
+    time_features: sines and cosines of (t, r), a multiple of 4.
+    """
+
+    point_channels: tuple[int, ...]
+    point_features: int
+    width: int
+    blocks: int
+    condition: int
+    time_features: int
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What the optimiser does; jitter_m and shift_m are point-cloud augmentations in metres.
+
+    jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
+    displacement of cloud and hand, per axis.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    gradient_clip: float
+    ema_decay: float
+    jitter_m: float
+    shift_m: float
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """Where the weights come from. `step` counts optimiser steps done, of `settings.steps`.
+
+    held_out: episodes never trained on, under `split_rule`; calibration samples come from the
+    others. init_sha256: the policy whose weights training started from, if any.
+    """
+
+    settings: TrainingConfig
+    seed: int
+    step: int
+    dataset: str
+    dataset_sha256: str
+    split_rule: str
+    held_out: tuple[int, ...]
+    init_sha256: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """config.json of a policy folder.
+
+    time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
+    method_options: the method's own numbers (loss weights, time laws), all of them.
+    """
+
+    method: str
+    method_options: dict[str, float]
+    preset: str
+    network: NetworkConfig
+    spec: PolicySpec
+    task: str | None
+    cameras: dict[str, CameraParameters]
+    camera_tolerance: CameraTolerance
+    time_rows: tuple[tuple[str, float, float], ...]
+    training: TrainingRecord
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def t_w(self) -> float:
+        """The time at which a warm start enters the flow, 0..1."""
+        return next(t for name, t, _ in self.time_rows if name == WARM)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        return {
+            **asdict(self),
+            "spec": self.spec.to_json(),
+            "cameras": {name: camera.to_json() for name, camera in self.cameras.items()},
+            "camera_tolerance": self.camera_tolerance.to_json(),
+            "time_rows": [list(row) for row in self.time_rows],
+        }
+
+    @staticmethod
+    def from_json(value: Any) -> PolicyConfig:
+        """Raises PolicyError naming the entry that is missing, unknown or of another type."""
+        version = value.get("schema_version") if isinstance(value, dict) else None
+        if version != SCHEMA_VERSION:
+            raise PolicyError(
+                f"policy schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
+            )
+        try:
+            parts = dict(_checked(PolicyConfig, value, "config"))
+            parts["spec"] = PolicySpec.from_json(value["spec"])
+            parts["cameras"] = {
+                name: CameraParameters.from_json(item) for name, item in value["cameras"].items()
+            }
+            parts["camera_tolerance"] = flat_from_json(
+                CameraTolerance, value["camera_tolerance"], "config.camera_tolerance"
+            )
+            parts["network"] = flat_from_json(NetworkConfig, value["network"], "config.network")
+            record = dict(_checked(TrainingRecord, value["training"], "config.training"))
+            record["settings"] = flat_from_json(
+                TrainingConfig, record["settings"], "config.training.settings"
+            )
+            parts["training"] = TrainingRecord(**{**record, "held_out": tuple(record["held_out"])})
+            parts["time_rows"] = tuple(
+                (str(n), float(t), float(r)) for n, t, r in value["time_rows"]
+            )
+            config = PolicyConfig(**parts)
+        except (AttributeError, TypeError, ValueError) as cause:
+            raise PolicyError(f"config: an entry has another form than expected: {cause}") from None
+        except SpecMismatch as cause:
+            raise PolicyError(f"config: {cause}") from None
+        if {COLD, WARM} - {name for name, _, _ in config.time_rows}:
+            raise PolicyError("config.time_rows: expected at least cold and warm.")
+        return config
+
+
+def flat_from_json(kind: type[T], value: Any, what: str) -> T:
+    """A dataclass of numbers and tuples of numbers; strict about keys and types."""
+    checked = _checked(kind, value, what)
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, item in checked.items():
+        hint = hints[key]
+        if hint in (int, float):
+            allowed = (int,) if hint is int else (int, float)
+            if isinstance(item, bool) or not isinstance(item, allowed):
+                raise PolicyError(f"{what}.{key}: expected {hint.__name__}, got {item!r}.")
+            values[key] = hint(item)
+        else:
+            values[key] = tuple(item)
+    return kind(**values)
+
+
+def _checked(kind: type[Any], value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PolicyError(f"{what}: expected an object, got {type(value).__name__}.")
+    known = {entry.name for entry in fields(kind)}
+    if missing := sorted(known - set(value)):
+        raise PolicyError(f"{what}.{missing[0]}: missing entry.")
+    if unknown := sorted(set(value) - known):
+        raise PolicyError(f"{what}.{unknown[0]}: unknown entry.")
+    return value

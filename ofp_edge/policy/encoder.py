@@ -1,0 +1,124 @@
+"""Observation encoders: raw fields of one frame in, one feature vector out.
+
+Every operation delegates to XNNPACK and has a TensorRT kernel: 1x1 convolutions on 4-D input,
+`max_pool2d((1, N))`, linear layers and concatenation. No operation mixes frames, so the features
+of an old frame can be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofp_edge.normalize import Affine, FieldStatistics
+from ofp_edge.policy.config import NetworkConfig
+from ofp_edge.spec import ObservationField
+
+_CACHE_CLOUDS = 16  # clouds whose activations stay in a core's cache
+
+
+class Normalize(nn.Module):
+    """x (B, D, ...) in physical units -> about [-1, 1]; constants, not trained."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, statistics: FieldStatistics, axes: int) -> None:
+        super().__init__()
+        affine = Affine.of(statistics)
+        shape = (1, -1) + (1,) * (axes - 2)
+        # One multiplication and one addition: the scale that INT8 sees is that of the result.
+        self.register_buffer(
+            "scale", torch.from_numpy(1 / affine.scale).view(shape), persistent=False
+        )
+        offset = torch.from_numpy(-affine.offset / affine.scale).view(shape)
+        self.register_buffer("offset", offset, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return x * self.scale + self.offset
+
+
+class PointEncoder(nn.Module):
+    """Points (B, 3, 1, N) -> (B, point_features): shared layers, maximum over points, linear.
+
+    PointNet (Qi et al., CVPR 2017) without its transforms.
+    """
+
+    def __init__(self, config: NetworkConfig, n_points: int) -> None:
+        super().__init__()
+        sizes = (3, *config.point_channels)
+        pairs = zip(sizes, sizes[1:], strict=False)
+        self.layers = [nn.Conv2d(a, b, 1) for a, b in pairs]
+        self.convs = nn.ModuleList(self.layers)  # registers what `layers` lists with its type
+        self.out = nn.Linear(sizes[-1], config.point_features)
+        self.n_points = n_points
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In training the same value and gradient are computed a faster way."""
+        if self.training and torch.is_grad_enabled():
+            return self._winners_only(x)
+        for conv in self.layers:
+            x = F.relu(conv(x))
+        pooled: Tensor = self.out(F.max_pool2d(x, (1, self.n_points)).flatten(1))
+        return pooled
+
+    def _winners_only(self, x: Tensor) -> Tensor:
+        """Only the points that win a channel of the maximum carry gradient, a few of each cloud:
+        find them without gradient, then run just those again with it."""
+        batch, count = x.shape[0], self.n_points
+        columns = x[:, :, 0].transpose(0, 1).reshape(3, batch * count)  # all points, planar
+        *hidden, last = ((conv.weight.flatten(1), cast(Tensor, conv.bias)) for conv in self.layers)
+        with torch.no_grad():
+            found = []
+            for h in torch.split(columns, _CACHE_CLOUDS * count, dim=1):
+                for w, b in hidden:
+                    h = torch.addmm(b[:, None], w, h).relu_()
+                found.append((last[0] @ h).view(len(last[0]), -1, count).argmax(2))
+            winners = torch.cat(found, 1).T + count * torch.arange(batch)[:, None]  # (B, C)
+            kept, place = torch.unique(winners, return_inverse=True)  # (M,), (B, C)
+        h = columns[:, kept].T  # (M, 3)
+        for w, b in hidden:
+            h = F.relu(F.linear(h, w, b))
+        pooled = F.linear(h, last[0]).gather(
+            0, place
+        )  # (B, C): channel c of the point that wins it
+        result: Tensor = self.out(F.relu(pooled + last[1]))
+        return result
+
+
+class ObservationEncoder(nn.Module):
+    """Fields of one frame, in spec order -> one feature (B, F): points encoded, state passed on."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        observations: Sequence[ObservationField],
+        statistics: Mapping[str, FieldStatistics],
+    ) -> None:
+        super().__init__()
+        self.fields = tuple(observations)
+        self.normalize = nn.ModuleList(
+            Normalize(statistics[f.name], 4 if f.kind == "points" else 2) for f in self.fields
+        )
+        self.encoders = nn.ModuleList(
+            PointEncoder(config, f.shape[1]) if f.kind == "points" else nn.Identity()
+            for f in self.fields
+        )
+        self.feature_dim = sum(
+            config.point_features if f.kind == "points" else f.shape[0] for f in self.fields
+        )
+
+    def forward(self, *observations: Tensor) -> Tensor:
+        """State (B, D) in its own units, points (B, 3, 1, N) in metres -> (B, F)."""
+        parts = [
+            encoder(normalize(x))
+            for encoder, normalize, x in zip(
+                self.encoders, self.normalize, observations, strict=True
+            )
+        ]
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]

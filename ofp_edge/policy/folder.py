@@ -1,0 +1,79 @@
+"""The policy folder: config.json, model.safetensors (evaluation weights), statistics.json.
+
+quantize adds quantization.json and calibration.npz; unfinished training has training/ beside them.
+Nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ofp_edge.errors import PolicyError, SpecMismatch
+from ofp_edge.files import read_json, write_json
+from ofp_edge.normalize import FieldStatistics, statistics_from_json, statistics_to_json
+from ofp_edge.policy.config import PolicyConfig
+from ofp_edge.policy.network import PolicyNetwork
+
+CONFIG, MODEL, STATISTICS = "config.json", "model.safetensors", "statistics.json"
+MARKER = CONFIG
+
+
+@dataclass
+class Policy:
+    """A loaded policy; `network` is in evaluation mode and holds the averaged weights."""
+
+    config: PolicyConfig
+    network: PolicyNetwork
+    statistics: dict[str, FieldStatistics]
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy folder. Raises PolicyError when it is missing, damaged or of another schema."""
+    if not path.is_dir():
+        raise PolicyError(f"{path} is not a policy folder.")
+    try:
+        config = PolicyConfig.from_json(read_json(path / CONFIG, PolicyError))
+        statistics = statistics_from_json(read_json(path / STATISTICS, PolicyError))
+    except (PolicyError, SpecMismatch) as cause:
+        where = "" if str(path) in str(cause) else f"{path}: "
+        raise PolicyError(f"{where}{cause}") from None
+    # A cloud (3, N) has three statistics, one an axis: as many as its first dimension.
+    sizes = {f.name: f.shape[0] for f in config.spec.observations}
+    sizes.update({f.name: f.shape[0] for f in config.spec.actions})
+    for name, size in sizes.items():
+        if name not in statistics or len(statistics[name].low) != size:
+            raise PolicyError(f"{path / STATISTICS}: {name!r} is missing or not {size} long.")
+    network = PolicyNetwork(config.network, config.spec, statistics)
+    load_weights(network, path / MODEL)
+    return Policy(config, network.eval(), statistics)
+
+
+def load_weights(network: PolicyNetwork, path: Path) -> None:
+    """Fill a network from a safetensors file; PolicyError names the first tensor that differs."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as cause:
+        raise PolicyError(f"{path} is missing or damaged: {cause}") from None
+    expected = network.state_dict()
+    for name in sorted(set(expected) ^ set(tensors)):
+        problem = "missing" if name in expected else "unknown"
+        raise PolicyError(f"{path}: tensor {name!r} is {problem}: not this network's weights.")
+    for name, tensor in expected.items():
+        if tensors[name].shape != tensor.shape:
+            want, got = tuple(tensor.shape), tuple(tensors[name].shape)
+            raise PolicyError(f"{path}: tensor {name!r}: expected shape {want}, got {got}.")
+        if not tensors[name].isfinite().all():
+            raise PolicyError(f"{path}: tensor {name!r} holds NaN or infinity.")
+    network.load_state_dict(tensors)
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
+    """Write the three files into an existing folder (`files.new_folder` makes it appear whole)."""
+    weights = {name: x.detach().contiguous() for name, x in policy.network.state_dict().items()}
+    save_file(weights, folder / MODEL)
+    write_json(folder / STATISTICS, statistics_to_json(policy.statistics))
+    write_json(folder / CONFIG, policy.config.to_json())

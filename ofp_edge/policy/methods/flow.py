@@ -1,0 +1,55 @@
+"""`flow`: flow matching, `|| u(z_t, t, t | o) - (a - eps) ||^2`; many Euler steps to sample.
+
+Lipman et al., ICLR 2023, on the straight path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ofp_edge.policy import times
+from ofp_edge.policy.network import PolicyNetwork
+
+
+@dataclass(frozen=True)
+class Flow:
+    """p_drop: share of samples without condition, the same as in OFP."""
+
+    name: ClassVar[str] = "flow"
+    summary: ClassVar[str] = "flow matching: the many-step baseline"
+    p_drop: float = 0.1
+
+    @property
+    def teacher_decay(self) -> float | None:
+        """No teacher."""
+        return None
+
+    def losses(
+        self,
+        network: PolicyNetwork,
+        teacher: PolicyNetwork,
+        observations: Sequence[Tensor],
+        actions: Tensor,
+        progress: float,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """See Method."""
+        features = network.encode(observations)
+        condition = times.drop_condition(features, network.null, self.p_drop, generator)
+        eps = times.noise_like(actions, generator)
+        t = times.uniform(len(actions), generator)
+        u = network(times.between(eps, actions, t), t, t, condition)
+        return {"flow": times.squared_error(u, actions - eps).mean()}
+
+    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
+        """Euler steps with the instantaneous velocity."""
+        z = noise
+        for k in range(nfe):
+            t = torch.full((len(z),), k / nfe)
+            z = z + network(z, t, t, features) / nfe
+        return z

@@ -1,0 +1,76 @@
+"""The policy network u(z, t, r | o): the average velocity of the flow over [t, r].
+
+`z_r = z_t + (r - t) u(z_t, t, r | o)`, time running from noise (0) to data (1); u(z, t, t | o) is
+the instantaneous velocity (One-Step Flow Policy, arXiv 2603.12480). Chunks are flat, normalised
+(B, horizon * action_dim), time-major.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ofp_edge.normalize import Affine, FieldStatistics
+from ofp_edge.policy.config import NetworkConfig
+from ofp_edge.policy.encoder import ObservationEncoder
+from ofp_edge.policy.trunk import FilmMlp, TimeEmbedding
+from ofp_edge.spec import PolicySpec
+
+
+class PolicyNetwork(nn.Module):
+    """Encoder, time embedding and trunk, with the normalisation of both ends inside."""
+
+    action_scale: Tensor
+    action_offset: Tensor
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        spec: PolicySpec,
+        statistics: Mapping[str, FieldStatistics],
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.chunk_size = spec.horizon * spec.action_dim
+        self.encoder = ObservationEncoder(config, spec.observations, statistics)
+        features = spec.n_obs_steps * self.encoder.feature_dim
+        self.time = TimeEmbedding(config)
+        self.trunk = FilmMlp(config, self.chunk_size, features)
+        # Stands in for the features of a dropped condition ("null" in the paper).
+        self.null = nn.Parameter(torch.zeros(features))
+        affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
+        scale, offset = (
+            torch.from_numpy(x).repeat(spec.horizon)[None] for x in (affine.scale, affine.offset)
+        )
+        self.register_buffer("action_scale", scale, persistent=False)  # (1, H*A)
+        self.register_buffer("action_offset", offset, persistent=False)
+
+    def encode(self, observations: Sequence[Tensor]) -> Tensor:
+        """Fields in spec order, state (B, To, D) and points (B, To, 3, N), raw -> (B, To*F)."""
+        batch, steps = observations[0].shape[:2]
+        frames = [
+            x.flatten(0, 1).unsqueeze(2) if x.dim() == 4 else x.flatten(0, 1) for x in observations
+        ]  # (B*To, D) and (B*To, 3, 1, N)
+        features: Tensor = self.encoder(*frames)
+        return features.view(batch, steps * self.encoder.feature_dim)
+
+    def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+        """z (B, H*A), t and r (B,), features (B, To*F) -> u (B, H*A)."""
+        u: Tensor = self.trunk(z, features, self.time(t, r))
+        return u
+
+    def normalize_actions(self, chunk: Tensor) -> Tensor:
+        """Raw (B, H, A) -> normalised, flat (B, H*A)."""
+        return (chunk.flatten(1) - self.action_offset) / self.action_scale
+
+    def denormalize_actions(self, flat: Tensor) -> Tensor:
+        """The inverse: (B, H*A) -> raw (B, H, A), unclamped."""
+        raw = flat * self.action_scale + self.action_offset
+        return raw.view(-1, self.spec.horizon, self.spec.action_dim)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())

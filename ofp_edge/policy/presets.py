@@ -1,0 +1,61 @@
+"""Presets: the sizes, times and training settings that `--preset` names, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ofp_edge.errors import UnknownName
+from ofp_edge.policy.config import COLD, REFINE, WARM, NetworkConfig, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and how it is trained and used. Times t_w and t_refine: see method, warm start."""
+
+    name: str
+    summary: str
+    network: NetworkConfig
+    training: TrainingConfig
+    n_obs_steps: int
+    horizon: int
+    n_action_steps: int
+    t_w: float
+    t_refine: float
+
+    @property
+    def time_rows(self) -> tuple[tuple[str, float, float], ...]:
+        """The (t, r) pairs that ship."""
+        return (COLD, 0.0, 1.0), (WARM, self.t_w, 1.0), (REFINE, self.t_refine, 1.0)
+
+
+_TRAINING = TrainingConfig(
+    steps=4000, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=100,
+    gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.02,
+)  # fmt: skip
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "small", "0.4 M parameters: for CPUs",
+            NetworkConfig((32, 64, 128), 64, width=192, blocks=3, condition=128, time_features=32),
+            _TRAINING, n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
+        ),
+        Preset(
+            "tiny", "10 k parameters: to try things out, learns little",
+            NetworkConfig((16, 16), 16, width=32, blocks=1, condition=16, time_features=8),
+            TrainingConfig(
+                steps=100, batch_size=32, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=10,
+                gradient_clip=1.0, ema_decay=0.98, jitter_m=0.003, shift_m=0.02,
+            ),
+            n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
+        ),
+    )
+}  # fmt: skip
+
+
+def preset(name: str) -> Preset:
+    """The preset, or UnknownName listing them."""
+    if name not in PRESETS:
+        raise UnknownName("preset", name, PRESETS)
+    return PRESETS[name]

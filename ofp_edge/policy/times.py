@@ -1,0 +1,62 @@
+"""Laws of time in training: the interpolant, the draws of (t, r) and m, the contraction rho."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def uniform(rows: int, generator: torch.Generator) -> Tensor:
+    """(rows,) in [0, 1)."""
+    return torch.rand(rows, generator=generator)
+
+
+def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal, shape of x."""
+    return torch.randn(x.shape, generator=generator)
+
+
+def between(start: Tensor, end: Tensor, at: Tensor) -> Tensor:
+    """The straight path: `(1 - at) start + at end`; start and end (B, K), at (B,)."""
+    return start + at[:, None] * (end - start)
+
+
+def sorted_pair(
+    rows: int, smallest: float, shipped: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(t, r): two sorted uniforms with r - t at least `smallest`; a share `shipped` is (0, 1).
+
+    Where the draw is closer than that, r moves up, or t down at the end of time.
+    """
+    drawn = torch.rand(2, rows, generator=generator).sort(0).values
+    t, r = drawn[0], drawn[1]
+    if shipped > 0:
+        ships = uniform(rows, generator) < shipped
+        t, r = t.masked_fill(ships, 0.0), r.masked_fill(ships, 1.0)
+    t = t.clamp(max=1 - smallest)
+    return t, torch.maximum(r, t + smallest)
+
+
+def cosine_contraction(progress: float) -> float:
+    """rho from 1 to 0: `(1 + cos(pi s)) / 2`."""
+    return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def exponential_contraction(progress: float, last: float) -> float:
+    """rho from 1 to `last`: `last ** s`."""
+    return float(last ** min(1.0, progress))
+
+
+def drop_condition(
+    features: Tensor, null: Tensor, probability: float, generator: torch.Generator
+) -> Tensor:
+    """Replace whole rows (B, F) by `null` (F,), so that one network learns both fields."""
+    dropped = uniform(len(features), generator) < probability
+    return torch.where(dropped[:, None], null, features)
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean over the chunk: (B, K), (B, K) -> (B,)."""
+    return (prediction - target).square().mean(1)

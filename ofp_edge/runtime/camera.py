@@ -1,0 +1,90 @@
+"""What the loop asks of a camera, and how a rig's [cameras.<name>] entry becomes one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.errors import CameraError
+from ofp_edge.rig import CameraEntry
+from ofp_edge.runtime.plugin import build, load_class, require_methods
+
+Clock = Callable[[], int]
+"""Nanoseconds that never go back: time.monotonic_ns, or a simulated clock in evaluation."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One capture, copied out of the SDK: it stays as it is.
+
+    depth: (H, W) uint16, raw (times `depth_unit_m` = metres along the optical axis; 0 = unknown).
+    color: (H, W, 3) uint8 RGB seen from the depth camera, or None.
+    t_capture_ns: when the scene looked like this, on the loop's clock.
+    sequence: the camera's frame number; it rises, and gaps are frames that nobody read.
+    """
+
+    depth: NDArray[np.uint16]
+    color: NDArray[np.uint8] | None
+    t_capture_ns: int
+    sequence: int
+
+
+class Camera(Protocol):
+    """A depth camera. `start`, `read` and `close` belong to one thread.
+
+    `parameters` is known from `start` on. The class named in the rig is built as
+    `Class(name=str, clock=Clock, parameters=dict, **options)`.
+    """
+
+    @property
+    def parameters(self) -> CameraParameters:
+        """Intrinsics, depth unit and pose of the depth image."""
+        ...
+
+    def start(self) -> None:
+        """Begin to stream. Raises CameraError, one line."""
+        ...
+
+    def read(self, timeout_ms: float) -> Frame | None:
+        """The newest frame, if it is newer than the last one returned; else wait for one.
+
+        None when none came within `timeout_ms` (0 = do not wait). An old frame is never returned
+        as new. Raises CameraError when the camera is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop streaming. Idempotent."""
+        ...
+
+
+CAMERA_METHODS = ("start", "read", "close")
+
+
+def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
+    """Build the camera of a rig, not yet started; CameraError in one line when it cannot be."""
+    arguments: dict[str, Any] = {
+        "name": entry.name, "clock": clock, "parameters": entry.parameters, **entry.options,
+    }  # fmt: skip
+    factory: Callable[..., Any]
+    what = f"camera {entry.name!r}, driver {entry.driver}"
+    if entry.driver == "realsense":
+        from ofp_edge.runtime.cameras.realsense import device_camera as factory
+    elif entry.driver == "recording":
+        from ofp_edge.runtime.cameras.realsense import recording_camera as factory
+    elif ":" in entry.driver:
+        factory = load_class(entry.driver, CameraError)
+        require_methods(factory, entry.driver, CAMERA_METHODS, CameraError)
+    else:
+        raise CameraError(
+            f"camera {entry.name!r}: unknown driver {entry.driver!r}. "
+            "Known: realsense, recording, package.module:Class."
+        )
+    camera: Camera = build(factory, what, arguments, CameraError)
+    return camera

@@ -1,0 +1,1 @@
+"""Cameras: the RealSense reading code and where its frames can come from."""

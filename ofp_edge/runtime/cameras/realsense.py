@@ -1,0 +1,155 @@
+"""RealSenseCamera: the one class that turns SDK framesets into frames, whatever their source.
+
+    source -> newest frameset -> (align colour to depth) -> copy out -> Frame
+
+Depth is never resampled: aligning goes towards it, so that its pixels stay bit-exact.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.errors import CameraError, SpecMismatch
+from ofp_edge.runtime.camera import Clock, Frame
+from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
+from ofp_edge.runtime.cameras.sources import DeviceSource, RecordingSource, Source
+from ofp_edge.runtime.cameras.timestamps import TimestampMap
+
+_OWN_CALIBRATION = ("fx", "fy", "cx", "cy", "base_frame", "T_base_camera")
+
+
+class RealSenseCamera:
+    """A depth camera read through the RealSense SDK. See `ofp_edge.runtime.camera.Camera`.
+
+    parameters: the rig's [cameras.<name>.parameters]: T_base_camera (4 rows of 4, metres; needed)
+    and base_frame (default "base"); fx, fy, cx, cy (pixels) replace what the device reports.
+    delivery_ms: the quickest way from exposure to arrival, which no timestamp shows (a D435's depth
+    is said to take about 9 ms; measure yours); subtracted from every capture time.
+    """
+
+    def __init__(
+        self, name: str, source: Source, clock: Clock, parameters: Mapping[str, Any],
+        *, delivery_ms: float = 0.0,
+    ) -> None:  # fmt: skip
+        if unknown := sorted(set(parameters) - set(_OWN_CALIBRATION)):
+            raise CameraError(
+                f"camera {name!r}: unknown parameter {unknown[0]!r}. "
+                f"Known: {', '.join(_OWN_CALIBRATION)}."
+            )
+        if "T_base_camera" not in parameters:
+            raise CameraError(
+                f"camera {name!r}: T_base_camera is missing from [cameras.{name}.parameters]. "
+                "It is the camera's pose in the robot's frame: 4 rows of 4 numbers, metres."
+            )
+        self.name = name
+        self._source, self._clock, self._own = source, clock, dict(parameters)
+        self._stamps = TimestampMap(round(delivery_ms * 1e6))
+        self._parameters: CameraParameters | None = None
+        self._align: Any = None
+        self._last_number: int | None = None
+        self._last_stamp_ms = -math.inf
+
+    @property
+    def parameters(self) -> CameraParameters:
+        """Intrinsics and depth unit from the SDK, pose from the rig. Known once started."""
+        if self._parameters is None:
+            raise CameraError(f"camera {self.name!r} has not been started.")
+        return self._parameters
+
+    def start(self) -> None:
+        """Begin to stream; CameraError when there is no such camera, file or mode."""
+        profile, depth_unit_m = self._source.start(self.name)
+        self._last_number, self._last_stamp_ms = None, -math.inf
+        try:
+            self._parameters = self._read_parameters(profile.get_intrinsics(), depth_unit_m)
+        except BaseException:
+            self._source.close()
+            raise
+        if self._source.color:
+            rs = realsense()
+            self._align = rs.align(rs.stream.depth)
+
+    def read(self, timeout_ms: float) -> Frame | None:
+        """The newest frame not returned yet, or None after `timeout_ms`."""
+        if self._parameters is None:
+            raise CameraError(f"camera {self.name!r} has not been started.")
+        deadline_s = time.monotonic() + timeout_ms / 1000
+        left_ms = timeout_ms
+        with one_line_errors(self.name, "Check the USB 3 link."):
+            while True:
+                frameset = self._source.newest(max(0.0, left_ms))
+                if frameset is None:
+                    return None
+                frame = self._take(frameset)
+                if frame is not None:
+                    return frame
+                left_ms = 1000 * (deadline_s - time.monotonic())
+
+    def close(self) -> None:
+        """Stop streaming. Idempotent."""
+        self._source.close()
+        self._parameters = None
+
+    def _take(self, frameset: Any) -> Frame | None:
+        """Copy a frameset out, or None when its depth frame is not newer than the last."""
+        depth = frameset.get_depth_frame()
+        number, stamp_ms = depth.get_frame_number(), depth.get_timestamp()
+        if self._last_number is not None:
+            repeated = number == self._last_number
+            # A restarted device counts from the start again, but its time goes on.
+            older = number < self._last_number and stamp_ms <= self._last_stamp_ms
+            if repeated or older:
+                return None
+        self._last_number, self._last_stamp_ms = number, stamp_ms
+        stamp_ns = round(stamp_ms * 1e6)
+        if not self._source.stamps_on_clock:
+            domain = depth.get_frame_timestamp_domain()
+            stamp_ns = self._stamps(domain, stamp_ns, self._clock())
+        color = None
+        if self._align is not None:
+            frameset = self._align.process(frameset)
+            depth = frameset.get_depth_frame()
+            color = np.array(frameset.get_color_frame().get_data(), dtype=np.uint8)
+        return Frame(np.array(depth.get_data(), dtype=np.uint16), color, stamp_ns, number)
+
+    def _read_parameters(self, pinhole: Any, depth_unit_m: float) -> CameraParameters:
+        if any(pinhole.coeffs):
+            raise CameraError(
+                f"camera {self.name!r}: its depth image is distorted ({pinhole.model}), which the "
+                "point cloud does not undo. Choose a rectified depth mode."
+            )
+        own = {"base_frame": "base", **self._own}
+        values = {
+            "fx": pinhole.fx, "fy": pinhole.fy, "cx": pinhole.ppx, "cy": pinhole.ppy,
+            "width": pinhole.width, "height": pinhole.height, "depth_unit_m": depth_unit_m, **own,
+        }  # fmt: skip
+        try:
+            return CameraParameters.from_json(values)
+        except (SpecMismatch, TypeError, ValueError) as cause:
+            raise CameraError(f"camera {self.name!r}: {cause} Check its parameters.") from None
+
+
+def device_camera(
+    name: str, clock: Clock, parameters: Mapping[str, Any], *, serial: str | None = None,
+    width: int = 0, height: int = 0, fps: int = 0, color: bool = False, delivery_ms: float = 0.0,
+    context: Any | None = None,
+) -> RealSenseCamera:  # fmt: skip
+    """Driver "realsense": the connected camera with this serial (see DeviceSource)."""
+    source = DeviceSource(serial, width, height, fps, color, context)
+    return RealSenseCamera(name, source, clock, parameters, delivery_ms=delivery_ms)
+
+
+def recording_camera(
+    name: str, clock: Clock, parameters: Mapping[str, Any], *, path: str, real_time: bool = True,
+    repeat: bool = False, color: bool = False,
+) -> RealSenseCamera:  # fmt: skip
+    """Driver "recording": a recorded .db3 or .bag file (see RecordingSource)."""
+    source = RecordingSource(Path(path), real_time, repeat, color)
+    return RealSenseCamera(name, source, clock, parameters)

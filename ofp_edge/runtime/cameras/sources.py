@@ -1,0 +1,183 @@
+"""Where framesets come from: a connected device or a recorded file (software.py has a third)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ofp_edge.errors import CameraError
+from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
+
+
+class Source(Protocol):
+    """Delivers SDK framesets to one reader.
+
+    color: framesets without a colour frame are passed over. stamps_on_clock: the timestamps are
+    already on the loop's clock.
+    """
+
+    color: bool
+    stamps_on_clock: bool
+
+    def start(self, camera: str) -> tuple[Any, float]:
+        """Begin; the depth stream's video profile and the metres of one depth unit."""
+        ...
+
+    def newest(self, timeout_ms: float) -> Any | None:
+        """The newest frameset not handed out yet, else one that comes within `timeout_ms`."""
+        ...
+
+    def close(self) -> None:
+        """Stop. Idempotent."""
+        ...
+
+
+class DeviceSource:
+    """A connected device, keep-latest. serial: None takes the only one there is.
+
+    width, height (pixels), fps (Hz): 0 leaves the SDK's default. context: an `rs.context` (tests
+    load a recording into one as if it were plugged in).
+    """
+
+    stamps_on_clock = False
+
+    def __init__(
+        self, serial: str | None, width: int, height: int, fps: int, color: bool,
+        context: Any | None,
+    ) -> None:  # fmt: skip
+        self.serial, self.color = serial, color
+        self._size = (width, height, fps)
+        self._context = context
+        self._pipeline: Any = None
+        self._queue: Any = None
+
+    def start(self, camera: str) -> tuple[Any, float]:
+        """See Source."""
+        rs = realsense()
+        context = self._context or rs.context()
+        serials = [serial for serial, _ in _devices(context)]
+        if not serials or (self.serial is not None and self.serial not in serials):
+            wanted = f"with serial {self.serial}" if self.serial else "connected"
+            raise CameraError(
+                f"camera {camera!r}: no RealSense {wanted}; found {', '.join(serials) or 'none'}. "
+                "Check the USB 3 cable and the serial in the rig."
+            )
+        if self.serial is None and len(serials) > 1:
+            raise CameraError(
+                f"camera {camera!r}: {len(serials)} RealSense cameras are connected. "
+                f"Set options.serial in the rig to one of {', '.join(serials)}."
+            )
+        config = rs.config()
+        config.enable_device(self.serial or serials[0])
+        width, height, fps = self._size
+        config.enable_stream(rs.stream.depth, -1, width, height, rs.format.z16, fps)
+        if self.color:
+            config.enable_stream(rs.stream.color, -1, 0, 0, rs.format.rgb8, fps)
+        self._queue = rs.frame_queue(1, keep_frames=False)
+        self._pipeline = rs.pipeline(context)
+        with one_line_errors(camera, "Check width, height and fps in the rig, and the cable."):
+            device = dict(_devices(context))[self.serial or serials[0]]
+            for sensor in device.query_sensors():
+                if sensor.supports(rs.option.frames_queue_size):
+                    sensor.set_option(rs.option.frames_queue_size, 1)
+            profile = self._pipeline.start(config, self._queue)
+        return _depth_profile(profile)
+
+    def newest(self, timeout_ms: float) -> Any | None:
+        """See Source."""
+        queue = self._queue
+        return newest(queue.poll_for_frame, queue.try_wait_for_frame, self.color, timeout_ms)
+
+    def close(self) -> None:
+        """See Source."""
+        if self._pipeline is not None:
+            self._pipeline.stop()
+            self._pipeline = None
+
+
+class RecordingSource:
+    """A recorded .db3 (or older .bag) file.
+
+    real_time: frames come at the speed they were recorded at, and are lost when nobody reads;
+    otherwise each read gets the next one. repeat: start over at the end; else nothing comes.
+    """
+
+    stamps_on_clock = False
+
+    def __init__(self, path: Path, real_time: bool, repeat: bool, color: bool) -> None:
+        self.path, self.color = path, color
+        self._real_time, self._repeat = real_time, repeat
+        self._pipeline: Any = None
+
+    def start(self, camera: str) -> tuple[Any, float]:
+        """See Source."""
+        if not self.path.is_file():
+            raise CameraError(f"camera {camera!r}: the recording {self.path} does not exist.")
+        rs = realsense()
+        config = rs.config()
+        pipeline = rs.pipeline()
+        with one_line_errors(camera, f"Is {self.path} a whole .db3 or .bag recording?"):
+            config.enable_device_from_file(str(self.path), self._repeat)
+            config.enable_stream(rs.stream.depth)
+            if self.color:
+                config.enable_stream(rs.stream.color)
+            device = config.resolve(rs.pipeline_wrapper(pipeline)).get_device()
+            device.as_playback().set_real_time(self._real_time)  # before the first frame leaves
+            profile = pipeline.start(config)
+        self._pipeline = pipeline
+        return _depth_profile(profile)
+
+    def newest(self, timeout_ms: float) -> Any | None:
+        """See Source."""
+        if self._real_time:
+            pipeline = self._pipeline
+            return newest(
+                pipeline.poll_for_frames, pipeline.try_wait_for_frames, self.color, timeout_ms
+            )
+        arrived, frameset = self._pipeline.try_wait_for_frames(max(1, int(timeout_ms)))
+        return frameset if arrived else None
+
+    def close(self) -> None:
+        """See Source."""
+        if self._pipeline is not None:
+            self._pipeline.stop()
+            self._pipeline = None
+
+
+def newest(
+    poll: Callable[[], Any], wait: Callable[[int], tuple[bool, Any]], color: bool, timeout_ms: float
+) -> Any | None:
+    """Empty the SDK's queue by `poll` and return its last complete frameset, else `wait` for one.
+
+    Complete: it has a depth frame and, where asked for, a colour frame.
+    """
+    found = None
+    while frame := poll():
+        found = _complete(frame, color) or found
+    deadline_s = time.monotonic() + timeout_ms / 1000
+    while found is None and (left_s := deadline_s - time.monotonic()) > 0:
+        arrived, frame = wait(max(1, int(1000 * left_s)))
+        if arrived:
+            found = _complete(frame, color)
+    return found
+
+
+def _complete(frame: Any, color: bool) -> Any | None:
+    frameset = frame.as_frameset()
+    if not frameset or not frameset.get_depth_frame():
+        return None
+    return None if color and not frameset.get_color_frame() else frameset
+
+
+def _depth_profile(profile: Any) -> tuple[Any, float]:
+    rs = realsense()
+    depth = profile.get_stream(rs.stream.depth).as_video_stream_profile()
+    return depth, profile.get_device().first_depth_sensor().get_depth_scale()
+
+
+def _devices(context: Any) -> list[tuple[str, Any]]:
+    """(serial, device) of everything connected that has a serial."""
+    key = realsense().camera_info.serial_number
+    return [(d.get_info(key), d) for d in context.query_devices() if d.supports(key)]

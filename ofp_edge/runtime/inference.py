@@ -1,0 +1,222 @@
+"""Observation in, action chunk out: noise, warm start, the engine calls, and what each cost.
+
+One `Inference` belongs to one thread. After start-up it allocates, a chunk: the chunk's two arrays
+and a handful of Python objects; the engines' inputs are written in place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.bundle import Bundle, TimeRow
+from ofp_edge.errors import SpecMismatch
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.history import FeatureHistory
+from ofp_edge.runtime.sampler import Scheme, Step, shipped_scheme
+from ofp_edge.spec import PolicySpec
+
+if TYPE_CHECKING:
+    from ofp_edge.runtime.runners import Runner
+
+
+@dataclass
+class InferenceTimings:
+    """Nanoseconds of the last `observe` and `infer`, and of the bare engine calls inside them."""
+
+    observe_ns: int = 0
+    encode_ns: int = 0
+    infer_ns: int = 0
+    act_ns: int = 0
+
+    @property
+    def overhead_ns(self) -> int:
+        """What everything but the engines took: copies, noise, warm mix, bookkeeping."""
+        return self.observe_ns - self.encode_ns + self.infer_ns - self.act_ns
+
+
+class Inference:
+    """Runs `encode` once a frame and `act` once a chunk (or as often as the scheme says).
+
+    encode, act: runners of the two deployed functions; their inputs are written in place.
+    seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
+    scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        encode: Runner,
+        act: Runner,
+        time_rows: Sequence[TimeRow],
+        feature_dim: int,
+        seed: int | Sequence[int],
+        *,
+        scheme: Scheme | None = None,
+    ) -> None:
+        self.spec, self.encode, self.act = spec, encode, act
+        self.scheme = scheme or shipped_scheme(time_rows)
+        self.timings = InferenceTimings()
+        self.history = FeatureHistory(spec.n_obs_steps, feature_dim, spec.dt_ns)
+        self.started_warm = False
+        size = spec.horizon * spec.action_dim
+        self._check("act z", act.inputs["z"], (1, size))
+        self._check("act features", act.inputs["features"], (1, spec.n_obs_steps * feature_dim))
+        self._check("act chunk", act.outputs["chunk"], (1, size))
+        self._z = act.inputs["z"].reshape(-1)
+        self._features = act.inputs["features"].reshape(-1)
+        self._time_row = act.inputs["time_row"]
+        self._cold = self._prepared(self.scheme.cold)
+        self._from_warm = self._prepared(self.scheme.warm or ())
+        self._fields = [
+            (field.name, encode.inputs[field.name], encode.inputs[field.name].reshape(field.shape))
+            for field in spec.observations
+        ]
+        self._eps = np.empty(size, dtype=np.float32)
+        self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
+        self.reseed(seed)
+
+    def reseed(self, seed: int | Sequence[int]) -> None:
+        """Start the stream of noise again from `seed`, and forget what was seen."""
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every frame: a new episode. The stream of noise goes on."""
+        self.history.clear()
+
+    def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
+        """Encode the newest frame and keep its feature.
+
+        observations: every observation field by name, in its spec's shape ((D,) or (3, N)),
+        physical units, float32. Raises ValueError when the frame is not newer than the last one.
+        """
+        start = time.perf_counter_ns()
+        for name, _, view in self._fields:
+            np.copyto(view, observations[name])
+        row = self.history.slot(t_capture_ns)
+        before = time.perf_counter_ns()
+        self.encode.infer()
+        after = time.perf_counter_ns()
+        np.copyto(row, self.encode.outputs["feature"].reshape(-1))
+        timings = self.timings
+        timings.encode_ns = after - before
+        timings.observe_ns = time.perf_counter_ns() - start
+
+    def infer(self, t_obs_ns: int, previous: Chunk | None = None) -> Chunk:
+        """Plan from what was seen up to `t_obs_ns`, warm from `previous` where that still reaches.
+
+        previous: the newest plan made, or None for a cold start (a new episode, a gap, a plan that
+        was abandoned). It is shifted by the control steps that have passed between the two
+        observations; when none of it is left, or time went backwards, the start is cold.
+        Raises ValueError when nothing was observed.
+        """
+        start = time.perf_counter_ns()
+        self.history.gather(t_obs_ns, self._features)
+        steps = self._cold
+        self._rng.standard_normal(dtype=np.float32, out=self._eps)
+        self.started_warm = False
+        if previous is not None and self._from_warm:
+            shift = previous.steps_to(t_obs_ns)
+            if 0 <= shift < self.spec.horizon:
+                steps = self._from_warm
+                previous.shifted_normalised(shift, out=self._warm)
+                self._mix(steps[0][0].row.t, self._warm.reshape(-1))
+                self.started_warm = True
+        if not self.started_warm:
+            np.copyto(self._z, self._eps)
+        engine_ns = self._run(steps[0][1])
+        for step, row in steps[1:]:
+            last = self.act.outputs["chunk_normalised"].reshape(-1)
+            if step.renoise:
+                self._rng.standard_normal(dtype=np.float32, out=self._eps)
+                self._mix(step.row.t, last)
+            else:
+                np.copyto(self._z, last)
+            engine_ns += self._run(row)
+        shape = (self.spec.horizon, self.spec.action_dim)
+        chunk = Chunk(
+            t_obs_ns,
+            self.spec.dt_ns,
+            self.act.outputs["chunk"].reshape(shape).copy(),
+            self.act.outputs["chunk_normalised"].reshape(shape).copy(),
+        )
+        self.timings.act_ns = engine_ns
+        self.timings.infer_ns = time.perf_counter_ns() - start
+        return chunk
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run both engines, so that no first call falls into the control loop."""
+        self.encode.warm_up(runs)
+        self.act.warm_up(runs)
+
+    def close(self) -> None:
+        """Release both engines."""
+        self.encode.close()
+        self.act.close()
+
+    def _mix(self, t: float, plan: NDArray[np.float32]) -> None:
+        """z = (1 - t) eps + t plan, in place; `plan` may be the engine's own output buffer."""
+        np.multiply(self._eps, np.float32(1 - t), out=self._z)
+        np.multiply(plan, np.float32(t), out=self._eps)
+        np.add(self._z, self._eps, out=self._z)
+
+    def _prepared(self, steps: Sequence[Step]) -> list[tuple[Step, NDArray[np.float32]]]:
+        shape = self._time_row.shape
+        return [(s, np.asarray(s.row.row, dtype=np.float32).reshape(shape)) for s in steps]
+
+    def _run(self, time_row: NDArray[np.float32]) -> int:
+        np.copyto(self._time_row, time_row)
+        before = time.perf_counter_ns()
+        self.act.infer()
+        return time.perf_counter_ns() - before
+
+    @staticmethod
+    def _check(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+        if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
+            got = f"{array.shape} {array.dtype}"
+            raise SpecMismatch(f"{what} buffer", f"{shape} float32, contiguous", got)
+
+
+def load_inference(
+    bundle: Bundle,
+    engine: str | None = None,
+    precision: str | None = None,
+    *,
+    threads: int = 1,
+    seed: int | Sequence[int] = 0,
+    nfe: int = 1,
+    warm: bool = True,
+) -> Inference:
+    """Load a bundle's two functions, hold them against the golden outputs, and warm them up.
+
+    engine, precision: None takes the manifest's default. Raises UnknownName, MissingExtra,
+    BundleError, or ParityError when this machine's engine answers differently.
+    """
+    from ofp_edge.runtime.runners import load_runner
+    from ofp_edge.runtime.runners.check import check_parity
+
+    engine, precision = bundle.choose(engine, precision)
+    manifest = bundle.manifest
+    scheme = shipped_scheme(manifest.time_rows, nfe, warm=warm)
+    runners: list[Runner] = []
+    for function in ("encode", "act"):
+        artefact = bundle.artefact(function, engine, precision)
+        runners.append(
+            load_runner(
+                engine, bundle.read(artefact.file), manifest.inputs(function),
+                manifest.outputs(function), threads=threads,
+            )
+        )  # fmt: skip
+    encode, act = runners
+    check_parity(bundle, engine, precision, encode, act)
+    inference = Inference(
+        manifest.spec, encode, act, manifest.time_rows, manifest.feature_dim, seed, scheme=scheme
+    )
+    inference.warm_up()
+    return inference

@@ -1,0 +1,135 @@
+"""From cameras and robot state to the arrays the policy sees; says what is too old to act upon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.errors import SpecMismatch
+from ofp_edge.preprocess import PointCloud
+from ofp_edge.spec import PolicySpec
+
+if TYPE_CHECKING:
+    from ofp_edge.runtime.camera import Camera, Frame
+    from ofp_edge.runtime.robot import RobotState
+
+
+@dataclass
+class ObserverCounters:
+    """`stale`: frames older than their limit when looked at; `absent`: looks without a frame."""
+
+    frames: int = 0
+    stale: int = 0
+    absent: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What was seen at `t_obs_ns`: every observation field by name, in its spec's shape, float32.
+
+    The arrays are the observer's own and are overwritten by its next observation.
+    """
+
+    t_obs_ns: int
+    arrays: dict[str, NDArray[np.float32]] = field(repr=False)
+
+
+class Observer:
+    """Polls the cameras a spec names and prepares observations. One thread.
+
+    cameras: by the spec's names, started. trained: the parameters the policy was trained with.
+    max_age_ns: per camera; a frame older than that is dropped, never acted upon.
+    Raises SpecMismatch when a camera is missing or differs by more than `tolerance`.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        cameras: Mapping[str, Camera],
+        trained: Mapping[str, CameraParameters],
+        tolerance: CameraTolerance,
+        max_age_ns: Mapping[str, int],
+    ) -> None:
+        self.spec = spec
+        self.counters = ObserverCounters()
+        self._cameras = {name: cameras[name] for name in spec.cameras if name in cameras}
+        self._max_age_ns = dict(max_age_ns)
+        self._frames: dict[str, Frame] = {}
+        self._clouds: dict[str, PointCloud] = {}
+        for item in spec.observations:
+            if item.camera is None:
+                continue
+            if item.camera not in cameras:
+                have = sorted(cameras) or "no camera"
+                raise SpecMismatch("cameras", f"one named {item.camera!r}", have)
+            live = cameras[item.camera].parameters
+            if item.camera in trained:
+                tolerance.require(item.camera, trained[item.camera], live)
+            self._clouds[item.name] = PointCloud(live, item.low, item.high, item.shape[1])
+        self._arrays = {
+            item.name: np.zeros(item.shape, dtype=np.float32) for item in spec.observations
+        }
+
+    def poll(self, now_ns: int, timeout_ms: float = 0.0, not_before_ns: int = 0) -> bool:
+        """Take every camera's newest frame; whether all of them have an unused, fresh one.
+
+        Waits up to `timeout_ms` (each camera) for a frame captured at `not_before_ns` or later; an
+        earlier one will do when none comes. A frame that is older than its camera's limit after the
+        wait is dropped.
+        """
+        waited_ns = 0
+        for name, camera in self._cameras.items():
+            self._take(name, camera.read(0.0))
+            held = self._frames.get(name)
+            if timeout_ms > 0 and (held is None or held.t_capture_ns < not_before_ns):
+                before = time.perf_counter_ns()
+                self._take(name, camera.read(timeout_ms))
+                waited_ns += time.perf_counter_ns() - before
+        for name in self._cameras:
+            held = self._frames.get(name)
+            if held is None:
+                self.counters.absent += 1
+            elif now_ns + waited_ns - held.t_capture_ns > self._max_age_ns[name]:
+                self.counters.stale += 1
+                del self._frames[name]
+        return len(self._frames) == len(self._cameras)
+
+    def drop_before(self, t_ns: int) -> bool:
+        """Drop polled frames captured before `t_ns`; whether every camera still has one."""
+        self._frames = {k: frame for k, frame in self._frames.items() if frame.t_capture_ns >= t_ns}
+        return len(self._frames) == len(self._cameras)
+
+    def _take(self, name: str, frame: Frame | None) -> None:
+        if frame is not None:
+            self.counters.frames += 1
+            self._frames[name] = frame
+
+    def prepare(self, state: RobotState) -> Observation:
+        """Use up the polled frames: points from depth, state as it is.
+
+        t_obs_ns is the capture time of the oldest frame used, or the state's own without a camera.
+        Raises SpecMismatch when the robot's state lacks a field or has another shape.
+        """
+        times = [frame.t_capture_ns for frame in self._frames.values()]
+        for item in self.spec.observations:
+            out = self._arrays[item.name]
+            if item.camera is not None:
+                self._clouds[item.name](self._frames[item.camera].depth, out=out)
+                continue
+            value = state.values.get(item.name)
+            if value is None or value.shape != item.shape:
+                got = "nothing" if value is None else value.shape
+                raise SpecMismatch(f"robot state {item.name!r}", item.shape, got)
+            np.copyto(out, value, casting="same_kind")
+        self._frames.clear()
+        return Observation(min(times) if times else state.t_ns, self._arrays)
+
+    def forget(self) -> None:
+        """Drop frames that were polled but not used."""
+        self._frames.clear()

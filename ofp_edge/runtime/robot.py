@@ -1,0 +1,82 @@
+"""What the loop asks of a robot, and how the rig's [robot] entry becomes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import RobotError
+from ofp_edge.rig import RobotEntry
+from ofp_edge.runtime.plugin import build, load_class, require_methods
+from ofp_edge.spec import PolicySpec
+
+
+@dataclass(frozen=True)
+class RobotState:
+    """One reading of the robot.
+
+    t_ns: when it was true, monotonic clock. values: every "state" observation field of the spec by
+    name, (D,) float32 in the field's unit.
+    """
+
+    t_ns: int
+    values: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an episode stands: `success` once reached stays; `over` when it may be reset."""
+
+    success: bool
+    over: bool
+
+
+class Robot(Protocol):
+    """A robot. All methods are called from the control thread alone and must return fast.
+
+    The class named in the rig is built as `Class(spec=PolicySpec, **options)`. Any of the methods
+    may raise RobotError (one line), which stops the loop.
+    """
+
+    def state(self) -> RobotState:
+        """The newest state."""
+        ...
+
+    def send(self, action: NDArray[np.float32]) -> None:
+        """Execute `action` (action_dim,) in raw units for one control step; returns at once."""
+        ...
+
+    def stop(self) -> None:
+        """Come to a safe stop and stay there. Idempotent; also called after an error."""
+        ...
+
+    def close(self) -> None:
+        """Release the hardware. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class EpisodicRobot(Robot, Protocol):
+    """A robot that can start over by itself: a simulator or a test rig."""
+
+    def reset(self, seed: int) -> None:
+        """Begin a new episode; the same seed gives the same beginning. Ends a stop."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """How the running episode stands."""
+        ...
+
+
+ROBOT_METHODS = ("state", "send", "stop", "close")
+
+
+def open_robot(entry: RobotEntry, spec: PolicySpec) -> Robot:
+    """Build the robot of a rig; RobotError in one line when its class cannot be used."""
+    found = load_class(entry.driver, RobotError)
+    require_methods(found, entry.driver, ROBOT_METHODS, RobotError)
+    robot: Robot = build(found, entry.driver, {"spec": spec, **entry.options}, RobotError)
+    return robot

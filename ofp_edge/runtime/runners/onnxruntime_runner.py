@@ -1,0 +1,81 @@
+"""ONNX Runtime: a session whose inputs and outputs are bound once to preallocated buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ofp_edge.bundle import Tensor
+from ofp_edge.errors import BundleError
+from ofp_edge.extras import require
+from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
+
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+_REFUSALS = (
+    "EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "ModelLoaded",
+    "NoModel", "NotImplemented", "RuntimeException",
+)  # fmt: skip
+
+
+class OnnxRuntimeRunner:
+    """See `Runner`. Executes on the CPU, operators one after another.
+
+    The engine reads and writes the numpy arrays themselves: no copy, no allocation in `infer`.
+    spinning: let idle compute threads poll for work; only sensible with a core for each thread.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        *,
+        threads: int = 1,
+        spinning: bool = False,
+    ) -> None:
+        ort: Any = require("onnxruntime", "onnxruntime")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4  # what goes wrong is raised
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        errors = require("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
+        refusals = tuple(getattr(errors, name) for name in _REFUSALS if hasattr(errors, name))
+        try:
+            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except refusals as cause:
+            text = " ".join(str(cause).split())
+            raise BundleError(f"onnxruntime {ort.__version__} refuses the model: {text}") from None
+        require_signature("onnxruntime", "input", inputs, [_signature(x) for x in session.get_inputs()])
+        require_signature(
+            "onnxruntime", "output", outputs, [_signature(x) for x in session.get_outputs()]
+        )
+        self.inputs: dict[str, NDArray[Any]] = allocate(inputs)
+        self.outputs: dict[str, NDArray[Any]] = allocate(outputs)
+        binding = session.io_binding()
+        for name, array in self.inputs.items():
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in self.outputs.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._session, self._binding = session, binding
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run a few times, so that no first call falls into the control loop."""
+        for _ in range(runs):
+            self.infer()
+
+    def infer(self) -> None:
+        """Fill `outputs` from `inputs`."""
+        self._session.run_with_iobinding(self._binding)
+
+    def close(self) -> None:
+        """Release the session."""
+        del self._binding, self._session
+
+
+def _signature(item: Any) -> Signature:
+    return item.name, tuple(item.shape), _DTYPES.get(item.type, item.type)

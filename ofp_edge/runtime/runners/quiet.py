@@ -1,0 +1,45 @@
+"""Keep what native libraries write to file descriptor 2 off the terminal, but not lose it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+class Captured:
+    """`text` holds what was written, once the block has ended."""
+
+    text: str = ""
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not empty, without a leading `[file:line]`."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        return lines[-1].split("] ", 1)[-1] if lines else ""
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[Captured]:
+    """Capture the process's standard error for the length of the block: at load time only.
+
+    Works on the descriptor, so output of C++ code is caught; whatever other threads write in the
+    meantime is caught too.
+    """
+    captured = Captured()
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield captured
+            finally:
+                sys.stderr.flush()
+                os.dup2(saved, 2)
+                file.seek(0)
+                captured.text = file.read().decode(errors="replace")
+    finally:
+        os.close(saved)

@@ -1,0 +1,61 @@
+"""Which evaluations of `act` make a chunk: one step, one and a refining step, or a ladder.
+
+    cold, one step     z = eps                          a1 = z + (1 - 0) u(z, 0, 1)
+    warm, one step     z = (1 - t_w) eps + t_w a_warm   a1 = z + (1 - t_w) u(z, t_w, 1)
+    refining step      z = (1 - t2) eps + t2 a1         a2 = z + (1 - t2) u(z, t2, 1)
+    ladder             z = the last result              z + (r - t) u(z, t, r)
+
+`act` returns z + (r - t) u(z, t, r) as `chunk_normalised`, so every scheme is a list of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ofp_edge.bundle import TimeRow
+from ofp_edge.errors import OfpError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation: `row` names (t, r); `renoise` mixes fresh noise into the last result."""
+
+    row: TimeRow
+    renoise: bool = False
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The evaluations of a cold and of a warm start; `warm` None never starts warm.
+
+    The first step's row says how the first z is mixed: t of noise against the shifted last plan.
+    """
+
+    cold: tuple[Step, ...]
+    warm: tuple[Step, ...] | None
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations a chunk."""
+        return len(self.cold)
+
+
+def shipped_scheme(time_rows: Sequence[TimeRow], nfe: int = 1, *, warm: bool = True) -> Scheme:
+    """The schemes a bundle's time table allows: nfe 1, or 2 with its refining row.
+
+    Raises OfpError for any other nfe: a bundle's times are constants fixed when it was compiled.
+    """
+    rows = {row.name: row for row in time_rows}
+    if "cold" not in rows:
+        raise OfpError(f"the time table has no row 'cold', only {sorted(rows)}.")
+    if nfe not in (1, 2):
+        raise OfpError(
+            f"--nfe {nfe}: a bundle takes 1 (one step) or 2 (one step and a refining one), as its "
+            "(t, r) pairs are fixed when it is compiled. Evaluate the policy folder instead."
+        )
+    if nfe == 2 and "refine" not in rows:
+        raise OfpError("--nfe 2: this bundle ships no 'refine' time row. Use --nfe 1.")
+    more = (Step(rows["refine"], renoise=True),) if nfe == 2 else ()
+    first = rows.get("warm") if warm else None
+    return Scheme((Step(rows["cold"]), *more), None if first is None else (Step(first), *more))

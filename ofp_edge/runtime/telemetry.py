@@ -1,0 +1,184 @@
+"""The log of a run: an MCAP file of JSON messages, written off the control thread.
+
+    /event         what began or ended: episode, outcome, fault, stop
+    /observation   the exact network inputs of one frame, after preprocessing
+    /plan          one chunk: its observation, noise seed, warm or cold, timings, both scales
+    /command       one tick: nominal time, wake-up, kind, index into the plan, the action sent
+
+Arrays are {"dtype", "shape", "data": base64 of little-endian bytes}: bit-exact, no text rounding.
+The control thread copies and enqueues; when the queue is full, or the disk, rows are lost and
+counted, and the control thread goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from mcap.writer import CompressionType, Writer
+from numpy.typing import NDArray
+
+from ofp_edge.errors import OfpError
+
+_INTEGER, _NUMBER, _TEXT = {"type": "integer"}, {"type": "number"}, {"type": "string"}
+_ARRAY = {
+    "type": "object",
+    "properties": {
+        "dtype": _TEXT,
+        "shape": {"type": "array", "items": _INTEGER},
+        "data": {"type": "string", "contentEncoding": "base64"},
+    },
+    "required": ["dtype", "shape", "data"],
+}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "/event": {"t_ns": _INTEGER, "what": _TEXT, "detail": _TEXT, "episode": _INTEGER},
+    "/observation": {
+        "t_obs_ns": _INTEGER,
+        "inputs": {"type": "object", "additionalProperties": _ARRAY},
+        "observe_ns": _INTEGER,
+        "encode_ns": _INTEGER,
+    },
+    "/plan": {
+        "t_obs_ns": _INTEGER, "tick_ns": _INTEGER, "ready_ns": _INTEGER,
+        "warm": {"type": "boolean"}, "nfe": _INTEGER, "chunk": _ARRAY,
+        "chunk_normalised": _ARRAY, "infer_ns": _INTEGER, "act_ns": _INTEGER,
+    },
+    "/command": {
+        "tick_ns": _INTEGER, "woke_ns": _INTEGER, "sent_ns": _INTEGER, "kind": _TEXT,
+        "t_obs_ns": {"type": ["integer", "null"]}, "index": {"type": ["number", "null"]},
+        "action": {"anyOf": [_ARRAY, {"type": "null"}]}, "sent": {"type": "boolean"},
+        "misses": _INTEGER,
+    },
+}  # fmt: skip
+_QUEUE_ROWS = 1024
+_CHUNK_BYTES = 1 << 18
+
+
+class Telemetry(Protocol):
+    """Where the loop writes. `write` copies arrays, never blocks and never raises."""
+
+    def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
+        """Keep one row for `topic` (a key of SCHEMAS) at monotonic `t_ns`."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+class NoTelemetry:
+    """Writes nothing."""
+
+    lost = 0
+
+    def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
+        """Nothing happens."""
+
+    def close(self) -> None:
+        """Nothing happens."""
+
+
+class McapLog:
+    """Writes rows to `path` from its own thread. `lost` counts the rows that were not written.
+
+    header: plain JSON put in front as the metadata record "ofp_edge" (bundle hash, spec, seed, L).
+    Raises OfpError when the file can't be opened.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("wb")
+        except OSError as cause:
+            raise OfpError(f"log {path} can't be written: {cause.strerror}.") from None
+        self.path = path
+        self.lost = 0
+        self.trouble = ""
+        self._queue: queue.Queue[tuple[str, int, int, dict[str, Any]] | None] = queue.Queue(
+            _QUEUE_ROWS
+        )
+        self._writer = Writer(
+            self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE
+        )
+        self._channels = self._start(header)
+        self._thread = threading.Thread(target=self._drain, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
+        """Enqueue one row for `topic` (a key of SCHEMAS) at `t_ns`; arrays are copied here."""
+        row = {key: _copied(value) for key, value in values.items()}
+        try:
+            self._queue.put_nowait((topic, t_ns, time.time_ns(), row))
+        except queue.Full:
+            self.lost += 1
+
+    def close(self) -> None:
+        """Write what is enqueued, then the file's index. Idempotent."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if not self._file.closed:
+            try:
+                self._writer.finish()  # type: ignore[no-untyped-call]
+            except OSError as cause:
+                self.trouble = self.trouble or str(cause)
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _start(self, header: dict[str, Any]) -> dict[str, int]:
+        self._writer.start(profile="", library="ofp-edge")
+        self._writer.add_metadata("ofp_edge", {"json": json.dumps(header)})
+        channels = {}
+        for topic, properties in SCHEMAS.items():
+            schema = {"type": "object", "properties": properties, "required": sorted(properties)}
+            name = f"ofp_edge.{topic[1:]}"
+            number = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
+            channels[topic] = self._writer.register_channel(topic, "json", number)
+        return channels
+
+    def _drain(self) -> None:
+        while (item := self._queue.get()) is not None:
+            topic, t_ns, wall_ns, row = item
+            if self.trouble:
+                self.lost += 1
+                continue
+            data = json.dumps({key: _plain(value) for key, value in row.items()}).encode()
+            try:
+                self._writer.add_message(
+                    self._channels[topic], log_time=wall_ns, publish_time=t_ns, data=data
+                )
+            except OSError as cause:  # a full disk ends the log, not the run
+                self.trouble = str(cause)
+                self.lost += 1
+
+
+def array_from_json(value: dict[str, Any]) -> NDArray[Any]:
+    """The inverse of how arrays are logged; bit-exact."""
+    data = np.frombuffer(base64.b64decode(value["data"]), dtype=value["dtype"])
+    return data.reshape(value["shape"]).copy()
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        return {
+            "dtype": little.dtype.str,
+            "shape": list(value.shape),
+            "data": base64.b64encode(little.tobytes()).decode("ascii"),
+        }
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,161 @@
+"""Demonstrations of a simulated task by its scripted expert, into a replay buffer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.data.replay import MARKER, write_replay
+from ofp_edge.errors import OfpError
+from ofp_edge.extras import require
+from ofp_edge.files import check_output, new_folder
+from ofp_edge.progress import Progress, silent
+from ofp_edge.sim.camera import SimulatedCamera
+from ofp_edge.sim.fields import (
+    CAMERA,
+    FULL_DIM,
+    HAND_DIM,
+    Observe,
+    action_fields,
+    observation_fields,
+)
+from ofp_edge.sim.simulator import ManualClock
+from ofp_edge.sim.tasks import find_task
+from ofp_edge.sim.world import World, shared_world
+
+_TRIES = 4  # an expert that fails three times out of four is not one to learn from
+_NOISE_STREAM = 7  # keeps the noise apart from the layout that the same seed draws
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was collected. failed: episodes in which the expert failed, left out."""
+
+    dataset: Path
+    episodes: int
+    steps: int
+    failed: int
+    depth_by: str | None
+    seconds: float
+
+
+@dataclass
+class _Episode:
+    """The arrays of one demonstration, a row a control step."""
+
+    seed: int
+    rows: dict[str, list[NDArray[Any]]]
+
+    @property
+    def steps(self) -> int:
+        return len(self.rows["action"])
+
+
+def collect_demonstrations(
+    task: str, n: int, output: Path, *, observe: Observe = "depth", noise: float = 0.3,
+    seed: int = 0, color: bool = False, force: bool = False, depth_by: str | None = None,
+    progress: Progress = silent,
+) -> Collection:  # fmt: skip
+    """Collect `n` successful demonstrations into the dataset `output`.
+
+    The executed action is the expert's plus Gaussian noise (standard deviation `noise`, raw units,
+    on the hand's three axes), the recorded one is clean: the data then shows how to come back
+    (DART, arXiv 1703.09327). Seeds count up from `seed`; a failed one is replaced by the next.
+    Raises UnknownName, OutputExists, MissingExtra, OfpError.
+    """
+    started = time.monotonic()
+    found = find_task(task)
+    if n < 1:
+        raise OfpError(f"-n: expected at least 1 episode, got {n}.")
+    if seed < 0 or not noise >= 0:
+        raise OfpError(f"--seed and --noise: expected 0 or more, got {seed} and {noise:g}.")
+    require("zarr", "sim")
+    check_output(output, force=force, marker=MARKER)
+    world = shared_world(task, task, seed)
+    clock = ManualClock()
+    camera = None
+    if observe == "depth":
+        camera = SimulatedCamera(
+            CAMERA, clock, {}, task=task, world=task, color=color, depth_by=depth_by
+        )
+        camera.start()
+    episodes: list[_Episode] = []
+    tried = 0
+    try:
+        for episode in _demonstrations(world, clock, camera, noise, seed, _TRIES * n):
+            tried += 1
+            if episode is not None:
+                episodes.append(episode)
+            progress(len(episodes), n, f"{tried - len(episodes)} failed")
+            if len(episodes) == n:
+                break
+        if len(episodes) < n:
+            raise OfpError(
+                f"{task}: the expert failed in {tried - len(episodes)} of {tried} episodes with "
+                f"noise {noise:g}. Give a smaller --noise or another task."
+            )
+        made_by = camera.depth_by if camera else None
+        attrs = {
+            "task": task,
+            "control_hz": found.control_hz,
+            "observations": [asdict(field) for field in observation_fields(found, observe)],
+            "actions": [asdict(field) for field in action_fields(found)],
+            "cameras": {CAMERA: camera.parameters.to_json()} if camera else {},
+            "seeds": [episode.seed for episode in episodes],
+            "success": [True] * n,
+            "collector": {"noise": noise, "depth_by": made_by},
+        }
+    finally:
+        if camera is not None:
+            camera.close()
+    arrays = {
+        name: np.stack([row for episode in episodes for row in episode.rows[name]])
+        for name in episodes[0].rows
+    }
+    ends = np.cumsum([episode.steps for episode in episodes]).tolist()
+    with new_folder(output, force=force, marker=MARKER) as folder:
+        write_replay(folder, attrs, arrays, ends)
+    seconds = time.monotonic() - started
+    return Collection(output, n, ends[-1], tried - n, made_by, seconds)
+
+
+def _demonstrations(
+    world: World, clock: ManualClock, camera: SimulatedCamera | None, noise: float, seed: int,
+    tries: int,
+) -> Iterator[_Episode | None]:  # fmt: skip
+    """One expert episode a seed, None where it failed."""
+    step_ns = round(1e9 / world.task.control_hz)
+    dim = FULL_DIM if camera is None else HAND_DIM
+    for episode_seed in range(seed, seed + tries):
+        random = np.random.default_rng([episode_seed, _NOISE_STREAM])
+        world.reset(episode_seed)
+        clock.advance(step_ns)
+        episode = _Episode(episode_seed, {"state": [], "action": []})
+        while not world.over:
+            action = world.expert_action()
+            row: dict[str, NDArray[Any]] = {"state": world.state(dim), "action": action}
+            if camera is not None:
+                row.update(_images(camera))
+            for name, value in row.items():
+                episode.rows.setdefault(name, []).append(value)
+            noisy = action.copy()
+            noisy[:3] += noise * random.standard_normal(3).astype(np.float32)
+            world.step(noisy)
+            clock.advance(step_ns)
+        yield episode if world.success else None
+
+
+def _images(camera: SimulatedCamera) -> dict[str, NDArray[Any]]:
+    frame = camera.read(0)
+    if frame is None:
+        raise AssertionError("the world moved, and the simulated camera saw nothing")
+    images: dict[str, NDArray[Any]] = {f"depth_{camera.name}": frame.depth}
+    if frame.color is not None:
+        images[f"rgb_{camera.name}"] = frame.color
+    return images

@@ -1,0 +1,46 @@
+"""The observation and action fields of a simulated task: names, units, ranges."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ofp_edge.sim.tasks import BASE_FRAME, Task
+from ofp_edge.spec import ActionField, ObservationField
+
+Observe = Literal["depth", "state"]
+CAMERA = "front"
+HAND_DIM, FULL_DIM = 4, 39
+
+_HAND_LOW, _HAND_HIGH = (-0.525, 0.348, -0.0525, 0.0), (0.525, 1.025, 0.7, 1.0)
+_MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action of 1
+
+
+def observation_fields(task: Task, observe: Observe) -> tuple[ObservationField, ...]:
+    """What a policy sees.
+
+    depth: `state` (4,) = hand x, y, z (m) and gripper opening (0 closed to 1 open), and `points`
+    (3, N). state: `state` (39,) = everything Meta-World tells, the object and the goal included.
+    """
+    if observe == "state":
+        bound = (3.0,) * FULL_DIM
+        low = tuple(-x for x in bound)
+        return (ObservationField("state", "state", (FULL_DIM,), "m", BASE_FRAME, low, bound),)
+    hand = ObservationField(
+        "state", "state", (HAND_DIM,), "m, m, m, 1", BASE_FRAME, _HAND_LOW, _HAND_HIGH
+    )
+    points = ObservationField(
+        "points", "points", (3, task.n_points), "m", BASE_FRAME, task.crop_low, task.crop_high,
+        camera=CAMERA,
+    )  # fmt: skip
+    return hand, points
+
+
+def action_fields(task: Task) -> tuple[ActionField, ...]:
+    """`hand` (3,): how far the hand's target moves in one control step, a raw 1.0 being `scale`
+    metres; `gripper` (1,): the fingers' effort, -1 opens and 1 closes."""
+    scale = _MOCAP_M * task.repeat
+    return (
+        ActionField("hand", (3,), "m", BASE_FRAME, "delta", scale, (-1.0,) * 3, (1.0,) * 3, 0.0),
+        ActionField("gripper", (1,), "1", BASE_FRAME, "absolute", 1.0, (-1.0,), (1.0,),
+                    interpolation="nearest"),
+    )  # fmt: skip

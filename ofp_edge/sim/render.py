@@ -1,0 +1,132 @@
+"""What the simulated camera sees: depth by OpenGL or by casting rays, which agree; colour by GL.
+
+Both leave out shadows, reflections and sites (Meta-World marks goals with sites: seeing them would
+be cheating).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import OfpError
+from ofp_edge.extras import require
+from ofp_edge.sim.gl import choose_depth_by
+from ofp_edge.sim.tasks import View
+from ofp_edge.sim.world import World
+
+FAR_M = 10.0
+_MAX_RAW = 65535
+_SHOWN_GROUPS = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)  # what GL shows by default
+
+
+class Renderer(Protocol):
+    """Looks at one world from one view. All calls come from the thread of the first."""
+
+    by: str
+
+    def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+        """Depth (H, W) in the view's unit, 0 beyond its range; RGB (H, W, 3) if asked for."""
+        ...
+
+    def close(self) -> None:
+        """Free the GL context."""
+        ...
+
+
+def open_renderer(world: World, view: View, by: str | None = None) -> Renderer:
+    """A renderer by egl, osmesa or rays (`choose_depth_by`)."""
+    chosen = choose_depth_by(by)
+    return RayRenderer(world, view) if chosen == "rays" else GlRenderer(world, view, chosen)
+
+
+class GlRenderer:
+    """Depth and colour by mujoco.Renderer."""
+
+    def __init__(self, world: World, view: View, by: str) -> None:
+        self._mujoco = mujoco = require("mujoco", "sim")
+        if not hasattr(mujoco.gl_context, "GLContext"):
+            raise OfpError(f"depth by {by}: mujoco was imported without OpenGL in this process.")
+        self.by = by
+        self._world, self._view = world, view
+        self._renderer = mujoco.Renderer(world.model, view.height, view.width)
+        self._option = mujoco.MjvOption()
+        self._option.sitegroup[:] = 0
+        self._camera = world.model.camera("corner2").id  # borrowed, and moved to the view
+        self._quaternion = np.zeros(4)
+        # MuJoCo's cameras look along -z with y up.
+        mujoco.mju_mat2Quat(self._quaternion, (view.rotation * [1, -1, -1]).reshape(-1))
+
+    def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+        """See Renderer."""
+        renderer, mujoco = self._renderer, self._mujoco
+        model, data = self._world.model, self._world.data
+        with self._world.changed:
+            model.cam_pos[self._camera] = self._view.position
+            model.cam_quat[self._camera] = self._quaternion
+            model.cam_fovy[self._camera] = self._view.fovy_deg
+            mujoco.mj_camlight(model, data)
+            renderer.update_scene(data, self._camera, self._option)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            renderer.scene.flags[flag] = 0  # update_scene sets them again
+        renderer.enable_depth_rendering()
+        depth = quantise(renderer.render(), self._view.depth_unit_m)
+        renderer.disable_depth_rendering()
+        return depth, renderer.render() if color else None
+
+    def close(self) -> None:
+        """See Renderer."""
+        renderer = self._renderer
+        if renderer._mjr_context is not None:
+            # mujoco would free its GL objects in whichever context is current: not this one's,
+            # where another renderer lives.
+            renderer._gl_context.make_current()
+            renderer._mjr_context.free()
+            renderer._mjr_context = None
+        renderer.close()
+
+
+class RayRenderer:
+    """Depth by mj_multiRay: slower, needs no GL library, gives no colour."""
+
+    by = "rays"
+
+    def __init__(self, world: World, view: View) -> None:
+        self._mujoco = require("mujoco", "sim")
+        self._world, self._view = world, view
+        p = view.parameters()
+        u, v = np.meshgrid(np.arange(p.width), np.arange(p.height))
+        optical = np.stack([(u - p.cx) / p.fx, (v - p.cy) / p.fy, np.ones(u.shape)], axis=-1)
+        self._length = np.linalg.norm(optical, axis=-1)  # (H, W), along the ray per metre of depth
+        directions = (optical / self._length[..., None]) @ view.rotation.T
+        self._directions = np.ascontiguousarray(directions, dtype=np.float64).reshape(-1)
+        self._position = np.asarray(view.position, dtype=np.float64)
+        self._geoms = np.full(p.width * p.height, -1, dtype=np.int32)
+        self._distance = np.empty(p.width * p.height)
+
+    def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+        """See Renderer; OfpError when colour is asked for."""
+        if color:
+            raise OfpError(
+                "colour needs OpenGL, which does not start here. Run: apt install libosmesa6 "
+                "(or libegl1), or leave colour out."
+            )
+        with self._world.changed:
+            self._mujoco.mj_multiRay(
+                self._world.model, self._world.data, self._position, self._directions,
+                _SHOWN_GROUPS, 1, -1, self._geoms, self._distance, len(self._geoms), FAR_M,
+            )  # fmt: skip
+        distance = self._distance.reshape(self._length.shape)
+        depth_m = np.where(distance > 0, distance / self._length, FAR_M)
+        return quantise(depth_m, self._view.depth_unit_m), None
+
+    def close(self) -> None:
+        """See Renderer."""
+
+
+def quantise(depth_m: NDArray[Any], unit_m: float) -> NDArray[np.uint16]:
+    """Metres (H, W) to raw uint16, rounded; 0 ("unknown") for what the range cannot hold."""
+    raw = np.rint(depth_m / unit_m)
+    return np.where(raw <= _MAX_RAW, raw, 0).astype(np.uint16)

@@ -1,0 +1,72 @@
+"""SimulatedRobot: the world, moved through the interface that every robot has."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import RobotError, SpecMismatch
+from ofp_edge.runtime.camera import Clock
+from ofp_edge.runtime.robot import Outcome, RobotState
+from ofp_edge.sim.world import ACTION_DIM, World, shared_world
+from ofp_edge.spec import PolicySpec
+
+
+class SimulatedRobot:
+    """An EpisodicRobot. Each `send` advances the physics by one control step.
+
+    In a rig: driver = "ofp_edge.sim.robot:SimulatedRobot", options task, world (shared with the
+    camera by name), seed (of the first episode). `clock` stamps the states.
+    """
+
+    def __init__(
+        self, spec: PolicySpec, *, task: str, world: str = "demo", seed: int = 0,
+        clock: Clock = time.monotonic_ns,
+    ) -> None:  # fmt: skip
+        self.world: World = shared_world(world, task, seed)
+        self._clock = clock
+        states = [field for field in spec.observations if field.kind == "state"]
+        if [field.name for field in states] != ["state"]:
+            raise SpecMismatch(
+                "simulated robot, state fields", ["state"], [field.name for field in states]
+            )
+        self._dim = states[0].shape[0]
+        self.world.state(self._dim)  # a length it does not have is refused here
+        if spec.action_dim != ACTION_DIM:
+            raise SpecMismatch("simulated robot, action_dim", ACTION_DIM, spec.action_dim)
+        if spec.control_hz != self.world.task.control_hz:
+            raise SpecMismatch(
+                f"simulated robot, control_hz of {task}", self.world.task.control_hz,
+                spec.control_hz,
+            )  # fmt: skip
+        self._stopped = False
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Begin the episode that `seed` names."""
+        self.world.reset(seed)
+        self._stopped = False
+
+    def state(self) -> RobotState:
+        """The "state" field, true now."""
+        return RobotState(self._clock(), {"state": self.world.state(self._dim)})
+
+    def send(self, action: NDArray[np.float32]) -> None:
+        """(4,) raw units, clipped to [-1, 1]; RobotError on NaN, or once stopped."""
+        if self._stopped:
+            raise RobotError("the simulated robot is stopped. Reset it first.")
+        self.world.step(action)
+
+    def outcome(self) -> Outcome:
+        """How the episode stands."""
+        return Outcome(self.world.success, self.world.over)
+
+    def stop(self) -> None:
+        """Move no more until the next reset."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Nothing to release: the world stays for the next one."""
+        self.stop()

@@ -1,0 +1,70 @@
+"""World, camera and robot of one task on a simulated clock: what evaluation and collection use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ofp_edge.runtime.camera import Clock
+from ofp_edge.sim.camera import SimulatedCamera
+from ofp_edge.sim.fields import CAMERA, observation_fields
+from ofp_edge.sim.robot import SimulatedRobot
+from ofp_edge.sim.tasks import Task, find_task
+from ofp_edge.sim.world import World, shared_world
+from ofp_edge.spec import PolicySpec
+
+
+class ManualClock:
+    """A clock that moves only when told. Call it for the time in ns."""
+
+    def __init__(self, start_ns: int = 10**12) -> None:
+        self.now_ns = start_ns
+
+    def __call__(self) -> int:
+        """The time, ns."""
+        return self.now_ns
+
+    def advance(self, ns: int) -> None:
+        """Let `ns` nanoseconds pass."""
+        self.now_ns += ns
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One task, ready to run. camera: started; None where the policy sees states only."""
+
+    task: Task
+    clock: Clock
+    world: World
+    camera: SimulatedCamera | None
+    robot: SimulatedRobot
+
+    def close(self) -> None:
+        """Stop the camera; the world stays in memory for the next simulator."""
+        if self.camera is not None:
+            self.camera.close()
+        self.robot.close()
+
+
+def open_simulator(
+    task: str, spec: PolicySpec, clock: Clock, *, seed: int = 0, depth_by: str | None = None
+) -> Simulator:
+    """Build and start one; UnknownName for a task, SpecMismatch for a policy that does not fit it.
+
+    Each episode: `simulator.robot.reset(seed)`, then `camera.read(0)` and `robot.send(action)` once
+    a control step, moving the clock by `spec.dt_ns`.
+    """
+    found = find_task(task)
+    camera = None
+    robot = SimulatedRobot(spec, task=task, world=task, seed=seed, clock=clock)
+    if spec.cameras:
+        camera = SimulatedCamera(CAMERA, clock, {}, task=task, world=task, depth_by=depth_by)
+        camera.start()
+    return Simulator(found, clock, shared_world(task, task), camera, robot)
+
+
+def spec_of(task: Task, observe: str = "depth") -> PolicySpec:
+    """A minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
+    from ofp_edge.sim.fields import action_fields
+
+    fields = observation_fields(task, "state" if observe == "state" else "depth")
+    return PolicySpec(fields, action_fields(task), 1, 1, 1, task.control_hz)

@@ -1,0 +1,85 @@
+"""Batches from a dataset in memory: random windows, with the point-cloud augmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.windows import windows
+from ofp_edge.policy.config import TrainingConfig
+from ofp_edge.spec import ObservationField, PolicySpec
+
+
+class Batches:
+    """Windows of some episodes. Observations come in spec order, raw units."""
+
+    def __init__(self, dataset: Dataset, episodes: Sequence[int], spec: PolicySpec) -> None:
+        self.spec = spec
+        found = windows(dataset, episodes, spec.n_obs_steps, spec.horizon)
+        self.past = torch.from_numpy(found.past)  # (n, To)
+        self.chunks = torch.from_numpy(found.chunks)  # (n, H, A)
+        self.fields = [torch.from_numpy(dataset.fields[f.name]) for f in spec.observations]
+        self._positions = _shifted_columns(spec)
+
+    def __len__(self) -> int:
+        return len(self.past)
+
+    def take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Windows by number (B,): fields (B, To, D) or (B, To, 3, N), and actions (B, H, A)."""
+        past = self.past[rows]
+        return [field[past] for field in self.fields], self.chunks[rows]
+
+    def draw(
+        self, settings: TrainingConfig, generator: torch.Generator
+    ) -> tuple[list[Tensor], Tensor]:
+        """`settings.batch_size` random windows, augmented."""
+        rows = torch.randint(len(self), (settings.batch_size,), generator=generator)
+        observations, actions = self.take(rows)
+        self._augment(observations, settings, generator)
+        return observations, actions
+
+    def _augment(
+        self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
+    ) -> None:
+        """Jitter every point; move cloud and hand together, which leaves relative actions true."""
+        if self._positions is None:
+            move = None
+        else:
+            drawn = torch.rand(len(observations[0]), 1, 3, generator=generator)
+            move = settings.shift_m * (2 * drawn - 1)  # (B, 1, 3), the same for all To frames
+        for i, field in enumerate(self.spec.observations):
+            x = observations[i]
+            if field.kind == "points":
+                x += settings.jitter_m * torch.randn(x.shape, generator=generator)
+                if move is not None:
+                    x += move[..., None]
+            elif move is not None and self._positions is not None:
+                for start in self._positions[i]:
+                    x[..., start : start + 3] += move
+
+
+def _shifted_columns(spec: PolicySpec) -> list[list[int]] | None:
+    """Per observation field, where a position x, y, z in the clouds' frame starts.
+
+    A state field that begins with three values in metres in the frame of the clouds begins with a
+    position. None when moving the scene would make the actions wrong (absolute positions), or when
+    there is no cloud to move.
+    """
+    frames = {f.frame for f in spec.observations if f.kind == "points"}
+    absolute = any(
+        f.kind == "absolute" and f.unit == "m" and f.frame in frames for f in spec.actions
+    )
+    if not frames or absolute:
+        return None
+    return [[0] if f.kind == "state" and f.frame in frames and _metres(f) else []
+            for f in spec.observations]  # fmt: skip
+
+
+def _metres(field: ObservationField) -> bool:
+    """Whether the first three elements are in metres; units are one for all, or one an element."""
+    units = [unit.strip() for unit in field.unit.split(",")]
+    first = units[:3] if len(units) > 1 else units * 3
+    return field.shape[0] >= 3 and first == ["m", "m", "m"]

@@ -1,0 +1,136 @@
+"""The training loop, from top to bottom: draw, encode, three losses, step, average, checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from ofp_edge.errors import CheckFailed
+from ofp_edge.files import new_folder
+from ofp_edge.policy.folder import MARKER, Policy, save_policy
+from ofp_edge.progress import Progress, silent
+from ofp_edge.train.batches import Batches
+from ofp_edge.train.memory import keep_freed_memory
+from ofp_edge.train.plan import Plan
+from ofp_edge.train.signals import stop_wish
+from ofp_edge.train.state import TrainState, save_state
+from ofp_edge.train.validation import Validation, validate
+
+_NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped up
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """loss: running mean of the summed terms. interrupted: stopped by a signal, resumable."""
+
+    step: int
+    loss: float
+    validation: Validation
+    parameters: int
+    seconds: float
+    resumed_from: int | None
+    interrupted: bool
+
+
+def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silent) -> TrainResult:
+    """Run a plan to its end, or to Ctrl-C or SIGTERM: either way a usable policy stands at the
+    output, and before the end a resumable one.
+
+    Raises CheckFailed when a loss or gradient is no longer finite; the last checkpoint stays.
+    """
+    keep_freed_memory()
+    state, settings, spec = plan.state, plan.settings, plan.policy.config.spec
+    split = plan.dataset.split()
+    batches = Batches(plan.dataset, split.train, spec)
+    held_out = Batches(plan.dataset, split.held_out, spec)
+    started = time.monotonic() - state.seconds
+    first = state.step
+    saved_at = first if plan.resumed_from is not None else None
+
+    with stop_wish() as wish:
+        while state.step < settings.steps and not wish.requested:
+            done = plan.first_progress + (1 - plan.first_progress) * state.step / settings.steps
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(plan, done)
+            # fields (B, To, ...), raw actions (B, H, A)
+            observations, actions = batches.draw(settings, state.generator)
+            losses = plan.method.losses(
+                state.network, state.average, observations,
+                state.network.normalize_actions(actions),  # (B, H*A)
+                done, state.generator,
+            )  # fmt: skip
+            loss = torch.stack(list(losses.values())).sum()
+            state.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(
+                state.network.parameters(), settings.gradient_clip
+            )
+            if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+                raise CheckFailed(_not_finite(state.step, loss.item(), saved_at, plan))
+            state.optimizer.step()
+            _follow(state, settings.ema_decay, ramped=plan.first_progress > 0)
+            for name, value in losses.items():
+                seen = state.losses.get(name, value.item())
+                state.losses[name] = 0.98 * seen + 0.02 * value.item()
+            state.step += 1
+            state.seconds = time.monotonic() - started
+            if state.step % checkpoint_every == 0 and state.step < settings.steps:
+                save_checkpoint(plan)
+                saved_at = state.step
+            if state.step % 10 == 0 or state.step == settings.steps:
+                rate = (state.step - first) / (time.monotonic() - started - 0)
+                progress(state.step, settings.steps, _note(state, rate))
+        interrupted = state.step < settings.steps
+        if state.step > first or plan.resumed_from is None:
+            save_checkpoint(plan)
+    return TrainResult(
+        state.step, sum(state.losses.values()), validate(plan.method, state.average, held_out),
+        state.network.parameter_count, state.seconds, plan.resumed_from, interrupted,
+    )  # fmt: skip
+
+
+def learning_rate(plan: Plan, done: float) -> float:
+    """Linear warm-up over the first steps, then a cosine down to 1 % at done = 1."""
+    settings = plan.settings
+    warm = min(1.0, (plan.state.step + 1) / max(1, settings.warmup_steps))
+    return settings.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def save_checkpoint(plan: Plan) -> None:
+    """Replace the policy folder as a whole; unfinished runs keep what resuming needs."""
+    state, config = plan.state, plan.policy.config
+    config = replace(config, training=replace(config.training, step=state.step))
+    force = plan.request.force or plan.request.output.exists()
+    with new_folder(plan.request.output, force=force, marker=MARKER) as folder:
+        save_policy(Policy(config, state.average, plan.policy.statistics), folder)
+        if state.step < plan.settings.steps:
+            save_state(state, folder)
+
+
+def _follow(state: TrainState, decay: float, *, ramped: bool) -> None:
+    """Move the average towards the weights; early steps follow faster, unless weights are given."""
+    age = state.step + (_NO_RAMP if ramped else 0)
+    decay = min(decay, (1 + age) / (10 + age))
+    with torch.no_grad():
+        torch._foreach_lerp_(
+            list(state.average.parameters()), list(state.network.parameters()), 1 - decay
+        )
+
+
+def _note(state: TrainState, steps_per_s: float) -> str:
+    return f"loss {sum(state.losses.values()):.4f}, {steps_per_s:.1f} steps/s"
+
+
+def _not_finite(step: int, loss: float, saved_at: int | None, plan: Plan) -> str:
+    kept = (
+        f"the checkpoint of step {saved_at} stays in {plan.request.output}"
+        if saved_at is not None
+        else "no checkpoint had been written"
+    )
+    return (
+        f"the loss or its gradient is not finite at step {step + 1} (loss {loss}): stopped; "
+        f"{kept}. Try a lower --learning-rate."
+    )

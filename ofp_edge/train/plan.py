@@ -1,0 +1,181 @@
+"""What a training run will do, settled before the first step: new, resumed, or on from a policy."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import ofp_edge
+from ofp_edge.camera_parameters import CameraTolerance
+from ofp_edge.data.dataset import SPLIT_RULE, Dataset, open_dataset
+from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.files import check_output, sha256_file
+from ofp_edge.normalize import FieldStatistics
+from ofp_edge.policy.config import PolicyConfig, TrainingConfig, TrainingRecord
+from ofp_edge.policy.folder import MARKER, MODEL, Policy, load_policy
+from ofp_edge.policy.methods import DEFAULT, Method, build_method, options_of
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.presets import preset
+from ofp_edge.spec import PolicySpec
+from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None: the preset's, or on --resume and --init the policy's own."""
+
+    dataset: Path
+    output: Path
+    method: str | None = None
+    preset: str | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    resume: bool = False
+    init: Path | None = None
+    force: bool = False
+
+
+@dataclass
+class Plan:
+    """A run ready to go. `policy.network` is the averaged network of `state`."""
+
+    request: Request
+    dataset: Dataset
+    policy: Policy
+    method: Method
+    state: TrainState
+    resumed_from: int | None = None
+
+    @property
+    def settings(self) -> TrainingConfig:
+        """The optimiser's numbers."""
+        return self.policy.config.training.settings
+
+    @property
+    def first_progress(self) -> float:
+        """Trained weights skip the first half of every schedule, where an untrained teacher is
+        kept out and the learning rate is highest."""
+        return 0.5 if self.policy.config.training.init_sha256 else 0.0
+
+
+def make_plan(request: Request) -> Plan:
+    """Open, check and build. Everything a user got wrong is raised here, before any work."""
+    if request.resume and request.init:
+        raise OfpError("--resume and --init exclude each other: which weights to start from?")
+    if request.resume:
+        if not request.output.exists():
+            raise PolicyError(f"{request.output} does not exist: nothing to resume.")
+        saved = load_policy(request.output)
+        _require_same(request, saved.config)
+        dataset = open_dataset(request.dataset)
+        _require_same_data(dataset, saved.config)
+        return _resumed(request, dataset, saved)
+    check_output(request.output, force=request.force, marker=MARKER)
+    start = load_policy(request.init) if request.init else None
+    if start and request.preset not in (None, start.config.preset):
+        raise PolicyError(
+            f"{request.init}: its preset is {start.config.preset}, got {request.preset}. "
+            "Leave --preset out."
+        )
+    return _new(request, open_dataset(request.dataset), start)
+
+
+def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
+    chosen = preset(start.config.preset if start else request.preset or "small")
+    method_name = request.method or (start.config.method if start else DEFAULT)
+    method = build_method(method_name)
+    times = start.config.spec if start else chosen
+    spec = PolicySpec(
+        dataset.observations, dataset.actions, times.n_obs_steps, times.horizon,
+        times.n_action_steps, dataset.control_hz,
+    )  # fmt: skip
+    split = dataset.split()
+    if start:
+        start.config.spec.require_same(spec, f"--init {request.init}")
+        for name, camera in start.config.cameras.items():
+            start.config.camera_tolerance.require(name, camera, dataset.cameras[name])
+    # Weights mean nothing without the normalisation they were trained with.
+    statistics = start.statistics if start else dataset.statistics(split.train)
+    settings = _settings(request, chosen.training, method)
+    seed = 0 if request.seed is None else request.seed
+    record = TrainingRecord(
+        settings, seed, 0, dataset.path.name, dataset.sha256, SPLIT_RULE, split.held_out,
+        sha256_file(request.init / MODEL) if request.init else None,
+        {"ofp-edge": ofp_edge.__version__, "torch": torch.__version__,
+         "python": platform.python_version()},
+    )  # fmt: skip
+    config = PolicyConfig(
+        method=method.name, method_options=options_of(method), preset=chosen.name,
+        network=start.config.network if start else chosen.network, spec=spec, task=dataset.task,
+        cameras=dataset.cameras,
+        camera_tolerance=start.config.camera_tolerance if start else CameraTolerance(),
+        time_rows=start.config.time_rows if start else chosen.time_rows, training=record,
+    )  # fmt: skip
+    network = start.network if start else _seeded_network(config, statistics)
+    state = new_state(network, settings, seed)
+    return Plan(request, dataset, Policy(config, state.average, statistics), method, state)
+
+
+def _resumed(request: Request, dataset: Dataset, saved: Policy) -> Plan:
+    config = saved.config
+    method = build_method(config.method, config.method_options)
+    network = PolicyNetwork(config.network, config.spec, saved.statistics)
+    state = new_state(network, config.training.settings, config.training.seed)
+    state.average.load_state_dict(saved.network.state_dict())
+    if config.training.step < config.training.settings.steps:
+        if not (request.output / FOLDER).is_dir():
+            raise PolicyError(f"{request.output} holds no {FOLDER}/: it can't be resumed.")
+        load_state(state, request.output)
+    else:
+        state.step = config.training.step
+    policy = Policy(config, state.average, saved.statistics)
+    return Plan(request, dataset, policy, method, state, resumed_from=state.step)
+
+
+def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]) -> PolicyNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return PolicyNetwork(config.network, config.spec, statistics)
+
+
+def _settings(request: Request, base: TrainingConfig, method: Method) -> TrainingConfig:
+    for name in ("steps", "batch_size", "learning_rate"):
+        value = getattr(request, name)
+        if value is not None and not value > 0:
+            raise OfpError(f"{name}: expected a positive number, got {value}.")
+        if value is not None:
+            base = replace(base, **{name: value})
+    if method.teacher_decay is not None:
+        base = replace(base, ema_decay=method.teacher_decay)
+    return base
+
+
+def _require_same(request: Request, config: PolicyConfig) -> None:
+    settings = config.training.settings
+    have = {
+        "method": config.method, "preset": config.preset, "steps": settings.steps,
+        "batch_size": settings.batch_size, "learning_rate": settings.learning_rate,
+        "seed": config.training.seed,
+    }  # fmt: skip
+    for name, value in have.items():
+        got = getattr(request, name)
+        if got is not None and got != value:
+            raise PolicyError(
+                f"{request.output} was trained with {name} {value}, got {got}. A resumed run "
+                "keeps its settings: leave the option out, or train anew with --force."
+            )
+
+
+def _require_same_data(dataset: Dataset, config: PolicyConfig) -> None:
+    record = config.training
+    if dataset.sha256 != record.dataset_sha256:
+        raise PolicyError(
+            f"the run was trained on dataset {record.dataset} (SHA-256 "
+            f"{record.dataset_sha256[:12]}…), got {dataset.path} ({dataset.sha256[:12]}…). "
+            "Resume with the same data, or start from the weights with --init."
+        )

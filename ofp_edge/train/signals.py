@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM as a wish to stop after the current step, so that state is never half new."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class StopWish:
+    """`requested` turns true at the first signal; a second Ctrl-C interrupts at once."""
+
+    requested = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextlib.contextmanager
+def stop_wish() -> Iterator[StopWish]:
+    """Handle SIGINT and SIGTERM inside the block; outside the main thread nothing is handled."""
+    wish = StopWish()
+    if threading.current_thread() is not threading.main_thread():
+        yield wish
+        return
+    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

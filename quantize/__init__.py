@@ -1,0 +1,1 @@
+"""Quantisation: recipes, the plan they lead to, and the quantised modules built from a plan."""

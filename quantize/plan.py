@@ -1,0 +1,175 @@
+"""quantization.json: which layer runs in which precision, and the float ranges that decide it.
+
+The plan holds float ranges, not integers: every engine derives its scales from them by the same
+rule, scale = max(|low|, |high|) / 127. So a plan alone rebuilds the quantised policy exactly, with
+no calibration run that another library version might do differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.files import canonical_json, read_json, sha256_bytes, sha256_file, write_json
+from ofp_edge.spec import PolicySpec
+
+SCHEMA_VERSION = 1
+FILE = "quantization.json"
+_POLICY_FILES = ("config.json", "model.safetensors", "statistics.json")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Lowest and highest value a tensor took on the calibration samples."""
+
+    low: float
+    high: float
+
+    @property
+    def scale(self) -> float:
+        """Step of the symmetric int8 grid that covers the range; never zero."""
+        largest = max(abs(self.low), abs(self.high))
+        return float(np.float32(largest / 127)) if largest > 1e-6 else 1 / 127
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer. `input` and `output` are None, and `reason` says why, where it stays in float.
+
+    weight_scale: smallest and largest of its per-channel weight scales.
+    """
+
+    function: str
+    name: str
+    operation: str
+    precision: str
+    reason: str | None
+    input: Range | None
+    output: Range | None
+    weight_scale: Range | None
+
+
+@dataclass(frozen=True)
+class ActionError:
+    """Float against quantised, one action dimension, in its physical unit (all time rows).
+
+    budget: how far the mean may be off. The largest difference is reported, not limited.
+    """
+
+    name: str
+    unit: str
+    max: float
+    mean: float
+    budget: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole plan. Hashes are of the float policy's files and of calibration.npz."""
+
+    recipe: str
+    precision: str
+    method: str
+    symmetric: bool
+    per_channel_weights: bool
+    layers: tuple[Layer, ...]
+    samples: int
+    seed: int
+    calibration: str
+    calibration_dataset_sha256: str
+    calibration_sha256: str
+    policy_sha256: str
+    error_budget_percent: float
+    error: tuple[ActionError, ...]
+    error_measured_on: str
+    versions: dict[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+    def budget_fraction(self) -> float:
+        """The error budget as a fraction of each action's range."""
+        return self.error_budget_percent / 100
+
+    def layer(self, function: str, name: str) -> Layer:
+        """The entry of a layer; PolicyError when the plan has none."""
+        for item in self.layers:
+            if (item.function, item.name) == (function, name):
+                return item
+        raise PolicyError(f"{FILE} has no layer {function}/{name}. Quantise the policy again.")
+
+
+def policy_sha256(folder: Path) -> str:
+    """Hash of what makes a policy answer as it does: configuration, weights, statistics."""
+    missing = [name for name in _POLICY_FILES if not (folder / name).is_file()]
+    if missing:
+        raise PolicyError(f"{folder} is not a policy folder: {missing[0]} is missing.")
+    return sha256_bytes(canonical_json({n: sha256_file(folder / n) for n in _POLICY_FILES}))
+
+
+def action_names(spec: PolicySpec) -> tuple[str, ...]:
+    """One name an action dimension: the field's, numbered where it has several."""
+    return tuple(
+        f"{f.name}[{i}]" if f.shape[0] > 1 else f.name for f in spec.actions for i in range(f.shape[0])
+    )
+
+
+def action_ranges(spec: PolicySpec) -> tuple[float, ...]:
+    """high - low of each action dimension, in raw action units."""
+    return tuple(h - low for f in spec.actions for low, h in zip(f.low, f.high, strict=True))
+
+
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Write quantization.json."""
+    write_json(folder / FILE, asdict(plan))
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of a policy folder, or None where it has none.
+
+    Raises PolicyError when the plan is malformed, or made for other weights or other samples than
+    those beside it.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    value = read_json(path, PolicyError)
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        raise PolicyError(f"{path}: schema version {version}, this ofp-edge reads {SCHEMA_VERSION}.")
+    try:
+        parts = dict(value)
+        parts["layers"] = tuple(_layer(item) for item in value["layers"])
+        parts["error"] = tuple(_exact(ActionError, item) for item in value["error"])
+        plan = _exact(Plan, parts)
+    except (AttributeError, KeyError, TypeError, ValueError) as cause:
+        raise PolicyError(f"{path} is malformed: {cause}") from None
+    for what, expected, got in (
+        ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
+        ("calibration.npz", plan.calibration_sha256, sha256_file(folder / "calibration.npz")
+         if (folder / "calibration.npz").is_file() else "no file"),
+    ):  # fmt: skip
+        if expected != got:
+            raise PolicyError(
+                f"{path} was made for another version of {what}: expected SHA-256 "
+                f"{expected[:12]}…, got {got[:12]}…. Quantise the policy again."
+            )
+    return plan
+
+
+def _layer(value: dict[str, Any]) -> Layer:
+    ranges = {
+        key: _exact(Range, value[key]) if value[key] is not None else None
+        for key in ("input", "output", "weight_scale")
+    }
+    return _exact(Layer, {**value, **ranges})
+
+
+def _exact(kind: type[T], value: dict[str, Any]) -> T:
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if set(value) != known:
+        raise ValueError(f"{kind.__name__}: expected {sorted(known)}, got {sorted(value)}")
+    return kind(**value)

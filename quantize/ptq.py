@@ -1,0 +1,166 @@
+"""Post-training quantisation by PT2E: one quantised torch module that every engine is built from.
+
+The module is the reference of its precision: run by torch it gives the golden outputs, exported to
+ONNX the quantise/dequantise pairs, lowered to ExecuTorch the int8 kernels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torchao.quantization.pt2e import PerChannelMinMaxObserver
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+from torchao.quantization.pt2e.quantizer import (
+    FixedQParamsQuantizationSpec,
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+)
+
+from ofp_edge.quantize.layers import export_graph, find_layers, float_reasons
+from ofp_edge.quantize.plan import Layer, Plan, Range
+from ofp_edge.quantize.recipes import Recipe
+
+_KEY = "quantization_annotation"
+_ATEN = torch.ops.aten
+_DECOMPOSED = torch.ops.quantized_decomposed
+_WEIGHT = QuantizationSpec(
+    dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric,
+    ch_axis=0, is_dynamic=False, observer_or_fake_quant_ctr=PerChannelMinMaxObserver,
+)  # fmt: skip
+
+
+def measure_layers(
+    module: nn.Module, function: str, samples: Sequence[Sequence[Tensor]], recipe: Recipe
+) -> list[Layer]:
+    """Decide each layer's precision and measure the ranges of those to be quantised.
+
+    samples: the function's inputs, one tuple a call, all of the shapes it is deployed with.
+    """
+    graph = export_graph(module, samples[0])
+    reasons = float_reasons(graph, function, recipe)
+    quantised = [layer for layer in find_layers(graph) if layer.name not in reasons]
+    ranges = _ranges(graph, samples, {n for q in quantised for n in (q.input, q.last)})
+    layers = []
+    for layer in find_layers(graph):
+        if layer.name in reasons:
+            layers.append(
+                Layer(function, layer.name, layer.operation, "fp32", reasons[layer.name],
+                      None, None, None)
+            )  # fmt: skip
+        else:
+            weight = graph.get_parameter(str(layer.weight.target)).detach()
+            scales = weight.abs().flatten(1).amax(1) / 127
+            layers.append(
+                Layer(function, layer.name, layer.operation, recipe.precision, None,
+                      ranges[layer.input], ranges[layer.last],
+                      Range(float(scales.min()), float(scales.max())))
+            )  # fmt: skip
+    return layers
+
+
+def build_quantized(
+    module: nn.Module, function: str, example: Sequence[Tensor], plan: Plan | Iterable[Layer]
+) -> fx.GraphModule:
+    """The quantised module that the plan's ranges describe; the float module stays as it is."""
+    layers = plan.layers if isinstance(plan, Plan) else tuple(plan)
+    entries = {layer.name: layer for layer in layers if layer.function == function}
+    # An exported graph shares its parameters with the module: biases are changed below.
+    graph = export_graph(copy.deepcopy(module), example)
+    prepared = prepare_pt2e(graph, _PlanQuantizer(entries))
+    prepared(*example)  # weights are observed; activation scales are fixed
+    converted = convert_pt2e(prepared)
+    _round_biases(converted)
+    return converted
+
+
+def _ranges(
+    graph: fx.GraphModule, samples: Sequence[Sequence[Tensor]], nodes: set[fx.Node]
+) -> dict[fx.Node, Range]:
+    found: dict[fx.Node, Range] = {}
+
+    class Watch(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            value = super().run_node(n)
+            if n in nodes:
+                low, high = (float(x) for x in torch.aminmax(value))
+                old = found.get(n, Range(low, high))
+                found[n] = Range(min(low, old.low), max(high, old.high))
+            return value
+
+    watch = Watch(graph)
+    with torch.no_grad():
+        for sample in samples:
+            watch.run(*sample)
+    return found
+
+
+class _PlanQuantizer(Quantizer):  # type: ignore[misc]
+    """Annotates the layers that a plan quantises, with the scales it gives."""
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        super().__init__()
+        self._layers = layers
+
+    def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
+        for layer in find_layers(model):
+            entry = self._layers.get(layer.name)
+            if entry is None or entry.input is None or entry.output is None:
+                continue
+            output = _activation(entry.output)
+            fused = layer.last is not layer.node
+            layer.node.meta[_KEY] = QuantizationAnnotation(
+                input_qspec_map={layer.input: _activation(entry.input), layer.weight: _WEIGHT},
+                output_qspec=None if fused else output,
+                _annotated=True,
+            )
+            if fused:
+                layer.last.meta[_KEY] = QuantizationAnnotation(
+                    output_qspec=output, _annotated=True
+                )
+        return model
+
+    def transform_for_annotation(self, model: fx.GraphModule) -> fx.GraphModule:
+        return model
+
+    def validate(self, model: fx.GraphModule) -> None:
+        return None
+
+
+def _activation(range_: Range) -> FixedQParamsQuantizationSpec:
+    return FixedQParamsQuantizationSpec(
+        dtype=torch.int8, scale=range_.scale, zero_point=0, quant_min=-128, quant_max=127,
+        qscheme=torch.per_tensor_symmetric,
+    )  # fmt: skip
+
+
+def _round_biases(graph: fx.GraphModule) -> None:
+    """Put every bias of a quantised layer on its integer grid, input scale x weight scale.
+
+    The engines hold it as int32 on that grid. Where the reference does not, their answers differ
+    from it by whole steps of the next activation, for nothing.
+    """
+    for node in graph.graph.nodes:
+        if node.target not in (_ATEN.linear.default, _ATEN.conv2d.default) or len(node.args) < 3:
+            continue
+        source, weight, bias = node.args[:3]
+        per_channel = _DECOMPOSED.dequantize_per_channel.default
+        if bias is None or weight.target is not per_channel:
+            continue
+        step = source.args[1] * _attribute(graph, weight.args[1].target)
+        values = _attribute(graph, bias.target)
+        with torch.no_grad():
+            values.copy_((values.double() / step.double()).round() * step.double())
+
+
+def _attribute(graph: fx.GraphModule, path: str) -> Tensor:
+    value: Any = graph
+    for part in path.split("."):
+        value = getattr(value, part)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{path} is no tensor")
+    return value

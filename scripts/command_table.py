@@ -1,0 +1,58 @@
+"""Prints ARCHITECTURE.md's table of commands, flags and JSON keys, as the code has them.
+
+command_table.py            print the table
+command_table.py --write    put it into ARCHITECTURE.md, between the two markers
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer.main
+
+ARCHITECTURE = Path(__file__).resolve().parent.parent / "ARCHITECTURE.md"
+BEGIN, END = "<!-- commands -->", "<!-- /commands -->"
+HEAD = ("| command | flags | JSON keys |", "|---|---|---|")
+
+
+def rows() -> list[str]:
+    """One Markdown row a command, in the order of the help."""
+    from ofp_edge.cli.main import build_app
+
+    group = typer.main.get_command(build_app())
+    found = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        arguments = [str(p.name).upper() for p in command.params if p.param_type_name == "argument"]
+        flags = [
+            "/".join(f"`{text}`" for text in (*p.opts, *p.secondary_opts))
+            for p in command.params
+            if p.param_type_name == "option" and p.name != "help"
+        ]
+        keys = [f"`{key}`" for key in command.callback.json_keys]
+        head = " ".join([name, *arguments])
+        found.append(f"| `{head}` | {' '.join(flags)} | {' '.join(keys)} |")
+    return found
+
+
+def written() -> list[str]:
+    """The lines between the markers of ARCHITECTURE.md, as they stand."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    between = text.partition(BEGIN)[2].partition(END)[0]
+    return [line for line in between.splitlines() if line.strip()]
+
+
+def main() -> None:
+    """See the module's docstring."""
+    table = "\n".join([*HEAD, *rows()])
+    if sys.argv[1:] == ["--write"]:
+        text = ARCHITECTURE.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        after = rest.partition(END)[2]
+        ARCHITECTURE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    else:
+        print(table)
+
+
+if __name__ == "__main__":
+    main()

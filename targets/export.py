@@ -1,0 +1,124 @@
+"""From a torch module to the bytes an engine runs: ONNX, and ExecuTorch programs for XNNPACK.
+
+Everything that turns torch into an artefact is here. The bytes depend on the module alone: paths,
+stack traces and dates are left out, so that compiling twice gives the same hashes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ofp_edge.bundle import Tensor
+from ofp_edge.errors import OfpError
+from ofp_edge.extras import require
+from ofp_edge.runtime.runners.quiet import captured_stderr
+
+OPSET = 20  # the newest that TensorRT 10.3's parser reads
+IR_VERSION = 10  # the newest that onnxruntime 1.23, the last on Python 3.10, reads
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A compiled function. operations: how many nodes of each kind the graph holds.
+
+    delegates, delegated_share: ExecuTorch only, the number of XNNPACK subgraphs (1 is best) and
+    the share of operations inside them, 0..1; `left_out` names those outside.
+    """
+
+    model: bytes
+    operations: dict[str, int]
+    delegates: int | None = None
+    delegated_share: float | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def example_inputs(inputs: Sequence[Tensor]) -> tuple[torch.Tensor, ...]:
+    """Zeros of the deployed shapes."""
+    return tuple(torch.zeros(x.shape, dtype=getattr(torch, x.dtype)) for x in inputs)
+
+
+def export_onnx(
+    module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> Exported:
+    """ONNX with fixed shapes, opset 20; a quantised module gives quantise/dequantise pairs."""
+    require("onnxscript", "quantize")
+    with _quiet():
+        program = torch.onnx.export(
+            module, example_inputs(inputs), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=[x.name for x in inputs], output_names=[x.name for x in outputs],
+        )  # fmt: skip
+    if program is None:
+        raise OfpError("torch.onnx.export gave no program.")
+    model = program.model_proto
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    del model.metadata_props[:]
+    model.doc_string = model.producer_version = ""
+    _strip(model.graph)
+    del model.functions[:]
+    operations = Counter(node.op_type for node in model.graph.node)
+    return Exported(model.SerializeToString(deterministic=True), dict(sorted(operations.items())))
+
+
+def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
+    """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs."""
+    partition = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "quantize")
+    exir = require("executorch.exir", "quantize")
+    with _quiet(), captured_stderr():
+        exported = torch.export.export(module, example_inputs(inputs))
+        edge = exir.to_edge_transform_and_lower(
+            exported, partitioner=[partition.XnnpackPartitioner()]
+        )
+        outside: list[str] = []
+        inside, delegates = 0, 0
+        for node in edge.exported_program().graph.nodes:
+            if node.op != "call_function" or "getitem" in str(node.target):
+                continue
+            if "executorch_call_delegate" in str(node.target):
+                delegates += 1
+                lowered = getattr(edge.exported_program().graph_module, node.args[0].target)
+                inside += sum(
+                    n.op == "call_function" for n in lowered.original_module.graph.nodes
+                )
+            else:
+                outside.append(_operator_name(node.target))
+        model = bytes(edge.to_executorch().buffer)
+    share = inside / max(1, inside + len(outside))
+    operations = {"delegate": delegates, **Counter(outside)}
+    return Exported(model, operations, delegates, share, tuple(sorted(set(outside))))
+
+
+def _strip(graph: Any) -> None:
+    """Remove what tells of the machine that exported: stack traces, module paths, documentation."""
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    graph.name = "main"
+    for item in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    del graph.value_info[:]
+
+
+def _operator_name(target: Any) -> str:
+    return str(getattr(target, "__name__", target)).split(":")[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn about themselves at length; what goes wrong they raise."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

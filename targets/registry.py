@@ -1,0 +1,36 @@
+"""Targets by name. A target is a file here and one entry below."""
+
+from __future__ import annotations
+
+from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.targets import arm_cpu, host
+from ofp_edge.targets.boards import Board, board, boards
+from ofp_edge.targets.target import Target
+
+TARGETS: dict[str, Target] = {t.name: t for t in (arm_cpu.TARGET, host.TARGET)}
+
+
+def target(name: str) -> Target:
+    """The target, or UnknownName listing them."""
+    if name not in TARGETS:
+        raise UnknownName("target", name, TARGETS)
+    return TARGETS[name]
+
+
+def boards_of(name: str) -> list[Board]:
+    """The boards that a target builds for."""
+    return [b for b in boards().values() if b.target == name]
+
+
+def board_for(target_name: str, board_name: str | None) -> Board | None:
+    """The board asked for, checked against the target. UnknownName, or OfpError when unfit."""
+    if board_name is None:
+        return None
+    chosen = board(board_name)
+    if chosen.target != target_name:
+        fitting = ", ".join(b.name for b in boards_of(target_name)) or "none"
+        raise OfpError(
+            f"board {board_name} is built for by --target {chosen.target}, not {target_name} "
+            f"(boards of {target_name}: {fitting})."
+        )
+    return chosen

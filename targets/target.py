@@ -1,0 +1,24 @@
+"""What a target states about itself. Data only: nothing here imports torch or an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of computer that bundles are built for.
+
+    engines: what every bundle holds an artefact for, the preferred one first. float_precisions:
+    those that every bundle holds. plan_precisions: those a policy's plan may ask for. unfit: other
+    precisions, each with the reason. picks_fastest: the default is measured at compile time on this
+    very machine; otherwise it is the plan's precision on the preferred engine.
+    """
+
+    name: str
+    summary: str
+    engines: tuple[str, ...]
+    float_precisions: tuple[str, ...]
+    plan_precisions: tuple[str, ...]
+    unfit: dict[str, str]
+    picks_fastest: bool = False

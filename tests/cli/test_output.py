@@ -1,0 +1,133 @@
+"""What every command promises: exit codes, one JSON document, one-line errors, traces for bugs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A command line of its own, run as a program: stdout, stderr and exit code are the real ones.
+PROGRAM = '''
+from pathlib import Path
+from typing import Annotated
+import numpy as np
+import typer
+from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import OfpError
+
+def work(
+    output: Output,
+    how: Annotated[str, typer.Argument(help="What happens.")],
+    times: Annotated[int, typer.Option("-n", help="How often (default 2).")] = 2,
+    force: Force = False,
+) -> Document:
+    """Do the work, and wrap this sentence over
+    two lines of the source.
+    """
+    with output.progress("working") as progress:
+        for i in range(times):
+            progress(i + 1, times)
+    output.console.print("for people [1, 2]", markup=False)
+    if how == "mistake":
+        raise OfpError("camera 'wrist': expected [480, 640],\\n got [1, 2]. " + "Look at it. " * 12)
+    if how == "bug":
+        raise KeyError("ours")
+    if how == "stop":
+        raise KeyboardInterrupt
+    if how == "failed":
+        output.exit_code = 1
+    if how == "keys":
+        return {"other": 1}
+    return {"path": Path("a/b"), "count": np.int64(times), "list": np.arange(2.0), "force": force}
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.callback()(lambda: None)
+add_command(app, "work", work, ("path", "count", "list", "force"))
+app()
+'''
+
+
+def work(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, "work", *arguments],
+        capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def test_people_read_stdout_and_progress_goes_to_stderr() -> None:
+    done = work("well")
+    assert (done.returncode, done.stdout) == (0, "for people [1, 2]\n")
+    assert "working" in done.stderr
+
+
+def test_json_is_the_only_thing_on_stdout() -> None:
+    done = work("well", "-n", "3", "--force", "--json")
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert json.loads(done.stdout) == {
+        "path": "a/b", "count": 3, "list": [0.0, 1.0], "force": True,
+    }  # fmt: skip
+    assert "for people" in done.stderr
+
+
+def test_a_users_mistake_is_one_line_and_exit_1() -> None:
+    done = work("mistake")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+    assert last.startswith("error: camera 'wrist': expected [480, 640], got [1, 2]. Look at it.")
+    assert last.endswith("Look at it.") and len(last) > 80  # not wrapped
+    assert "Traceback" not in done.stderr
+
+
+def test_a_users_mistake_under_json_is_an_error_document() -> None:
+    done = work("mistake", "--json")
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert set(document) == {"error"}
+    assert document["error"].startswith("camera 'wrist': expected [480, 640], got [1, 2].")
+    assert "\n" not in document["error"]
+
+
+def test_a_bug_keeps_its_trace() -> None:
+    done = work("bug", "--json")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "KeyError: 'ours'" in done.stderr
+    assert done.stdout == ""
+
+
+def test_ctrl_c_ends_with_130_and_no_trace() -> None:
+    done = work("stop")
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failed_check_prints_its_document_and_exits_1() -> None:
+    done = work("failed", "--json")
+    assert done.returncode == 1
+    assert set(json.loads(done.stdout)) == {"path", "count", "list", "force"}
+
+
+def test_keys_other_than_the_promised_ones_are_a_bug() -> None:
+    done = work("keys", "--json")
+    assert "AssertionError" in done.stderr and done.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["well", "-n", "many"], ["well", "--nonsense"]])
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    done = work(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_rewrapped_and_fits_80_columns() -> None:
+    done = work("--help")
+    assert done.returncode == 0
+    assert "Do the work, and wrap this sentence over two lines of the source." in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80

@@ -1,0 +1,43 @@
+"""What every test shares: hardware tests stay out unless asked for; CI may not skip for lack of tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import settings
+
+from tests.needs import absent
+
+HARDWARE = ("realsense_device", "jetson")
+
+# librealsense 2.59 reports usage to a server unless told not to.
+os.environ.setdefault("RS2_RUM_CLOUD_ENABLED", "0")
+
+# A busy machine is no reason to fail an example; in CI every run tries the same ones.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect tests of hardware that `-m` does not name."""
+    asked = config.getoption("markexpr")
+    out = [
+        item
+        for item in items
+        if any(item.get_closest_marker(name) and name not in asked for name in HARDWARE)
+    ]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in set(out)]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium that can open a report without a screen; absent fails in CI."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    absent("no Chromium on PATH: apt-get install chromium")

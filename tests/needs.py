@@ -1,0 +1,15 @@
+"""What a test does when this machine lacks something: skip with a reason, or fail in CI."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip, saying why and what would help; where CI=true, fail: there it must be installed."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"must be there in CI: {reason}", pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,131 @@
+"""The rig file: what it may say, what each mistake is told, and that comments survive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ofp_edge.errors import RigError
+from ofp_edge.rig import read_rig, set_latency_ms
+from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+
+GOOD = """\
+# my robot
+schema_version = 1
+
+[robot]
+driver = "package.module:Arm"     # the arm on the left bench
+[robot.options]
+port = "/dev/ttyUSB0"
+
+[cameras.front]
+driver = "realsense"
+[cameras.front.options]
+serial = "839112060000"
+
+[timing]
+latency_ms = 50.0   # measured on Tuesday
+max_plan_age_ms = 500.0
+"""
+
+POINTS = ObservationField("p", "points", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
+MOVE = ActionField("move", (3,), "m", "base", "delta", 1.0, (-1.0,) * 3, (1.0,) * 3, hold=0.0)
+SPEC = PolicySpec((POINTS,), (MOVE,), 1, 16, 8, 20.0)
+
+
+def rig(tmp_path: Path, text: str = GOOD) -> Path:
+    path = tmp_path / "rig.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_rig_is_read_with_its_defaults(tmp_path: Path) -> None:
+    got = read_rig(rig(tmp_path))
+    assert got.robot.driver == "package.module:Arm"
+    assert got.robot.options == {"port": "/dev/ttyUSB0"}
+    assert got.cameras["front"].options == {"serial": "839112060000"}
+    assert got.cameras["front"].max_age_ms == 200.0
+    assert (got.timing.latency_ms, got.timing.max_plan_age_ms) == (50.0, 500.0)
+    got.require_fits(SPEC)
+
+
+def test_a_rig_without_cameras_fits_a_policy_that_needs_none(tmp_path: Path) -> None:
+    head, _, rest = GOOD.partition("[cameras.front]")
+    got = read_rig(rig(tmp_path, head + rest[rest.index("[timing]") :]))
+    assert got.cameras == {}
+    state = ObservationField("s", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
+    got.require_fits(PolicySpec((state,), (MOVE,), 1, 16, 8, 20.0))
+
+
+def test_writing_the_latency_keeps_comments_and_everything_else(tmp_path: Path) -> None:
+    path = rig(tmp_path)
+    set_latency_ms(path, 62.5)
+    assert path.read_text() == GOOD.replace("latency_ms = 50.0", "latency_ms = 62.5")
+    assert read_rig(path).timing.latency_ms == 62.5
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("schema_version = 1", "", "schema_version: missing"),
+        ("schema_version = 1", "schema_version = 2", "schema_version: expected 1, got 2"),
+        ("schema_version = 1", "schema_version = true", "schema_version: expected int, got True"),
+        ('driver = "package.module:Arm"', "", r"\[robot\] driver: missing"),
+        ('driver = "package.module:Arm"', "driver = 3", r"\[robot\] driver: expected str, got 3"),
+        ("[robot.options]", "[robot.settings]", r"\[robot\] settings: unknown entry"),
+        ("[robot]", "speed = 1\n[robot]", "speed: unknown entry"),
+        ('driver = "realsense"', "", r"\[cameras.front\] driver: missing"),
+        ('driver = "realsense"', 'driver = "x"\nfps = 30', r"\[cameras.front\] fps: unknown entry"),
+        ('driver = "realsense"', 'driver = "x"\nmax_age_ms = 0', "max_age_ms: expected a positive"),
+        ("[cameras.front]", "[cameras]\nback = 1\n[cameras.front]", r"\[?cameras\]? ?back"),
+        ("latency_ms = 50.0", "latency_ms = -1", r"\[timing\] latency_ms: expected a positive"),
+        ("latency_ms = 50.0", "latency_ms = nan", "latency_ms: expected a positive"),
+        ("latency_ms = 50.0", 'latency_ms = "50"', "latency_ms: expected float, got '50'"),
+        ("latency_ms = 50.0", "", r"\[timing\] latency_ms: missing"),
+        ("max_plan_age_ms = 500.0", "max_plan_age_ms = 0", "max_plan_age_ms: expected a positive"),
+        (
+            "max_plan_age_ms = 500.0",
+            "max_plan_age_ms = inf",
+            "max_plan_age_ms: expected a positive",
+        ),
+        ("[timing]", "[timings]", "timing: missing"),
+        ("schema_version = 1", "schema_version =", "is not valid TOML"),
+    ],
+)
+def test_each_wrong_entry_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = rig(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(RigError, match=message) as caught:
+        read_rig(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RigError, match="nothing.toml does not exist"):
+        read_rig(tmp_path / "nothing.toml")
+    (tmp_path / "rig.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RigError, match="not valid TOML"):
+        read_rig(tmp_path / "rig.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[cameras.front", "[cameras.wrist", r"\[cameras.front\]: expected by the policy, got"),
+        ("latency_ms = 50.0", "latency_ms = 401", "expected at most 400 ms .* got 401 ms"),
+        ("max_plan_age_ms = 500.0", "max_plan_age_ms = 801", "expected at most 800 ms"),
+    ],
+)
+def test_a_rig_that_does_not_fit_the_policy_says_expected_and_got(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    got = read_rig(rig(tmp_path, GOOD.replace(old, new)))
+    with pytest.raises(RigError, match=message):
+        got.require_fits(SPEC)
+
+
+@pytest.mark.parametrize("text", ["latency_ms = 400", "latency_ms = 0"])
+def test_the_latency_may_reach_its_bounds(tmp_path: Path, text: str) -> None:
+    read_rig(rig(tmp_path, GOOD.replace("latency_ms = 50.0", text))).require_fits(SPEC)
