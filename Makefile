@@ -24,7 +24,7 @@ lint: setup ## Format, lint, types and imports, without tests
 	@$(BIN)/ruff format --check --quiet || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## Rewrite the code in the one format
 	@$(BIN)/ruff check --quiet --fix-only

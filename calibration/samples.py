@@ -7,6 +7,8 @@ the evaluation of what was calibrated.
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,7 @@ class ObservationWindows:
     frame: NDArray[np.int64]
 
     def __len__(self) -> int:
+        """K."""
         return len(self.episode)
 
 
@@ -73,7 +76,9 @@ def save_windows(windows: ObservationWindows, folder: Path) -> None:
     """Write calibration.npz: `observation/<field>`, `episode`, `frame`. Equal bytes every time."""
     arrays = {f"observation/{name}": values for name, values in windows.fields.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, episode=windows.episode, frame=windows.frame, **arrays)
+    np.savez_compressed(
+        buffer, allow_pickle=False, episode=windows.episode, frame=windows.frame, **arrays
+    )
     write_bytes(folder / FILE, buffer.getvalue())
 
 
@@ -84,7 +89,7 @@ def load_windows(folder: Path, spec: PolicySpec) -> ObservationWindows:
             values = {name: arrays[name] for name in arrays.files}
         episode, frame = values["episode"], values["frame"]
         fields = {f.name: values[f"observation/{f.name}"] for f in spec.observations}
-    except (OSError, ValueError, KeyError, EOFError) as cause:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
         raise PolicyError(f"{folder / FILE} is missing or damaged: {cause}") from None
     for field in spec.observations:
         want = (len(episode), spec.n_obs_steps, *field.shape)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import BundleError, UnknownName
+from ofp_edge.errors import BundleError, OfpError, UnknownName
 from ofp_edge.files import canonical_json, sha256_bytes, sha256_file
 from ofp_edge.spec import PolicySpec
 
@@ -180,8 +182,10 @@ class Manifest:
             parts["files"] = tuple(FileEntry(**item) for item in value["files"])
             parts["default"] = Default(**value["default"])
             return Manifest(**parts)
-        except (KeyError, TypeError, AttributeError) as cause:
+        except (KeyError, TypeError, ValueError, AttributeError) as cause:
             raise BundleError(f"manifest.json is incomplete: {cause}.") from None
+        except OfpError as cause:
+            raise BundleError(f"manifest.json: {cause}") from None
 
 
 @dataclass(frozen=True)
@@ -242,8 +246,11 @@ class Bundle:
     def golden(self) -> dict[str, NDArray[np.float32]]:
         """Arrays of golden.npz: `input/<function>/<tensor>` (K, ...) and
         `output/<function>/<precision>/<tensor>` (K, ...), computed by torch in that precision."""
-        with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        try:
+            with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as cause:
+            raise BundleError(f"{self.path / GOLDEN} cannot be read: {cause}") from None
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -254,14 +261,18 @@ def open_bundle(path: Path) -> Bundle:
     if missing := {MANIFEST, DIGEST} - present:
         raise BundleError(f"{path} is not a bundle: {', '.join(sorted(missing))} is missing.")
     raw = (path / MANIFEST).read_bytes()
-    digest = (path / DIGEST).read_text(encoding="ascii", errors="replace").strip()
-    if sha256_bytes(raw) != digest:
+    recorded = (path / DIGEST).read_bytes()
+    digest = recorded.decode("ascii", errors="replace").strip()
+    if recorded != f"{sha256_bytes(raw)}\n".encode():
         raise BundleError(
             f"{path / MANIFEST} was edited: its SHA-256 is {sha256_bytes(raw)[:12]}…, "
             f"{DIGEST} says {digest[:12]}…. Compile the policy again."
         )
-    value = json.loads(raw)
-    version = value.get("schema_version")
+    try:
+        value = json.loads(raw)
+    except ValueError as cause:
+        raise BundleError(f"{path / MANIFEST} is not valid JSON: {cause}") from None
+    version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(
             f"{path}: bundle schema version {version}, this ofp-edge reads {SCHEMA_VERSION}. "

@@ -38,6 +38,7 @@ class ObservationField:
     camera: str | None = None
 
     def __post_init__(self) -> None:
+        _check_shape(f"observation {self.name!r}", self.shape)
         axes = 3 if self.kind == "points" else self.shape[0]
         if self.kind not in ("state", "points"):
             raise SpecMismatch(f"observation {self.name!r}, kind", "state or points", self.kind)
@@ -69,6 +70,7 @@ class ActionField:
     interpolation: Interpolation = "linear"
 
     def __post_init__(self) -> None:
+        _check_shape(f"action {self.name!r}", self.shape)
         if self.kind not in ("absolute", "delta", "velocity"):
             raise SpecMismatch(
                 f"action {self.name!r}, kind", "absolute, delta or velocity", self.kind
@@ -162,6 +164,11 @@ class PolicySpec:
             expected, got = getattr(self, field.name), getattr(other, field.name)
             if expected != got:
                 raise SpecMismatch(f"{what}, {field.name}", expected, got)
+
+
+def _check_shape(what: str, shape: tuple[int, ...]) -> None:
+    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise SpecMismatch(f"{what}, shape", "positive whole numbers", shape)
 
 
 def _check_range(what: str, axes: int, low: tuple[float, ...], high: tuple[float, ...]) -> None:

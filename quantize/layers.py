@@ -82,7 +82,9 @@ def float_reasons(graph: fx.GraphModule, function: str, recipe: Recipe) -> dict[
 
 
 def _nearest(
-    start: fx.Node, layers: dict[fx.Node, str], step: Callable[[fx.Node], Sequence[fx.Node] | dict[fx.Node, None]]
+    start: fx.Node,
+    layers: dict[fx.Node, str],
+    step: Callable[[fx.Node], Sequence[fx.Node] | dict[fx.Node, None]],
 ) -> Iterator[fx.Node]:
     """The layers reached from `start` without passing through another layer."""
     seen, waiting = {start}, [start]

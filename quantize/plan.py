@@ -94,13 +94,6 @@ class Plan:
         """The error budget as a fraction of each action's range."""
         return self.error_budget_percent / 100
 
-    def layer(self, function: str, name: str) -> Layer:
-        """The entry of a layer; PolicyError when the plan has none."""
-        for item in self.layers:
-            if (item.function, item.name) == (function, name):
-                return item
-        raise PolicyError(f"{FILE} has no layer {function}/{name}. Quantise the policy again.")
-
 
 def policy_sha256(folder: Path) -> str:
     """Hash of what makes a policy answer as it does: configuration, weights, statistics."""
@@ -113,7 +106,9 @@ def policy_sha256(folder: Path) -> str:
 def action_names(spec: PolicySpec) -> tuple[str, ...]:
     """One name an action dimension: the field's, numbered where it has several."""
     return tuple(
-        f"{f.name}[{i}]" if f.shape[0] > 1 else f.name for f in spec.actions for i in range(f.shape[0])
+        f"{f.name}[{i}]" if f.shape[0] > 1 else f.name
+        for f in spec.actions
+        for i in range(f.shape[0])
     )
 
 
@@ -139,7 +134,9 @@ def read_plan(folder: Path) -> Plan | None:
     value = read_json(path, PolicyError)
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
-        raise PolicyError(f"{path}: schema version {version}, this ofp-edge reads {SCHEMA_VERSION}.")
+        raise PolicyError(
+            f"{path}: schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
+        )
     try:
         parts = dict(value)
         parts["layers"] = tuple(_layer(item) for item in value["layers"])

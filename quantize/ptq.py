@@ -21,8 +21,9 @@ from torchao.quantization.pt2e.quantizer import (
     Quantizer,
 )
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.quantize.layers import export_graph, find_layers, float_reasons
-from ofp_edge.quantize.plan import Layer, Plan, Range
+from ofp_edge.quantize.plan import FILE, Layer, Plan, Range
 from ofp_edge.quantize.recipes import Recipe
 
 _KEY = "quantization_annotation"
@@ -73,8 +74,9 @@ def build_quantized(
     graph = export_graph(copy.deepcopy(module), example)
     prepared = prepare_pt2e(graph, _PlanQuantizer(entries))
     prepared(*example)  # weights are observed; activation scales are fixed
-    converted = convert_pt2e(prepared)
+    converted: fx.GraphModule = convert_pt2e(prepared)
     _round_biases(converted)
+    _own_dequantize(converted)
     return converted
 
 
@@ -108,9 +110,11 @@ class _PlanQuantizer(Quantizer):  # type: ignore[misc]
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         for layer in find_layers(model):
-            entry = self._layers.get(layer.name)
-            if entry is None or entry.input is None or entry.output is None:
-                continue
+            if layer.name not in self._layers:
+                raise PolicyError(f"{FILE} has no layer {layer.name}. Quantise the policy again.")
+            entry = self._layers[layer.name]
+            if entry.input is None or entry.output is None:
+                continue  # stays in float
             output = _activation(entry.output)
             fused = layer.last is not layer.node
             layer.node.meta[_KEY] = QuantizationAnnotation(
@@ -119,9 +123,7 @@ class _PlanQuantizer(Quantizer):  # type: ignore[misc]
                 _annotated=True,
             )
             if fused:
-                layer.last.meta[_KEY] = QuantizationAnnotation(
-                    output_qspec=output, _annotated=True
-                )
+                layer.last.meta[_KEY] = QuantizationAnnotation(output_qspec=output, _annotated=True)
         return model
 
     def transform_for_annotation(self, model: fx.GraphModule) -> fx.GraphModule:
@@ -155,6 +157,23 @@ def _round_biases(graph: fx.GraphModule) -> None:
         values = _attribute(graph, bias.target)
         with torch.no_grad():
             values.copy_((values.double() / step.double()).round() * step.double())
+
+
+def _own_dequantize(graph: fx.GraphModule) -> None:
+    """Give every reader of an int8 activation its own dequantise node.
+
+    XNNPACK's partitioner takes a sum between dequantise and quantise nodes for an int8 sum and
+    claims the nodes before it. On a residual stream one of them also feeds the branch that the sum
+    waits for, and the partition ends in "found dependency cycles".
+    """
+    for node in list(graph.graph.nodes):
+        if node.target is not _DECOMPOSED.dequantize_per_tensor.default:
+            continue
+        for user in list(node.users)[1:]:
+            with graph.graph.inserting_before(user):
+                own = graph.graph.node_copy(node)
+            user.replace_input_with(node, own)
+    graph.recompile()
 
 
 def _attribute(graph: fx.GraphModule, path: str) -> Tensor:

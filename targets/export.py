@@ -46,9 +46,7 @@ def example_inputs(inputs: Sequence[Tensor]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.zeros(x.shape, dtype=getattr(torch, x.dtype)) for x in inputs)
 
 
-def export_onnx(
-    module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> Exported:
+def export_onnx(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Exported:
     """ONNX with fixed shapes, opset 20; a quantised module gives quantise/dequantise pairs."""
     require("onnxscript", "quantize")
     with _quiet():
@@ -85,9 +83,7 @@ def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
             if "executorch_call_delegate" in str(node.target):
                 delegates += 1
                 lowered = getattr(edge.exported_program().graph_module, node.args[0].target)
-                inside += sum(
-                    n.op == "call_function" for n in lowered.original_module.graph.nodes
-                )
+                inside += sum(n.op == "call_function" for n in lowered.original_module.graph.nodes)
             else:
                 outside.append(_operator_name(node.target))
         model = bytes(edge.to_executorch().buffer)

@@ -1,4 +1,4 @@
-"""What every test shares: hardware tests stay out unless asked for; CI may not skip for lack of tools."""
+"""What every test shares: hardware stays out unless asked for, CI may not skip for tools."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def depth_of(blob: NDArray[np.float64]) -> NDArray[np.uint16]:
     y = CAMERA.pose[1, 3] - (v - CAMERA.cy) / CAMERA.fy * distance
     on_blob = (x - blob[0]) ** 2 + (y - blob[1]) ** 2 < _BLOB_RADIUS_M**2
     depth_m = np.where(on_blob, distance, CAMERA.pose[2, 3])
-    return (depth_m / CAMERA.depth_unit_m).round().astype(np.uint16)
+    depth: NDArray[np.uint16] = (depth_m / CAMERA.depth_unit_m).round().astype(np.uint16)
+    return depth
 
 
 def write_synthetic_dataset(
@@ -73,7 +74,7 @@ def write_synthetic_dataset(
         for _ in range(length - episode % 3):
             move = np.clip((blob - hand) / STEP_M, -1, 1)
             grip = 1.0 if np.linalg.norm(blob - hand) < STEP_M else -1.0
-            extra = blob if obs == "state" else []
+            extra = blob.tolist() if obs == "state" else []
             states.append([*hand, gripper, *extra])
             actions.append([*move, grip])
             depths.append(depth)
@@ -134,10 +135,9 @@ def tiny_policy(path: Path, obs: str = "points", *, seed: int = 0) -> Path:
         observations, action_fields(), chosen.n_obs_steps, chosen.horizon, chosen.n_action_steps,
         CONTROL_HZ,
     )  # fmt: skip
-    statistics = {
-        field.name: FieldStatistics.of_range(field.low, field.high)
-        for field in (*spec.observations, *spec.actions)
-    }
+    ranges = [(f.name, f.low, f.high) for f in spec.observations]
+    ranges += [(f.name, f.low, f.high) for f in spec.actions]
+    statistics = {name: FieldStatistics.of_range(low, high) for name, low, high in ranges}
     torch.manual_seed(seed)
     network = PolicyNetwork(chosen.network, spec, statistics).eval()
     for parameter in network.parameters():  # what starts at zero would hide its inputs

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,27 @@ def test_force_replaces_a_whole_artefact(old: Path) -> None:
         (partial / MARKER).write_text("new")
     assert contents(old) == {MARKER: "new"}
     assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_reader_never_sees_a_gap_while_an_artefact_is_replaced(old: Path) -> None:
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                seen.add((old / MARKER).read_text())
+            except FileNotFoundError:
+                seen.add("a gap")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(200):
+        with new_folder(old, force=True, marker=MARKER) as partial:
+            (partial / MARKER).write_text("new")
+    stop.set()
+    reader.join()
+    assert seen <= {"old", "new"}
 
 
 def test_without_an_exchanging_rename_force_still_replaces(

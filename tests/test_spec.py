@@ -116,6 +116,7 @@ def test_a_spec_that_makes_no_sense_is_refused(change: dict[str, Any], message: 
         (STATE, {"camera": "front"}, "camera"),
         (STATE, {"kind": "touch"}, "kind: expected state or points"),
         (STATE, {"shape": (3, 4)}, "shape"),
+        (STATE, {"shape": (0,)}, "shape: expected positive whole numbers"),
         (POINTS, {"camera": None}, "camera"),
         (POINTS, {"shape": (3,)}, "shape"),
         (MOVE, {"kind": "sideways"}, "kind: expected absolute, delta or velocity"),
@@ -157,9 +158,9 @@ def broken(path: str, value: Any) -> dict[str, Any]:
         ("horizon", "16", "horizon: expected a whole number, got '16'"),
         ("horizon", None, "horizon: expected a whole number"),
         ("observations.0.shape", 3, "^spec: "),
-        ("observations.0.shape", [], "^spec: "),
+        ("observations.0.shape", [], "shape: expected positive whole numbers"),
         ("observations.0.low", None, "^spec: "),
-        ("actions.0.shape", "3", "^spec: "),
+        ("actions.0.shape", "3", "shape: expected positive whole numbers"),
     ],
 )
 def test_json_that_is_no_spec_is_one_plain_error(path: str, value: Any, message: str) -> None:

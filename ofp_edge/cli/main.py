@@ -15,6 +15,13 @@ COMMANDS = (
 )  # fmt: skip
 
 
+def print_version(wanted: bool) -> None:
+    """The callback of --version."""
+    if wanted:
+        typer.echo(ofp_edge.__version__)
+        raise typer.Exit
+
+
 def build_app() -> typer.Typer:
     """Every command file offers `add(app)`."""
     app = typer.Typer(
@@ -28,12 +35,16 @@ def build_app() -> typer.Typer:
     @app.callback()
     def root(
         version: Annotated[
-            bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+            bool,
+            typer.Option(
+                "--version",
+                help="Print the version and exit.",
+                is_eager=True,  # before a missing command is complained of
+                callback=print_version,
+            ),
         ] = False,
     ) -> None:
-        if version:
-            typer.echo(ofp_edge.__version__)
-            raise typer.Exit
+        pass
 
     for name in COMMANDS:
         importlib.import_module(f"ofp_edge.cli.{name}").add(app)

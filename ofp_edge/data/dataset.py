@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.store import read_store, spec_fields
+from ofp_edge.data.store import camera_parameters, read_store, spec_fields
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import sha256_folder
 from ofp_edge.normalize import FieldStatistics
@@ -104,7 +104,7 @@ def open_dataset(path: Path) -> Dataset:
     """Read and check a dataset folder. Raises DatasetError: one line, with episode and field."""
     attrs, arrays, ends = read_store(path)
     observations, actions = spec_fields(path, attrs)
-    cameras = {name: CameraParameters.from_json(x) for name, x in attrs["cameras"].items()}
+    cameras = camera_parameters(path, attrs)
     _check_ends(path, ends, attrs)
     frames = int(ends[-1])
 

@@ -1,4 +1,4 @@
-"""The bytes of a replay buffer: a Zarr group's arrays and attributes, as written, schema checked."""
+"""The bytes of a replay buffer: arrays and attributes of a Zarr group, schema checked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.data.replay import DATA_SCHEMA_VERSION
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
-SCHEMA_VERSION = 1
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "task": (str, type(None)), "control_hz": (int, float), "observations": (list,),
     "actions": (list,), "cameras": (dict,), "seeds": (list,), "success": (list,),
@@ -63,15 +64,26 @@ def spec_fields(
     return spec.observations, spec.actions
 
 
+def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraParameters]:
+    """The cameras by name. DatasetError when one is malformed."""
+    cameras = {}
+    for name, value in attrs["cameras"].items():
+        try:
+            cameras[name] = CameraParameters.from_json(value)
+        except (OfpError, TypeError, ValueError) as cause:
+            raise DatasetError(f"{path}: camera {name!r}: {cause}") from None
+    return cameras
+
+
 def _check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
     if not isinstance(attrs, dict):
         raise DatasetError(
             f"{path}: root attribute 'ofp_edge' is missing: not an ofp-edge dataset."
         )
     version = attrs.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != DATA_SCHEMA_VERSION:
         raise DatasetError(
-            f"{path}: dataset schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
+            f"{path}: dataset schema version {version}, this ofp-edge reads {DATA_SCHEMA_VERSION}."
         )
     for name, kinds in _ATTRIBUTES.items():
         if name not in attrs:

@@ -1,1 +1,1 @@
-"""Is this machine fit: what is installed, what loads, what is wrong and the command that mends it."""
+"""Is this machine fit: what is installed, what loads, what is wrong, what mends it."""

@@ -121,26 +121,34 @@ def _torch_inference(
     from ofp_edge.bundle import Tensor
     from ofp_edge.policy.deployed import deploy
     from ofp_edge.policy.torch_runner import TorchRunner
+    from ofp_edge.quantize.plan import read_plan
 
     deployed = deploy(policy)
     spec = deployed.spec
-    size = spec.horizon * spec.action_dim
+    flat = (1, spec.horizon * spec.action_dim)
+    act_inputs = [
+        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
+        Tensor("z", flat),
+        Tensor("time_row", (1, len(deployed.time_rows[0].row))),
+    ]
     encode: Any = deployed.encode
     act: Any = deployed.act
-    precision = choice.precision or "fp32"
-    if precision != "fp32":
-        raise UnknownName("precision of a policy folder", precision, ["fp32"])
-    flat = (1, size)
+    plan = read_plan(path)
+    known = ["fp32"] if plan is None else ["fp32", plan.precision]
+    precision = choice.precision or known[-1]
+    if precision not in known:
+        raise UnknownName("precision of this policy folder", precision, known)
+    if plan is not None and precision != "fp32":
+        from ofp_edge.quantize.apply import build_functions
+
+        functions = build_functions(deployed, plan)
+        encode, act = functions.encode, functions.act
     inference = Inference(
         spec,
         TorchRunner(encode, deployed.encode_inputs, [Tensor("feature", (1, deployed.feature_dim))]),
         TorchRunner(
             act,
-            [
-                Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
-                Tensor("z", flat),
-                Tensor("time_row", (1, len(deployed.time_rows[0].row))),
-            ],
+            act_inputs,
             [Tensor("chunk", flat), Tensor("chunk_normalised", flat)],
         ),
         deployed.time_rows,

@@ -49,14 +49,13 @@ class PointEncoder(nn.Module):
     PointNet (Qi et al., CVPR 2017) without its transforms.
     """
 
-    def __init__(self, config: NetworkConfig, n_points: int) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         sizes = (3, *config.point_channels)
         pairs = zip(sizes, sizes[1:], strict=False)
         self.layers = [nn.Conv2d(a, b, 1) for a, b in pairs]
         self.convs = nn.ModuleList(self.layers)  # registers what `layers` lists with its type
         self.out = nn.Linear(sizes[-1], config.point_features)
-        self.n_points = n_points
 
     def forward(self, x: Tensor) -> Tensor:
         """In training the same value and gradient are computed a faster way."""
@@ -64,13 +63,13 @@ class PointEncoder(nn.Module):
             return self._winners_only(x)
         for conv in self.layers:
             x = F.relu(conv(x))
-        pooled: Tensor = self.out(F.max_pool2d(x, (1, self.n_points)).flatten(1))
+        pooled: Tensor = self.out(F.max_pool2d(x, (1, x.shape[3])).flatten(1))
         return pooled
 
     def _winners_only(self, x: Tensor) -> Tensor:
         """Only the points that win a channel of the maximum carry gradient, a few of each cloud:
         find them without gradient, then run just those again with it."""
-        batch, count = x.shape[0], self.n_points
+        batch, _, _, count = x.shape
         columns = x[:, :, 0].transpose(0, 1).reshape(3, batch * count)  # all points, planar
         *hidden, last = ((conv.weight.flatten(1), cast(Tensor, conv.bias)) for conv in self.layers)
         with torch.no_grad():
@@ -106,8 +105,7 @@ class ObservationEncoder(nn.Module):
             Normalize(statistics[f.name], 4 if f.kind == "points" else 2) for f in self.fields
         )
         self.encoders = nn.ModuleList(
-            PointEncoder(config, f.shape[1]) if f.kind == "points" else nn.Identity()
-            for f in self.fields
+            PointEncoder(config) if f.kind == "points" else nn.Identity() for f in self.fields
         )
         self.feature_dim = sum(
             config.point_features if f.kind == "points" else f.shape[0] for f in self.fields

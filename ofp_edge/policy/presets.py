@@ -30,7 +30,7 @@ class Preset:
 
 _TRAINING = TrainingConfig(
     steps=4000, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=100,
-    gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.02,
+    gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.02, train_points=0,
 )  # fmt: skip
 
 PRESETS = {
@@ -42,11 +42,11 @@ PRESETS = {
             _TRAINING, n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
         ),
         Preset(
-            "tiny", "10 k parameters: to try things out, learns little",
+            "tiny", "7 k parameters: to try things out, learns little",
             NetworkConfig((16, 16), 16, width=32, blocks=1, condition=16, time_features=8),
             TrainingConfig(
-                steps=100, batch_size=32, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=10,
-                gradient_clip=1.0, ema_decay=0.98, jitter_m=0.003, shift_m=0.02,
+                steps=100, batch_size=32, learning_rate=1e-2, weight_decay=1e-4, warmup_steps=10,
+                gradient_clip=1.0, ema_decay=0.98, jitter_m=0.003, shift_m=0.02, train_points=0,
             ),
             n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
         ),

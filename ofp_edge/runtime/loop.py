@@ -131,6 +131,11 @@ class ControlLoop:
         self._since_tidy = 0
         self._every_frame = inference.spec.n_obs_steps > 1
 
+    @property
+    def episodic(self) -> bool:
+        """Whether the robot can start an episode over by itself."""
+        return self._episodic is not None
+
     def run(self, limits: Limits, stop: StopFlag | None = None) -> RunReport:
         """Run until a limit, a stop request or a fault; the robot is then stopped.
 

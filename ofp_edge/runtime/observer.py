@@ -110,8 +110,8 @@ class Observer:
             self.counters.frames += 1
             self._frames[name] = frame
 
-    def prepare(self, state: RobotState) -> Observation:
-        """Use up the polled frames: points from depth, state as it is.
+    def prepare(self, state: RobotState, *, keep: bool = False) -> Observation:
+        """Use up the polled frames (unless `keep`): points from depth, state as it is.
 
         t_obs_ns is the capture time of the oldest frame used, or the state's own without a camera.
         Raises SpecMismatch when the robot's state lacks a field or has another shape.
@@ -127,8 +127,14 @@ class Observer:
                 got = "nothing" if value is None else value.shape
                 raise SpecMismatch(f"robot state {item.name!r}", item.shape, got)
             np.copyto(out, value, casting="same_kind")
-        self._frames.clear()
+        if not keep:
+            self._frames.clear()
         return Observation(min(times) if times else state.t_ns, self._arrays)
+
+    @property
+    def polled(self) -> dict[str, int]:
+        """Capture time of the frame held for each camera, ns."""
+        return {name: frame.t_capture_ns for name, frame in self._frames.items()}
 
     def forget(self) -> None:
         """Drop frames that were polled but not used."""

@@ -28,25 +28,21 @@ with mujoco.Renderer(model, 8, 8) as renderer:
 def choose_depth_by(wanted: str | None = None) -> str:
     """egl, osmesa or rays: `wanted`, else $OFP_EDGE_DEPTH_BY, else the first that starts.
 
-    Call it before mujoco is imported, which reads MUJOCO_GL only then: the choice is written there
-    (a MUJOCO_GL that the user set is tried alone). The trial runs in a process of its own, as a
+    A MUJOCO_GL that the user set is tried alone. The trial runs in a process of its own, as a
     broken GL library can abort one. UnknownName for anything else.
     """
     chosen = wanted or os.environ.get(VARIABLE)
     if chosen is None:
         own = os.environ.get("MUJOCO_GL", "").lower()
-        if "mujoco" in sys.modules:
-            chosen = own if own in _LIBRARIES else "rays"  # too late to choose
-        else:
-            candidates = [own] if own else list(_LIBRARIES)
-            chosen = next((name for name in candidates if _starts(name)), "rays")
+        candidates = [own] if own else list(_LIBRARIES)
+        chosen = next((name for name in candidates if _starts(name)), "rays")
         os.environ[VARIABLE] = chosen  # for this process's children too
     if chosen not in CHOICES:
         raise UnknownName("way to make depth", chosen, CHOICES)
-    if "mujoco" not in sys.modules:
+    if "mujoco" not in sys.modules:  # it loads a GL library when it is imported
         os.environ["MUJOCO_GL"] = "disable" if chosen == "rays" else chosen
-        # Mesa's software rasteriser: threads cost more than they give at a few thousand pixels.
-        os.environ.setdefault("LP_NUM_THREADS", "0")
+    # Mesa's software rasteriser: threads cost more than they give at a few thousand pixels.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     return chosen
 
 

@@ -6,6 +6,7 @@ be cheating).
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from ofp_edge.sim.world import World
 
 FAR_M = 10.0
 _MAX_RAW = 65535
+_POSES = ("xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat")
 _SHOWN_GROUPS = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)  # what GL shows by default
 
 
@@ -47,8 +49,8 @@ class GlRenderer:
 
     def __init__(self, world: World, view: View, by: str) -> None:
         self._mujoco = mujoco = require("mujoco", "sim")
-        if not hasattr(mujoco.gl_context, "GLContext"):
-            raise OfpError(f"depth by {by}: mujoco was imported without OpenGL in this process.")
+        # What MUJOCO_GL said when mujoco was imported does not matter.
+        mujoco.gl_context.GLContext = importlib.import_module(f"mujoco.{by}").GLContext
         self.by = by
         self._world, self._view = world, view
         self._renderer = mujoco.Renderer(world.model, view.height, view.width)
@@ -96,6 +98,7 @@ class RayRenderer:
     def __init__(self, world: World, view: View) -> None:
         self._mujoco = require("mujoco", "sim")
         self._world, self._view = world, view
+        self._data = self._mujoco.MjData(world.model)
         p = view.parameters()
         u, v = np.meshgrid(np.arange(p.width), np.arange(p.height))
         optical = np.stack([(u - p.cx) / p.fx, (v - p.cy) / p.fy, np.ones(u.shape)], axis=-1)
@@ -113,11 +116,14 @@ class RayRenderer:
                 "colour needs OpenGL, which does not start here. Run: apt install libosmesa6 "
                 "(or libegl1), or leave colour out."
             )
-        with self._world.changed:
-            self._mujoco.mj_multiRay(
-                self._world.model, self._world.data, self._position, self._directions,
-                _SHOWN_GROUPS, 1, -1, self._geoms, self._distance, len(self._geoms), FAR_M,
-            )  # fmt: skip
+        model = self._world.model
+        with self._world.changed:  # a copy, so that the robot need not wait for the rays
+            for name in _POSES:
+                getattr(self._data, name)[:] = getattr(self._world.data, name)
+        self._mujoco.mj_multiRay(
+            model, self._data, self._position, self._directions, _SHOWN_GROUPS, 1, -1,
+            self._geoms, self._distance, len(self._geoms), FAR_M,
+        )  # fmt: skip
         distance = self._distance.reshape(self._length.shape)
         depth_m = np.where(distance > 0, distance / self._length, FAR_M)
         return quantise(depth_m, self._view.depth_unit_m), None

@@ -17,6 +17,10 @@ from ofp_edge.spec import PolicySpec
 class SimulatedRobot:
     """An EpisodicRobot. Each `send` advances the physics by one control step.
 
+    The physics of a control step take no time here, but on time.monotonic_ns its end must not be
+    seen before the step is over: there an action is executed when the next one is sent, so that
+    between the sends of ticks T and T + dt a camera sees the world as it is at T.
+
     In a rig: driver = "ofp_edge.sim.robot:SimulatedRobot", options task, world (shared with the
     camera by name), seed (of the first episode). `clock` stamps the states.
     """
@@ -42,12 +46,14 @@ class SimulatedRobot:
                 spec.control_hz,
             )  # fmt: skip
         self._stopped = False
+        self._later = clock is time.monotonic_ns
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
         """Begin the episode that `seed` names."""
         self.world.reset(seed)
         self._stopped = False
+        self._waiting: NDArray[np.float32] | None = None
 
     def state(self) -> RobotState:
         """The "state" field, true now."""
@@ -57,7 +63,11 @@ class SimulatedRobot:
         """(4,) raw units, clipped to [-1, 1]; RobotError on NaN, or once stopped."""
         if self._stopped:
             raise RobotError("the simulated robot is stopped. Reset it first.")
-        self.world.step(action)
+        now: NDArray[np.float32] | None = action
+        if self._later:
+            now, self._waiting = self._waiting, action.copy()
+        if now is not None:
+            self.world.step(now)
 
     def outcome(self) -> Outcome:
         """How the episode stands."""

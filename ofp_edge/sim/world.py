@@ -26,7 +26,7 @@ class World:
     """
 
     def __init__(self, task: Task, seed: int = 0) -> None:
-        choose_depth_by()  # before mujoco is imported
+        choose_depth_by()  # before mujoco is imported and loads a GL library
         self._mujoco = require("mujoco", "sim")
         environments = require("metaworld.env_dict", "sim").ALL_V3_ENVIRONMENTS
         policies = require("metaworld.policies", "sim").ENV_POLICY_MAP

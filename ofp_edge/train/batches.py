@@ -44,7 +44,8 @@ class Batches:
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
     ) -> None:
-        """Jitter every point; move cloud and hand together, which leaves relative actions true."""
+        """Thin the clouds, jitter every point, and move cloud and hand together: that leaves
+        relative actions true."""
         if self._positions is None:
             move = None
         else:
@@ -53,6 +54,10 @@ class Batches:
         for i, field in enumerate(self.spec.observations):
             x = observations[i]
             if field.kind == "points":
+                count = x.shape[3]
+                if 0 < settings.train_points < count:
+                    kept = torch.randperm(count, generator=generator)[: settings.train_points]
+                    x = observations[i] = x[..., kept]
                 x += settings.jitter_m * torch.randn(x.shape, generator=generator)
                 if move is not None:
                     x += move[..., None]

@@ -46,8 +46,7 @@ def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silen
     split = plan.dataset.split()
     batches = Batches(plan.dataset, split.train, spec)
     held_out = Batches(plan.dataset, split.held_out, spec)
-    started = time.monotonic() - state.seconds
-    first = state.step
+    first, begun, seconds_before = state.step, time.monotonic(), state.seconds
     saved_at = first if plan.resumed_from is not None else None
 
     with stop_wish() as wish:
@@ -76,12 +75,12 @@ def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silen
                 seen = state.losses.get(name, value.item())
                 state.losses[name] = 0.98 * seen + 0.02 * value.item()
             state.step += 1
-            state.seconds = time.monotonic() - started
+            state.seconds = seconds_before + time.monotonic() - begun
             if state.step % checkpoint_every == 0 and state.step < settings.steps:
                 save_checkpoint(plan)
                 saved_at = state.step
             if state.step % 10 == 0 or state.step == settings.steps:
-                rate = (state.step - first) / (time.monotonic() - started - 0)
+                rate = (state.step - first) / (time.monotonic() - begun)
                 progress(state.step, settings.steps, _note(state, rate))
         interrupted = state.step < settings.steps
         if state.step > first or plan.resumed_from is None:

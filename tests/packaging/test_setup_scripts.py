@@ -92,3 +92,48 @@ def test_missing_system_packages_are_named_when_they_may_not_be_installed(tmp_pa
     assert done.returncode == 0
     assert "sudo apt-get install -y libusb-1.0-0" in done.stderr
     assert "sudo apt-get install -y libosmesa6" in done.stderr
+
+
+# A machine where root's apt-get works but only for what ONLY names: libraries appear after it ran.
+APT = """echo "$*" >> "$LOG"
+case "$*" in update*) exit 0 ;; *"$ONLY"*) touch "$LOG.done" ;; *) exit 100 ;; esac"""
+LDCONFIG = (
+    '[ -e "$LOG.done" ] && printf "libOSMesa.so.8 (x)\\nlibEGL.so.1 (x)\\nlibEGL_mesa.so.0 (x)\\n"'
+)
+
+
+@pytest.mark.parametrize(
+    ("only", "installs"),
+    [
+        ("libosmesa6", ["libosmesa6"]),
+        ("libegl1", ["libosmesa6", "libegl1 libegl-mesa0"]),
+        ("nothing", ["libosmesa6", "libegl1 libegl-mesa0"]),
+    ],
+)
+def test_root_installs_what_is_missing_trying_the_next_when_one_is_not_to_be_had(
+    tmp_path: Path, only: str, installs: list[str]
+) -> None:
+    executable(tmp_path / "id", "echo 0")
+    executable(tmp_path / "ldconfig", LDCONFIG)
+    executable(tmp_path / "apt-get", APT)
+    log = tmp_path / "log"
+    done = subprocess.run(
+        [SCRIPTS / "system-packages", "gl"], capture_output=True, text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin", "LOG": str(log), "ONLY": only},
+    )  # fmt: skip
+    assert done.returncode == 0  # nothing here is indispensable
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if line.startswith("update")] == ["update -qq"]
+    assert [line.split("--no-install-recommends ")[1] for line in lines[1:]] == installs
+    assert ("could not bring gl" in done.stderr) == (only == "nothing")
+
+
+def test_what_is_there_is_not_installed_again(tmp_path: Path) -> None:
+    executable(tmp_path / "id", "echo 0")
+    executable(tmp_path / "ldconfig", 'echo "libOSMesa.so.8 (x)"')
+    executable(tmp_path / "apt-get", "exit 99")
+    done = subprocess.run(
+        [SCRIPTS / "system-packages", "gl"], capture_output=True, text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

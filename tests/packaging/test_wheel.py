@@ -16,6 +16,8 @@ import pytest
 
 from tests.needs import absent
 
+pytestmark = pytest.mark.slow  # builds, and installs from the package index
+
 ROOT = Path(__file__).resolve().parents[2]
 LINKED = ("quantize", "targets", "calibration")
 HEAVY = ("torch", "onnxruntime", "executorch", "zarr", "mujoco", "pyrealsense2", "scipy")

@@ -195,7 +195,7 @@ def random_schedule(seed: int, make: Callable[[], Controller] = fresh) -> None:
     trouble = rng.random() < 0.7
     for _ in range(150):
         events: list[Event] = []
-        for arrival, chunk in [x for x in flying if x[0] <= tick]:
+        for _, chunk in [x for x in flying if x[0] <= tick]:
             events += [ChunkReady(chunk)] * (1 + int(trouble and rng.random() < 0.1))
             arrived_at.setdefault(chunk.t_obs_ns, tick)
             flying = [x for x in flying if x[0] > tick]

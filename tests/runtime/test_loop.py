@@ -95,7 +95,7 @@ def test_inference_longer_than_a_period_skips_ticks_counts_misses_and_never_burs
     slots = (times - 1_050 * MS) // DT
     assert np.diff(slots).min() >= 1
     assert report.skipped_ticks > 10
-    assert stand.controller.counters.misses == stand.controller.counters.plans > 5
+    assert stand.controller.counters.misses > stand.controller.counters.plans // 2 > 5
     assert report.fault is None
 
 

@@ -1,1 +1,1 @@
-"""One file a check: `def check() -> Finding | list[Finding]`. A new file here is found by itself."""
+"""One file a check: `def check() -> Finding | list[Finding]`. New files are found."""

@@ -43,8 +43,8 @@ def judge(extra: str, needs: list[Requirement]) -> Finding:
         if not need.fits(version):
             wrong.append(f"{need.name} {version}, expected {need.specifier}")
     if missing:
-        status = "absent" if extra else "fail"
-        return Finding(name, status, f"missing: {', '.join(missing)}", remedy)
+        detail = f"missing: {', '.join(missing)}"
+        return Finding(name, "absent" if extra else "fail", detail, remedy)
     if wrong:
         return Finding(name, "warn", "; ".join(wrong), remedy)
     return Finding(name, "ok", ", ".join(have))

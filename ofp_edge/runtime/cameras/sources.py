@@ -79,9 +79,10 @@ class DeviceSource:
         self._pipeline = rs.pipeline(context)
         with one_line_errors(camera, "Check width, height and fps in the rig, and the cable."):
             device = dict(_devices(context))[self.serial or serials[0]]
+            queue_size = rs.option.frames_queue_size
             for sensor in device.query_sensors():
-                if sensor.supports(rs.option.frames_queue_size):
-                    sensor.set_option(rs.option.frames_queue_size, 1)
+                if sensor.supports(queue_size) and not sensor.is_option_read_only(queue_size):
+                    sensor.set_option(queue_size, 1)
             profile = self._pipeline.start(config, self._queue)
         return _depth_profile(profile)
 

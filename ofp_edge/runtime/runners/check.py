@@ -18,7 +18,10 @@ Golden = Mapping[str, NDArray[Any]]
 def per_dimension(output: str, difference: NDArray[Any], action_dim: int) -> NDArray[np.float64]:
     """Largest entries of |difference| (K, n): one an action dimension for `chunk`, else one."""
     columns = action_dim if output == "chunk" else 1
-    return np.abs(difference.astype(np.float64)).reshape(-1, columns).max(axis=0)
+    worst: NDArray[np.float64] = (
+        np.abs(difference.astype(np.float64)).reshape(-1, columns).max(axis=0)
+    )
+    return worst
 
 
 def golden_answers(
@@ -31,7 +34,9 @@ def golden_answers(
     for row in range(rows):
         for name, values in feeds.items():
             try:
-                np.copyto(runner.inputs[name], values[row : row + 1].reshape(runner.inputs[name].shape))
+                np.copyto(
+                    runner.inputs[name], values[row : row + 1].reshape(runner.inputs[name].shape)
+                )
             except ValueError:
                 raise BundleError(
                     f"golden input {function}/{name}: expected rows of shape "
@@ -43,8 +48,10 @@ def golden_answers(
     return answers
 
 
-def check_artefact(artefact: Artefact, runner: Runner, bundle: Bundle, golden: Golden) -> dict[str, float]:
-    """Worst absolute difference of each output, in its own units; ParityError past the tolerance."""
+def check_artefact(
+    artefact: Artefact, runner: Runner, bundle: Bundle, golden: Golden
+) -> dict[str, float]:
+    """Worst absolute difference of each output, in its own units. ParityError past tolerance."""
     manifest, function = bundle.manifest, artefact.function
     outputs = manifest.outputs(function)
     answers = golden_answers(runner, golden, function, outputs)
@@ -53,11 +60,15 @@ def check_artefact(artefact: Artefact, runner: Runner, bundle: Bundle, golden: G
         expected = _golden(golden, f"output/{function}/{artefact.precision}/{output.name}")
         got = answers[output.name]
         if expected.shape != got.shape:
-            raise BundleError(f"golden output {output.name!r}: expected {got.shape}, got {expected.shape}.")
+            raise BundleError(
+                f"golden output {output.name!r}: expected {got.shape}, got {expected.shape}."
+            )
         difference = per_dimension(output.name, got - expected, manifest.spec.action_dim)
         limit = np.asarray(artefact.tolerance.get(output.name, []), np.float64)
         if limit.shape != difference.shape:
-            raise BundleError(f"{artefact.file}: no tolerance for each dimension of {output.name!r}.")
+            raise BundleError(
+                f"{artefact.file}: no tolerance for each dimension of {output.name!r}."
+            )
         # Not `difference > limit`: a NaN must fail.
         if not np.all(difference <= limit):
             bad = int(np.argmax(np.where(np.isfinite(difference), difference / limit, np.inf)))

@@ -50,7 +50,9 @@ class OnnxRuntimeRunner:
         except refusals as cause:
             text = " ".join(str(cause).split())
             raise BundleError(f"onnxruntime {ort.__version__} refuses the model: {text}") from None
-        require_signature("onnxruntime", "input", inputs, [_signature(x) for x in session.get_inputs()])
+        require_signature(
+            "onnxruntime", "input", inputs, [_signature(x) for x in session.get_inputs()]
+        )
         require_signature(
             "onnxruntime", "output", outputs, [_signature(x) for x in session.get_outputs()]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 import tempfile
@@ -38,6 +39,7 @@ def captured_stderr() -> Iterator[Captured]:
                 yield captured
             finally:
                 sys.stderr.flush()
+                ctypes.CDLL(None).fflush(None)  # C libraries have buffers of their own
                 os.dup2(saved, 2)
                 file.seek(0)
                 captured.text = file.read().decode(errors="replace")

@@ -1,0 +1,79 @@
+"""`ofp-edge compile`: a policy in, a bundle for one target out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ofp_edge.cli.output import Document, Force, Output, add_command
+
+
+def compile_(
+    output: Output,
+    policy: Annotated[Path, typer.Argument(help="Policy folder from train or quantize.")],
+    target: Annotated[str, typer.Option("--target", help="See `ofp-edge targets`.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Bundle folder to write.")],
+    board: Annotated[
+        str | None, typer.Option("--board", help="Board it is meant for; none by default.")
+    ] = None,
+    force: Force = False,
+) -> Document:
+    """Compile a policy into a bundle and check every engine against torch."""
+    from ofp_edge.targets.compile import compile_policy
+
+    start = time.perf_counter()
+    with output.progress("compiling") as progress:
+        compiled = compile_policy(
+            policy, target, out, board_name=board, force=force, progress=progress
+        )
+    seconds = time.perf_counter() - start
+    manifest = compiled.manifest
+    table = Table(title=f"{out}, target {target}")
+    for column in ("function", "engine", "precision", "KB", "delegated", "parity", "tolerance"):
+        table.add_column(
+            column, justify="right" if column not in ("function", "engine") else "left"
+        )
+    artefacts = []
+    for item in manifest.artefacts:
+        exported, parity = compiled.exported[item.file], compiled.parity[item.file]
+        share = exported.delegated_share
+        delegated = "" if share is None else f"{share:.0%} in {exported.delegates}"
+        worst = max(parity, key=lambda name: parity[name] / min(item.tolerance[name]))
+        table.add_row(
+            item.function, item.engine, item.precision, f"{item.size / 1000:.0f}", delegated,
+            f"{parity[worst]:.1e}", f"{min(item.tolerance[worst]):.1e}",
+        )  # fmt: skip
+        if exported.left_out:
+            output.log.print(f"warning: {item.file}: not delegated: {', '.join(exported.left_out)}")
+        artefacts.append(
+            {
+                "function": item.function, "engine": item.engine, "precision": item.precision,
+                "file": item.file, "size": item.size, "sha256": item.sha256,
+                "delegates": exported.delegates, "delegated_share": share,
+                "left_out": list(exported.left_out), "parity": parity,
+                "tolerance": item.tolerance,
+            }
+        )  # fmt: skip
+    output.console.print(table)
+    default = manifest.default
+    output.console.print(
+        f"default {default.engine} {default.precision}; every engine loaded and within tolerance; "
+        f"{seconds:.0f} s"
+    )
+    return {
+        "bundle": out, "target": manifest.target, "board": manifest.board,
+        "default": {"engine": default.engine, "precision": default.precision},
+        "artefacts": artefacts, "sha256": compiled.sha256, "seconds": seconds,
+    }  # fmt: skip
+
+
+KEYS = ("bundle", "target", "board", "default", "artefacts", "sha256", "seconds")
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    add_command(app, "compile", compile_, KEYS)

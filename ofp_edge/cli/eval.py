@@ -1,0 +1,84 @@
+"""`ofp-edge eval`: how often a policy or a bundle succeeds, through the robot's own path."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import OutputExists, UnknownName
+
+KEYS = (
+    "evaluated", "kind", "sha256", "task", "episodes", "success", "interval", "mean_steps",
+    "chunk_boundary_jump", "nfe", "t_w", "engine", "precision", "frames", "latency_ms", "seed",
+    "first_seed", "failed_seeds", "faults", "workers", "seconds",
+)  # fmt: skip
+_FRAMES = ("own", "other")
+
+
+def evaluate(
+    output: Output,
+    artefact: Annotated[Path, typer.Argument(help="Policy or bundle folder.")],
+    task: Annotated[str, typer.Option(help="Simulated task, e.g. metaworld/door-open.")],
+    episodes: Annotated[int, typer.Option(help="Unseen episodes to run.")] = 100,
+    nfe: Annotated[
+        int, typer.Option(help="Network evaluations a chunk; a bundle takes 1 or 2 (refined).")
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Run number; each has its own 10000 unseen episodes.")
+    ] = 0,
+    latency_ms: Annotated[
+        float, typer.Option(help="L in ms: what was seen at t acts at t + L.")
+    ] = 0.0,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, int8 … Default: the artefact's own.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="onnxruntime, executorch. Default: the bundle's own.")
+    ] = None,
+    t_w: Annotated[
+        float | None, typer.Option("--t-w", help="Warm start time, 0..1. Default: the policy's.")
+    ] = None,
+    cold: Annotated[bool, typer.Option("--cold", help="Start every chunk from noise.")] = False,
+    frames: Annotated[
+        str,
+        typer.Option(help="own, or other: play another episode's depth frames, as a control."),
+    ] = "own",
+    workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 2,
+    result: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write the JSON document here.")
+    ] = None,
+    force: Force = False,
+) -> Document:
+    """Evaluate a policy or a bundle over unseen simulated episodes."""
+    if frames not in _FRAMES:
+        raise UnknownName("--frames", frames, _FRAMES)
+    if result is not None and result.exists() and not force:
+        raise OutputExists(result)
+    from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_episodes
+    from ofp_edge.evaluate.contestant import Choice, open_contestant
+    from ofp_edge.evaluate.report import document, table
+    from ofp_edge.files import write_json
+
+    choice = Choice(nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold)
+    job = Job(artefact, task, choice, latency_ms, "other" if frames == "other" else "own")
+    seeds = evaluation_seeds(seed, episodes)
+    began = time.monotonic()
+    contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
+    with output.progress("evaluating") as progress:
+        done = run_episodes(
+            job, seeds, workers=workers, contestant=contestant, progress=progress
+        )
+    values = document(job, contestant, done, seed, workers, time.monotonic() - began)
+    if result is not None:
+        write_json(result, values)
+    output.console.print(table(values))
+    return values
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    add_command(app, "eval", evaluate, KEYS)

@@ -1,0 +1,76 @@
+"""`ofp-edge profile`: where the time goes on this machine, as a table, JSON and an HTML report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import OfpError, OutputExists
+
+KEYS = (
+    "bundle", "bundle_sha256", "target", "engine", "precision", "rig", "duration_s", "samples",
+    "warm_up_samples", "stages", "engine_ms_p50", "engine_ms", "overhead_us_p50",
+    "overhead_us_p99", "overhead_percent", "capture_to_ready_ms", "proposed_latency_ms",
+    "fingerprint", "provenance", "evaluations", "notes", "report",
+)  # fmt: skip
+
+
+def profile(
+    output: Output,
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    rig: Annotated[
+        Path | None, typer.Option(help="Rig whose cameras are read. Default: synthetic frames.")
+    ] = None,
+    duration: Annotated[float, typer.Option(help="Seconds to measure, after a warm-up.")] = 60.0,
+    engine: Annotated[
+        str | None, typer.Option(help="onnxruntime, executorch. Default: the bundle's own.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, int8 … Default: the bundle's own.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Compute threads of the engine.")] = 1,
+    evaluation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Show this `eval -o` result in the report; may be repeated."),
+    ] = None,
+    report: Annotated[
+        Path, typer.Option("-o", "--output", help="HTML report to write.")
+    ] = Path("report.html"),
+    force: Force = False,
+) -> Document:
+    """Profile a bundle on this machine, stage by stage."""
+    if report.exists() and not force:
+        raise OutputExists(report)
+    if not duration > 0:
+        raise OfpError(f"--duration {duration:g}: expected more than 0 s.")
+    if threads < 1:
+        raise OfpError(f"--threads {threads}: expected 1 or more.")
+    from ofp_edge.bundle import open_bundle
+    from ofp_edge.files import write_bytes
+    from ofp_edge.profile.measure import measure
+    from ofp_edge.profile.open import open_bench
+    from ofp_edge.profile.report import render
+    from ofp_edge.profile.summary import read_evaluation, summarise
+    from ofp_edge.profile.terminal import show
+
+    opened = open_bundle(bundle)
+    engine, precision = opened.choose(engine, precision)
+    evaluations = [read_evaluation(path) for path in evaluation or ()]
+    with open_bench(opened, engine, precision, threads, rig) as bench:
+        with output.progress("profiling") as progress:
+            measured = measure(bench, duration, progress)
+    values = summarise(
+        opened, measured, engine=engine, precision=precision, threads=threads, rig=rig,
+        evaluations=evaluations, report=report,
+    )  # fmt: skip
+    write_bytes(report, render(values, measured).encode())
+    show(output.console, values)
+    return values
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    add_command(app, "profile", profile, KEYS)

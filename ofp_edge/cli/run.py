@@ -1,0 +1,159 @@
+"""`ofp-edge run`: the policy on the robot, at a fixed rate and a fixed latency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import CheckFailed, OfpError, OutputExists
+
+if TYPE_CHECKING:
+    from ofp_edge.runtime.session import Session
+
+KEYS = (
+    "bundle", "rig", "engine", "precision", "nfe", "seed", "dry_run", "seconds", "ticks",
+    "skipped_ticks", "misses", "held", "clamped", "stale_frames", "plans", "episodes",
+    "successes", "success", "latency_ms", "capture_to_ready_ms", "tick_jitter_us_p99",
+    "stopped_because", "log", "log_rows_lost",
+)  # fmt: skip
+
+
+def run(
+    output: Output,
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    rig: Annotated[Path, typer.Option(help="The robot's rig file (TOML).")],
+    duration: Annotated[
+        float | None,
+        typer.Option(help="Seconds to run. Default: 60, or without limit under --episodes."),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes to run, of a robot that can reset itself.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Do everything but move the robot.")
+    ] = False,
+    log: Annotated[Path | None, typer.Option(help="Write an MCAP log here. Default: none.")] = None,
+    robot: Annotated[
+        str | None, typer.Option(help="package.module:Class in place of the rig's driver.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="onnxruntime, executorch. Default: the bundle's own.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, int8 … Default: the bundle's own.")
+    ] = None,
+    nfe: Annotated[
+        int, typer.Option(help="Network evaluations a chunk: 1, or 2 with the refining step.")
+    ] = 1,
+    threads: Annotated[int, typer.Option(help="Compute threads of the engine.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the noise, and of the first episode.")] = 0,
+    force: Force = False,
+) -> Document:
+    """Run a bundle on a robot; Ctrl-C stops it safely."""
+    if log is not None and log.exists() and not force:
+        raise OutputExists(log)
+    if episodes is not None and episodes < 1:
+        raise OfpError(f"--episodes {episodes}: expected 1 or more.")
+    if duration is None and episodes is None:
+        duration = 60.0
+    if duration is not None and not duration > 0:
+        raise OfpError(f"--duration {duration:g}: expected more than 0 s.")
+    from ofp_edge.runtime.loop import Limits, stop_on_signals
+    from ofp_edge.runtime.session import Request, open_session
+
+    request = Request(bundle, rig, engine, precision, threads, seed, nfe, robot, log)
+    limits = Limits(duration, episodes, dry_run, seed)
+    with stop_on_signals() as stop, open_session(request) as session:
+        if episodes is not None and not session.loop.episodic:
+            raise OfpError(
+                "--episodes: this robot can't reset itself (it has no reset and outcome). "
+                "Give --duration instead."
+            )
+        output.log.print(
+            f"running {bundle} ({session.engine}, {session.precision}) at "
+            f"{session.bundle.spec.control_hz:g} Hz, L = {session.rig.timing.latency_ms:g} ms; "
+            "Ctrl-C stops"
+        )
+        try:
+            session.loop.run(limits, stop)
+        finally:
+            if session.log is not None:
+                session.log.close()
+    values = _document(session, request, dry_run)
+    _print(output, values)
+    if session.log is not None and session.log.trouble:
+        output.log.print(f"[yellow]the log is incomplete:[/] {session.log.trouble}")
+    if session.loop.report.fault is not None:
+        raise CheckFailed(
+            f"stopped by a fault after {values['seconds']:.1f} s: {session.loop.report.fault}. "
+            "Compare latency_ms with capture-to-ready, and look at the cameras."
+        )
+    return values
+
+
+def _document(session: Session, request: Any, dry_run: bool) -> Document:
+    report, counters = session.loop.report, session.loop.controller.counters
+    good = report.successes
+    ready = report.capture_to_ready_ns
+    jitter = report.tick_late_ns.percentile(99)
+    return {
+        "bundle": str(request.bundle),
+        "rig": str(request.rig),
+        "engine": session.engine,
+        "precision": session.precision,
+        "nfe": request.nfe,
+        "seed": request.seed,
+        "dry_run": dry_run,
+        "seconds": round(report.seconds, 3),
+        "ticks": counters.ticks,
+        "skipped_ticks": report.skipped_ticks,
+        "misses": counters.misses,
+        "held": counters.held,
+        "clamped": counters.clamped,
+        "stale_frames": session.observer.counters.stale,
+        "plans": counters.plans,
+        "episodes": len(good),
+        "successes": sum(good),
+        "success": sum(good) / len(good) if good else None,
+        "latency_ms": session.rig.timing.latency_ms,
+        "capture_to_ready_ms": {
+            name: None if (x := ready.percentile(p)) is None else x / 1e6
+            for name, p in (("p50", 50), ("p99", 99), ("max", 100))
+        },
+        "tick_jitter_us_p99": None if jitter is None else jitter / 1e3,
+        "stopped_because": report.stopped_because,
+        "log": None if request.log is None else str(request.log),
+        "log_rows_lost": 0 if session.log is None else session.log.lost,
+    }
+
+
+def _print(output: Output, values: Document) -> None:
+    from rich.table import Table
+
+    grid = Table(box=None, show_header=False, title="Episode report", title_justify="left")
+    grid.add_column(style="dim")
+    grid.add_column()
+    ready = values["capture_to_ready_ms"]
+    if values["success"] is not None:
+        rate = f"{values['successes']} of {values['episodes']} succeeded"
+        grid.add_row("episodes", f"{rate} ({100 * values['success']:.0f} %)")
+    grid.add_row("ticks", f"{values['ticks']}, {values['skipped_ticks']} skipped, "
+                 f"{values['held']} held, {values['clamped']} clamped to the range")  # fmt: skip
+    grid.add_row("plans", f"{values['plans']}, {values['misses']} late")
+    if ready["p50"] is not None:
+        grid.add_row("capture to chunk ready", f"p50 {ready['p50']:.1f} ms, p99 "
+                     f"{ready['p99']:.1f} ms; L = {values['latency_ms']:g} ms")  # fmt: skip
+    if values["tick_jitter_us_p99"] is not None:
+        grid.add_row("tick jitter, p99", f"{values['tick_jitter_us_p99']:.0f} µs")
+    grid.add_row("stopped because", values["stopped_because"])
+    if values["log"] is not None:
+        grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost)")
+    output.console.print(grid)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    add_command(app, "run", run, KEYS)

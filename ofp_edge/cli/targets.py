@@ -1,0 +1,47 @@
+"""`ofp-edge targets`: what bundles can be compiled for."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+
+from ofp_edge.cli.output import Document, Output, add_command
+
+
+def targets(output: Output) -> Document:
+    """List targets, their engines and precisions, and the boards each fits."""
+    from ofp_edge.targets.registry import TARGETS, boards_of
+
+    found = []
+    for item in TARGETS.values():
+        fitting = boards_of(item.name)
+        output.console.print(f"[bold]{item.name}[/]: {item.summary}")
+        output.console.print(f"  engines     {', '.join(item.engines)}")
+        precisions = [*item.float_precisions, *item.plan_precisions]
+        output.console.print(f"  precisions  {', '.join(precisions)}")
+        for name, reason in item.unfit.items():
+            output.console.print(f"  no {name}:    {reason}")
+        if fitting:
+            table = Table("board", "CPU", "threads", "fp32 GFLOPS", "int8 GOPS", "GB/s")
+            for x in fitting:
+                table.add_row(
+                    x.name, x.cpu, str(x.threads), f"{x.fp32_gflops:g}", f"{x.int8_gops:g}",
+                    f"{x.bandwidth_gb_s:g}",
+                )  # fmt: skip
+            output.console.print(table)
+        found.append(
+            {
+                "name": item.name, "summary": item.summary, "engines": list(item.engines),
+                "precisions": precisions, "unfit": item.unfit,
+                "boards": [x.to_json() for x in fitting],
+            }
+        )  # fmt: skip
+    return {"targets": found}
+
+
+KEYS = ("targets",)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    add_command(app, "targets", targets, KEYS)

@@ -1,0 +1,70 @@
+"""What the stages share while they are measured: the robot's own parts, and one observation."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ofp_edge.bundle import Bundle
+from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.runtime.camera import Camera, Frame
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.controller import Controller
+from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.observer import Observation, Observer
+from ofp_edge.runtime.robot import RobotState
+
+
+class SyntheticCamera:
+    """A new random frame at every look: the right size, plausible depths, no camera at all."""
+
+    def __init__(self, parameters: CameraParameters, seed: int = 0) -> None:
+        self.parameters = parameters
+        rng = np.random.default_rng(seed)
+        size = (8, parameters.height, parameters.width)
+        metres = rng.uniform(0.3, 1.5, size)
+        self._frames = np.minimum(metres / parameters.depth_unit_m, 65535).astype(np.uint16)
+        self._sequence = 0
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def read(self, timeout_ms: float) -> Frame:
+        """The next of a few frames, captured just now."""
+        self._sequence += 1
+        depth = self._frames[self._sequence % len(self._frames)]
+        return Frame(depth, None, time.monotonic_ns(), self._sequence)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Bench:
+    """Robot state in the middle of its range, cameras as given, the bundle's own engines.
+
+    real_cameras: whether the frames come from the rig; then their age counts.
+    """
+
+    def __init__(
+        self, bundle: Bundle, inference: Inference, cameras: dict[str, Camera], observer: Observer,
+        *, real_cameras: bool,
+    ) -> None:  # fmt: skip
+        spec = bundle.spec
+        self.spec, self.inference, self.observer = spec, inference, observer
+        self.cameras, self.real_cameras = cameras, real_cameras
+        self.controller = Controller(spec, 0, spec.horizon * spec.dt_ns)
+        middle = {
+            f.name: ((np.asarray(f.low) + np.asarray(f.high)) / 2).astype(np.float32)
+            for f in spec.observations
+            if f.kind == "state"
+        }
+        self.state = RobotState(0, middle)
+        self.seen: Observation | None = None
+        self.chunk: Chunk | None = None
+        self.t_ns = 0
+        self.frame_age_ns = 0
+
+    def next_round(self) -> None:
+        """One control step later."""
+        self.t_ns += self.spec.n_action_steps * self.spec.dt_ns

@@ -1,0 +1,111 @@
+"""Measure every stage, and the bare engine beside them in the same run, round after round."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import CameraError
+from ofp_edge.profile.bench import Bench
+from ofp_edge.profile.stages import find_stages
+from ofp_edge.progress import Progress, silent
+from ofp_edge.runtime.samples import Samples
+
+_KEPT_ROUNDS = 1_000_000
+_WARM_UP_SHARE, _LONGEST_WARM_UP_S = 0.1, 2.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One profile run; nanoseconds, (n,) int64 each.
+
+    stages: by name, in order, without those that had nothing to measure. engine: the two bare
+    engine calls of a round, outside of everything. overhead: encode + act stages less the bare
+    engine calls of the same round. capture_to_ready: the newest frame's age (real cameras only)
+    and the stages that count. first_ns: each stage's very first call.
+    """
+
+    stages: dict[str, NDArray[np.int64]]
+    engine: NDArray[np.int64]
+    overhead: NDArray[np.int64]
+    capture_to_ready: NDArray[np.int64]
+    first_ns: dict[str, int]
+    rounds: int
+    warm_up_rounds: int
+    seconds: float
+
+
+def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Measured:
+    """Run rounds back to back for `duration_s` after a warm-up that is not counted.
+
+    Odd rounds call the bare engine first and even ones last, so that neither always finds the
+    caches warm. Raises CameraError when the cameras deliver nothing for ten seconds.
+    """
+    stages = find_stages(bench)
+    times = {stage.name: Samples(_KEPT_ROUNDS) for stage in stages}
+    engine, overhead, ready = (Samples(_KEPT_ROUNDS) for _ in range(3))
+    first: dict[str, int] = {}
+    _wait_for_frames(bench)
+    gc.collect()
+    gc.disable()
+    try:
+        warm_up_s = min(_LONGEST_WARM_UP_S, _WARM_UP_SHARE * duration_s)
+        began = time.monotonic()
+        counted_from = began + warm_up_s
+        rounds = warm_up_rounds = 0
+        shown = 0
+        while (now := time.monotonic()) < counted_from + duration_s:
+            counted = now >= counted_from
+            took: dict[str, int] = {}
+            bare_ns = _bare(bench) if rounds % 2 else 0
+            for stage in stages:
+                value = stage.measure()
+                if value is not None:
+                    took[stage.name] = value
+            bare_ns = bare_ns or _bare(bench)
+            bench.next_round()
+            rounds += 1
+            for name, value in took.items():
+                first.setdefault(name, value)
+            if not counted:
+                warm_up_rounds = rounds
+                continue
+            for name, value in took.items():
+                times[name].add(value)
+            engine.add(bare_ns)
+            overhead.add(took["encode"] + took["act"] - bare_ns)
+            chain = [took[s.name] for s in stages if s.counts and s.name in took]
+            fresh = 0 if "camera" in took or not bench.real_cameras else bench.frame_age_ns
+            ready.add(sum(chain) + fresh)
+            if int(now - counted_from) > shown:
+                shown = int(now - counted_from)
+                progress(shown, round(duration_s), "s")
+    finally:
+        gc.enable()
+    return Measured(
+        {name: samples.values() for name, samples in times.items() if samples.count},
+        engine.values(), overhead.values(), ready.values(), first, rounds - warm_up_rounds,
+        warm_up_rounds, time.monotonic() - counted_from,
+    )  # fmt: skip
+
+
+def _bare(bench: Bench) -> int:
+    before = time.perf_counter_ns()
+    bench.inference.encode.infer()
+    for _ in range(bench.inference.scheme.nfe):
+        bench.inference.act.infer()
+    return time.perf_counter_ns() - before
+
+
+def _wait_for_frames(bench: Bench) -> None:
+    deadline = time.monotonic() + 10
+    while not bench.observer.poll(time.monotonic_ns(), 100.0):
+        if time.monotonic() > deadline:
+            raise CameraError(
+                f"no frame from {', '.join(bench.cameras)} in 10 s. Check the cable, and "
+                "max_age_ms in the rig."
+            )

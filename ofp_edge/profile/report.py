@@ -1,0 +1,168 @@
+"""The HTML report: one file, no script, nothing fetched; it opens the same in ten years."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ofp_edge.profile.measure import Measured
+from ofp_edge.profile.svg import histogram, timeline
+
+_COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter", "first")
+_STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+
+
+def render(values: dict[str, Any], measured: Measured) -> str:
+    """values: the document of `summarise`. Returns a whole HTML page."""
+    name = Path(values["bundle"]).name
+    frames = "synthetic frames" if values["rig"] is None else f"cameras of {values['rig']}"
+    sections = [
+        f"<h1>{escape(name)}</h1>",
+        f"<p class='sub'>Latency on {escape(str(values['fingerprint']['cpu']))} · "
+        f"{escape(values['engine'])} · {escape(values['precision'])} · {escape(frames)} · "
+        f"{values['samples']:,} samples in {values['duration_s']:.0f} s</p>",
+        _tiles(values),
+        "".join(f"<p class='note'>{escape(note)}</p>" for note in values["notes"]),
+        _evaluations(values["evaluations"], values["bundle_sha256"]),
+        "<h2>Stages</h2>",
+        _stage_table(values),
+        _plots(values, measured),
+        "<h2>Machine</h2>",
+        _facts(_flat(values["fingerprint"])),
+        "<h2>Bundle</h2>",
+        _facts([("folder", values["bundle"]), ("manifest SHA-256", values["bundle_sha256"]),
+                ("target", values["target"]), *_flat(values["provenance"])]),
+    ]  # fmt: skip
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(name)}: latency</title><style>{_STYLE}</style></head>"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def _tiles(values: dict[str, Any]) -> str:
+    ready = values["capture_to_ready_ms"]
+    share = values["overhead_percent"]
+    tiles = [
+        ("capture to ready", f"{ready['p50']:.2f} ms", f"p99.9 {ready['p99_9']:.2f} ms"),
+        ("bare engine", f"{values['engine_ms_p50']:.3f} ms", "p50, encode and act"),
+        ("overhead around it", f"{values['overhead_us_p50']:.1f} µs",
+         "p50" if share is None else f"p50, {share:.1f} % of the engine"),
+        ("proposed L", f"{values['proposed_latency_ms']:g} ms", "p99.9, rounded up to a step"),
+    ]  # fmt: skip
+    own = [e for e in values["evaluations"] if e["frames"] == "own"]
+    if own:
+        best = next((e for e in own if e["sha256"] == values["bundle_sha256"]), own[0])
+        tiles.append(
+            ("success", f"{100 * best['success']:.1f} %",
+             f"{best['episodes']} unseen episodes, {best['precision']}")
+        )  # fmt: skip
+    return "<div class='tiles'>" + "".join(
+        f"<div class='tile'><div class='what'>{escape(what)}</div><div class='big'>{escape(big)}"
+        f"</div><div class='small'>{escape(small)}</div></div>"
+        for what, big, small in tiles
+    ) + "</div>"  # fmt: skip
+
+
+def _stage_table(values: dict[str, Any]) -> str:
+    rows = []
+    for name, stage in values["stages"].items():
+        rows.append((name, stage))
+    rows.append(("capture to ready", values["capture_to_ready_ms"]))
+    rows.append(("bare engine", values["engine_ms"]))
+    body = [
+        (name, *("–" if column not in row else f"{row[column]:.3f}" for column in _COLUMNS),
+         f"{row['samples']:,}")
+        for name, row in rows
+    ]  # fmt: skip
+    head = ("ms", *(c.replace("_", ".") for c in _COLUMNS[:-1]), "first call", "samples")
+    return _table(head, body) + (
+        "<p class='caption'>Milliseconds. Jitter = p99.9 − p50. The warm-up "
+        f"({values['warm_up_samples']:,} samples) is left out, but “first call” is its very first. "
+        "“encode” and “act” are the engine and everything the runtime does around it; “bare "
+        "engine” is the two engine calls alone, interleaved in the same run; postprocess is one "
+        "control tick.</p>"
+    )
+
+
+def _plots(values: dict[str, Any], measured: Measured) -> str:
+    series = {**measured.stages, "capture to ready": measured.capture_to_ready}
+    return "".join(
+        f"<h3>{escape(name)}</h3><div class='pair'>{histogram(times, name)}"
+        f"{timeline(times, values['duration_s'], name)}</div>"
+        for name, times in series.items()
+    ) + (
+        "<p class='caption'>Left: how often which latency. Right: <span class='key-median'>median"
+        "</span> and <span class='key-max'>maximum</span> over the run. Axes in milliseconds are "
+        "logarithmic where they span more than a factor of 20.</p>"
+    )
+
+
+def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> str:
+    if not evaluations:
+        return ""
+    rows = []
+    for item in evaluations:
+        low, high = item["interval"]
+        frames = "its own" if item["frames"] == "own" else "another’s"
+        rows.append(
+            (Path(item["evaluated"]).name, item["task"], item["precision"], item["engine"], frames,
+             str(item["nfe"]), f"{item['latency_ms']:g} ms", str(item["episodes"]),
+             f"{100 * item['success']:.1f} %", f"{100 * low:.1f} … {100 * high:.1f} %")
+        )  # fmt: skip
+    head = ("evaluated", "task", "precision", "engine", "depth frames", "nfe", "L", "episodes",
+            "success", "95 % interval")  # fmt: skip
+    other = (
+        " With another episode’s depth frames the policy acts on a picture of a different scene: "
+        "what it still achieves is luck and habit, the rest is what it sees."
+        if any(item["frames"] == "other" for item in evaluations)
+        else ""
+    )
+    foreign = [e for e in evaluations if e["sha256"] != bundle_sha256]
+    elsewhere = (
+        f" {len(foreign)} of {len(evaluations)} rows were measured on another artefact than this "
+        "bundle."
+        if foreign
+        else ""
+    )
+    text = f"Closed loop, unseen seeds, Wilson interval.{other}{elsewhere}"
+    return f"<h2>Success</h2>{_table(head, rows, 5)}<p class='caption'>{escape(text)}</p>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    def cells(tag: str, row: Sequence[str]) -> str:
+        return "".join(
+            f"<{tag}{'' if i < text_columns else ' class=n'}>{escape(str(cell))}</{tag}>"
+            for i, cell in enumerate(row)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return (
+        f"<div class='wide'><table><thead><tr>{cells('th', head)}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _facts(rows: Iterable[tuple[str, Any]]) -> str:
+    body = "".join(
+        f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
+        for key, value in rows
+        if value is not None
+    )
+    return f"<table class='facts'><tbody>{body}</tbody></table>"
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, item in value.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(item, dict):
+            rows += _flat(item, f"{prefix}{key} · ")
+        elif isinstance(item, list):
+            rows.append((name, ", ".join(str(x) for x in item)))
+        else:
+            rows.append((name, item))
+    return rows

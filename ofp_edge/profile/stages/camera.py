@@ -1,0 +1,39 @@
+"""Stage camera: how old a frame is when the loop gets it, from the rig's own camera."""
+
+from __future__ import annotations
+
+import time
+
+from ofp_edge.errors import CameraError
+from ofp_edge.profile.bench import Bench
+
+_PATIENCE_MS = 2000.0
+
+
+class Stage:
+    """Polls without waiting; a round without a new frame uses the last one and measures nothing.
+
+    Without a rig the frames are synthetic, and there is no camera to measure.
+    """
+
+    name, order, counts = "camera", 10, True
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._known: dict[str, int] = {}
+
+    def measure(self) -> int | None:
+        """Age of the oldest new frame at hand-over, ns."""
+        bench = self._bench
+        if not bench.cameras:
+            return None
+        poll = bench.observer.poll
+        if not (poll(time.monotonic_ns()) or poll(time.monotonic_ns(), _PATIENCE_MS)):
+            raise CameraError(f"a camera of {sorted(bench.cameras)} has stopped delivering frames.")
+        now_ns = time.monotonic_ns()
+        polled = bench.observer.polled
+        if not bench.real_cameras or polled == self._known or not polled:
+            return None
+        self._known = polled
+        bench.frame_age_ns = now_ns - min(polled.values())
+        return bench.frame_age_ns

@@ -1,0 +1,106 @@
+"""From measurements to the JSON document: statistics, the proposed L, and what to beware of."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofp_edge.bundle import Bundle
+from ofp_edge.errors import OfpError
+from ofp_edge.files import read_json
+from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.profile.measure import Measured
+from ofp_edge.profile.statistics import SAMPLES_FOR_A_TAIL, LatencyStatistics
+
+_EVALUATION_KEYS = {
+    "evaluated", "sha256", "task", "episodes", "success", "interval", "engine", "precision",
+    "frames", "nfe", "latency_ms",
+}  # fmt: skip
+
+
+def summarise(
+    bundle: Bundle,
+    measured: Measured,
+    *,
+    engine: str,
+    precision: str,
+    threads: int,
+    rig: Path | None,
+    evaluations: list[dict[str, Any]],
+    report: Path,
+) -> dict[str, Any]:
+    """The document that `profile` prints and the report shows. Stage times in milliseconds."""
+    spec = bundle.spec
+    ready = LatencyStatistics.of_ns(measured.capture_to_ready)
+    dt_ms = 1000 * spec.dt_s
+    # A hair above a whole number of steps is not worth a step more.
+    proposed_ms = dt_ms * max(1, math.ceil(ready.p99_9 / dt_ms - 1e-9))
+    engine_ms = LatencyStatistics.of_ns(measured.engine)
+    overhead_us = measured.overhead / 1e3
+    p50, p99 = (float(np.percentile(overhead_us, p)) for p in (50, 99))
+    return {
+        "bundle": str(bundle.path),
+        "bundle_sha256": bundle.sha256,
+        "target": bundle.manifest.target,
+        "engine": engine,
+        "precision": precision,
+        "rig": None if rig is None else str(rig),
+        "duration_s": round(measured.seconds, 3),
+        "samples": measured.rounds,
+        "warm_up_samples": measured.warm_up_rounds,
+        "stages": {
+            name: {
+                **LatencyStatistics.of_ns(values).to_json(),
+                "first": measured.first_ns[name] / 1e6,
+            }
+            for name, values in measured.stages.items()
+        },
+        "engine_ms_p50": engine_ms.p50,
+        "engine_ms": engine_ms.to_json(),
+        "overhead_us_p50": p50,
+        "overhead_us_p99": p99,
+        "overhead_percent": 100 * p50 / 1000 / engine_ms.p50 if engine_ms.p50 > 0 else None,
+        "capture_to_ready_ms": ready.to_json(),
+        "proposed_latency_ms": proposed_ms,
+        "fingerprint": fingerprint(threads),
+        "provenance": bundle.manifest.provenance,
+        "evaluations": evaluations,
+        "notes": _notes(bundle, measured, rig, proposed_ms),
+        "report": str(report),
+    }
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """A document that `eval -o` wrote; OfpError when it is something else."""
+    value = read_json(path)
+    if not isinstance(value, dict) or not _EVALUATION_KEYS <= set(value):
+        raise OfpError(f"{path} is not an evaluation: make one with `ofp-edge eval … -o {path}`.")
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain
+
+
+def _notes(bundle: Bundle, measured: Measured, rig: Path | None, proposed_ms: float) -> list[str]:
+    notes = []
+    if measured.rounds < SAMPLES_FOR_A_TAIL:
+        notes.append(
+            f"Not a verdict: p99.9 of {measured.rounds} samples rests on "
+            f"{max(1, measured.rounds // 1000)}. Measure for longer (--duration); "
+            f"{SAMPLES_FOR_A_TAIL} samples make a tail."
+        )
+    spec = bundle.spec
+    if spec.cameras and rig is None:
+        notes.append(
+            "Synthetic depth frames, no camera: capture to ready, and the proposed L, leave out "
+            "exposure and transport. Give --rig to measure them."
+        )
+    limit_ms = 1000 * (spec.horizon - spec.n_action_steps) * spec.dt_s
+    if proposed_ms > limit_ms:
+        notes.append(
+            f"The proposed L of {proposed_ms:g} ms is more than this policy allows ({limit_ms:g} "
+            "ms): a faster engine, a smaller policy, or fewer n_action_steps."
+        )
+    return notes

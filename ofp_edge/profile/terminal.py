@@ -1,0 +1,38 @@
+"""The report in a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter")
+
+
+def show(console: Console, values: dict[str, Any]) -> None:
+    """Print the stage table and what follows from it."""
+    where = f"{values['fingerprint']['cpu']}, {values['fingerprint']['threads']} engine thread(s)"
+    title = f"{values['bundle']}: {values['engine']}, {values['precision']} on {where}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("ms")
+    for name in _COLUMNS:
+        table.add_column(name.replace("_", "."), justify="right")
+    rows = {**values["stages"], "capture to ready": values["capture_to_ready_ms"],
+            "bare engine": values["engine_ms"]}  # fmt: skip
+    for name, row in rows.items():
+        table.add_row(name, *(f"{row[column]:.3f}" for column in _COLUMNS))
+    console.print(table)
+    percent = values["overhead_percent"]
+    share = "" if percent is None else f" ({percent:.1f} % of the engine)"
+    console.print(
+        f"overhead around the engine: {values['overhead_us_p50']:.1f} µs p50, "
+        f"{values['overhead_us_p99']:.1f} µs p99{share}"
+    )
+    console.print(
+        f"proposed L: {values['proposed_latency_ms']:g} ms (p99.9 of capture to ready, rounded up "
+        f"to a control step); {values['samples']} samples, jitter = p99.9 - p50"
+    )
+    for note in values["notes"]:
+        console.print(f"[yellow]note:[/] {note}")
+    console.print(f"report: {values['report']}", soft_wrap=True)

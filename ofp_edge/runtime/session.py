@@ -1,0 +1,123 @@
+"""Everything a run needs, opened in order and closed in reverse: bundle, rig, cameras, robot."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofp_edge import __version__
+from ofp_edge.bundle import Bundle, open_bundle
+from ofp_edge.rig import Rig, RobotEntry, read_rig
+from ofp_edge.runtime.camera import Camera, open_camera
+from ofp_edge.runtime.controller import Controller
+from ofp_edge.runtime.inference import Inference, load_inference
+from ofp_edge.runtime.loop import ControlLoop
+from ofp_edge.runtime.observer import Observer
+from ofp_edge.runtime.robot import open_robot
+from ofp_edge.runtime.telemetry import McapLog
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. robot: a driver that replaces the rig's ([robot.options] stay)."""
+
+    bundle: Path
+    rig: Path
+    engine: str | None = None
+    precision: str | None = None
+    threads: int = 1
+    seed: int = 0
+    nfe: int = 1
+    robot: str | None = None
+    log: Path | None = None
+
+
+@dataclass
+class Session:
+    """An open run. Build one with `open_session`."""
+
+    bundle: Bundle
+    rig: Rig
+    engine: str
+    precision: str
+    inference: Inference
+    observer: Observer
+    loop: ControlLoop
+    log: McapLog | None
+
+
+@contextlib.contextmanager
+def open_cameras(rig: Rig, names: tuple[str, ...]) -> Iterator[dict[str, Camera]]:
+    """Start the rig's cameras of these names; all of them are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        cameras = {}
+        for name in names:
+            camera = open_camera(rig.cameras[name], time.monotonic_ns)
+            stack.callback(camera.close)
+            camera.start()
+            cameras[name] = camera
+        yield cameras
+
+
+def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Observer:
+    """Hold the live cameras against the trained ones; SpecMismatch with the figures."""
+    manifest = bundle.manifest
+    ages = {name: round(rig.cameras[name].max_age_ms * 1e6) for name in cameras}
+    return Observer(bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages)
+
+
+@contextlib.contextmanager
+def open_session(request: Request) -> Iterator[Session]:
+    """Open everything; what was opened is closed again, also when a later part refuses.
+
+    The order is from cheap to costly: files, their fit, the robot, the cameras, the engines.
+    Raises OfpError (one line) for whatever does not fit.
+    """
+    bundle = open_bundle(request.bundle)
+    engine, precision = bundle.choose(request.engine, request.precision)
+    rig = read_rig(request.rig)
+    rig.require_fits(bundle.spec)
+    controller = Controller(
+        bundle.spec, round(rig.timing.latency_ms * 1e6), round(rig.timing.max_plan_age_ms * 1e6)
+    )
+    entry = rig.robot if request.robot is None else dataclasses.replace(
+        rig.robot, driver=request.robot
+    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        robot = open_robot(RobotEntry(entry.driver, entry.options), bundle.spec)
+        stack.callback(robot.close)
+        cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
+        observer = make_observer(bundle, rig, cameras)
+        inference = load_inference(
+            bundle, engine, precision, threads=request.threads, seed=request.seed, nfe=request.nfe
+        )
+        stack.callback(inference.close)
+        log = None
+        if request.log is not None:
+            log = McapLog(request.log, _header(bundle, rig, engine, precision, request))
+            stack.callback(log.close)
+        loop = ControlLoop(inference, controller, observer, robot, telemetry=log)
+        yield Session(bundle, rig, engine, precision, inference, observer, loop, log)
+
+
+def _header(
+    bundle: Bundle, rig: Rig, engine: str, precision: str, request: Request
+) -> dict[str, Any]:
+    return {
+        "ofp_edge": __version__,
+        "bundle_sha256": bundle.sha256,
+        "spec": bundle.spec.to_json(),
+        "engine": engine,
+        "precision": precision,
+        "seed": request.seed,
+        "noise": "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation",
+        "nfe": request.nfe,
+        "latency_ms": rig.timing.latency_ms,
+        "max_plan_age_ms": rig.timing.max_plan_age_ms,
+        "started_unix_ns": time.time_ns(),
+    }

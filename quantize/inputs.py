@@ -1,0 +1,66 @@
+"""Inputs of the deployed functions: from observation windows, or synthetic where there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofp_edge.calibration.samples import ObservationWindows
+from ofp_edge.policy.deployed import Deployed
+from ofp_edge.spec import PolicySpec
+
+Inputs = tuple[Tensor, ...]
+
+
+def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:
+    """Windows drawn uniformly from the fields' ranges (points: from the crop box)."""
+    rng = np.random.default_rng(seed)
+    fields = {}
+    for field in spec.observations:
+        low, high = np.asarray(field.low), np.asarray(field.high)
+        if field.kind == "points":
+            low, high = low[:, None], high[:, None]
+        drawn = rng.uniform(low, high, (count, spec.n_obs_steps, *field.shape))
+        fields[field.name] = drawn.astype(np.float32)
+    return ObservationWindows(fields, np.zeros(count, np.int64), np.arange(count))
+
+
+def encode_inputs(deployed: Deployed, windows: ObservationWindows) -> list[list[Inputs]]:
+    """Per window, per frame (oldest first), what `encode` takes."""
+    return [
+        [
+            tuple(
+                torch.from_numpy(windows.fields[x.name][k, step]).clone().reshape(x.shape)
+                for x in deployed.encode_inputs
+            )
+            for step in range(deployed.spec.n_obs_steps)
+        ]
+        for k in range(len(windows))
+    ]
+
+
+def act_inputs(
+    deployed: Deployed, windows: ObservationWindows, seed: int
+) -> list[tuple[str, Inputs]]:
+    """Per window and time row: the row's name and (features, z, time_row).
+
+    z is what the robot would draw: noise for the cold row; for every other row, entered at time t,
+    (1 - t) noise + t a, where a is the float policy's cold answer for the same observations.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    size = deployed.spec.horizon * deployed.spec.action_dim
+    # Sorted by t: the cold answer comes first.
+    rows = sorted(deployed.time_rows, key=lambda row: row.t)
+    inputs: list[tuple[str, Inputs]] = []
+    with torch.no_grad():
+        for frames in encode_inputs(deployed, windows):
+            features = torch.cat([deployed.encode(*frame) for frame in frames], 1)
+            plan = torch.zeros(1, size)
+            for row in rows:
+                z = (1 - row.t) * torch.randn(1, size, generator=generator) + row.t * plan
+                values = features, z, torch.tensor([row.row])
+                if row is rows[0]:
+                    plan = deployed.act(*values)[1]
+                inputs.append((row.name, values))
+    return inputs

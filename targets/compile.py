@@ -1,0 +1,295 @@
+"""`compile`: a policy in, a bundle out, with every engine checked against the torch reference."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ofp_edge
+from ofp_edge import files
+from ofp_edge.bundle import (
+    FUNCTIONS,
+    GOLDEN,
+    MANIFEST,
+    Artefact,
+    Default,
+    FileEntry,
+    Manifest,
+    open_bundle,
+    write_manifest,
+)
+from ofp_edge.calibration.samples import ObservationWindows, load_windows
+from ofp_edge.errors import OfpError, ParityError
+from ofp_edge.policy.deployed import Deployed, deploy
+from ofp_edge.policy.folder import Policy, load_policy
+from ofp_edge.progress import Progress, silent
+from ofp_edge.quantize.apply import build_functions
+from ofp_edge.quantize.inputs import synthetic_windows
+from ofp_edge.quantize.plan import FILE as PLAN_FILE
+from ofp_edge.quantize.plan import Plan, action_ranges, policy_sha256, read_plan
+from ofp_edge.runtime.runners import Runner, load_runner
+from ofp_edge.runtime.runners.check import check_parity, golden_answers, per_dimension
+from ofp_edge.targets.cost import costs
+from ofp_edge.targets.export import Exported, export_executorch, export_onnx
+from ofp_edge.targets.fastest import fastest
+from ofp_edge.targets.golden import COUNT, Golden, make_golden, tolerance
+from ofp_edge.targets.registry import board_for, target
+from ofp_edge.targets.target import Target
+
+_SUFFIX = {"onnxruntime": "onnx", "executorch": "pte"}
+# Oldest version that reads what is written here.
+_REQUIRES = {"onnxruntime": ">=1.23", "executorch": ">=1.5.1"}
+_SEED = 0  # of golden inputs: fixed, so that equal policies give equal bundles
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What was written. parity: worst difference by artefact file and output, in its own units."""
+
+    manifest: Manifest
+    sha256: str
+    exported: dict[str, Exported]
+    parity: dict[str, dict[str, float]]
+
+
+@dataclass
+class _Built:
+    function: str
+    engine: str
+    precision: str
+    file: str
+    exported: Exported
+    runner: Runner
+    difference: dict[str, NDArray[np.float64]]
+
+
+def compile_policy(
+    policy_folder: Path,
+    target_name: str,
+    output: Path,
+    *,
+    board_name: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Compiled:
+    """Build, check and write a bundle.
+
+    Raises UnknownName, PolicyError, OutputExists, ParityError (an engine differs from torch by
+    more than the cap), OfpError (a precision the target does not have).
+    """
+    chosen = target(target_name)
+    board_for(target_name, board_name)
+    files.check_output(output, force=force, marker=MANIFEST)
+    policy, plan = load_policy(policy_folder), read_plan(policy_folder)
+    precisions = _precisions(chosen, plan)
+    deployed = deploy(policy)
+    references: dict[str, dict[str, Any]] = {
+        "fp32": {"encode": deployed.encode, "act": deployed.act}
+    }
+    steps = 3 + len(precisions) * len(FUNCTIONS) * len(chosen.engines)
+    progress(0, steps, "golden inputs")
+    windows = synthetic_windows(deployed.spec, 4 * COUNT, _SEED)
+    if plan is not None:
+        windows = _thinned(load_windows(policy_folder, deployed.spec), 4 * COUNT)
+        functions = build_functions(deployed, plan)
+        references[plan.precision] = {"encode": functions.encode, "act": functions.act}
+    references = {precision: references[precision] for precision in precisions}
+    golden = make_golden(deployed, references, windows, _SEED)
+    draft = _draft(chosen, board_name, policy, deployed)
+    built: list[_Built] = []
+    for precision, modules in references.items():
+        for engine in chosen.engines:
+            for function in FUNCTIONS:
+                progress(1 + len(built), steps, f"{function} {precision} for {engine}")
+                built.append(_build(draft, engine, precision, function, modules[function], golden))
+    fraction = plan.budget_fraction() / 4 if plan is not None else 0.01
+    tolerances = _tolerances(built, golden, deployed, fraction)
+    default = Default(chosen.engines[0], precisions[-1])
+    if chosen.picks_fastest:
+        default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
+    with files.new_folder(output, force=force, marker=MANIFEST) as folder:
+        progress(steps - 2, steps, "writing")
+        for item in built:
+            (folder / item.file).write_bytes(item.exported.model)
+        (folder / GOLDEN).write_bytes(golden.to_bytes())
+        extra = [GOLDEN]
+        if plan is not None:
+            shutil.copyfile(policy_folder / PLAN_FILE, folder / PLAN_FILE)
+            extra.append(PLAN_FILE)
+        manifest = Manifest(
+            **{
+                **_shallow(draft),
+                "artefacts": tuple(
+                    Artefact(
+                        b.function, b.engine, b.precision, **asdict(FileEntry.of(folder, b.file)),
+                        tolerance=tolerances[b.precision, b.function],
+                        requires={b.engine: _REQUIRES[b.engine]},
+                    )
+                    for b in built
+                ),
+                "files": tuple(FileEntry.of(folder, name) for name in extra),
+                "default": default,
+                "provenance": _provenance(policy_folder, policy, plan, deployed, draft, built),
+            }
+        )  # fmt: skip
+        write_manifest(folder, manifest)
+        progress(steps - 1, steps, "checking what was written")
+        sha256, parity = _check_written(folder)
+        progress(steps, steps)
+    return Compiled(manifest, sha256, {b.file: b.exported for b in built}, parity)
+
+
+def _precisions(chosen: Target, plan: Plan | None) -> list[str]:
+    """Those the bundle will hold; the last one is the best. OfpError when the plan's is unfit."""
+    precisions = list(chosen.float_precisions)
+    if plan is not None and plan.precision not in precisions:
+        if plan.precision not in chosen.plan_precisions:
+            reason = chosen.unfit.get(plan.precision, "its engines cannot run it.")
+            raise OfpError(f"target {chosen.name} has no {plan.precision}: {reason}")
+        precisions.append(plan.precision)
+    return precisions
+
+
+def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Deployed) -> Manifest:
+    """The manifest as far as it is known before anything is built."""
+    return Manifest(
+        target=chosen.name, board=board_name, spec=deployed.spec, cameras=policy.config.cameras,
+        camera_tolerance=policy.config.camera_tolerance, encode_inputs=deployed.encode_inputs,
+        feature_dim=deployed.feature_dim, time_rows=deployed.time_rows, artefacts=(), files=(),
+        default=Default("", ""), provenance={},
+    )  # fmt: skip
+
+
+def _shallow(manifest: Manifest) -> dict[str, Any]:
+    return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
+
+
+def _thinned(windows: ObservationWindows, count: int) -> ObservationWindows:
+    """At most `count` of the windows, evenly spaced."""
+    keep = np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))
+    fields = {name: values[keep] for name, values in windows.fields.items()}
+    return ObservationWindows(fields, windows.episode[keep], windows.frame[keep])
+
+
+def _build(
+    draft: Manifest, engine: str, precision: str, function: str, module: Any, golden: Golden
+) -> _Built:
+    inputs, outputs = draft.inputs(function), draft.outputs(function)
+    if engine == "onnxruntime":
+        exported = export_onnx(module, inputs, outputs)
+    else:
+        exported = export_executorch(module, inputs)
+    runner = load_runner(engine, exported.model, inputs, outputs)
+    answers = golden_answers(runner, golden.arrays, function, outputs)
+    difference = {
+        x.name: per_dimension(
+            x.name,
+            answers[x.name] - golden.arrays[f"output/{function}/{precision}/{x.name}"],
+            draft.spec.action_dim,
+        )
+        for x in outputs
+    }
+    file = f"{function}.{precision}.{_SUFFIX[engine]}"
+    return _Built(function, engine, precision, file, exported, runner, difference)
+
+
+def _tolerances(
+    built: Sequence[_Built], golden: Golden, deployed: Deployed, fraction: float
+) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """By precision and function, one list an output. ParityError when a difference exceeds the cap.
+
+    fraction: of each action's range, the most that two engines may differ by.
+    """
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for item in built:
+        same = [b for b in built if (b.precision, b.function) == (item.precision, item.function)]
+        depth = max(sum(b.exported.operations.values()) for b in same)
+        for output, difference in item.difference.items():
+            reference = golden.arrays[f"output/{item.function}/{item.precision}/{output}"]
+            cap = _cap(output, reference, deployed, fraction)
+            # Not `difference > cap`: a NaN must fail.
+            if not np.all(difference <= cap):
+                raise ParityError(
+                    f"{item.engine} {item.precision}, {item.function}: {output} differs from torch "
+                    f"by {difference.max():.3g}, allowed {cap.min():.3g}: no bundle was written."
+                )
+            limit = tolerance(
+                np.max([b.difference[output] for b in same], axis=0),
+                golden.wobble[item.function, item.precision, output],
+                float(np.abs(reference).max()), depth, cap,
+            )  # fmt: skip
+            found.setdefault((item.precision, item.function), {})[output] = limit.tolist()
+    return found
+
+
+def _cap(
+    output: str, reference: NDArray[np.float32], deployed: Deployed, fraction: float
+) -> NDArray[np.float64]:
+    """`fraction` of the output's range, in its own units.
+
+    chunk: of each action's range. chunk_normalised: the same distance, normalised; the strictest
+    dimension. feature: of the span of the golden features, which is what `act` sees of it.
+    """
+    ranges = np.asarray(action_ranges(deployed.spec))
+    if output == "chunk":
+        return fraction * ranges
+    if output == "chunk_normalised":
+        scale = deployed.act.action_scale.numpy().reshape(-1, len(ranges))[0]
+        return np.asarray([fraction * float((ranges / np.abs(scale)).min())])
+    return np.asarray([fraction * float(np.ptp(reference))])
+
+
+def _check_written(folder: Path) -> tuple[str, dict[str, dict[str, float]]]:
+    """Open the bundle as a robot would, load every engine from it, and compare."""
+    bundle = open_bundle(folder)
+    manifest, parity = bundle.manifest, {}
+    for engine, precision in bundle.engines():
+        artefacts = {f: bundle.artefact(f, engine, precision) for f in FUNCTIONS}
+        runners = {
+            f: load_runner(engine, bundle.read(a.file), manifest.inputs(f), manifest.outputs(f))
+            for f, a in artefacts.items()
+        }
+        worst = check_parity(bundle, engine, precision, runners["encode"], runners["act"])
+        for function, artefact in artefacts.items():
+            parity[artefact.file] = {x.name: worst[x.name] for x in manifest.outputs(function)}
+        for runner in runners.values():
+            runner.close()
+    return bundle.sha256, parity
+
+
+def _provenance(
+    folder: Path, policy: Policy, plan: Plan | None, deployed: Deployed, draft: Manifest,
+    built: Sequence[_Built],
+) -> dict[str, Any]:  # fmt: skip
+    """What the bundle was made from. No dates and no paths: equal input gives equal bundles."""
+    tools = ("torch", "torchao", "executorch", "onnx", "onnxscript", "onnxruntime", "numpy")
+    return {
+        "policy_sha256": policy_sha256(folder),
+        "task": policy.config.task,
+        "method": policy.config.method,
+        "preset": policy.config.preset,
+        "training_steps": policy.config.training.step,
+        "dataset_sha256": policy.config.training.dataset_sha256,
+        "recipe": plan.recipe if plan else None,
+        "plan_sha256": files.sha256_file(folder / PLAN_FILE) if plan else None,
+        "calibration_sha256": plan.calibration_sha256 if plan else None,
+        "costs": costs(deployed, draft.act_inputs),
+        "graphs": {
+            b.file: {
+                "operations": b.exported.operations, "delegates": b.exported.delegates,
+                "delegated_share": b.exported.delegated_share,
+                "left_out": list(b.exported.left_out),
+            }
+            for b in built
+        },
+        "versions": {"ofp-edge": ofp_edge.__version__, **{n: metadata.version(n) for n in tools}},
+        "machine": platform.machine(),
+    }  # fmt: skip

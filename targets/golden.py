@@ -1,0 +1,164 @@
+"""Golden inputs and outputs, and the parity tolerance that they justify.
+
+A quantised network is not continuous: where an activation lies on the border of two int8 steps, a
+difference in the last bit of a float moves it by a whole step. Which side a given CPU falls on says
+nothing about whether it computes rightly. So golden inputs are those of many candidates whose
+answers move least when every input is disturbed by 2^-20 of itself (8 float32 steps, about what
+reordered sums and other sine and exponential routines amount to). That largest movement, left over
+for the chosen ones, is what another correct machine may show.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ofp_edge.calibration.samples import ObservationWindows
+from ofp_edge.policy.deployed import Deployed
+from ofp_edge.quantize.inputs import Inputs, act_inputs, encode_inputs
+from ofp_edge.runtime.runners.check import per_dimension
+
+COUNT = 16
+_DISTURBANCE = 2.0**-20
+_TRIES = 3
+
+Function = Callable[..., Any]
+References = Mapping[str, Mapping[str, Function]]  # precision -> function -> torch module
+_OUTPUTS = {"encode": ("feature",), "act": ("chunk", "chunk_normalised")}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """arrays: the content of golden.npz (`Bundle.golden`).
+
+    wobble: by (function, precision, output), how far the reference itself moves under the
+    disturbance; per action dimension for `chunk`, one number otherwise; in the output's units.
+    """
+
+    arrays: dict[str, NDArray[np.float32]]
+    wobble: dict[tuple[str, str, str], NDArray[np.float64]]
+
+    def to_bytes(self) -> bytes:
+        """golden.npz; the same bytes for the same arrays."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **self.arrays)
+        return buffer.getvalue()
+
+
+def make_golden(
+    deployed: Deployed, references: References, windows: ObservationWindows, seed: int
+) -> Golden:
+    """Choose COUNT inputs of each function, every time row among those of `act`; run them.
+
+    windows: candidates, the more the better (4 x COUNT will do).
+    """
+    last = [frames[-1] for frames in encode_inputs(deployed, windows)]
+    groups = {"encode": {"": last}, "act": _by_row(act_inputs(deployed, windows, seed))}
+    names = {
+        "encode": [x.name for x in deployed.encode_inputs],
+        "act": ["features", "z", "time_row"],
+    }
+    arrays: dict[str, NDArray[np.float32]] = {}
+    wobble = {}
+    for function, candidates in groups.items():
+        trials = {
+            group: [_try(x, references, function, seed) for x in inputs]
+            for group, inputs in candidates.items()
+        }
+        chosen = _steadiest(trials, COUNT)
+        for i, name in enumerate(names[function]):
+            arrays[f"input/{function}/{name}"] = _stack([t.inputs[i] for t in chosen])
+        for precision in references:
+            for i, output in enumerate(_OUTPUTS[function]):
+                key = f"output/{function}/{precision}/{output}"
+                arrays[key] = _stack([t.outputs[precision][i] for t in chosen])
+                moved = np.stack([t.moves[precision][i] for t in chosen])
+                wobble[function, precision, output] = per_dimension(
+                    output, moved, deployed.spec.action_dim
+                )
+    return Golden(arrays, wobble)
+
+
+def tolerance(
+    difference: NDArray[np.float64],
+    wobble: NDArray[np.float64],
+    magnitude: float,
+    depth: int,
+    cap: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The largest difference an engine may show, one number an action dimension (or one).
+
+    Three times the largest difference between the torch reference and the exported graphs, or
+    three times the reference's own wobble where that is more. Never less than float32 rounding
+    accumulates to over the graph: one half step, 2^-24 of the largest output, at each of `depth`
+    operations, in either direction. Never more than `cap`.
+    """
+    rounding = 2.0**-23 * magnitude * depth
+    limit: NDArray[np.float64] = np.maximum(3 * np.maximum(difference, wobble), rounding)
+    return np.minimum(limit, cap)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    inputs: Inputs
+    outputs: dict[str, list[Tensor]]  # precision -> outputs
+    moves: dict[str, list[NDArray[np.float32]]]  # precision -> largest |change| of each output
+
+    @property
+    def unrest(self) -> float:
+        """The largest change relative to the output's size, over precisions and outputs."""
+        return max(
+            float(move.max()) / (float(out.abs().max()) + 1e-12)
+            for precision, moves in self.moves.items()
+            for move, out in zip(moves, self.outputs[precision], strict=True)
+        )
+
+
+def _try(inputs: Inputs, references: References, function: str, seed: int) -> _Trial:
+    outputs = {p: _run(modules[function], inputs) for p, modules in references.items()}
+    moves = {p: [np.zeros(x.shape, np.float32) for x in out] for p, out in outputs.items()}
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(_TRIES):
+        disturbed = tuple(
+            x * (1 + _DISTURBANCE * (2 * torch.rand(x.shape, generator=generator) - 1))
+            for x in inputs
+        )
+        for precision, modules in references.items():
+            for move, a, b in zip(
+                moves[precision], _run(modules[function], disturbed), outputs[precision],
+                strict=True,
+            ):  # fmt: skip
+                np.maximum(move, (a - b).abs().numpy(), out=move)
+    return _Trial(inputs, outputs, moves)
+
+
+def _run(module: Function, inputs: Inputs) -> list[Tensor]:
+    with torch.no_grad():
+        result = module(*inputs)
+    return [result] if isinstance(result, Tensor) else list(result)
+
+
+def _by_row(inputs: Sequence[tuple[str, Inputs]]) -> dict[str, list[Inputs]]:
+    groups: dict[str, list[Inputs]] = {}
+    for name, values in inputs:
+        groups.setdefault(name, []).append(values)
+    return groups
+
+
+def _steadiest(trials: Mapping[str, Sequence[_Trial]], count: int) -> list[_Trial]:
+    """`count` of them, taken in turn from the groups, the steadiest of each first."""
+    ranked = [sorted(group, key=lambda t: t.unrest) for group in trials.values()]
+    return [
+        ranked[i % len(ranked)][i // len(ranked)] for i in range(min(count, sum(map(len, ranked))))
+    ]
+
+
+def _stack(tensors: Sequence[Tensor]) -> NDArray[np.float32]:
+    return np.concatenate([x.numpy() for x in tensors]).astype(np.float32)

@@ -1,0 +1,116 @@
+"""The policy folder: what is written is what is read, and damage is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.policy.config import PolicyConfig
+from ofp_edge.policy.folder import Policy, load_policy, save_policy
+
+
+def edit(path: Path, change: Any) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def refused(path: Path, *words: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        load_policy(path)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_round_trip(policy: Policy, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    again.mkdir()
+    save_policy(policy, again)
+    loaded = load_policy(again)
+    assert loaded.config == policy.config
+    assert loaded.statistics == policy.statistics
+    assert not loaded.network.training
+    for name, value in policy.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value)
+
+
+def test_config_round_trip(policy: Policy) -> None:
+    plain = json.loads(json.dumps(policy.config.to_json()))
+    assert PolicyConfig.from_json(plain) == policy.config
+
+
+def test_folder_holds_no_pickle(policy_path: Path) -> None:
+    names = {file.name for file in policy_path.iterdir()}
+    assert names == {"config.json", "model.safetensors", "statistics.json"}
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    refused(tmp_path / "absent", "not a policy folder")
+    refused(tmp_path, "config.json")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "statistics.json", "config.json"])
+def test_missing_file_is_named(policy_path: Path, name: str) -> None:
+    (policy_path / name).unlink()
+    refused(policy_path, name)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "statistics.json", "config.json"])
+def test_truncated_file_is_named(policy_path: Path, name: str) -> None:
+    data = (policy_path / name).read_bytes()
+    (policy_path / name).write_bytes(data[: len(data) // 2])
+    refused(policy_path, name)
+
+
+def test_another_schema_version_says_which(policy_path: Path) -> None:
+    edit(policy_path / "config.json", lambda value: value.update(schema_version=9))
+    refused(policy_path, "version 9", "reads 1")
+
+
+@pytest.mark.parametrize("key", ["method", "network", "spec", "time_rows", "training", "cameras"])
+def test_missing_entry_is_named(policy_path: Path, key: str) -> None:
+    edit(policy_path / "config.json", lambda value: value.pop(key))
+    refused(policy_path, key)
+
+
+def test_unknown_entry_is_named(policy_path: Path) -> None:
+    edit(policy_path / "config.json", lambda value: value["network"].update(heads=4))
+    refused(policy_path, "heads")
+
+
+def test_entry_of_another_type_is_named(policy_path: Path) -> None:
+    edit(policy_path / "config.json", lambda value: value["network"].update(width="wide"))
+    refused(policy_path, "width", "int", "'wide'")
+
+
+@pytest.mark.parametrize("value", [3, "x", None, [1]])
+@pytest.mark.parametrize("key", ["network", "spec", "time_rows", "training", "cameras"])
+def test_entry_of_another_form_is_an_error_of_the_policy(
+    policy_path: Path, key: str, value: Any
+) -> None:
+    edit(policy_path / "config.json", lambda config: config.update({key: value}))
+    refused(policy_path)
+
+
+def test_weights_of_another_size(policy_path: Path) -> None:
+    edit(policy_path / "config.json", lambda value: value["network"].update(width=40))
+    refused(policy_path, "model.safetensors", "expected shape")
+
+
+def test_weights_with_nan(policy_path: Path) -> None:
+    tensors = load_file(policy_path / "model.safetensors")
+    tensors["null"][0] = float("nan")
+    save_file(tensors, policy_path / "model.safetensors")
+    refused(policy_path, "null", "NaN")
+
+
+def test_statistics_without_a_field(policy_path: Path) -> None:
+    edit(policy_path / "statistics.json", lambda value: value.pop("grip"))
+    refused(policy_path, "'grip'")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ofp_edge.bundle import open_bundle
+from ofp_edge.errors import OfpError
+from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.profile.measure import Measured, measure
+from ofp_edge.profile.open import open_bench
+from ofp_edge.profile.report import render
+from ofp_edge.profile.statistics import LatencyStatistics
+from ofp_edge.profile.summary import read_evaluation, summarise
+from ofp_edge.profile.svg import Scale, histogram, timeline
+from tests.runtime.small_bundle import write_small_bundle
+from tests.runtime.standins import make_spec
+from tests.synthetic import CAMERA
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("profile") / "small"
+    return write_small_bundle(folder, make_spec(points=True, n_obs_steps=2), {"front": CAMERA})
+
+
+@pytest.fixture(scope="module")
+def measured(bundle_folder: Path) -> Measured:
+    bundle = open_bundle(bundle_folder)
+    with open_bench(bundle, "onnxruntime", "fp32", 1, None) as bench:
+        return measure(bench, 0.5)
+
+
+def evaluation(**changes: Any) -> dict[str, Any]:
+    return {
+        "evaluated": "bundles/door", "sha256": "0", "task": "metaworld/door-open", "episodes": 200,
+        "success": 0.97, "interval": [0.936, 0.986], "engine": "onnxruntime", "precision": "int8",
+        "frames": "own", "nfe": 1, "latency_ms": 50.0, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def values(bundle_folder: Path, measured: Measured) -> dict[str, Any]:
+    rows = [evaluation(), evaluation(frames="other", success=0.25, evaluated="a<script>b")]
+    return summarise(
+        open_bundle(bundle_folder), measured, engine="onnxruntime", precision="fp32", threads=1,
+        rig=None, evaluations=rows, report=Path("report.html"),
+    )  # fmt: skip
+
+
+def test_percentiles_and_jitter_are_of_the_samples() -> None:
+    found = LatencyStatistics.of_ns(np.arange(1, 10_001, dtype=np.int64) * 1_000_000)
+    assert (found.samples, found.max) == (10_000, 10_000)
+    assert found.p50 == pytest.approx(5000.5) and found.p99_9 == pytest.approx(9990, abs=1)
+    assert found.jitter == pytest.approx(found.p99_9 - found.p50)
+
+
+def test_measures_every_stage_and_the_bare_engine_in_the_same_rounds(measured: Measured) -> None:
+    assert list(measured.stages) == ["preprocess", "encode", "act", "postprocess"]
+    counts = {len(x) for x in measured.stages.values()}
+    assert counts == {measured.rounds} == {len(measured.engine)} and measured.rounds > 50
+    stages = measured.stages
+    np.testing.assert_array_equal(
+        measured.overhead, stages["encode"] + stages["act"] - measured.engine
+    )
+    np.testing.assert_array_equal(
+        measured.capture_to_ready, stages["preprocess"] + stages["encode"] + stages["act"]
+    )
+    assert measured.warm_up_rounds > 0 and set(measured.first_ns) == set(stages)
+
+
+def test_the_document_proposes_whole_control_steps_and_says_what_it_lacks(
+    values: dict[str, Any],
+) -> None:
+    assert values["proposed_latency_ms"] % 50 == 0 and values["proposed_latency_ms"] >= 50
+    assert values["proposed_latency_ms"] >= values["capture_to_ready_ms"]["p99_9"]
+    notes = " ".join(values["notes"])
+    assert "Synthetic depth frames" in notes and "Not a verdict" in notes
+    assert values["engine_ms_p50"] > 0 and values["stages"]["act"]["p50"] > 0
+    json.dumps(values, allow_nan=False)
+
+
+def test_the_report_fetches_nothing_and_escapes_what_it_shows(
+    values: dict[str, Any], measured: Measured
+) -> None:
+    html = render(values, measured)
+    assert not re.search(r"(https?:)?//\w", html) and "<script" not in html
+    assert not re.search(r"<(link|img|iframe|object)|@import|url\(|\bsrc=", html)
+    assert "tests &lt;&amp;&gt;" in html and "97.0 %" in html and "another’s" in html
+    assert html.count("<svg") == 2 * (len(values["stages"]) + 1)
+
+
+def opened_in_a_browser(chromium: str, page: str, folder: Path) -> tuple[str, set[str]]:
+    """The page as the browser understood it, and the hosts it asked for."""
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    log = folder / "net.json"
+    done = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
+         f"--log-net-log={log}", "--dump-dom", (folder / "report.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    hosts = set(re.findall(r'"url":"\w+://([^/"]+)', log.read_text(encoding="utf-8")))
+    own = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")  # Chromium calls home
+    return done.stdout, {host for host in hosts if not host.endswith(own)}
+
+
+def test_the_report_opens_in_a_browser_without_a_network_request(
+    values: dict[str, Any], measured: Measured, chromium: str, tmp_path: Path
+) -> None:
+    page = render(values, measured)
+    dom, hosts = opened_in_a_browser(chromium, page, tmp_path)
+    assert "capture to ready" in dom and dom.rstrip().endswith("</html>") and not hosts
+    spoiled = page.replace("</main>", "<img src='http://elsewhere.test/x.png'></main>")
+    _, hosts = opened_in_a_browser(chromium, spoiled, tmp_path)
+    assert hosts == {"elsewhere.test"}, "this test would not notice a request"
+
+
+def test_plots_survive_one_sample_and_equal_samples() -> None:
+    for data in (np.array([5_000]), np.full(100, 7_000), np.array([0, 0, 10**9])):
+        assert "nan" not in histogram(data, "x") + timeline(data, 1.0, "x")
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert Scale(0.0, 1.0).ticks() == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert Scale(0.02, 30.0, logarithmic=True).ticks() == [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+    assert Scale(0.01, 1.0, logarithmic=True).share(0.1) == pytest.approx(0.5)
+
+
+def test_the_fingerprint_names_the_machine() -> None:
+    found = fingerprint(3)
+    assert found["cpu"] and found["cores"] >= 1 and found["threads"] == 3
+    assert found["versions"]["numpy"] == np.__version__
+    json.dumps(found, allow_nan=False)
+
+
+def test_something_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"success": 1}')
+    with pytest.raises(OfpError, match="not an evaluation"):
+        read_evaluation(path)
+    path.write_text(json.dumps(evaluation()))
+    assert read_evaluation(path)["success"] == 0.97
+
+
+def test_a_new_stage_file_becomes_a_row(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "extra.py").write_text(
+        "class Stage:\n"
+        "    name, order, counts = 'extra', 25, False\n"
+        "    def __init__(self, bench): pass\n"
+        "    def measure(self): return 1000\n"
+    )
+    import ofp_edge.profile.stages as stages
+
+    monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(tmp_path)])
+    with open_bench(open_bundle(bundle_folder), "onnxruntime", "fp32", 1, None) as bench:
+        names = list(measure(bench, 0.1).stages)
+    assert names == ["preprocess", "extra", "encode", "act", "postprocess"]

@@ -1,0 +1,134 @@
+"""A real bundle in a moment: two hand-made ONNX graphs, golden outputs by onnxruntime, hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ofp_edge.bundle import (
+    GOLDEN,
+    Artefact,
+    Default,
+    FileEntry,
+    Manifest,
+    Tensor,
+    TimeRow,
+    write_manifest,
+)
+from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.runtime.runners import load_runner
+from ofp_edge.spec import PolicySpec
+
+FEATURE, EMBEDDING = 8, 4
+_TIMES = (("cold", 0.0, 1.0), ("warm", 0.3, 1.0), ("refine", 0.6, 1.0))
+
+
+def write_small_bundle(
+    folder: Path, spec: PolicySpec, cameras: dict[str, CameraParameters], *, seed: int = 0
+) -> Path:
+    """A bundle for `spec` (one state field, then at most one points field) with random weights."""
+    rng = np.random.default_rng(seed)
+    size = spec.horizon * spec.action_dim
+    rows = tuple(
+        TimeRow(n, t, r, (*rng.normal(size=EMBEDDING).tolist(), r - t)) for n, t, r in _TIMES
+    )
+    encode_inputs = tuple(
+        Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
+        for f in spec.observations
+    )
+    act_inputs = (
+        Tensor("features", (1, spec.n_obs_steps * FEATURE)), Tensor("z", (1, size)),
+        Tensor("time_row", (1, EMBEDDING + 1)),
+    )  # fmt: skip
+    outputs = {
+        "encode": (Tensor("feature", (1, FEATURE)),),
+        "act": (Tensor("chunk", (1, size)), Tensor("chunk_normalised", (1, size))),
+    }
+    inputs = {"encode": encode_inputs, "act": act_inputs}
+    models = {"encode": _encode(encode_inputs, rng), "act": _act(act_inputs, size, rng)}
+    folder.mkdir(parents=True)
+    golden: dict[str, np.ndarray] = {}
+    artefacts = []
+    for name, model in models.items():
+        file = f"{name}.fp32.onnx"
+        (folder / file).write_bytes(model)
+        runner = load_runner("onnxruntime", model, inputs[name], outputs[name])
+        for tensor in inputs[name]:
+            values = rng.normal(size=tensor.shape).astype(np.float32)
+            runner.inputs[tensor.name][:] = values
+            golden[f"input/{name}/{tensor.name}"] = values
+        runner.infer()
+        for tensor in outputs[name]:
+            golden[f"output/{name}/fp32/{tensor.name}"] = runner.outputs[tensor.name].copy()
+        tolerance = {
+            t.name: [1e-4] * (spec.action_dim if t.name == "chunk" else 1) for t in outputs[name]
+        }
+        entry = FileEntry.of(folder, file)
+        artefacts.append(
+            Artefact(name, "onnxruntime", "fp32", entry.file, entry.size, entry.sha256, tolerance)
+        )
+    np.savez(folder / GOLDEN, **golden)
+    manifest = Manifest(
+        "host", None, spec, cameras, CameraTolerance(), encode_inputs, FEATURE, rows,
+        tuple(artefacts), (FileEntry.of(folder, GOLDEN),), Default("onnxruntime", "fp32"),
+        {"made_by": "tests <&>"},
+    )  # fmt: skip
+    write_manifest(folder, manifest)
+    return folder
+
+
+def _encode(inputs: tuple[Tensor, ...], rng: np.random.Generator) -> bytes:
+    nodes, parts, width = [], [], 0
+    for tensor in inputs:
+        if len(tensor.shape) == 4:
+            nodes.append(helper.make_node("GlobalMaxPool", [tensor.name], ["pooled"]))
+            nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
+            parts.append("flat")
+            width += 3
+        else:
+            parts.append(tensor.name)
+            width += tensor.shape[1]
+    nodes.append(helper.make_node("Concat", parts, ["all"], axis=1))
+    nodes.append(helper.make_node("MatMul", ["all", "w"], ["sum"]))
+    nodes.append(helper.make_node("Tanh", ["sum"], ["feature"]))
+    return _model(nodes, inputs, {"feature": FEATURE}, {"w": rng.normal(size=(width, FEATURE))})
+
+
+def _act(inputs: tuple[Tensor, ...], size: int, rng: np.random.Generator) -> bytes:
+    width = sum(tensor.shape[1] for tensor in inputs)
+    weights = {
+        "w": rng.normal(size=(width, size)) / 4,
+        "pick": np.eye(EMBEDDING + 1)[:, -1:],
+        "half": np.array([[0.5]]),
+    }
+    nodes = [
+        helper.make_node("Concat", [t.name for t in inputs], ["all"], axis=1),
+        helper.make_node("MatMul", ["all", "w"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["u"]),
+        helper.make_node("MatMul", ["time_row", "pick"], ["step"]),
+        helper.make_node("Mul", ["u", "step"], ["move"]),
+        helper.make_node("Add", ["z", "move"], ["chunk_normalised"]),
+        helper.make_node("Mul", ["chunk_normalised", "half"], ["chunk"]),
+    ]
+    return _model(nodes, inputs, {"chunk": size, "chunk_normalised": size}, weights)
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: tuple[Tensor, ...],
+    outputs: dict[str, int],
+    weights: dict[str, np.ndarray],
+) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "main",
+        [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.shape) for t in inputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, w)) for n, w in outputs.items()],
+        [numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    return bytes(model.SerializeToString())

@@ -1,0 +1,180 @@
+"""Frames through the real SDK: bit-exact, in order, each one once; from software, file, device."""
+
+import time
+
+import numpy as np
+import pytest
+
+from ofp_edge.errors import CameraError
+from ofp_edge.preprocess import PointCloud
+from ofp_edge.rig import CameraEntry
+from ofp_edge.runtime.camera import open_camera
+from tests.runtime.conftest import EYE, N_FRAMES, PARAMETERS, random_frames
+
+rs = pytest.importorskip("pyrealsense2")
+
+from ofp_edge.runtime.cameras.realsense import RealSenseCamera, device_camera  # noqa: E402
+from ofp_edge.runtime.cameras.software import SERIAL, SoftwareSource  # noqa: E402
+
+POSE = {"T_base_camera": [list(row) for row in EYE]}
+
+
+@pytest.fixture(params=[False, True], ids=["depth", "depth+color"])
+def software(request):
+    source = SoftwareSource(PARAMETERS, 20.0, request.param)
+    camera = RealSenseCamera("front", source, time.monotonic_ns, POSE)
+    camera.start()
+    yield source, camera
+    camera.close()
+
+
+def push(source, depth, number, stamp_ns=None):
+    color = np.full((48, 64, 3), number % 200, np.uint8)
+    stamp_ns = 10**12 + number * 50_000_000 if stamp_ns is None else stamp_ns
+    source.push(depth, color, stamp_ns, number)
+
+
+def test_every_frame_comes_out_bit_exact_with_its_time_and_number(software):
+    source, camera = software
+    for number, depth in enumerate(random_frames(60), start=1):
+        push(source, depth, number)
+        frame = camera.read(1000)
+        np.testing.assert_array_equal(frame.depth, depth)
+        assert frame.t_capture_ns == 10**12 + number * 50_000_000
+        assert frame.sequence == number
+        if source.color:
+            assert frame.color.shape == (48, 64, 3) and (frame.color[5:-5, 5:-5] == number).all()
+        else:
+            assert frame.color is None
+
+
+def test_an_old_frame_is_never_returned_as_new(software):
+    source, camera = software
+    frames = random_frames(3)
+    push(source, frames[0], 1)
+    assert camera.read(1000).sequence == 1
+    assert camera.read(0) is None
+    push(source, frames[0], 1)  # the same one again
+    assert camera.read(50) is None
+    push(source, frames[1], 0)  # one that was overtaken
+    assert camera.read(50) is None
+    push(source, frames[2], 2)
+    assert camera.read(1000).sequence == 2
+
+
+def test_read_returns_the_newest_of_several(software):
+    source, camera = software
+    frames = random_frames(6)
+    push(source, frames[0], 1)
+    assert camera.read(1000).sequence == 1
+    for number in range(2, 7):
+        push(source, frames[number - 1], number)
+        time.sleep(0.02)
+    frame = camera.read(1000)
+    assert frame.sequence == 6
+    np.testing.assert_array_equal(frame.depth, frames[5])
+    assert camera.read(0) is None
+
+
+def test_read_does_not_block_past_its_timeout(software):
+    _, camera = software
+    for timeout_ms in (0, 30):
+        started = time.monotonic()
+        assert camera.read(timeout_ms) is None
+        assert time.monotonic() - started < timeout_ms / 1000 + 0.1
+
+
+def test_a_restarted_frame_counter_goes_on(software):
+    source, camera = software
+    frames = random_frames(2)
+    push(source, frames[0], 500)
+    assert camera.read(1000).sequence == 500
+    push(source, frames[1], 1, stamp_ns=10**12 + 501 * 50_000_000)
+    assert camera.read(1000).sequence == 1
+
+
+def test_frames_outlive_the_next_read(software):
+    source, camera = software
+    frames = random_frames(2)
+    push(source, frames[0], 1)
+    first = camera.read(1000)
+    push(source, frames[1], 2)
+    camera.read(1000)
+    np.testing.assert_array_equal(first.depth, frames[0])
+
+
+def test_parameters_come_from_the_sdk_and_the_pose_from_the_rig(software):
+    _, camera = software
+    got, scale = camera.parameters, np.float32(PARAMETERS.depth_unit_m)
+    assert (got.width, got.height, got.cx, got.cy) == (64, 48, 31.5, 23.25)
+    assert (got.fx, got.fy, got.depth_unit_m) == (51.5, 51.25, float(scale))
+    camera.close()
+    with pytest.raises(CameraError, match="not been started"):
+        camera.parameters  # noqa: B018
+
+
+def test_our_points_are_the_sdks_own_deprojection(software):
+    source, camera = software
+    push(source, random_frames(1)[0], 1)
+    frame = camera.read(1000)
+    p = camera.parameters
+    points = PointCloud(p, (-9.0, -9.0, 0.0), (9.0, 9.0, 9.0), 48 * 64)(frame.depth)
+    pinhole = rs.intrinsics()
+    pinhole.width, pinhole.height, pinhole.model = p.width, p.height, rs.distortion.none
+    pinhole.fx, pinhole.fy, pinhole.ppx, pinhole.ppy = p.fx, p.fy, p.cx, p.cy
+    for index in range(0, 48 * 64, 7):
+        v, u = divmod(index, 64)
+        want = rs.rs2_deproject_pixel_to_point(pinhole, [u, v], frame.depth[v, u] * p.depth_unit_m)
+        np.testing.assert_allclose(points[:, index], want, rtol=1e-6, atol=1e-6)
+
+
+def read_all(camera):
+    frames = []
+    while (frame := camera.read(1000)) is not None:
+        frames.append(frame)
+    return frames
+
+
+def test_a_recording_plays_back_bit_exact(recording):
+    entry = CameraEntry(
+        "front", "recording", 200, {"path": str(recording), "real_time": False}, POSE
+    )
+    camera = open_camera(entry)
+    camera.start()
+    frames = []
+    while (frame := camera.read(1000)) is not None:
+        frames.append(frame)
+        time.sleep(0.15)  # however slow the reader is
+    assert [frame.sequence for frame in frames] == list(range(1, N_FRAMES + 1))
+    np.testing.assert_array_equal([frame.depth for frame in frames], random_frames())
+    assert camera.parameters.fx == PARAMETERS.fx
+    assert all(frame.t_capture_ns <= time.monotonic_ns() for frame in frames)
+    camera.close()
+
+
+def test_a_recording_in_real_time_keeps_its_rate(recording):
+    camera = open_camera(CameraEntry("front", "recording", 200, {"path": str(recording)}, POSE))
+    started = time.monotonic()
+    camera.start()
+    frames = read_all(camera)
+    camera.close()
+    assert time.monotonic() - started > 0.4  # 12 frames at 20 Hz
+    gaps_ms = np.diff([frame.t_capture_ns for frame in frames]) / np.diff(
+        [frame.sequence for frame in frames]
+    )
+    np.testing.assert_allclose(gaps_ms / 1e6, 50, atol=25)
+
+
+def test_a_device_is_opened_by_its_serial_in_an_injected_context(recording):
+    context = rs.context()
+    device = context.load_device(str(recording))  # plugged in for as long as it is referred to
+    camera = device_camera("front", time.monotonic_ns, POSE, serial=SERIAL, context=context)
+    camera.start()
+    frame = camera.read(2000)
+    assert frame is not None
+    np.testing.assert_array_equal(frame.depth, random_frames()[frame.sequence - 1])
+    camera.close()
+    assert device.supports(rs.camera_info.serial_number)
+    wrong = device_camera("front", time.monotonic_ns, POSE, serial="7", context=context)
+    with pytest.raises(CameraError, match=f"serial 7; found .*{SERIAL}"):
+        wrong.start()

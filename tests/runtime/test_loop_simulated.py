@@ -1,0 +1,128 @@
+"""The loop on the simulator, in real time: what it sees at a tick is the world before its action."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("metaworld")
+pytest.importorskip("pyrealsense2")
+pytest.importorskip("onnxruntime")
+
+from ofp_edge.errors import RigError, SpecMismatch  # noqa: E402
+from ofp_edge.runtime.loop import Limits  # noqa: E402
+from ofp_edge.runtime.session import Request, open_session  # noqa: E402
+from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
+from ofp_edge.sim.tasks import find_task  # noqa: E402
+from ofp_edge.spec import PolicySpec  # noqa: E402
+from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
+from tests.runtime.test_telemetry import rows_of  # noqa: E402
+
+TASK = find_task("metaworld/door-open")
+SPEC = PolicySpec(
+    observation_fields(TASK, "depth"), action_fields(TASK), 2, 8, 4, TASK.control_hz
+)
+RIG = """
+schema_version = 1
+[robot]
+driver = "ofp_edge.sim.robot:SimulatedRobot"
+[robot.options]
+task = "metaworld/door-open"
+[cameras.front]
+driver = "ofp_edge.sim.camera:SimulatedCamera"
+max_age_ms = 2000.0
+[cameras.front.options]
+task = "metaworld/door-open"
+[timing]
+latency_ms = {latency}
+max_plan_age_ms = 400.0
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sim") / "bundle"
+    return write_small_bundle(folder, SPEC, {"front": TASK.view.parameters()})
+
+
+def rig_file(tmp_path: Path, latency_ms: float = 100.0, text: str = RIG) -> Path:
+    path = tmp_path / "rig.toml"
+    path.write_text(text.format(latency=latency_ms))
+    return path
+
+
+def test_what_is_seen_at_a_tick_is_the_world_before_the_action_of_that_tick(
+    bundle: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "run.mcap"
+    with open_session(Request(bundle, rig_file(tmp_path), log=log)) as session:
+        robot: Any = session.loop.robot
+        worlds: list[tuple[int, np.ndarray]] = []
+        send = robot.send
+
+        def watch(action: np.ndarray) -> None:
+            send(action)
+            worlds.append((time.monotonic_ns(), robot.world.state(4)))
+
+        robot.send = watch
+        report = session.loop.run(Limits(duration_s=2.0))
+    rows = rows_of(log)
+    assert report.fault is None and len(rows["/command"]) == session.loop.controller.counters.ticks
+    assert len(worlds) > 10
+    # n sends have executed n - 1 actions: the last one is still to come.
+    assert robot.world.steps == len(worlds) - 1
+    assert len(rows["/plan"]) == session.loop.controller.counters.plans > 5
+
+
+def test_a_dry_run_moves_nothing(bundle: Path, tmp_path: Path) -> None:
+    with open_session(Request(bundle, rig_file(tmp_path))) as session:
+        robot: Any = session.loop.robot
+        steps = robot.world.steps
+        session.loop.run(Limits(duration_s=1.0, dry_run=True))
+        assert robot.world.steps == steps and session.loop.controller.counters.acted > 5
+
+
+def test_a_rig_that_does_not_fit_is_refused_before_anything_moves(
+    bundle: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RigError, match="latency_ms: expected at most 200 ms"):
+        with open_session(Request(bundle, rig_file(tmp_path, latency_ms=250.0))):
+            pass
+    other = RIG + (
+        "[cameras.front.parameters]\nT_base_camera = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0],"
+        " [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]\n"
+    )
+    with pytest.raises(SpecMismatch, match="'front', position: expected within 10 mm"):
+        with open_session(Request(bundle, rig_file(tmp_path, text=other))):
+            pass
+
+
+def test_sigterm_ends_a_run_cleanly_with_a_report_and_a_whole_log(
+    bundle: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "run.mcap"
+    arguments = ["run", str(bundle), "--rig", str(rig_file(tmp_path)), "--log", str(log), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ofp_edge", *arguments, "--duration", "120"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Ctrl-C stops" in line:
+            break
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    document = json.loads(out)
+    assert document["stopped_because"] == "SIGTERM" and document["ticks"] > 3
+    assert document["log_rows_lost"] == 0
+    assert len(rows_of(log)["/command"]) == document["ticks"]

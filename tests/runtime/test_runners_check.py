@@ -1,0 +1,145 @@
+"""check_parity finds every kind of wrong answer, and names it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ofp_edge.bundle import GOLDEN, Bundle, FileEntry, open_bundle, write_manifest
+from ofp_edge.errors import BundleError, ParityError
+from ofp_edge.runtime.runners.check import check_parity, per_dimension
+from ofp_edge.runtime.runners.null import NullRunner
+from tests.test_bundle import write_bundle
+
+K = 3
+
+
+class Sum(NullRunner):
+    """Every output is the sum of all inputs, plus what the test adds."""
+
+    extra: dict[str, Any] = {}
+
+    def infer(self) -> None:
+        total = sum(float(x.sum()) for x in self.inputs.values())
+        for name, output in self.outputs.items():
+            output[:] = total + self.extra.get(name, 0)
+
+
+@pytest.fixture
+def golden() -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> NDArray[np.float32]:
+        return rng.integers(-4, 5, shape).astype(np.float32)
+
+    state, features, z, row = draw(K, 3), draw(K, 6), draw(K, 8), draw(K, 2)
+    total = (features.sum(1) + z.sum(1) + row.sum(1))[:, None]
+    return {
+        "input/encode/state": state,
+        "input/act/features": features,
+        "input/act/z": z,
+        "input/act/time_row": row,
+        "output/encode/int8/feature": np.repeat(state.sum(1)[:, None], 3, 1),
+        "output/act/int8/chunk": np.repeat(total, 8, 1),
+        "output/act/int8/chunk_normalised": np.repeat(total, 8, 1),
+    }
+
+
+def bundle_with(folder: Path, golden: dict[str, NDArray[np.float32]]) -> Bundle:
+    manifest = write_bundle(folder)
+    buffer = io.BytesIO()
+    np.savez(buffer, **golden)
+    (folder / GOLDEN).write_bytes(buffer.getvalue())
+    limits = {
+        "encode": {"feature": [1e-3]},
+        "act": {"chunk": [1e-3, 1e-1], "chunk_normalised": [1e-3]},
+    }
+    artefacts = tuple(replace(a, tolerance=limits[a.function]) for a in manifest.artefacts)
+    files = (FileEntry.of(folder, GOLDEN),)
+    write_manifest(folder, replace(manifest, artefacts=artefacts, files=files))
+    return open_bundle(folder)
+
+
+def runners(bundle: Bundle, **extra: Any) -> tuple[Sum, Sum]:
+    made = []
+    for function in ("encode", "act"):
+        runner = Sum(bundle.manifest.inputs(function), bundle.manifest.outputs(function))
+        runner.extra = extra
+        made.append(runner)
+    return made[0], made[1]
+
+
+def test_right_answers_pass_with_their_worst_difference(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    bundle = bundle_with(tmp_path / "b", golden)
+    worst = check_parity(bundle, "onnxruntime", "int8", *runners(bundle, feature=5e-4))
+    assert worst["chunk"] == worst["chunk_normalised"] == 0
+    assert worst["feature"] == pytest.approx(5e-4, rel=1e-2)
+
+
+def test_the_worst_output_is_named_with_its_figures(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    bundle = bundle_with(tmp_path / "b", golden)
+    with pytest.raises(ParityError, match=r"onnxruntime int8, encode: feature is 0\.5 .* 0\.001"):
+        check_parity(bundle, "onnxruntime", "int8", *runners(bundle, feature=0.5))
+
+
+def test_each_action_dimension_has_its_own_tolerance(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    bundle = bundle_with(tmp_path / "b", golden)
+    loose = np.tile([0.0, 0.05], 4)  # within the tolerance of the second dimension only
+    check_parity(bundle, "onnxruntime", "int8", *runners(bundle, chunk=loose))
+    with pytest.raises(ParityError, match=r"chunk\[0\]"):
+        check_parity(bundle, "onnxruntime", "int8", *runners(bundle, chunk=loose[::-1]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_never_pass(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]], value: float
+) -> None:
+    bundle = bundle_with(tmp_path / "b", golden)
+    with pytest.raises(ParityError):
+        check_parity(bundle, "onnxruntime", "int8", *runners(bundle, chunk_normalised=value))
+
+
+def test_only_one_wrong_sample_is_enough(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    golden["output/act/int8/chunk"][K - 1, 5] += 0.5
+    bundle = bundle_with(tmp_path / "b", golden)
+    with pytest.raises(ParityError, match=r"chunk\[1\]"):
+        check_parity(bundle, "onnxruntime", "int8", *runners(bundle))
+
+
+def test_a_precision_without_golden_outputs_is_no_pass(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    bundle = bundle_with(tmp_path / "b", golden)
+    with pytest.raises(BundleError, match="holds no output/encode/fp32/feature"):
+        check_parity(bundle, "onnxruntime", "fp32", *runners(bundle))
+
+
+def test_golden_inputs_of_another_shape_are_refused(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    golden["input/act/z"] = golden["input/act/z"][:, :5]
+    bundle = bundle_with(tmp_path / "b", golden)
+    with pytest.raises(BundleError, match="golden input act/z"):
+        check_parity(bundle, "onnxruntime", "int8", *runners(bundle))
+
+
+def test_differences_of_a_chunk_are_taken_per_action_dimension() -> None:
+    difference = np.zeros((2, 8))
+    difference[1, 6] = -0.3  # step 3, dimension 0
+    difference[0, 1] = 0.1
+    assert per_dimension("chunk", difference, 2).tolist() == [0.3, 0.1]
+    assert per_dimension("chunk_normalised", difference, 2).tolist() == [0.3]

@@ -1,0 +1,135 @@
+"""What is refused before the first step, and what starting from a policy takes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
+from ofp_edge.policy.folder import load_policy
+from ofp_edge.train.loop import train
+from ofp_edge.train.plan import Request, make_plan
+from tests.synthetic import write_synthetic_dataset
+from tests.train.test_loop import stop_at
+
+Ask = Callable[..., Request]
+
+
+@pytest.fixture
+def stopped(ask: Ask) -> Path:
+    train(make_plan(ask()), progress=stop_at(10))
+    return ask().output
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "ofp"}, "method ofp-plus, got ofp"),
+        ({"preset": "small"}, "preset tiny, got small"),
+        ({"steps": 80}, "steps 40, got 80"),
+        ({"batch_size": 7}, "batch_size 32, got 7"),
+        ({"seed": 5}, "seed 0, got 5"),
+    ],
+)
+def test_resume_with_other_settings_names_the_difference(
+    ask: Ask, stopped: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(PolicyError, match=words):
+        make_plan(ask(resume=True, **changes))
+
+
+def test_resume_with_the_same_settings_named_is_fine(ask: Ask, stopped: Path) -> None:
+    plan = make_plan(ask(resume=True, method="ofp-plus", preset="tiny", steps=40, seed=0))
+    assert plan.resumed_from == 10
+
+
+def test_resume_with_other_data_names_both(ask: Ask, stopped: Path, tmp_path: Path) -> None:
+    other = write_synthetic_dataset(tmp_path / "other.zarr", episodes=12, seed=3)
+    with pytest.raises(PolicyError, match=r"trained on dataset points.zarr.*got .*other.zarr"):
+        make_plan(ask(resume=True, dataset=other))
+
+
+def test_resume_of_nothing(ask: Ask, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="nothing to resume"):
+        make_plan(ask(resume=True))
+
+
+def test_existing_output_is_not_replaced_unasked(ask: Ask, stopped: Path) -> None:
+    with pytest.raises(OutputExists):
+        make_plan(ask())
+    assert make_plan(ask(force=True)).state.step == 0
+
+
+def test_force_does_not_replace_a_foreign_folder(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "thesis.txt").write_text("mine")
+    with pytest.raises(OfpError, match=r"holds no config\.json"):
+        make_plan(ask(force=True))
+
+
+def test_unknown_names_list_what_exists(ask: Ask) -> None:
+    with pytest.raises(UnknownName, match=r"Known: flow, ofp, ofp-plus"):
+        make_plan(ask(method="ddpm"))
+    with pytest.raises(UnknownName, match="Known: small, tiny"):
+        make_plan(ask(preset="huge"))
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "learning_rate"])
+def test_numbers_must_be_positive(ask: Ask, name: str) -> None:
+    with pytest.raises(OfpError, match=f"{name}: expected a positive"):
+        make_plan(ask(**{name: 0}))
+
+
+def test_the_literal_method_sets_its_teachers_decay(ask: Ask) -> None:
+    assert make_plan(ask(method="ofp")).settings.ema_decay == 0.999
+    assert make_plan(ask()).settings.ema_decay == 0.98
+
+
+def test_init_takes_weights_normalisation_and_times(ask: Ask, tmp_path: Path) -> None:
+    train(make_plan(ask()))
+    other = write_synthetic_dataset(tmp_path / "other.zarr", episodes=4, seed=8)
+    start = load_policy(ask().output)
+    plan = make_plan(ask(init=ask().output, dataset=other, output=tmp_path / "on", steps=20))
+    assert plan.policy.statistics == start.statistics
+    assert plan.policy.config.preset == "tiny"
+    assert plan.first_progress == 0.5
+    assert torch.equal(plan.state.network.null, start.network.null)
+    result = train(plan)
+    saved = load_policy(tmp_path / "on")
+    assert result.step == 20
+    assert saved.config.training.init_sha256 is not None
+    moved = (saved.network.null - start.network.null).detach().abs().max()
+    assert 0 < float(moved) < 0.2
+
+
+def test_init_can_be_resumed_too(ask: Ask, tmp_path: Path) -> None:
+    train(make_plan(ask()))
+    names = tmp_path / "a", tmp_path / "b"
+    train(make_plan(ask(init=ask().output, output=names[0], steps=30)))
+    train(make_plan(ask(init=ask().output, output=names[1], steps=30)), progress=stop_at(10))
+    train(make_plan(ask(output=names[1], resume=True)))
+    first, second = (name / "model.safetensors" for name in names)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_init_with_other_observations_is_refused(
+    ask: Ask, state_data: Path, tmp_path: Path
+) -> None:
+    train(make_plan(ask(steps=1)))
+    with pytest.raises(SpecMismatch, match="observations"):
+        make_plan(ask(init=ask().output, dataset=state_data, output=tmp_path / "on"))
+
+
+def test_init_with_another_preset_is_refused(ask: Ask, tmp_path: Path) -> None:
+    train(make_plan(ask(steps=1)))
+    with pytest.raises(PolicyError, match="its preset is tiny"):
+        make_plan(ask(init=ask().output, preset="small", output=tmp_path / "on"))
+
+
+def test_init_and_resume_exclude_each_other(ask: Ask) -> None:
+    with pytest.raises(OfpError, match="exclude"):
+        make_plan(ask(init=ask().output, resume=True))
