@@ -25,7 +25,9 @@ class ObservationField:
     kind "state":  shape (D,), `unit` per element, range low..high (D values each).
     kind "points": shape (3, N), planar x, y, z rows, in metres in `frame`; low..high is the crop
     box (3 values each): points outside it are dropped, and it is the range normalised to [-1, 1].
-    `camera` names the rig's camera that a "points" field comes from.
+    `camera` names the rig's camera that a "points" field comes from. `origin`, if given, names the
+    "state" field whose first three values are the position (metres, same frame) that the network
+    sees the points from, as a rule the hand's: subtracted inside the network, after the crop.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ObservationField:
     low: tuple[float, ...]
     high: tuple[float, ...]
     camera: str | None = None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         _check_shape(f"observation {self.name!r}", self.shape)
@@ -47,6 +50,8 @@ class ObservationField:
         _check_range(f"observation {self.name!r}", axes, self.low, self.high)
         if (self.camera is None) != (self.kind == "state"):
             raise SpecMismatch(f"observation {self.name!r}, camera", "one for points", self.camera)
+        if self.origin is not None and self.kind == "state":
+            raise SpecMismatch(f"observation {self.name!r}, origin", "none for state", self.origin)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class PolicySpec:
         names = [f.name for f in self.observations] + [f.name for f in self.actions]
         if len(set(names)) != len(names):
             raise SpecMismatch("spec, field names", "unique names", names)
+        for item in self.observations:
+            self._check_origin(item)
         for name in ("n_obs_steps", "horizon", "n_action_steps"):
             if not isinstance(getattr(self, name), int):
                 raise SpecMismatch(name, "a whole number", repr(getattr(self, name)))
@@ -106,6 +113,18 @@ class PolicySpec:
         if self.n_obs_steps < 1 or not self.control_hz > 0:
             got = (self.n_obs_steps, self.control_hz)
             raise SpecMismatch("n_obs_steps, control_hz", "positive", got)
+
+    def _check_origin(self, item: ObservationField) -> None:
+        if item.origin is None:
+            return
+        fits = [
+            f.name
+            for f in self.observations
+            if f.kind == "state" and f.shape[0] >= 3 and f.frame == item.frame
+        ]
+        if item.origin not in fits:
+            expected = f"one of the state fields {fits} (3 values or more, frame {item.frame!r})"
+            raise SpecMismatch(f"observation {item.name!r}, origin", expected, item.origin)
 
     @property
     def action_dim(self) -> int:
@@ -194,7 +213,7 @@ def _checked(kind: type[Any], value: Any, what: str) -> dict[str, Any]:
     known = {field.name for field in fields(kind)}
     if extra := sorted(set(value) - known):
         raise SpecMismatch(what, f"the keys {sorted(known)}", f"also {extra}")
-    optional = {"camera", "hold", "interpolation"}
+    optional = {"camera", "origin", "hold", "interpolation"}
     if missing := sorted(known - optional - set(value)):
         raise SpecMismatch(what, f"the keys {sorted(known)}", f"without {missing}")
     nested = ("observations", "actions")

@@ -47,6 +47,7 @@ from ofp_edge.targets.target import Target
 _SUFFIX = {"onnxruntime": "onnx", "executorch": "pte"}
 # Oldest version that reads what is written here.
 _REQUIRES = {"onnxruntime": ">=1.23", "executorch": ">=1.5.1"}
+_CANDIDATES = 2 * COUNT  # windows that golden inputs are chosen from
 _SEED = 0  # of golden inputs: fixed, so that equal policies give equal bundles
 
 
@@ -96,9 +97,9 @@ def compile_policy(
     }
     steps = 3 + len(precisions) * len(FUNCTIONS) * len(chosen.engines)
     progress(0, steps, "golden inputs")
-    windows = synthetic_windows(deployed.spec, 4 * COUNT, _SEED)
+    windows = synthetic_windows(deployed.spec, _CANDIDATES, _SEED)
     if plan is not None:
-        windows = _thinned(load_windows(policy_folder, deployed.spec), 4 * COUNT)
+        windows = _thinned(load_windows(policy_folder, deployed.spec), _CANDIDATES)
         functions = build_functions(deployed, plan)
         references[plan.precision] = {"encode": functions.encode, "act": functions.act}
     references = {precision: references[precision] for precision in precisions}

@@ -57,7 +57,7 @@ def make_golden(
 ) -> Golden:
     """Choose COUNT inputs of each function, every time row among those of `act`; run them.
 
-    windows: candidates, the more the better (4 x COUNT will do).
+    windows: candidates, the more the better (2 x COUNT will do).
     """
     last = [frames[-1] for frames in encode_inputs(deployed, windows)]
     groups = {"encode": {"": last}, "act": _by_row(act_inputs(deployed, windows, seed))}

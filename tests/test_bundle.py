@@ -177,7 +177,9 @@ def test_other_schema_version_is_named_before_the_rest_is_read(folder: Path) -> 
         open_bundle(folder)
 
 
-@pytest.mark.parametrize("text", [b"[]", b"{}", b"null", b"not JSON", b"\xff\xfe", b'{"schema_version": 1}'])
+@pytest.mark.parametrize(
+    "text", [b"[]", b"{}", b"null", b"not JSON", b"\xff\xfe", b'{"schema_version": 1}']
+)
 def test_manifest_of_another_form_is_one_line(folder: Path, text: bytes) -> None:
     forge(folder, text)
     with pytest.raises(BundleError):

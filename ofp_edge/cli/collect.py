@@ -26,6 +26,9 @@ def collect(
         float,
         typer.Option(help="Noise on executed actions, raw units (1 = the largest action)."),
     ] = 0.3,
+    wander: Annotated[
+        int, typer.Option(help="Most control steps an episode begins by going astray.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first episode; the next count up.")] = 0,
     color: Annotated[
         bool, typer.Option("--color", help="Also store colour images (needs OpenGL).")
@@ -40,7 +43,7 @@ def collect(
     with output.progress("collecting") as progress:
         done = collect_demonstrations(
             task, n, dataset, observe="state" if obs == "state" else "depth", noise=noise,
-            seed=seed, color=color, force=force, progress=progress,
+            wander=wander, seed=seed, color=color, force=force, progress=progress,
         )  # fmt: skip
     depth = f", depth by {done.depth_by}" if done.depth_by else ""
     output.console.print(

@@ -69,9 +69,7 @@ def evaluate(
     began = time.monotonic()
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
     with output.progress("evaluating") as progress:
-        done = run_episodes(
-            job, seeds, workers=workers, contestant=contestant, progress=progress
-        )
+        done = run_episodes(job, seeds, workers=workers, contestant=contestant, progress=progress)
     values = document(job, contestant, done, seed, workers, time.monotonic() - began)
     if result is not None:
         write_json(result, values)

@@ -36,9 +36,9 @@ def profile(
         list[Path] | None,
         typer.Option(help="Show this `eval -o` result in the report; may be repeated."),
     ] = None,
-    report: Annotated[
-        Path, typer.Option("-o", "--output", help="HTML report to write.")
-    ] = Path("report.html"),
+    report: Annotated[Path, typer.Option("-o", "--output", help="HTML report to write.")] = Path(
+        "report.html"
+    ),
     force: Force = False,
 ) -> Document:
     """Profile a bundle on this machine, stage by stage."""

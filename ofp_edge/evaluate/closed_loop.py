@@ -141,7 +141,7 @@ class Evaluator:
         )  # fmt: skip
 
     def record(self, seed: int) -> NDArray[np.uint16]:
-        """(T, H, W) depth frames of the scripted expert's episode `seed`, through the camera path."""
+        """(T, H, W) depth frames of the expert's episode `seed`, through the camera path."""
         camera, robot, world = self.simulator.camera, self.simulator.robot, self.simulator.world
         if camera is None:
             raise OfpError("there is no camera to record.")

@@ -84,9 +84,7 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
             if shipped is not None
             else "--t-w: this bundle ships no warm start."
         )
-    inference = load_inference(
-        bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold
-    )
+    inference = load_inference(bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold)
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(

@@ -10,9 +10,7 @@ import numpy as np
 _Z = {0.9: 1.6448536269514722, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}
 
 
-def wilson_interval(
-    successes: int, episodes: int, confidence: float = 0.95
-) -> tuple[float, float]:
+def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
     """The interval of a success probability; also sound at 0 and at `episodes` successes.
 
     Wilson (1927), without continuity correction. confidence: 0.90, 0.95 or 0.99. Raises ValueError

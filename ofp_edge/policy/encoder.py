@@ -102,7 +102,7 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         self.fields = tuple(observations)
         self.normalize = nn.ModuleList(
-            Normalize(statistics[f.name], 4 if f.kind == "points" else 2) for f in self.fields
+            Normalize(_seen(f, statistics[f.name]), 4 if f.kind == "points" else 2) for f in self.fields
         )
         self.encoders = nn.ModuleList(
             PointEncoder(config) if f.kind == "points" else nn.Identity() for f in self.fields
@@ -113,10 +113,21 @@ class ObservationEncoder(nn.Module):
 
     def forward(self, *observations: Tensor) -> Tensor:
         """State (B, D) in its own units, points (B, 3, 1, N) in metres -> (B, F)."""
-        parts = [
-            encoder(normalize(x))
-            for encoder, normalize, x in zip(
-                self.encoders, self.normalize, observations, strict=True
-            )
-        ]
+        by_name = {f.name: x for f, x in zip(self.fields, observations, strict=True)}
+        parts = []
+        for field, normalize, encoder in zip(
+            self.fields, self.normalize, self.encoders, strict=True
+        ):
+            x = by_name[field.name]
+            if field.origin is not None:
+                x = x - by_name[field.origin][:, :3].view(-1, 3, 1, 1)
+            parts.append(encoder(normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+def _seen(field: ObservationField, statistics: FieldStatistics) -> FieldStatistics:
+    """The range that reaches the encoder: a box seen from a moving origin has no offset."""
+    if field.origin is None:
+        return statistics
+    half = [(b - a) / 2 for a, b in zip(field.low, field.high, strict=True)]
+    return FieldStatistics.of_range(tuple(-x for x in half), tuple(half))

@@ -30,7 +30,7 @@ class Preset:
 
 _TRAINING = TrainingConfig(
     steps=4000, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=100,
-    gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.02, train_points=0,
+    gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.05, train_points=128,
 )  # fmt: skip
 
 PRESETS = {
@@ -39,7 +39,7 @@ PRESETS = {
         Preset(
             "small", "0.4 M parameters: for CPUs",
             NetworkConfig((32, 64, 128), 64, width=192, blocks=3, condition=128, time_features=32),
-            _TRAINING, n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
+            _TRAINING, n_obs_steps=1, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
         ),
         Preset(
             "tiny", "7 k parameters: to try things out, learns little",

@@ -121,8 +121,7 @@ def histogram(values_ns: NDArray[np.int64], name: str) -> str:
             width, height = max(1.0, plot.x(right) - x - 0.5), max(0.8, plot.y(0) - y)
             y = plot.y(0) - height
             plot.add(
-                f'<rect class="bar" x="{x}" y="{y:.2f}" width="{width:.2f}" '
-                f'height="{height:.2f}"/>'
+                f'<rect class="bar" x="{x}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"/>'
             )
     last = -math.inf
     for percent in (50, 99, 99.9):

@@ -286,4 +286,3 @@ def _collector_at_rest() -> Iterator[None]:
         gc.unfreeze()
         if was_on:
             gc.enable()
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ofp_edge.runtime.telemetry import McapLog
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. robot: a driver that replaces the rig's ([robot.options] stay)."""
+    """What the user asked for. robot: a driver in place of the rig's own, built without options."""
 
     bundle: Path
     rig: Path
@@ -85,11 +84,11 @@ def open_session(request: Request) -> Iterator[Session]:
     controller = Controller(
         bundle.spec, round(rig.timing.latency_ms * 1e6), round(rig.timing.max_plan_age_ms * 1e6)
     )
-    entry = rig.robot if request.robot is None else dataclasses.replace(
-        rig.robot, driver=request.robot
-    )  # fmt: skip
+    entry = rig.robot
+    if request.robot not in (None, entry.driver):
+        entry = RobotEntry(str(request.robot))  # the rig's options are its own robot's
     with contextlib.ExitStack() as stack:
-        robot = open_robot(RobotEntry(entry.driver, entry.options), bundle.spec)
+        robot = open_robot(entry, bundle.spec)
         stack.callback(robot.close)
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
         observer = make_observer(bundle, rig, cameras)

@@ -102,9 +102,7 @@ class McapLog:
         self._queue: queue.Queue[tuple[str, int, int, dict[str, Any]] | None] = queue.Queue(
             _QUEUE_ROWS
         )
-        self._writer = Writer(
-            self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE
-        )
+        self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE)
         self._channels = self._start(header)
         self._thread = threading.Thread(target=self._drain, name="telemetry", daemon=True)
         self._thread.start()

@@ -59,22 +59,24 @@ class _Episode:
 
 def collect_demonstrations(
     task: str, n: int, output: Path, *, observe: Observe = "depth", noise: float = 0.3,
-    seed: int = 0, color: bool = False, force: bool = False, depth_by: str | None = None,
+    wander: int = 8, seed: int = 0, color: bool = False, force: bool = False, depth_by: str | None = None,
     progress: Progress = silent,
 ) -> Collection:  # fmt: skip
     """Collect `n` successful demonstrations into the dataset `output`.
 
     The executed action is the expert's plus Gaussian noise (standard deviation `noise`, raw units,
     on the hand's three axes), the recorded one is clean: the data then shows how to come back
-    (DART, arXiv 1703.09327). Seeds count up from `seed`; a failed one is replaced by the next.
+    (DART, arXiv 1703.09327). An episode begins with up to `wander` control steps in one random
+    direction, labelled by the expert all the same: it shows the way from anywhere. Seeds count up from `seed`; a failed one is replaced by the next.
     Raises UnknownName, OutputExists, MissingExtra, OfpError.
     """
     started = time.monotonic()
     found = find_task(task)
     if n < 1:
         raise OfpError(f"-n: expected at least 1 episode, got {n}.")
-    if seed < 0 or not noise >= 0:
-        raise OfpError(f"--seed and --noise: expected 0 or more, got {seed} and {noise:g}.")
+    if seed < 0 or wander < 0 or not noise >= 0:
+        got = f"{seed}, {noise:g} and {wander}"
+        raise OfpError(f"--seed, --noise and --wander: expected 0 or more, got {got}.")
     require("zarr", "sim")
     check_output(output, force=force, marker=MARKER)
     world = shared_world(task, task, seed)
@@ -88,7 +90,7 @@ def collect_demonstrations(
     episodes: list[_Episode] = []
     tried = 0
     try:
-        for episode in _demonstrations(world, clock, camera, noise, seed, _TRIES * n):
+        for episode in _demonstrations(world, clock, camera, noise, wander, seed, _TRIES * n):
             tried += 1
             if episode is not None:
                 episodes.append(episode)
@@ -109,7 +111,7 @@ def collect_demonstrations(
             "cameras": {CAMERA: camera.parameters.to_json()} if camera else {},
             "seeds": [episode.seed for episode in episodes],
             "success": [True] * n,
-            "collector": {"noise": noise, "depth_by": made_by},
+            "collector": {"noise": noise, "wander": wander, "depth_by": made_by},
         }
     finally:
         if camera is not None:
@@ -126,8 +128,8 @@ def collect_demonstrations(
 
 
 def _demonstrations(
-    world: World, clock: ManualClock, camera: SimulatedCamera | None, noise: float, seed: int,
-    tries: int,
+    world: World, clock: ManualClock, camera: SimulatedCamera | None, noise: float, wander: int,
+    seed: int, tries: int,
 ) -> Iterator[_Episode | None]:  # fmt: skip
     """One expert episode a seed, None where it failed."""
     step_ns = round(1e9 / world.task.control_hz)
@@ -136,6 +138,8 @@ def _demonstrations(
         random = np.random.default_rng([episode_seed, _NOISE_STREAM])
         world.reset(episode_seed)
         clock.advance(step_ns)
+        astray = random.integers(0, wander + 1)
+        direction = random.uniform(-1, 1, 3) * (1, 1, 0.5)
         episode = _Episode(episode_seed, {"state": [], "action": []})
         while not world.over:
             action = world.expert_action()
@@ -145,6 +149,8 @@ def _demonstrations(
             for name, value in row.items():
                 episode.rows.setdefault(name, []).append(value)
             noisy = action.copy()
+            if episode.steps < astray:
+                noisy[:3] = direction
             noisy[:3] += noise * random.standard_normal(3).astype(np.float32)
             world.step(noisy)
             clock.advance(step_ns)

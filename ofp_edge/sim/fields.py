@@ -19,7 +19,7 @@ def observation_fields(task: Task, observe: Observe) -> tuple[ObservationField, 
     """What a policy sees.
 
     depth: `state` (4,) = hand x, y, z (m) and gripper opening (0 closed to 1 open), and `points`
-    (3, N). state: `state` (39,) = everything Meta-World tells, the object and the goal included.
+    (3, N), which the network sees from the hand. state: `state` (39,) = everything Meta-World tells, the object and the goal included.
     """
     if observe == "state":
         bound = (3.0,) * FULL_DIM
@@ -30,7 +30,7 @@ def observation_fields(task: Task, observe: Observe) -> tuple[ObservationField, 
     )
     points = ObservationField(
         "points", "points", (3, task.n_points), "m", BASE_FRAME, task.crop_low, task.crop_high,
-        camera=CAMERA,
+        camera=CAMERA, origin="state",
     )  # fmt: skip
     return hand, points
 

@@ -44,13 +44,14 @@ class Batches:
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
     ) -> None:
-        """Thin the clouds, jitter every point, and move cloud and hand together: that leaves
-        relative actions true."""
+        """Thin the clouds, jitter every point, and move cloud and hand sideways together: that
+        leaves relative actions true."""
         if self._positions is None:
             move = None
         else:
             drawn = torch.rand(len(observations[0]), 1, 3, generator=generator)
             move = settings.shift_m * (2 * drawn - 1)  # (B, 1, 3), the same for all To frames
+            move[..., 2] = 0  # the table stays at its height
         for i, field in enumerate(self.spec.observations):
             x = observations[i]
             if field.kind == "points":

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from ofp_edge.bundle import open_bundle
+from ofp_edge.cli import profile as profile_command
 from ofp_edge.errors import OfpError
 from ofp_edge.profile.fingerprint import fingerprint
 from ofp_edge.profile.measure import Measured, measure
@@ -164,3 +167,22 @@ def test_a_new_stage_file_becomes_a_row(
     with open_bench(open_bundle(bundle_folder), "onnxruntime", "fp32", 1, None) as bench:
         names = list(measure(bench, 0.1).stages)
     assert names == ["preprocess", "extra", "encode", "act", "postprocess"]
+
+
+def test_the_command_writes_report_and_document(bundle_folder: Path, tmp_path: Path) -> None:
+    app = typer.Typer()
+    profile_command.add(app)
+    app.callback()(lambda: None)
+    (tmp_path / "eval.json").write_text(json.dumps(evaluation()))
+    out = tmp_path / "report.html"
+    arguments = ["profile", str(bundle_folder), "--duration", "0.3", "-o", str(out), "--json"]
+    arguments += ["--evaluation", str(tmp_path / "eval.json")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert set(document) == set(profile_command.KEYS)
+    assert document["evaluations"][0]["success"] == 0.97 and "97.0 %" in out.read_text()
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1 and "exists" in json.loads(again.stdout)["error"]
+    text = CliRunner().invoke(app, [*arguments[:-3], "--force"]).stdout
+    assert "proposed L" in text and max(len(line) for line in text.splitlines()[:-1]) <= 80

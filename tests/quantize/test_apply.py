@@ -101,9 +101,7 @@ def test_unknown_recipe_and_taken_output_are_found_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dataset_with_other_observations_is_refused(
-    quantised: Quantised, tmp_path: Path
-) -> None:
+def test_a_dataset_with_other_observations_is_refused(quantised: Quantised, tmp_path: Path) -> None:
     other = write_synthetic_dataset(tmp_path / "state.zarr", obs="state")
     with pytest.raises(SpecMismatch, match="observation fields"):
         quantize_policy(quantised.policy, "int8", other, tmp_path / "out")

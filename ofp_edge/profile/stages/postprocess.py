@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ofp_edge.profile.bench import Bench
-from ofp_edge.runtime.controller import ChunkReady, PlanStarted
+from ofp_edge.runtime.controller import ChunkReady, Event, PlanStarted
 
 
 class Stage:
@@ -21,7 +21,7 @@ class Stage:
         bench = self._bench
         if bench.chunk is None:
             raise RuntimeError("postprocess is measured after act")
-        events = [PlanStarted(bench.t_ns, bench.t_ns), ChunkReady(bench.chunk)]
+        events: list[Event] = [PlanStarted(bench.t_ns, bench.t_ns), ChunkReady(bench.chunk)]
         before = time.perf_counter_ns()
         bench.controller.step(bench.t_ns, events)
         return time.perf_counter_ns() - before

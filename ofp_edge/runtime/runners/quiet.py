@@ -35,10 +35,13 @@ def captured_stderr() -> Iterator[Captured]:
     try:
         with tempfile.TemporaryFile() as file:
             os.dup2(file.fileno(), 2)
+            # Bindings may print through Python's own stream, which need not lead to descriptor 2.
+            stream = os.fdopen(os.dup(file.fileno()), "w", errors="replace")
             try:
-                yield captured
+                with contextlib.redirect_stderr(stream):
+                    yield captured
             finally:
-                sys.stderr.flush()
+                stream.close()
                 ctypes.CDLL(None).fflush(None)  # C libraries have buffers of their own
                 os.dup2(saved, 2)
                 file.seek(0)

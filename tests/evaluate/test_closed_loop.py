@@ -1,0 +1,231 @@
+"""Closed-loop evaluation: honest seeds, reproducible episodes, the robot's own path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+pytest.importorskip("metaworld")
+pytest.importorskip("pyrealsense2")
+pytest.importorskip("onnxruntime")
+
+from ofp_edge.cli import eval as eval_command  # noqa: E402
+from ofp_edge.errors import OfpError, RigError, UnknownName  # noqa: E402
+from ofp_edge.evaluate.closed_loop import (  # noqa: E402
+    FIRST_SEED,
+    SEEDS_A_RUN,
+    Evaluator,
+    Job,
+    evaluation_seeds,
+    run_episodes,
+)
+from ofp_edge.evaluate.contestant import Choice, open_contestant  # noqa: E402
+from ofp_edge.runtime.chunk import Chunk  # noqa: E402
+from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
+from ofp_edge.sim.tasks import find_task  # noqa: E402
+from ofp_edge.spec import PolicySpec  # noqa: E402
+from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
+from tests.synthetic import tiny_policy  # noqa: E402
+
+TASK = find_task("metaworld/door-open")
+SPEC = PolicySpec(observation_fields(TASK, "depth"), action_fields(TASK), 2, 8, 4, TASK.control_hz)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate") / "bundle"
+    return write_small_bundle(folder, SPEC, {"front": TASK.view.parameters()})
+
+
+def job(path: Path, **options: Any) -> Job:
+    return Job(path, TASK.name, **options)
+
+
+def test_evaluation_seeds_are_far_from_collection_and_from_each_other() -> None:
+    first, second = evaluation_seeds(0, SEEDS_A_RUN), evaluation_seeds(1, 5)
+    assert first[0] == FIRST_SEED == 1_000_000 and set(first).isdisjoint(second)
+    with pytest.raises(OfpError, match="--episodes 10001"):
+        evaluation_seeds(0, SEEDS_A_RUN + 1)
+    with pytest.raises(OfpError, match="--seed -1"):
+        evaluation_seeds(-1, 5)
+
+
+def test_an_episode_depends_on_its_seed_alone(bundle: Path) -> None:
+    evaluator = Evaluator(job(bundle))
+    first = evaluator.run(1_000_003)
+    evaluator.run(1_000_004)
+    again = evaluator.run(1_000_003)
+    evaluator.close()
+    assert first == again and first.plans > 3 and first.jump is not None
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(bundle: Path) -> None:
+    seeds = evaluation_seeds(0, 4)
+    assert run_episodes(job(bundle), seeds, workers=1) == run_episodes(
+        job(bundle), seeds, workers=2
+    )
+
+
+class Expert:
+    """Plans what the scripted expert would do now, over and over, in Inference's place."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator, self.seen = evaluator, list[int]()
+
+    def reseed(self, seed: int) -> None:
+        pass
+
+    def observe(self, t_capture_ns: int, observations: Any) -> None:
+        self.seen.append(t_capture_ns)
+        assert t_capture_ns == self.evaluator.clock()
+
+    def infer(self, t_obs_ns: int, previous: Chunk | None) -> Chunk:
+        action = self.evaluator.simulator.world.expert_action()
+        actions = np.repeat(action[None], SPEC.horizon, axis=0)
+        return Chunk(t_obs_ns, SPEC.dt_ns, actions, actions)
+
+    def close(self) -> None:
+        pass
+
+
+def expert_successes(bundle: Path, latency_ms: float, steps: int) -> int:
+    contestant = open_contestant(bundle, Choice())
+    evaluator = Evaluator(job(bundle, latency_ms=latency_ms), contestant)
+    expert: Any = Expert(evaluator)
+    expert.spec = contestant.spec.__class__(
+        SPEC.observations, SPEC.actions, 2, 8, steps, SPEC.control_hz
+    )
+    contestant.inference = expert
+    evaluator.spec = expert.spec
+    good = sum(evaluator.run(seed).success for seed in evaluation_seeds(7, 3))
+    evaluator.close()
+    return good
+
+
+def test_an_oracle_that_replans_every_step_succeeds_through_this_path(bundle: Path) -> None:
+    assert expert_successes(bundle, 0.0, 1) == 3
+
+
+def test_the_frames_of_another_episode_reach_the_policy_through_the_camera(bundle: Path) -> None:
+    def depths(frames: Any) -> tuple[Any, list[np.ndarray]]:
+        evaluator = Evaluator(job(bundle, frames=frames))
+        kept = []
+        observe = evaluator.contestant.inference.observe
+
+        def watch(t_ns: int, arrays: Any) -> None:
+            kept.append(arrays["points"].copy())
+            observe(t_ns, arrays)
+
+        evaluator.contestant.inference.observe = watch  # type: ignore[method-assign]
+        episode = evaluator.run(1_000_001)
+        if frames == "other":
+            played = evaluator.record(1_000_001 + 500_000_000)
+            cloud = evaluator.observer._clouds["points"]
+            for i, points in enumerate(kept):
+                np.testing.assert_array_equal(points, cloud(played[min(i, len(played) - 1)]))
+        evaluator.close()
+        return episode, kept
+
+    own, own_points = depths("own")
+    other, other_points = depths("other")
+    assert own.seed == other.seed
+    assert not np.array_equal(own_points[0], other_points[0])
+
+
+def test_a_latency_the_policy_cannot_have_is_refused(bundle: Path) -> None:
+    with pytest.raises(RigError, match="latency_ms: expected 0..200"):
+        Evaluator(job(bundle, latency_ms=250.0)).run(1_000_000)
+
+
+def test_with_latency_the_first_actions_come_later(bundle: Path) -> None:
+    evaluator = Evaluator(job(bundle, latency_ms=100.0))
+    sent: list[int] = []
+    send = evaluator.simulator.robot.send
+
+    def watch(action: np.ndarray) -> None:
+        sent.append(evaluator.clock())
+        send(action)
+
+    evaluator.simulator.robot.send = watch  # type: ignore[method-assign]
+    began = evaluator.clock() + SPEC.dt_ns
+    evaluator.run(1_000_000)
+    evaluator.close()
+    assert sent[0] == began + 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("choice", "what"),
+    [
+        (Choice(nfe=3), "a bundle takes 1 .one step. or 2"),
+        (Choice(t_w=0.5), "compiled for t_w 0.3"),
+        (Choice(t_w=0.3, cold=True), "exclude each other"),
+        (Choice(t_w=1.0), "0 <= t_w < 1"),
+    ],
+)
+def test_what_a_bundle_cannot_do_is_refused_in_one_line(
+    bundle: Path, choice: Choice, what: str
+) -> None:
+    with pytest.raises(OfpError, match=what):
+        open_contestant(bundle, choice)
+
+
+def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OfpError, match="neither a bundle"):
+        open_contestant(tmp_path, Choice())
+
+
+def test_a_policy_folder_runs_behind_the_same_inference_at_any_nfe(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from ofp_edge.policy.folder import load_policy
+    from ofp_edge.policy.sampler import ladder, mix, sample
+
+    path = tiny_policy(tmp_path / "policy")
+    policy = load_policy(path)
+    for nfe in (1, 4):
+        contestant = open_contestant(path, Choice(nfe=nfe, t_w=0.4))
+        inference, spec = contestant.inference, contestant.spec
+        inference.reseed(5)
+        rng = np.random.default_rng(0)
+        seen = {f.name: rng.normal(size=f.shape).astype(np.float32) for f in spec.observations}
+        inference.observe(0, seen)
+        cold = inference.infer(0)
+        noise = np.random.Generator(np.random.PCG64(5))
+        size = spec.horizon * spec.action_dim
+        draw = [torch.from_numpy(noise.standard_normal(size, dtype=np.float32)[None])
+                for _ in range(2)]  # fmt: skip
+        with torch.no_grad():
+            features = torch.from_numpy(inference.act.inputs["features"].copy())
+            expected = sample(policy.network, features, draw[0], ladder(nfe))
+            np.testing.assert_allclose(cold.normalised.reshape(1, -1), expected, atol=2e-5)
+            warm = inference.infer(0, cold)
+            start = mix(draw[1], torch.from_numpy(cold.normalised.reshape(1, -1)), 0.4)
+            expected = sample(policy.network, features, start, ladder(nfe, 0.4))
+        np.testing.assert_allclose(warm.normalised.reshape(1, -1), expected, atol=2e-5)
+        assert (contestant.kind, contestant.engine, contestant.t_w) == ("policy", "torch", 0.4)
+    with pytest.raises(UnknownName, match="precision of this policy"):
+        open_contestant(path, Choice(precision="int8"))
+
+
+def test_the_command_writes_the_document_it_prints(bundle: Path, tmp_path: Path) -> None:
+    app = typer.Typer()
+    eval_command.add(app)
+    app.callback()(lambda: None)
+    out = tmp_path / "eval.json"
+    arguments = ["eval", str(bundle), "--task", TASK.name, "--episodes", "2", "--workers", "1",
+                 "-o", str(out), "--json"]  # fmt: skip
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document == json.loads(out.read_text()) and set(document) == set(eval_command.KEYS)
+    assert document["episodes"] == 2 and 0 <= document["success"] <= 1
+    low, high = document["interval"]
+    assert low <= document["success"] <= high
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1 and "exists" in json.loads(again.stdout)["error"]

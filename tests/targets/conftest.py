@@ -1,0 +1,32 @@
+"""One tiny policy, quantised and compiled once: compiling takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.targets.compile import Compiled, compile_policy
+from tests.synthetic import tiny_policy, write_synthetic_dataset
+
+
+@dataclass
+class Built:
+    """The float policy, the quantised one, the bundle made of the latter, and the report."""
+
+    policy: Path
+    quantised: Path
+    bundle: Path
+    report: Compiled
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    root = tmp_path_factory.mktemp("built")
+    policy = tiny_policy(root / "policy", "points")
+    data = write_synthetic_dataset(root / "data.zarr", obs="points")
+    quantize_policy(policy, "int8", data, root / "int8", samples=32)
+    report = compile_policy(root / "int8", "arm-cpu", root / "bundle", board_name="raspberry-pi-5")
+    return Built(policy, root / "int8", root / "bundle", report)

@@ -1,0 +1,91 @@
+"""Board files are complete and sourced; broken ones are refused by the entry that is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.targets.boards import _FOLDER, board, boards, parse_board
+from ofp_edge.targets.registry import TARGETS, board_for, target
+
+
+@pytest.fixture
+def good() -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((_FOLDER / "raspberry-pi-5.json").read_text())
+    return value
+
+
+def test_the_boards_are_there() -> None:
+    assert {"raspberry-pi-5", "rk3588", "generic-armv8.2"} <= set(boards())
+    assert all(b.target in TARGETS for b in boards().values())
+
+
+def test_peaks_follow_from_cores_and_clock() -> None:
+    # Per Cortex-A76 class core and clock: 16 fp32 and 64 int8 operations.
+    for item in boards().values():
+        if item.target == "arm-cpu":
+            cycles = item.cores * item.clock_hz / 1e9
+            assert item.fp32_gflops == pytest.approx(16 * cycles, rel=0.01)
+            assert item.int8_gops == pytest.approx(64 * cycles, rel=0.01)
+
+
+def test_unknown_board_lists_the_known() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'raspberry-pi-5'"):
+        board("raspberry-pi5")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"cores": 0}, "cores"),
+        ({"cores": True}, "cores"),
+        ({"clock_hz": "fast"}, "clock_hz"),
+        ({"threads": 9}, "threads: 9 on 4 cores"),
+        ({"schema_version": 2}, "schema version 2"),
+        ({"surprise": 1}, "surprise"),
+        ({"python": [3.11]}, "python"),
+        ({"sources": {}}, "sources: bandwidth_gb_s has none"),
+    ],
+)
+def test_a_broken_board_file_names_the_entry(
+    good: dict[str, Any], change: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(OfpError, match=what):
+        parse_board({**good, **change}, "x.json")
+
+
+def test_a_missing_entry_is_named(good: dict[str, Any]) -> None:
+    del good["memory_bytes"]
+    with pytest.raises(OfpError, match="memory_bytes"):
+        parse_board(good, "x.json")
+
+
+def test_unknown_target_lists_the_known() -> None:
+    with pytest.raises(UnknownName, match="Known: arm-cpu, host"):
+        target("arm-gpu")
+
+
+def test_a_board_of_another_target_is_refused() -> None:
+    assert board_for("arm-cpu", None) is None
+    with pytest.raises(OfpError, match="built for by --target arm-cpu, not host"):
+        board_for("host", "rk3588")
+
+
+def test_targets_say_why_a_precision_is_missing() -> None:
+    for item in TARGETS.values():
+        offered = {*item.float_precisions, *item.plan_precisions}
+        assert "fp32" in item.float_precisions
+        assert "fp16" in offered or item.unfit["fp16"]
+
+
+def test_boards_and_targets_need_no_torch() -> None:
+    code = (
+        "import sys, ofp_edge.targets.registry as r; r.boards_of('arm-cpu');"
+        "sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
