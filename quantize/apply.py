@@ -39,6 +39,7 @@ from ofp_edge.quantize.plan import (
 )
 from ofp_edge.quantize.ptq import build_quantized, measure_layers
 from ofp_edge.quantize.recipes import Recipe, recipe
+from ofp_edge.quantize.threads import one_thread
 
 DEFAULT_SAMPLES = 128
 DEFAULT_BUDGET_PERCENT = 2.0
@@ -68,6 +69,7 @@ def build_functions(deployed: Deployed, plan: Plan) -> Functions:
     )
 
 
+@one_thread()
 def quantize_policy(
     policy_folder: Path,
     recipe_name: str,

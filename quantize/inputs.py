@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ofp_edge.calibration.samples import ObservationWindows
+from ofp_edge.calibration.samples import ObservationWindows, load_windows
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.spec import PolicySpec
 
 Inputs = tuple[Tensor, ...]
+__all__ = [
+    "Inputs",
+    "ObservationWindows",
+    "act_inputs",
+    "calibration_windows",
+    "encode_inputs",
+    "synthetic_windows",
+]
+
+
+def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> ObservationWindows:
+    """At most `count` of a quantised policy's calibration samples, evenly spaced. PolicyError."""
+    windows = load_windows(folder, spec)
+    keep = np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))
+    fields = {name: values[keep] for name, values in windows.fields.items()}
+    return ObservationWindows(fields, windows.episode[keep], windows.frame[keep])
 
 
 def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:

@@ -12,18 +12,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torchao.quantization.pt2e import PerChannelMinMaxObserver
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-from torchao.quantization.pt2e.quantizer import (
-    FixedQParamsQuantizationSpec,
-    QuantizationAnnotation,
-    QuantizationSpec,
-    Quantizer,
-)
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.quantize.layers import export_graph, find_layers, float_reasons
 from ofp_edge.quantize.plan import FILE, Layer, Plan, Range
+from ofp_edge.quantize.pt2e import (
+    FixedQParamsQuantizationSpec,
+    PerChannelMinMaxObserver,
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+    convert_pt2e,
+    prepare_pt2e,
+)
 from ofp_edge.quantize.recipes import Recipe
 
 _KEY = "quantization_annotation"

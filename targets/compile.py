@@ -26,15 +26,15 @@ from ofp_edge.bundle import (
     open_bundle,
     write_manifest,
 )
-from ofp_edge.calibration.samples import ObservationWindows, load_windows
 from ofp_edge.errors import OfpError, ParityError
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.apply import build_functions
-from ofp_edge.quantize.inputs import synthetic_windows
+from ofp_edge.quantize.inputs import calibration_windows, synthetic_windows
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, action_ranges, policy_sha256, read_plan
+from ofp_edge.quantize.threads import one_thread
 from ofp_edge.runtime.runners import Runner, load_runner
 from ofp_edge.runtime.runners.check import check_parity, golden_answers, per_dimension
 from ofp_edge.targets.cost import costs
@@ -47,7 +47,7 @@ from ofp_edge.targets.target import Target
 _SUFFIX = {"onnxruntime": "onnx", "executorch": "pte"}
 # Oldest version that reads what is written here.
 _REQUIRES = {"onnxruntime": ">=1.23", "executorch": ">=1.5.1"}
-_CANDIDATES = 2 * COUNT  # windows that golden inputs are chosen from
+_CANDIDATES = 3 * COUNT // 2  # windows that golden inputs are chosen from
 _SEED = 0  # of golden inputs: fixed, so that equal policies give equal bundles
 
 
@@ -72,6 +72,7 @@ class _Built:
     difference: dict[str, NDArray[np.float64]]
 
 
+@one_thread()
 def compile_policy(
     policy_folder: Path,
     target_name: str,
@@ -99,7 +100,7 @@ def compile_policy(
     progress(0, steps, "golden inputs")
     windows = synthetic_windows(deployed.spec, _CANDIDATES, _SEED)
     if plan is not None:
-        windows = _thinned(load_windows(policy_folder, deployed.spec), _CANDIDATES)
+        windows = calibration_windows(policy_folder, deployed.spec, _CANDIDATES)
         functions = build_functions(deployed, plan)
         references[plan.precision] = {"encode": functions.encode, "act": functions.act}
     references = {precision: references[precision] for precision in precisions}
@@ -171,13 +172,6 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
 
 def _shallow(manifest: Manifest) -> dict[str, Any]:
     return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
-
-
-def _thinned(windows: ObservationWindows, count: int) -> ObservationWindows:
-    """At most `count` of the windows, evenly spaced."""
-    keep = np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))
-    fields = {name: values[keep] for name, values in windows.fields.items()}
-    return ObservationWindows(fields, windows.episode[keep], windows.frame[keep])
 
 
 def _build(

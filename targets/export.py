@@ -20,7 +20,7 @@ from torch import nn
 from ofp_edge.bundle import Tensor
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
-from ofp_edge.runtime.runners.quiet import captured_stderr
+from ofp_edge.quiet import captured_stderr
 
 OPSET = 20  # the newest that TensorRT 10.3's parser reads
 IR_VERSION = 10  # the newest that onnxruntime 1.23, the last on Python 3.10, reads

@@ -20,14 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ofp_edge.calibration.samples import ObservationWindows
 from ofp_edge.policy.deployed import Deployed
-from ofp_edge.quantize.inputs import Inputs, act_inputs, encode_inputs
+from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.runtime.runners.check import per_dimension
 
 COUNT = 16
 _DISTURBANCE = 2.0**-20
-_TRIES = 3
+_TRIES = 2
 
 Function = Callable[..., Any]
 References = Mapping[str, Mapping[str, Function]]  # precision -> function -> torch module
@@ -57,7 +56,7 @@ def make_golden(
 ) -> Golden:
     """Choose COUNT inputs of each function, every time row among those of `act`; run them.
 
-    windows: candidates, the more the better (2 x COUNT will do).
+    windows: candidates, the more the better (1.5 x COUNT will do).
     """
     last = [frames[-1] for frames in encode_inputs(deployed, windows)]
     groups = {"encode": {"": last}, "act": _by_row(act_inputs(deployed, windows, seed))}

@@ -23,6 +23,10 @@ def compile_(
     force: Force = False,
 ) -> Document:
     """Compile a policy into a bundle and check every engine against torch."""
+    from ofp_edge.targets.registry import board_for
+    from ofp_edge.targets.registry import target as known_target
+
+    known_target(target), board_for(target, board)  # before the slow imports
     from ofp_edge.targets.compile import compile_policy
 
     start = time.perf_counter()

@@ -35,6 +35,9 @@ def quantize(
     force: Force = False,
 ) -> Document:
     """Quantise a policy by static calibration and state the error in robot units."""
+    from ofp_edge.quantize.recipes import recipe as known_recipe
+
+    known_recipe(recipe)  # before the slow imports
     from ofp_edge.quantize.apply import quantize_policy
 
     with output.progress("quantising") as progress:

@@ -37,8 +37,8 @@ class TrainingConfig:
     """What the optimiser does; jitter_m and shift_m are point-cloud augmentations in metres.
 
     jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
-    displacement of cloud and hand, along x and along y. train_points: points of each cloud that a step sees, a
-    random subset (cheaper, and the policy learns to miss some); 0: all of them.
+    displacement of cloud and hand, along x and along y. train_points: points of each cloud that a
+    step sees, a random subset (cheaper, and the policy learns to miss some); 0: all of them.
     """
 
     steps: int

@@ -102,7 +102,8 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         self.fields = tuple(observations)
         self.normalize = nn.ModuleList(
-            Normalize(_seen(f, statistics[f.name]), 4 if f.kind == "points" else 2) for f in self.fields
+            Normalize(_seen(f, statistics[f.name]), 4 if f.kind == "points" else 2)
+            for f in self.fields
         )
         self.encoders = nn.ModuleList(
             PointEncoder(config) if f.kind == "points" else nn.Identity() for f in self.fields

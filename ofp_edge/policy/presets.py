@@ -39,7 +39,7 @@ PRESETS = {
         Preset(
             "small", "0.4 M parameters: for CPUs",
             NetworkConfig((32, 64, 128), 64, width=192, blocks=3, condition=128, time_features=32),
-            _TRAINING, n_obs_steps=1, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
+            _TRAINING, n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
         Preset(
             "tiny", "7 k parameters: to try things out, learns little",

@@ -148,11 +148,13 @@ class Controller:
         return self._episode.pending[-1] if self._episode.pending else self._episode.plan
 
     def plan_due(self, now_ns: int) -> bool:
-        """Whether inference should begin at this tick: n_action_steps after it last began."""
+        """Whether inference should begin at this tick: n_action_steps after it last began, or at
+        once when there is neither a plan nor one to come."""
         if self.fault is not None:
             return False
         now = self._episode
-        if now.last_started is None or (now.held_out and not now.pending):
+        nothing_coming = now.plan is None and not now.pending and not now.in_flight
+        if now.last_started is None or nothing_coming:
             return True
         return now_ns - now.last_started >= self.spec.n_action_steps * self.spec.dt_ns
 

@@ -73,7 +73,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run ends: after `duration_s` (None: never) or `episodes` (None: any number).
+    """When a run ends: `duration_s` after its first tick (None: never), or after `episodes`.
 
     seed: episode k of a robot that can be reset starts from seed + k.
     """
@@ -128,6 +128,7 @@ class ControlLoop:
         episodic = hasattr(robot, "reset") and hasattr(robot, "outcome")
         self._episodic: Any = robot if episodic else None
         self._thinking_ns = 0
+        self._end_ns: int | None = None
         self._since_tidy = 0
         self._every_frame = inference.spec.n_obs_steps > 1
 
@@ -143,12 +144,11 @@ class ControlLoop:
         """
         stop = stop or StopFlag()
         began = self.clock()
-        end_ns = None if limits.duration_s is None else began + round(limits.duration_s * 1e9)
         episode = 0
         try:
             with _collector_at_rest():
                 while not self.report.stopped_because:
-                    self._episode(limits, episode, end_ns, stop)
+                    self._episode(limits, episode, stop)
                     episode += 1
                     if limits.episodes is not None and episode >= limits.episodes:
                         self._finish(f"{episode} episodes done")
@@ -160,19 +160,21 @@ class ControlLoop:
             self._event("stop", self.report.stopped_because, episode)
         return self.report
 
-    def _episode(self, limits: Limits, number: int, end_ns: int | None, stop: StopFlag) -> None:
+    def _episode(self, limits: Limits, number: int, stop: StopFlag) -> None:
         if self._episodic is not None and not limits.dry_run:
             self._episodic.reset(limits.seed + number)
         self.inference.reset()
         self.observer.forget()
         first_ns = self._wait_for_first_frame(stop)
+        if self._end_ns is None and limits.duration_s is not None:
+            self._end_ns = first_ns + round(limits.duration_s * 1e9)
         self.rate.start(first_ns)
         self._event("episode", f"seed {limits.seed + number}", number)
         events: list[Event] = [EpisodeStarted(first_ns)]
         while True:
             tick_ns = self.rate.wait()
             woke_ns = self.clock()
-            if end_ns is not None and tick_ns >= end_ns:
+            if self._end_ns is not None and tick_ns >= self._end_ns:
                 return self._finish(f"{limits.duration_s:g} s are over")
             if stop.reason:
                 return self._finish(stop.reason)

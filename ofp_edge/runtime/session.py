@@ -64,9 +64,14 @@ def open_cameras(rig: Rig, names: tuple[str, ...]) -> Iterator[dict[str, Camera]
 
 
 def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Observer:
-    """Hold the live cameras against the trained ones; SpecMismatch with the figures."""
-    manifest = bundle.manifest
-    ages = {name: round(rig.cameras[name].max_age_ms * 1e6) for name in cameras}
+    """Hold the live cameras against the trained ones; SpecMismatch with the figures.
+
+    A frame so old that its plan could not be followed for one step is dropped too, whatever the
+    camera's own limit.
+    """
+    manifest, timing = bundle.manifest, rig.timing
+    useful_ms = timing.max_plan_age_ms - timing.latency_ms
+    ages = {name: round(min(rig.cameras[name].max_age_ms, useful_ms) * 1e6) for name in cameras}
     return Observer(bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages)
 
 

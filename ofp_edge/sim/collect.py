@@ -59,15 +59,16 @@ class _Episode:
 
 def collect_demonstrations(
     task: str, n: int, output: Path, *, observe: Observe = "depth", noise: float = 0.3,
-    wander: int = 8, seed: int = 0, color: bool = False, force: bool = False, depth_by: str | None = None,
-    progress: Progress = silent,
+    wander: int = 8, seed: int = 0, color: bool = False, force: bool = False,
+    depth_by: str | None = None, progress: Progress = silent,
 ) -> Collection:  # fmt: skip
     """Collect `n` successful demonstrations into the dataset `output`.
 
     The executed action is the expert's plus Gaussian noise (standard deviation `noise`, raw units,
     on the hand's three axes), the recorded one is clean: the data then shows how to come back
     (DART, arXiv 1703.09327). An episode begins with up to `wander` control steps in one random
-    direction, labelled by the expert all the same: it shows the way from anywhere. Seeds count up from `seed`; a failed one is replaced by the next.
+    direction, labelled by the expert all the same: it shows the way from anywhere. Seeds count up
+    from `seed`; a failed one is replaced by the next.
     Raises UnknownName, OutputExists, MissingExtra, OfpError.
     """
     started = time.monotonic()

@@ -19,7 +19,8 @@ def observation_fields(task: Task, observe: Observe) -> tuple[ObservationField, 
     """What a policy sees.
 
     depth: `state` (4,) = hand x, y, z (m) and gripper opening (0 closed to 1 open), and `points`
-    (3, N), which the network sees from the hand. state: `state` (39,) = everything Meta-World tells, the object and the goal included.
+    (3, N), which the network sees from the hand. state: `state` (39,) = everything Meta-World
+    tells, the object and the goal included.
     """
     if observe == "state":
         bound = (3.0,) * FULL_DIM

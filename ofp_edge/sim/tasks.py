@@ -81,7 +81,9 @@ _FINE: Mapping[str, Any] = {"repeat": 2, "max_steps": 250}
 _TUNED: Mapping[str, Mapping[str, Any]] = {
     "assembly": _FINE,
     "button-press-topdown": {
-        "max_steps": 50, "crop_low": (-0.42, 0.50, 0.010), "crop_high": (0.42, 0.97, 0.45),
+        "max_steps": 50,
+        "crop_low": (-0.42, 0.50, 0.010),
+        "crop_high": (0.42, 0.97, 0.45),
     },
     "disassemble": _FINE,
     "door-open": {"max_steps": 75},

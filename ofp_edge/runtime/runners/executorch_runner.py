@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ofp_edge.bundle import Tensor
 from ofp_edge.errors import BundleError
 from ofp_edge.extras import require
+from ofp_edge.quiet import captured_stderr
 from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
-from ofp_edge.runtime.runners.quiet import captured_stderr
 
 # torch's ScalarType numbers, which the program's metadata carries.
 _DTYPES = {6: "float32", 5: "float16", 4: "int64"}
