@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format clean distclean
+.PHONY: help setup demo results test check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -13,6 +13,9 @@ setup: ## Make .venv and install everything into it (ALLOW_CUDA, TORCH_INDEX, PY
 
 demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+results: setup ## Measure again what docs/results states of the shipped policy (10 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/results
 
 test: setup ## The whole test suite (PYTEST_ARGS="-k name")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

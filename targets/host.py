@@ -11,8 +11,8 @@ TARGET = Target(
     float_precisions=("fp32",),
     plan_precisions=("int8",),
     unfit={
-        "fp16": "the CPU engines cast to fp32 around every operation: measured slower than fp32 "
-        "and less exact.",
+        "fp16": "the CPU engines cast to fp32 around every operation: no gain over fp32, and "
+        "less exact.",
     },
     picks_fastest=True,
 )

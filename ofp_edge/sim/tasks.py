@@ -53,6 +53,8 @@ class View:
 class Task:
     """One task. name: `metaworld/<x>`; repeat: Meta-World steps one action is held for.
 
+    layout: bounds (low, high) of what Meta-World draws at a reset, where they are not its own; the
+    name then ends in `-wide`.
     crop_low, crop_high: the workspace box in the world frame, metres. max_steps: control steps
     after which an episode has failed.
     """
@@ -64,6 +66,7 @@ class Task:
     crop_low: tuple[float, float, float] = (-0.45, 0.30, 0.010)
     crop_high: tuple[float, float, float] = (0.45, 0.97, 0.45)
     n_points: int = 256
+    layout: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @property
     def control_hz(self) -> float:
@@ -73,17 +76,20 @@ class Task:
     @property
     def env_name(self) -> str:
         """Meta-World's name of it."""
-        return f"{self.name.partition('/')[2]}-v3"
+        return f"{self.name.partition('/')[2].removesuffix('-wide')}-v3"
 
 
 # What differs from the defaults. These experts fail too often when an action is held for 4 steps.
 _FINE: Mapping[str, Any] = {"repeat": 2, "max_steps": 250}
 _TUNED: Mapping[str, Mapping[str, Any]] = {
     "assembly": _FINE,
-    "button-press-topdown": {
+    # The button stands anywhere in 40 x 15 cm instead of 20 x 10: a policy that does not look
+    # rarely meets it.
+    "button-press-topdown-wide": {
         "max_steps": 50,
         "crop_low": (-0.42, 0.50, 0.010),
         "crop_high": (0.42, 0.97, 0.45),
+        "layout": ((-0.2, 0.75, 0.115), (0.2, 0.9, 0.115)),
     },
     "disassemble": _FINE,
     "door-open": {"max_steps": 75},
@@ -96,12 +102,13 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
 
 _METAWORLD = """
 assembly basketball bin-picking box-close button-press button-press-topdown
-button-press-topdown-wall button-press-wall coffee-button coffee-pull coffee-push dial-turn
-disassemble door-close door-lock door-open door-unlock drawer-close drawer-open faucet-close
-faucet-open hammer hand-insert handle-press handle-press-side handle-pull handle-pull-side
-lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall plate-slide
-plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall reach reach-wall
-shelf-place soccer stick-pull stick-push sweep sweep-into window-close window-open
+button-press-topdown-wall button-press-topdown-wide button-press-wall coffee-button coffee-pull
+coffee-push dial-turn disassemble door-close door-lock door-open door-unlock drawer-close
+drawer-open faucet-close faucet-open hammer hand-insert handle-press handle-press-side handle-pull
+handle-pull-side lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place
+pick-place-wall plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back
+push-wall reach reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close
+window-open
 """.split()
 
 TASKS: Mapping[str, Task] = {

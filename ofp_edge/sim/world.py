@@ -42,6 +42,10 @@ class World:
         env._partially_observable = False
         env.__dict__.pop("sawyer_observation_space", None)
         env.max_path_length = 10**9  # `over` is ours
+        if task.layout is not None:
+            low, high = (np.asarray(bound) for bound in task.layout)
+            space = require("gymnasium.spaces", "sim").Box(low, high, dtype=np.float64)
+            env._random_reset_space = space
         self._env: Any = env
         self._expert: Any = policies[task.env_name]()
         self.reset(seed)
