@@ -24,13 +24,13 @@ GRIP = ActionField(
 SPEC = PolicySpec((STATE, POINTS), (MOVE, GRIP), 2, 16, 8, 20.0)
 
 NAMES = st.text("abcdefgh_0123456789", min_size=1, max_size=8)
-FINITE = st.floats(-1e6, 1e6, allow_nan=False)
+FINITE = st.floats(-1e6, 1e6, allow_nan=False, allow_subnormal=False)
 
 
 @st.composite
 def ranges(draw: st.DrawFn, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     low = draw(st.lists(FINITE, min_size=size, max_size=size))
-    span = draw(st.lists(st.floats(0.5, 1e3), min_size=size, max_size=size))
+    span = draw(st.lists(st.floats(0.5, 1e3, allow_subnormal=False), min_size=size, max_size=size))
     return tuple(low), tuple(a + b for a, b in zip(low, span, strict=True))
 
 
@@ -61,7 +61,7 @@ def specs(draw: st.DrawFn) -> PolicySpec:
     horizon = draw(st.integers(1, 64))
     return PolicySpec(
         tuple(observations), tuple(actions), draw(st.integers(1, 4)), horizon,
-        draw(st.integers(1, horizon)), draw(st.floats(0.1, 1000)),
+        draw(st.integers(1, horizon)), draw(st.floats(0.1, 1000, allow_subnormal=False)),
     )  # fmt: skip
 
 
