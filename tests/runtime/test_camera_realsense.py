@@ -1,5 +1,7 @@
 """Frames through the real SDK: bit-exact, in order, each one once; from software, file, device."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -178,3 +180,16 @@ def test_a_device_is_opened_by_its_serial_in_an_injected_context(recording):
     wrong = device_camera("front", time.monotonic_ns, POSE, serial="7", context=context)
     with pytest.raises(CameraError, match=f"serial 7; found .*{SERIAL}"):
         wrong.start()
+
+
+def test_a_playback_can_be_stopped_at_any_moment(recording):
+    """In a process of its own: the SDK crashes in about one stop out of a hundred if not paused."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from ofp_edge.runtime.cameras.sources import RecordingSource\n"
+        "for _ in range(60):\n"
+        "    source = RecordingSource(Path(sys.argv[1]), True, False, False)\n"
+        "    source.start('front'); source.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, recording], check=False, timeout=60)
+    assert done.returncode == 0

@@ -76,14 +76,15 @@ class DeviceSource:
         if self.color:
             config.enable_stream(rs.stream.color, -1, 0, 0, rs.format.rgb8, fps)
         self._queue = rs.frame_queue(1, keep_frames=False)
-        self._pipeline = rs.pipeline(context)
+        pipeline = rs.pipeline(context)
         with one_line_errors(camera, "Check width, height and fps in the rig, and the cable."):
             device = dict(_devices(context))[self.serial or serials[0]]
             queue_size = rs.option.frames_queue_size
             for sensor in device.query_sensors():
                 if sensor.supports(queue_size) and not sensor.is_option_read_only(queue_size):
                     sensor.set_option(queue_size, 1)
-            profile = self._pipeline.start(config, self._queue)
+            profile = pipeline.start(config, self._queue)
+        self._pipeline = pipeline
         return _depth_profile(profile)
 
     def newest(self, timeout_ms: float) -> Any | None:
@@ -94,7 +95,7 @@ class DeviceSource:
     def close(self) -> None:
         """See Source."""
         if self._pipeline is not None:
-            self._pipeline.stop()
+            _stop(self._pipeline)
             self._pipeline = None
 
 
@@ -143,7 +144,7 @@ class RecordingSource:
     def close(self) -> None:
         """See Source."""
         if self._pipeline is not None:
-            self._pipeline.stop()
+            _stop(self._pipeline)
             self._pipeline = None
 
 
@@ -170,6 +171,14 @@ def _complete(frame: Any, color: bool) -> Any | None:
     if not frameset or not frameset.get_depth_frame():
         return None
     return None if color and not frameset.get_color_frame() else frameset
+
+
+def _stop(pipeline: Any) -> None:
+    """A playback is paused first: librealsense 2.59 crashes when one is stopped as it delivers."""
+    device = pipeline.get_active_profile().get_device()
+    if device.is_playback():
+        device.as_playback().pause()
+    pipeline.stop()
 
 
 def _depth_profile(profile: Any) -> tuple[Any, float]:
