@@ -9,9 +9,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import typer.main
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run as a script, from anywhere
 
-ARCHITECTURE = Path(__file__).resolve().parent.parent / "ARCHITECTURE.md"
+import typer.main  # noqa: E402
+
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 BEGIN, END = "<!-- commands -->", "<!-- /commands -->"
 HEAD = ("| command | flags | JSON keys |", "|---|---|---|")
 

@@ -54,7 +54,10 @@ def test_the_attributes_make_a_spec_and_name_every_seed(dataset):
     attrs = root.attrs["ofp_edge"]
     assert attrs["schema_version"] == 1 and attrs["task"] == TASK and attrs["control_hz"] == 20.0
     assert len(attrs["seeds"]) == 3 and attrs["success"] == [True] * 3
-    assert attrs["collector"] == {"noise": 0.3, "depth_by": "rays"} and done.depth_by == "rays"
+    assert (
+        attrs["collector"] == {"noise": 0.3, "wander": 8, "depth_by": "rays"}
+        and done.depth_by == "rays"
+    )
     spec = PolicySpec.from_json({
         "observations": attrs["observations"], "actions": attrs["actions"], "n_obs_steps": 1,
         "horizon": 1, "n_action_steps": 1, "control_hz": attrs["control_hz"],
