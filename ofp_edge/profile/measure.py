@@ -24,13 +24,15 @@ class Measured:
     """One profile run; nanoseconds, (n,) int64 each.
 
     stages: by name, in order, without those that had nothing to measure. engine: the two bare
-    engine calls of a round, outside of everything. overhead: encode + act stages less the bare
-    engine calls of the same round. capture_to_ready: the newest frame's age (real cameras only)
+    engine calls of a round, outside of everything, act_engine the second of them alone. overhead:
+    from `infer` entry to chunk ready, noise and warm mix included, less the bare `act` of the same
+    round. capture_to_ready: the newest frame's age (real cameras only)
     and the stages that count. first_ns: each stage's very first call.
     """
 
     stages: dict[str, NDArray[np.int64]]
     engine: NDArray[np.int64]
+    act_engine: NDArray[np.int64]
     overhead: NDArray[np.int64]
     capture_to_ready: NDArray[np.int64]
     first_ns: dict[str, int]
@@ -47,7 +49,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
     """
     stages = find_stages(bench)
     times = {stage.name: Samples(_KEPT_ROUNDS) for stage in stages}
-    engine, overhead, ready = (Samples(_KEPT_ROUNDS) for _ in range(3))
+    engine, act_engine, overhead, ready = (Samples(_KEPT_ROUNDS) for _ in range(4))
     first: dict[str, int] = {}
     _wait_for_frames(bench)
     gc.collect()
@@ -61,12 +63,12 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
         while (now := time.monotonic()) < counted_from + duration_s:
             counted = now >= counted_from
             took: dict[str, int] = {}
-            bare_ns = _bare(bench) if rounds % 2 else 0
+            bare = _bare(bench) if rounds % 2 else None
             for stage in stages:
                 value = stage.measure()
                 if value is not None:
                     took[stage.name] = value
-            bare_ns = bare_ns or _bare(bench)
+            encode_ns, act_ns = bare or _bare(bench)
             bench.next_round()
             rounds += 1
             for name, value in took.items():
@@ -76,8 +78,9 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
                 continue
             for name, value in took.items():
                 times[name].add(value)
-            engine.add(bare_ns)
-            overhead.add(took["encode"] + took["act"] - bare_ns)
+            engine.add(encode_ns + act_ns)
+            act_engine.add(act_ns)
+            overhead.add(took["act"] - act_ns)
             chain = [took[s.name] for s in stages if s.counts and s.name in took]
             fresh = 0 if "camera" in took or not bench.real_cameras else bench.frame_age_ns
             ready.add(sum(chain) + fresh)
@@ -88,17 +91,19 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
         gc.enable()
     return Measured(
         {name: samples.values() for name, samples in times.items() if samples.count},
-        engine.values(), overhead.values(), ready.values(), first, rounds - warm_up_rounds,
-        warm_up_rounds, time.monotonic() - counted_from,
+        engine.values(), act_engine.values(), overhead.values(), ready.values(), first,
+        rounds - warm_up_rounds, warm_up_rounds, time.monotonic() - counted_from,
     )  # fmt: skip
 
 
-def _bare(bench: Bench) -> int:
-    before = time.perf_counter_ns()
+def _bare(bench: Bench) -> tuple[int, int]:
+    """Nanoseconds of the two engine calls with nothing around them: encode, act."""
+    begin = time.perf_counter_ns()
     bench.inference.encode.infer()
+    between = time.perf_counter_ns()
     for _ in range(bench.inference.scheme.nfe):
         bench.inference.act.infer()
-    return time.perf_counter_ns() - before
+    return between - begin, time.perf_counter_ns() - between
 
 
 def _wait_for_frames(bench: Bench) -> None:

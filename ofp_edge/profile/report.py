@@ -49,8 +49,8 @@ def _tiles(values: dict[str, Any]) -> str:
     tiles = [
         ("capture to ready", f"{ready['p50']:.2f} ms", f"p99.9 {ready['p99_9']:.2f} ms"),
         ("bare engine", f"{values['engine_ms_p50']:.3f} ms", "p50, encode and act"),
-        ("overhead around it", f"{values['overhead_us_p50']:.1f} µs",
-         "p50" if share is None else f"p50, {share:.1f} % of the engine"),
+        ("overhead of infer", f"{values['overhead_us_p50']:.1f} µs",
+         "p50" if share is None else f"p50, {share:.1f} % of act"),
         ("proposed L", f"{values['proposed_latency_ms']:g} ms", "p99.9, rounded up to a step"),
     ]  # fmt: skip
     own = [e for e in values["evaluations"] if e["frames"] == "own"]

@@ -42,6 +42,7 @@ def summarise(
     engine_ms = LatencyStatistics.of_ns(measured.engine)
     overhead_us = measured.overhead / 1e3
     p50, p99 = (float(np.percentile(overhead_us, p)) for p in (50, 99))
+    act_us = float(np.median(measured.act_engine)) / 1e3
     return {
         "bundle": str(bundle.path),
         "bundle_sha256": bundle.sha256,
@@ -63,7 +64,7 @@ def summarise(
         "engine_ms": engine_ms.to_json(),
         "overhead_us_p50": p50,
         "overhead_us_p99": p99,
-        "overhead_percent": 100 * p50 / 1000 / engine_ms.p50 if engine_ms.p50 > 0 else None,
+        "overhead_percent": 100 * p50 / act_us if act_us > 0 else None,
         "capture_to_ready_ms": ready.to_json(),
         "proposed_latency_ms": proposed_ms,
         "fingerprint": fingerprint(threads),

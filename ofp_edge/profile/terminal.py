@@ -24,9 +24,9 @@ def show(console: Console, values: dict[str, Any]) -> None:
         table.add_row(name, *(f"{row[column]:.3f}" for column in _COLUMNS))
     console.print(table)
     percent = values["overhead_percent"]
-    share = "" if percent is None else f" ({percent:.1f} % of the engine)"
+    share = "" if percent is None else f" ({percent:.1f} % of act)"
     console.print(
-        f"overhead around the engine: {values['overhead_us_p50']:.1f} µs p50, "
+        f"overhead of infer around act: {values['overhead_us_p50']:.1f} µs p50, "
         f"{values['overhead_us_p99']:.1f} µs p99{share}"
     )
     console.print(

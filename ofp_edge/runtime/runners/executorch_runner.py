@@ -35,7 +35,8 @@ class ExecuTorchRunner:
     ) -> None:
         with captured_stderr() as said:
             torch: Any = require("torch", "executorch")
-            library: Any = require("executorch.extension.pybindings.portable_lib", "executorch")
+            library: Any = require("executorch.extension.pybindings._C", "executorch")
+            # Not portable_lib: that brings the whole exporter, 5 seconds of imports.
             # Reports on the machine when asked for its size the first time: ask it here.
             if library._threadpool_get_thread_count() != threads:
                 library._unsafe_reset_threadpool(threads)
