@@ -109,11 +109,11 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
         low, high = item["interval"]
         frames = "its own" if item["frames"] == "own" else "another’s"
         rows.append(
-            (Path(item["evaluated"]).name, item["task"], item["precision"], item["engine"], frames,
+            (item["task"].rpartition("/")[2], item["precision"], item["engine"], frames,
              str(item["nfe"]), f"{item['latency_ms']:g} ms", str(item["episodes"]),
              f"{100 * item['success']:.1f} %", f"{100 * low:.1f} … {100 * high:.1f} %")
         )  # fmt: skip
-    head = ("evaluated", "task", "precision", "engine", "depth frames", "nfe", "L", "episodes",
+    head = ("task", "precision", "engine", "depth frames", "nfe", "L", "episodes",
             "success", "95 % interval")  # fmt: skip
     other = (
         " With another episode’s depth frames the policy acts on a picture of a different scene: "
@@ -129,7 +129,7 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
         else ""
     )
     text = f"Closed loop, unseen seeds, Wilson interval.{other}{elsewhere}"
-    return f"<h2>Success</h2>{_table(head, rows, 5)}<p class='caption'>{escape(text)}</p>"
+    return f"<h2>Success</h2>{_table(head, rows, 4)}<p class='caption'>{escape(text)}</p>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
