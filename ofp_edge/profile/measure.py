@@ -25,8 +25,8 @@ class Measured:
 
     stages: by name, in order, without those that had nothing to measure. engine: the two bare
     engine calls of a round, outside of everything, act_engine the second of them alone. overhead:
-    from `infer` entry to chunk ready, noise and warm mix included, less the bare `act` of the same
-    round. capture_to_ready: the newest frame's age (real cameras only)
+    from `infer` entry to chunk ready, noise and warm mix included, less the engine call inside it.
+    capture_to_ready: the newest frame's age (real cameras only)
     and the stages that count. first_ns: each stage's very first call.
     """
 
@@ -80,7 +80,8 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
                 times[name].add(value)
             engine.add(encode_ns + act_ns)
             act_engine.add(act_ns)
-            overhead.add(took["act"] - act_ns)
+            timings = bench.inference.timings
+            overhead.add(timings.infer_ns - timings.act_ns)
             chain = [took[s.name] for s in stages if s.counts and s.name in took]
             fresh = 0 if "camera" in took or not bench.real_cameras else bench.frame_age_ns
             ready.add(sum(chain) + fresh)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ class FeatureHistory:
         Frames later than `t_obs_ns` are not used. At the start of a stream the oldest frame stands
         in for the missing ones. Raises ValueError when there is no frame yet.
         """
-        known = sum(t <= t_obs_ns for t in self._times)
+        known = bisect.bisect_right(self._times, t_obs_ns)
         if known == 0:
             raise ValueError("no frame has been observed")
         size = self.feature_dim

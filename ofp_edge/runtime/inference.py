@@ -40,6 +40,16 @@ class InferenceTimings:
         return self.observe_ns - self.encode_ns + self.infer_ns - self.act_ns
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A Step with its constants as the arrays and scalars that are computed with."""
+
+    renoise: bool
+    time_row: NDArray[np.float32]
+    noise_share: np.float32
+    plan_share: np.float32
+
+
 class Inference:
     """Runs `encode` once a frame and `act` once a chunk (or as often as the scheme says).
 
@@ -64,6 +74,7 @@ class Inference:
         self.timings = InferenceTimings()
         self.history = FeatureHistory(spec.n_obs_steps, feature_dim, spec.dt_ns)
         self.started_warm = False
+        self._dt_ns = spec.dt_ns
         size = spec.horizon * spec.action_dim
         self._check("act z", act.inputs["z"], (1, size))
         self._check("act features", act.inputs["features"], (1, spec.n_obs_steps * feature_dim))
@@ -71,6 +82,11 @@ class Inference:
         self._z = act.inputs["z"].reshape(-1)
         self._features = act.inputs["features"].reshape(-1)
         self._time_row = act.inputs["time_row"]
+        self._chunk, self._normalised = (
+            act.outputs[name].reshape(spec.horizon, spec.action_dim)
+            for name in ("chunk", "chunk_normalised")
+        )
+        self._plan = self._normalised.reshape(-1)
         self._cold = self._prepared(self.scheme.cold)
         self._from_warm = self._prepared(self.scheme.warm or ())
         self._fields = [
@@ -79,6 +95,7 @@ class Inference:
         ]
         self._eps = np.empty(size, dtype=np.float32)
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
+        self._warm_flat = self._warm.reshape(-1)
         self.reseed(seed)
 
     def reseed(self, seed: int | Sequence[int]) -> None:
@@ -126,26 +143,19 @@ class Inference:
             if 0 <= shift < self.spec.horizon:
                 steps = self._from_warm
                 previous.shifted_normalised(shift, out=self._warm)
-                self._mix(steps[0][0].row.t, self._warm.reshape(-1))
+                self._mix(steps[0], self._warm_flat)
                 self.started_warm = True
         if not self.started_warm:
             np.copyto(self._z, self._eps)
-        engine_ns = self._run(steps[0][1])
-        for step, row in steps[1:]:
-            last = self.act.outputs["chunk_normalised"].reshape(-1)
+        engine_ns = self._run(steps[0])
+        for step in steps[1:]:
             if step.renoise:
                 self._rng.standard_normal(dtype=np.float32, out=self._eps)
-                self._mix(step.row.t, last)
+                self._mix(step, self._plan)
             else:
-                np.copyto(self._z, last)
-            engine_ns += self._run(row)
-        shape = (self.spec.horizon, self.spec.action_dim)
-        chunk = Chunk(
-            t_obs_ns,
-            self.spec.dt_ns,
-            self.act.outputs["chunk"].reshape(shape).copy(),
-            self.act.outputs["chunk_normalised"].reshape(shape).copy(),
-        )
+                np.copyto(self._z, self._plan)
+            engine_ns += self._run(step)
+        chunk = Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy())
         self.timings.act_ns = engine_ns
         self.timings.infer_ns = time.perf_counter_ns() - start
         return chunk
@@ -160,18 +170,24 @@ class Inference:
         self.encode.close()
         self.act.close()
 
-    def _mix(self, t: float, plan: NDArray[np.float32]) -> None:
+    def _mix(self, step: _Prepared, plan: NDArray[np.float32]) -> None:
         """z = (1 - t) eps + t plan, in place; `plan` may be the engine's own output buffer."""
-        np.multiply(self._eps, np.float32(1 - t), out=self._z)
-        np.multiply(plan, np.float32(t), out=self._eps)
+        np.multiply(self._eps, step.noise_share, out=self._z)
+        np.multiply(plan, step.plan_share, out=self._eps)
         np.add(self._z, self._eps, out=self._z)
 
-    def _prepared(self, steps: Sequence[Step]) -> list[tuple[Step, NDArray[np.float32]]]:
+    def _prepared(self, steps: Sequence[Step]) -> list[_Prepared]:
         shape = self._time_row.shape
-        return [(s, np.asarray(s.row.row, dtype=np.float32).reshape(shape)) for s in steps]
+        return [
+            _Prepared(
+                s.renoise, np.asarray(s.row.row, dtype=np.float32).reshape(shape),
+                np.float32(1 - s.row.t), np.float32(s.row.t),
+            )
+            for s in steps
+        ]  # fmt: skip
 
-    def _run(self, time_row: NDArray[np.float32]) -> int:
-        np.copyto(self._time_row, time_row)
+    def _run(self, step: _Prepared) -> int:
+        np.copyto(self._time_row, step.time_row)
         before = time.perf_counter_ns()
         self.act.infer()
         return time.perf_counter_ns() - before
