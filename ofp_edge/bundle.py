@@ -258,6 +258,8 @@ def open_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path} is not a bundle folder.")
     present = _plain_files(path)
+    if "config.json" in present and MANIFEST not in present:
+        raise BundleError(f"{path} is a policy, not a bundle. Run: ofp-edge compile {path}")
     if missing := {MANIFEST, DIGEST} - present:
         raise BundleError(f"{path} is not a bundle: {', '.join(sorted(missing))} is missing.")
     raw = (path / MANIFEST).read_bytes()
@@ -275,10 +277,14 @@ def open_bundle(path: Path) -> Bundle:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: bundle schema version {version}, this ofp-edge reads {SCHEMA_VERSION}. "
+            f"{path}: bundle schema version {version!r}, this ofp-edge reads {SCHEMA_VERSION}. "
             "Compile the policy again with this version."
         )
     manifest = Manifest.from_json(value)
+    if manifest.default not in [
+        Default(*pair) for pair in Bundle(path, manifest, digest).engines()
+    ]:
+        raise BundleError(f"{path / MANIFEST}: the bundle does not hold its {manifest.default}.")
     listed = {entry.file for entry in manifest.entries} | {MANIFEST, DIGEST}
     if extra := sorted(present - listed):
         raise BundleError(f"{path} holds a file that its manifest does not list: {extra[0]}.")

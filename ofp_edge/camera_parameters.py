@@ -34,16 +34,22 @@ class CameraParameters:
     T_base_camera: Rows4x4
 
     def __post_init__(self) -> None:
+        for name in ("width", "height", "fx", "fy", "cx", "cy", "depth_unit_m"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value)):
+                raise SpecMismatch(f"camera, {name}", "a number", repr(value))
+            if name not in ("cx", "cy") and value <= 0:
+                raise SpecMismatch(f"camera, {name}", "a positive number", value)
         pose = np.asarray(self.T_base_camera, dtype=np.float64)
         if pose.shape != (4, 4):
             raise SpecMismatch("T_base_camera", "4 rows of 4 numbers", pose.shape)
+        if not np.isfinite(pose).all() or pose[3].tolist() != [0, 0, 0, 1]:
+            raise SpecMismatch("T_base_camera", "finite numbers, last row 0 0 0 1", pose.tolist())
         rotation = pose[:3, :3]
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
             raise SpecMismatch(
                 "T_base_camera, rotation", "an orthonormal matrix", rotation.tolist()
             )
-        if min(self.width, self.height, self.fx, self.fy, self.depth_unit_m) <= 0:
-            raise SpecMismatch("camera size, focal length, depth unit", "positive", self)
 
     @property
     def pose(self) -> NDArray[np.float64]:

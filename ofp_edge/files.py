@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -54,6 +56,8 @@ def read_json(path: Path, error: type[OfpError] = OfpError) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path} does not exist.") from None
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror}.") from None
     except (ValueError, UnicodeDecodeError) as cause:
         raise error(f"{path} is not valid JSON: {cause}") from None
 
@@ -80,6 +84,14 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
 
 
+def check_output_file(path: Path, *, force: bool) -> None:
+    """Refuse an output file before the work: taken without --force, or a folder."""
+    if path.is_dir():
+        raise OfpError(f"{path} is a folder: name a file in it.")
+    if path.exists() and not force:
+        raise OutputExists(path)
+
+
 def check_output(path: Path, *, force: bool, marker: str) -> None:
     """Refuse early what `new_folder` would refuse late. See `new_folder` for `marker`."""
     if not path.exists():
@@ -101,11 +113,16 @@ def new_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
     path = Path(os.path.abspath(path))
     check_output(path, force=force, marker=marker)
     with _plain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(
-            tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        )
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as cause:
+            raise OfpError(f"{path} cannot be made: {cause.strerror}. Give another -o.") from None
+        partial = Path(name)
+        handle = os.open(partial, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)  # until it is closed: says that we are alive
+        try:
+            _remove_leftovers(path)
             yield partial
             partial.chmod(0o755)
             if path.exists():
@@ -114,6 +131,19 @@ def new_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
                 os.rename(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            os.close(handle)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete the temporary folders of earlier writers of `path` that were killed."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: being written
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _exchange(new: Path, old: Path) -> None:

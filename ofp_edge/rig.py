@@ -103,6 +103,8 @@ def read_rig(path: Path) -> Rig:
         document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except FileNotFoundError:
         raise RigError(f"{path} does not exist.") from None
+    except OSError as cause:
+        raise RigError(f"{path} cannot be read: {cause.strerror}.") from None
     except (TOMLKitError, UnicodeDecodeError) as cause:
         raise RigError(f"{path} is not valid TOML: {cause}") from None
     table = _Table(path, "", document)

@@ -82,6 +82,14 @@ class ActionField:
             )
         if (self.hold is None) != (self.kind == "absolute"):
             raise SpecMismatch(f"action {self.name!r}, hold", "a number unless absolute", self.hold)
+        if not _finite(self.scale):
+            raise SpecMismatch(f"action {self.name!r}, scale", "a number", repr(self.scale))
+        if self.hold is not None and not _finite(self.hold):
+            raise SpecMismatch(f"action {self.name!r}, hold", "a number", repr(self.hold))
+        if self.interpolation not in ("linear", "nearest"):
+            raise SpecMismatch(
+                f"action {self.name!r}, interpolation", "linear or nearest", self.interpolation
+            )
         _check_range(f"action {self.name!r}", self.shape[0], self.low, self.high)
 
 
@@ -183,6 +191,11 @@ class PolicySpec:
             expected, got = getattr(self, field.name), getattr(other, field.name)
             if expected != got:
                 raise SpecMismatch(f"{what}, {field.name}", expected, got)
+
+
+def _finite(value: object) -> bool:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return plain and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _check_shape(what: str, shape: tuple[int, ...]) -> None:

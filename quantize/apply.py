@@ -90,6 +90,8 @@ def quantize_policy(
     """
     chosen = recipe(recipe_name)
     files.check_output(output, force=force, marker=MARKER)
+    if seed < 0:
+        raise OfpError(f"--seed {seed}: expected 0 or more.")
     if samples < 1 or not error_budget_percent > 0:
         raise OfpError("--samples must be at least 1 and --error-budget above 0.")
     policy = load_policy(policy_folder)

@@ -83,3 +83,9 @@ def test_position_is_measured_in_the_base_frame_whatever_the_rotation() -> None:
     TOLERANCE.require("front", a, b)
     with pytest.raises(SpecMismatch, match="12.0 mm"):
         TOLERANCE.require("front", a, moved(0.512, 90))
+
+
+def test_a_pose_with_another_last_row_is_refused() -> None:
+    pose = (*moved().T_base_camera[:3], (9.0, 9.0, 9.0, 1.0))
+    with pytest.raises(SpecMismatch, match="last row"):
+        replace(moved(), T_base_camera=pose)

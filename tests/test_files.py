@@ -259,3 +259,31 @@ def test_a_folders_hash_changes_with_names_and_contents(tmp_path: Path) -> None:
     (folder / "c").rename(folder / "sub" / "c")
     seen.add(sha256_folder(folder))
     assert len(seen) == 4
+
+
+def test_an_output_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("old")
+    with pytest.raises(OutputExists):
+        files.check_output_file(tmp_path / "taken", force=False)
+    files.check_output_file(tmp_path / "taken", force=True)
+    with pytest.raises(OfpError, match="is a folder"):
+        files.check_output_file(tmp_path, force=True)
+
+
+def test_a_folder_below_a_file_is_one_line(old: Path) -> None:
+    with pytest.raises(OfpError, match="cannot be made"):
+        with new_folder(old / MARKER / "new", force=False, marker=MARKER):
+            pass
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_not(tmp_path: Path) -> None:
+    target, dead = tmp_path / "artefact", tmp_path / ".artefact.abc.partial"
+    dead.mkdir()
+    with new_folder(target, force=False, marker=MARKER) as first:
+        assert not dead.exists()
+        (first / MARKER).write_text("first")
+        with pytest.raises(ZeroDivisionError):
+            with new_folder(target, force=False, marker=MARKER):
+                assert first.is_dir()
+                raise ZeroDivisionError
+    assert contents(target) == {MARKER: "first"}

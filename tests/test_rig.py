@@ -129,3 +129,8 @@ def test_a_rig_that_does_not_fit_the_policy_says_expected_and_got(
 @pytest.mark.parametrize("text", ["latency_ms = 400", "latency_ms = 0"])
 def test_the_latency_may_reach_its_bounds(tmp_path: Path, text: str) -> None:
     read_rig(rig(tmp_path, GOOD.replace("latency_ms = 50.0", text))).require_fits(SPEC)
+
+
+def test_a_folder_is_no_rig(tmp_path: Path) -> None:
+    with pytest.raises(RigError, match="cannot be read"):
+        read_rig(tmp_path)

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.extras import require
 
 
 def compile_(
@@ -27,6 +28,8 @@ def compile_(
     from ofp_edge.targets.registry import target as known_target
 
     known_target(target), board_for(target, board)  # before the slow imports
+    for module in ("torch", "torchao", "safetensors", "onnx", "onnxscript"):
+        require(module, "quantize")
     from ofp_edge.targets.compile import compile_policy
 
     start = time.perf_counter()

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import OutputExists, UnknownName
+from ofp_edge.errors import UnknownName
+from ofp_edge.files import check_output_file
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "episodes", "success", "interval", "mean_steps",
@@ -56,8 +57,8 @@ def evaluate(
     """Evaluate a policy or a bundle over unseen simulated episodes."""
     if frames not in _FRAMES:
         raise UnknownName("--frames", frames, _FRAMES)
-    if result is not None and result.exists() and not force:
-        raise OutputExists(result)
+    if result is not None:
+        check_output_file(result, force=force)
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_episodes
     from ofp_edge.evaluate.contestant import Choice, open_contestant
     from ofp_edge.evaluate.report import document, table

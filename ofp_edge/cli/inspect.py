@@ -13,6 +13,7 @@ from rich.table import Table
 from ofp_edge.bundle import MANIFEST, TimeRow, open_bundle
 from ofp_edge.cli.output import Document, Output, add_command
 from ofp_edge.errors import OfpError
+from ofp_edge.extras import require
 from ofp_edge.spec import PolicySpec
 
 _PLAN = "quantization.json"
@@ -57,6 +58,8 @@ def _bundle(path: Path) -> Document:
 
 
 def _policy(path: Path) -> Document:
+    require("torch", "train")
+    require("safetensors", "train")
     from ofp_edge.policy.deployed import deploy
     from ofp_edge.policy.folder import load_policy
     from ofp_edge.quantize.plan import policy_sha256, read_plan

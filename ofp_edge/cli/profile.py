@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import OfpError, OutputExists
+from ofp_edge.errors import OfpError
+from ofp_edge.files import check_output_file, write_bytes
 
 KEYS = (
     "bundle", "bundle_sha256", "target", "engine", "precision", "rig", "duration_s", "samples",
@@ -42,14 +43,12 @@ def profile(
     force: Force = False,
 ) -> Document:
     """Profile a bundle on this machine, stage by stage."""
-    if report.exists() and not force:
-        raise OutputExists(report)
+    check_output_file(report, force=force)
     if not duration > 0:
         raise OfpError(f"--duration {duration:g}: expected more than 0 s.")
     if threads < 1:
         raise OfpError(f"--threads {threads}: expected 1 or more.")
     from ofp_edge.bundle import open_bundle
-    from ofp_edge.files import write_bytes
     from ofp_edge.profile.measure import measure
     from ofp_edge.profile.open import open_bench
     from ofp_edge.profile.report import render

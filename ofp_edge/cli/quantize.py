@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.extras import require
 
 
 def quantize(
@@ -38,6 +39,8 @@ def quantize(
     from ofp_edge.quantize.recipes import recipe as known_recipe
 
     known_recipe(recipe)  # before the slow imports
+    for module in ("torch", "torchao", "safetensors"):
+        require(module, "quantize")
     from ofp_edge.quantize.apply import quantize_policy
 
     with output.progress("quantising") as progress:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import CheckFailed, OfpError, OutputExists
+from ofp_edge.errors import CheckFailed, OfpError
+from ofp_edge.files import check_output_file
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.session import Session
@@ -53,8 +54,12 @@ def run(
     force: Force = False,
 ) -> Document:
     """Run a bundle on a robot; Ctrl-C stops it safely."""
-    if log is not None and log.exists() and not force:
-        raise OutputExists(log)
+    if log is not None:
+        check_output_file(log, force=force)
+    if threads < 1:
+        raise OfpError(f"--threads {threads}: expected 1 or more.")
+    if seed < 0:
+        raise OfpError(f"--seed {seed}: expected 0 or more.")
     if episodes is not None and episodes < 1:
         raise OfpError(f"--episodes {episodes}: expected 1 or more.")
     if duration is None and episodes is None:
@@ -86,6 +91,7 @@ def run(
     _print(output, values)
     if session.log is not None and session.log.trouble:
         output.log.print(f"[yellow]the log is incomplete:[/] {session.log.trouble}")
+        output.exit_code = 1
     if session.loop.report.fault is not None:
         raise CheckFailed(
             f"stopped by a fault after {values['seconds']:.1f} s: {session.loop.report.fault}. "

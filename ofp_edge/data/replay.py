@@ -51,5 +51,6 @@ def write_replay(
         stored = root.create_array(
             name, shape=array.shape, dtype=array.dtype, compressors=[blosc],
             chunks=(min(_ROWS, len(array)), *array.shape[1:]),
+            config={"write_empty_chunks": True},  # a missing chunk is damage, not zeros
         )  # fmt: skip
         stored[...] = array

@@ -40,8 +40,17 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
         ends = np.asarray(root["meta/episode_ends"][:])
         names = [name for name in root["data"].array_keys() if not name.startswith("rgb_")]
         arrays = {name: np.asarray(root["data"][name][:]) for name in names}
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
+        stored = {f"data/{name}": root["data"][name] for name in names}
+        stored["meta/episode_ends"] = root["meta/episode_ends"]
+        gaps = {name: x.nchunks - x.nchunks_initialized for name, x in stored.items()}
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as cause:
         raise DatasetError(f"{path}: an array cannot be read: {cause}") from None
+    for name, gap in gaps.items():  # Zarr reads a chunk that is not there as zeros
+        if gap:
+            raise DatasetError(
+                f"{path}: {name}: {gap} of its {stored[name].nchunks} chunks are missing. Copy the "
+                "dataset again, or write it with write_empty_chunks on."
+            )
     if ends.ndim != 1 or ends.dtype.kind != "i":
         raise DatasetError(
             f"{path}: meta/episode_ends: expected integers (E,), got {ends.dtype} {ends.shape}."

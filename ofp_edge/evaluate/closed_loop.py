@@ -8,6 +8,7 @@ An episode depends on its seed alone: not on the worker that runs it, nor on wha
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -82,6 +83,8 @@ class Evaluator:
     def __init__(self, job: Job, contestant: Contestant | None = None) -> None:
         from ofp_edge.sim.simulator import ManualClock, open_simulator
 
+        if not math.isfinite(job.latency_ms):
+            raise OfpError(f"--latency-ms {job.latency_ms}: expected a number of milliseconds.")
         self.job = job
         self.contestant = contestant or open_contestant(job.path, job.choice)
         self.spec: PolicySpec = self.contestant.spec

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ofp_edge.errors import PolicyError, SpecMismatch
 from ofp_edge.files import read_json, write_json
@@ -35,6 +35,8 @@ def load_policy(path: Path) -> Policy:
     """Read a policy folder. Raises PolicyError when it is missing, damaged or of another schema."""
     if not path.is_dir():
         raise PolicyError(f"{path} is not a policy folder.")
+    if (path / "manifest.json").exists():
+        raise PolicyError(f"{path} is a bundle: give the policy folder that it was compiled from.")
     try:
         config = PolicyConfig.from_json(read_json(path / CONFIG, PolicyError))
         statistics = statistics_from_json(read_json(path / STATISTICS, PolicyError))
@@ -47,7 +49,10 @@ def load_policy(path: Path) -> Policy:
     for name, size in sizes.items():
         if name not in statistics or len(statistics[name].low) != size:
             raise PolicyError(f"{path / STATISTICS}: {name!r} is missing or not {size} long.")
-    network = PolicyNetwork(config.network, config.spec, statistics)
+    try:
+        network = PolicyNetwork(config.network, config.spec, statistics)
+    except (RuntimeError, TypeError, ValueError, ZeroDivisionError) as cause:
+        raise PolicyError(f"{path / CONFIG}: no network can be built from it: {cause}") from None
     load_weights(network, path / MODEL)
     return Policy(config, network.eval(), statistics)
 
@@ -74,6 +79,6 @@ def load_weights(network: PolicyNetwork, path: Path) -> None:
 def save_policy(policy: Policy, folder: Path) -> None:
     """Write the three files into an existing folder (`files.new_folder` makes it appear whole)."""
     weights = {name: x.detach().contiguous() for name, x in policy.network.state_dict().items()}
-    save_file(weights, folder / MODEL)
+    (folder / MODEL).write_bytes(save(weights))  # not save_file: a full disk is an OSError here
     write_json(folder / STATISTICS, statistics_to_json(policy.statistics))
     write_json(folder / CONFIG, policy.config.to_json())

@@ -45,7 +45,11 @@ def load_class(name: str, error: type[OfpError]) -> type[Any]:
 def build(
     factory: Callable[..., Any], name: str, arguments: Mapping[str, Any], error: type[OfpError]
 ) -> Any:
-    """Call `factory(**arguments)`; arguments that do not fit its signature raise `error`."""
+    """Call `factory(**arguments)`.
+
+    Arguments that do not fit its signature raise `error`, and so does a device that is not there
+    (OSError, which a serial port's error is too).
+    """
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as cause:
@@ -53,7 +57,10 @@ def build(
             f"{name}: {cause}. It is called with {', '.join(arguments)}; it takes "
             f"{inspect.signature(factory)}. Check its options in the rig."
         ) from None
-    return factory(**arguments)
+    try:
+        return factory(**arguments)
+    except OSError as cause:
+        raise error(f"{name}: {cause}") from None
 
 
 def require_methods(

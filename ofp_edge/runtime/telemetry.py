@@ -99,6 +99,7 @@ class McapLog:
         self.path = path
         self.lost = 0
         self.trouble = ""
+        self._unsaved = 0  # rows of the chunk that is not in the file yet
         self._queue: queue.Queue[tuple[str, int, int, dict[str, Any]] | None] = queue.Queue(
             _QUEUE_ROWS
         )
@@ -124,7 +125,7 @@ class McapLog:
             try:
                 self._writer.finish()  # type: ignore[no-untyped-call]
             except OSError as cause:
-                self.trouble = self.trouble or str(cause)
+                self._fail(cause)
             with contextlib.suppress(OSError):
                 self._file.close()
 
@@ -146,13 +147,22 @@ class McapLog:
                 self.lost += 1
                 continue
             data = json.dumps({key: _plain(value) for key, value in row.items()}).encode()
+            before = self._file.tell()
+            self._unsaved += 1
             try:
                 self._writer.add_message(
                     self._channels[topic], log_time=wall_ns, publish_time=t_ns, data=data
                 )
             except OSError as cause:  # a full disk ends the log, not the run
-                self.trouble = str(cause)
-                self.lost += 1
+                self._fail(cause)
+            else:
+                if self._file.tell() > before:  # a whole chunk went out
+                    self._unsaved = 0
+
+    def _fail(self, cause: OSError) -> None:
+        self.trouble = self.trouble or str(cause)
+        self.lost += self._unsaved
+        self._unsaved = 0
 
 
 def array_from_json(value: dict[str, Any]) -> NDArray[Any]:

@@ -76,6 +76,8 @@ def make_plan(request: Request) -> Plan:
         _require_same_data(dataset, saved.config)
         return _resumed(request, dataset, saved)
     check_output(request.output, force=request.force, marker=MARKER)
+    if request.seed is not None and not 0 <= request.seed < 2**63:
+        raise OfpError(f"--seed {request.seed}: expected 0 or more, below 2^63.")
     start = load_policy(request.init) if request.init else None
     if start and request.preset not in (None, start.config.preset):
         raise PolicyError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError
@@ -70,7 +70,7 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
 def save_state(state: TrainState, folder: Path) -> None:
     """Write training/ below a policy folder that is being made."""
     (folder / FOLDER).mkdir()
-    save_file(state.tensors(), folder / FOLDER / TENSORS)
+    (folder / FOLDER / TENSORS).write_bytes(save(state.tensors()))
     numbers = {"step": state.step, "seconds": state.seconds, "losses": state.losses}
     write_json(folder / FOLDER / NUMBERS, numbers)
 

@@ -229,3 +229,8 @@ def test_camera_that_contradicts_itself(path: Path) -> None:
     refused(path, "depth_front", "31")
     attribute(path, cameras={"front": {**CAMERA.to_json(), "fx": -1.0}})
     refused(path, "front", "positive")
+
+
+def test_a_missing_chunk_is_not_read_as_zeros(path: Path) -> None:
+    sorted((path / "data" / "state").glob("[0-9]*"))[0].unlink()
+    refused(path, "data/state", "chunks are missing")

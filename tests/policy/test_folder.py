@@ -114,3 +114,8 @@ def test_weights_with_nan(policy_path: Path) -> None:
 def test_statistics_without_a_field(policy_path: Path) -> None:
     edit(policy_path / "statistics.json", lambda value: value.pop("grip"))
     refused(policy_path, "'grip'")
+
+
+def test_a_bundle_is_no_policy(policy_path: Path) -> None:
+    (policy_path / "manifest.json").write_text("{}")
+    refused(policy_path, "is a bundle")

@@ -89,3 +89,11 @@ def test_the_example_is_at_most_sixty_lines():
     import examples.my_robot
 
     assert len(open(examples.my_robot.__file__).readlines()) <= 60
+
+
+def test_a_device_that_is_not_there_is_one_line(module):
+    module(
+        "robot_g",
+        f"class Arm:\n    def __init__(self, spec): raise OSError('no /dev/ttyUSB0')\n{WHOLE}",
+    )
+    assert "no /dev/ttyUSB0" in error_of("robot_g:Arm")
