@@ -15,6 +15,9 @@ HARDWARE = ("realsense_device", "jetson")
 # librealsense 2.59 reports usage to a server unless told not to.
 os.environ.setdefault("RS2_RUM_CLOUD_ENABLED", "0")
 
+# Networks here are tiny: on a busy machine a second thread that spins while it waits costs minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine is no reason to fail an example; in CI every run tries the same ones.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
