@@ -22,7 +22,9 @@ def train(
     policy: Annotated[Path, typer.Option("-o", "--output", help="Policy folder to write.")],
     method: Annotated[
         str | None,
-        typer.Option(help="ofp, ofp-plus or flow. Default: ofp-plus, or the resumed policy's."),
+        typer.Option(
+            help="ofp, ofp-plus, flow, meanflow. Default: ofp-plus, or the resumed policy's."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="small or tiny: network and settings. Default: small.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ofp_edge.errors import PolicyError, UnknownName
 from ofp_edge.policy.methods.flow import Flow
+from ofp_edge.policy.methods.meanflow import MeanFlow
 from ofp_edge.policy.methods.ofp import Ofp
 from ofp_edge.policy.methods.ofp_plus import OfpPlus
 from ofp_edge.policy.network import PolicyNetwork
@@ -49,8 +50,8 @@ class Method(Protocol):
         """A chunk (B, H*A) from noise in `nfe` network evaluations."""
 
 
-METHODS: dict[str, type[Flow] | type[Ofp] | type[OfpPlus]] = {
-    method.name: method for method in (Ofp, OfpPlus, Flow)
+METHODS: dict[str, type[Flow] | type[MeanFlow] | type[Ofp] | type[OfpPlus]] = {
+    method.name: method for method in (Ofp, OfpPlus, Flow, MeanFlow)
 }
 
 
