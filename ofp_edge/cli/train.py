@@ -23,7 +23,7 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="ofp, ofp-plus, flow, meanflow. Default: ofp-plus, or the resumed policy's."
+            help="ofp, ofp-plus, flow, meanflow, diffusion. Default: ofp-plus, or the resumed one."
         ),
     ] = None,
     preset: Annotated[
@@ -81,7 +81,7 @@ def train(
         f"{policy}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
         f"{result.step} steps in {result.seconds:.0f} s\n"
         f"loss {result.loss:.4f}; on {len(config.training.held_out)} held-out episodes: "
-        f"{result.validation.loss:.4f}, one-step chunk error {result.validation.chunk_error:.3f} "
+        f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
         "(RMS, of the normalised range -1..1)"
     )
     return {

@@ -55,7 +55,7 @@ def losses(name: str, network: Recorded, progress: float, **options: float) -> d
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.3, 0.9])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"diffusion"}))
 def test_exact_field_has_no_loss(name: str, progress: float) -> None:
     for term, value in losses(name, Recorded(), progress).items():
         assert float(value.detach()) < 1e-5, term

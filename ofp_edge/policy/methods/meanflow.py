@@ -41,6 +41,8 @@ class MeanFlow:
 
     name: ClassVar[str] = "meanflow"
     summary: ClassVar[str] = "MeanFlow: average velocity by a Jacobian-vector product"
+    jumps: ClassVar[bool] = True
+    velocity: ClassVar[bool] = True
     same_share: float = 0.75
     weight_power: float = 1.0
     weight_floor: float = 1e-3
@@ -50,6 +52,11 @@ class MeanFlow:
     def teacher_decay(self) -> float | None:
         """No teacher."""
         return None
+
+    @property
+    def own_nfe(self) -> int:
+        """One."""
+        return 1
 
     def losses(
         self,
