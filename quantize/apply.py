@@ -95,11 +95,11 @@ def quantize_policy(
     if samples < 1 or not error_budget_percent > 0:
         raise OfpError("--samples must be at least 1 and --error-budget above 0.")
     policy = load_policy(policy_folder)
+    deployed = deploy(policy)
     progress(0, _STAGES, "reading the dataset")
     dataset = open_dataset(calibration)
     train, held_out = _episodes(dataset, policy.config.training.held_out,
                                 policy.config.training.dataset_sha256)  # fmt: skip
-    deployed = deploy(policy)
     windows = choose_windows(dataset, deployed.spec, train, samples, seed)
     unseen = choose_windows(dataset, deployed.spec, held_out, samples, seed + 1)
     with files.new_folder(output, force=force, marker=MARKER) as folder:

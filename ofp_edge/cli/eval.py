@@ -26,8 +26,12 @@ def evaluate(
     task: Annotated[str, typer.Option(help="Simulated task, e.g. metaworld/door-open.")],
     episodes: Annotated[int, typer.Option(help="Unseen episodes to run.")] = 100,
     nfe: Annotated[
-        int, typer.Option(help="Network evaluations a chunk; a bundle takes 1 or 2 (refined).")
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Network evaluations a chunk; a bundle takes 1 or 2 (refined). Default: 1; with "
+            "method diffusion its training steps, 100."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Run number; each has its own 10000 unseen episodes.")
     ] = 0,

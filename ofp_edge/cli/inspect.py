@@ -60,13 +60,13 @@ def _bundle(path: Path) -> Document:
 def _policy(path: Path) -> Document:
     require("torch", "train")
     require("safetensors", "train")
-    from ofp_edge.policy.deployed import deploy
+    from ofp_edge.policy.deployed import split
     from ofp_edge.policy.folder import load_policy
     from ofp_edge.quantize.plan import policy_sha256, read_plan
     from ofp_edge.targets.cost import act_tensors, costs
 
     policy, plan = load_policy(path), read_plan(path)
-    deployed, config = deploy(policy), policy.config
+    deployed, config = split(policy), policy.config
     return {
         "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
         "board": None, "spec": config.spec.to_json(),

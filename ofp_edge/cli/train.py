@@ -22,7 +22,9 @@ def train(
     policy: Annotated[Path, typer.Option("-o", "--output", help="Policy folder to write.")],
     method: Annotated[
         str | None,
-        typer.Option(help="ofp, ofp-plus or flow. Default: ofp-plus, or the resumed policy's."),
+        typer.Option(
+            help="ofp, ofp-plus, flow, meanflow, diffusion. Default: ofp-plus, or the resumed one."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="small or tiny: network and settings. Default: small.")
@@ -79,7 +81,7 @@ def train(
         f"{policy}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
         f"{result.step} steps in {result.seconds:.0f} s\n"
         f"loss {result.loss:.4f}; on {len(config.training.held_out)} held-out episodes: "
-        f"{result.validation.loss:.4f}, one-step chunk error {result.validation.chunk_error:.3f} "
+        f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
         "(RMS, of the normalised range -1..1)"
     )
     return {

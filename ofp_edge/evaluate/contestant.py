@@ -15,6 +15,7 @@ from ofp_edge.runtime.sampler import Scheme, Step
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
+    from ofp_edge.policy.deployed import Deployed
     from ofp_edge.policy.folder import Policy
 
 POLICY, BUNDLE = "policy", "bundle"
@@ -25,10 +26,11 @@ TORCH = "torch"
 class Choice:
     """How to run it. None takes the artefact's own default.
 
-    nfe: network evaluations a chunk. t_w: time of the warm start, 0..1. cold: never start warm.
+    nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
+    start, 0..1. cold: never start warm.
     """
 
-    nfe: int = 1
+    nfe: int | None = None
     engine: str | None = None
     precision: str | None = None
     t_w: float | None = None
@@ -37,7 +39,8 @@ class Choice:
 
 @dataclass
 class Contestant:
-    """An opened policy or bundle, ready to act. t_w is None when every start is cold."""
+    """An opened policy or bundle, ready to act. t_w is None when every start is cold; nfe:
+    network evaluations a chunk."""
 
     kind: str
     sha256: str
@@ -47,6 +50,7 @@ class Contestant:
     engine: str
     precision: str
     t_w: float | None
+    nfe: int
 
     @property
     def spec(self) -> PolicySpec:
@@ -84,51 +88,66 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
             if shipped is not None
             else "--t-w: this bundle ships no warm start."
         )
-    inference = load_inference(bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold)
+    nfe = 1 if choice.nfe is None else choice.nfe
+    inference = load_inference(bundle, engine, precision, nfe=nfe, warm=not choice.cold)
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
         BUNDLE, bundle.sha256, inference, manifest.cameras, manifest.camera_tolerance, engine,
-        precision, t_w,
+        precision, t_w, nfe,
     )  # fmt: skip
 
 
 def _open_policy(path: Path, choice: Choice) -> Contestant:
     if choice.engine not in (None, TORCH):
         raise UnknownName("engine of a policy folder", str(choice.engine), [TORCH])
-    if choice.nfe < 1:
+    if choice.nfe is not None and choice.nfe < 1:
         raise OfpError(f"--nfe {choice.nfe}: expected 1 or more.")
     from ofp_edge.extras import require
 
     require("torch", "train")
+    from ofp_edge.policy.deployed import method_of
     from ofp_edge.policy.folder import load_policy
 
     policy = load_policy(path)
-    t_w = None if choice.cold else choice.t_w if choice.t_w is not None else policy.config.t_w
-    inference, precision = _torch_inference(path, policy, choice, t_w)
-    config = policy.config
+    config, method = policy.config, method_of(policy)
+    nfe = method.own_nfe if choice.nfe is None else choice.nfe
+    if method.velocity:
+        t_w = None if choice.cold else choice.t_w if choice.t_w is not None else config.t_w
+        inference, precision = _torch_inference(path, policy, choice, t_w, nfe)
+    else:
+        t_w = None
+        inference, precision = _sampled_inference(policy, choice, nfe), "fp32"
     return Contestant(
         POLICY, sha256_folder(path), inference, config.cameras, config.camera_tolerance, TORCH,
-        precision, t_w,
+        precision, t_w, nfe,
     )  # fmt: skip
 
 
+def _sampled_inference(policy: Policy, choice: Choice, nfe: int) -> Inference:
+    """For a method whose chunk is no ladder of (t, r) rows: its own `sample`, as one call."""
+    from ofp_edge.policy.deployed import SampledAct, method_of, split
+
+    method = method_of(policy)
+    if choice.t_w is not None:
+        raise OfpError(f"--t-w: method {method.name} starts every chunk from noise.")
+    if choice.precision not in (None, "fp32"):
+        raise UnknownName("precision of this policy folder", str(choice.precision), ["fp32"])
+    deployed = split(policy)
+    act = SampledAct(policy.network, method, nfe)
+    row = next(row for row in deployed.time_rows if row.name == "cold")
+    inference = _inference(deployed, deployed.encode, act, Scheme((Step(row),), None))
+    inference.warm_up(1)  # an nfe that the method can't do is told here
+    return inference
+
+
 def _torch_inference(
-    path: Path, policy: Policy, choice: Choice, t_w: float | None
+    path: Path, policy: Policy, choice: Choice, t_w: float | None, nfe: int
 ) -> tuple[Inference, str]:
-    from ofp_edge.bundle import Tensor
     from ofp_edge.policy.deployed import deploy
-    from ofp_edge.policy.torch_runner import TorchRunner
     from ofp_edge.quantize.plan import read_plan
 
     deployed = deploy(policy)
-    spec = deployed.spec
-    flat = (1, spec.horizon * spec.action_dim)
-    act_inputs = [
-        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
-        Tensor("z", flat),
-        Tensor("time_row", (1, len(deployed.time_rows[0].row))),
-    ]
     encode: Any = deployed.encode
     act: Any = deployed.act
     plan = read_plan(path)
@@ -141,20 +160,29 @@ def _torch_inference(
 
         functions = build_functions(deployed, plan)
         encode, act = functions.encode, functions.act
-    inference = Inference(
+    return _inference(deployed, encode, act, _ladders(policy, nfe, t_w)), precision
+
+
+def _inference(deployed: Deployed, encode: Any, act: Any, scheme: Scheme) -> Inference:
+    from ofp_edge.bundle import Tensor
+    from ofp_edge.policy.torch_runner import TorchRunner
+
+    spec = deployed.spec
+    flat = (1, spec.horizon * spec.action_dim)
+    act_inputs = [
+        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
+        Tensor("z", flat),
+        Tensor("time_row", (1, len(deployed.time_rows[0].row))),
+    ]
+    return Inference(
         spec,
         TorchRunner(encode, deployed.encode_inputs, [Tensor("feature", (1, deployed.feature_dim))]),
-        TorchRunner(
-            act,
-            act_inputs,
-            [Tensor("chunk", flat), Tensor("chunk_normalised", flat)],
-        ),
+        TorchRunner(act, act_inputs, [Tensor("chunk", flat), Tensor("chunk_normalised", flat)]),
         deployed.time_rows,
         deployed.feature_dim,
         0,
-        scheme=_ladders(policy, choice.nfe, t_w),
+        scheme=scheme,
     )
-    return inference, precision
 
 
 def _ladders(policy: Policy, nfe: int, t_w: float | None) -> Scheme:
@@ -165,8 +193,7 @@ def _ladders(policy: Policy, nfe: int, t_w: float | None) -> Scheme:
     def steps(start: float) -> tuple[Step, ...]:
         times = ladder(nfe, start)
         rows: list[TimeRow] = [
-            time_row(policy.network, f"ladder {t:g}", t, r)
-            for t, r in zip(times, times[1:], strict=False)
+            time_row(policy, f"ladder {t:g}", t, r) for t, r in zip(times, times[1:], strict=False)
         ]
         return tuple(Step(row) for row in rows)
 

@@ -36,7 +36,7 @@ def document(
         "interval": list(wilson_interval(good, len(episodes))),
         "mean_steps": float(np.mean([episode.steps for episode in episodes])),
         "chunk_boundary_jump": float(np.mean(jumps)) if jumps else None,
-        "nfe": contestant.inference.scheme.nfe,
+        "nfe": contestant.nfe,
         "t_w": contestant.t_w,
         "engine": contestant.engine,
         "precision": contestant.precision,

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge import bundle
+from ofp_edge.errors import PolicyError
 from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.folder import Policy
+from ofp_edge.policy.methods import Method, build_method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.trunk import FilmMlp
 from ofp_edge.spec import PolicySpec
@@ -42,6 +44,22 @@ class Act(nn.Module):
         return chunk * self.action_scale + self.action_offset, chunk
 
 
+class SampledAct(nn.Module):
+    """Act's inputs and outputs, but the whole chunk comes from `Method.sample`.
+
+    For evaluating in torch what has no deployed form; the time row is not looked at.
+    """
+
+    def __init__(self, network: PolicyNetwork, method: Method, nfe: int) -> None:
+        super().__init__()
+        self.network, self.method, self.nfe = network, method, nfe
+
+    def forward(self, features: Tensor, z: Tensor, time_row: Tensor) -> tuple[Tensor, Tensor]:
+        """(chunk, chunk_normalised) after `nfe` evaluations from noise z."""
+        chunk = self.method.sample(self.network, features, z, self.nfe)
+        return chunk * self.network.action_scale + self.network.action_offset, chunk
+
+
 @dataclass
 class Deployed:
     """What `compile` exports and `quantize` quantises; both modules are in evaluation mode.
@@ -58,23 +76,41 @@ class Deployed:
     feature_dim: int
 
 
+def method_of(policy: Policy) -> Method:
+    """The method that a policy was trained with, with its options."""
+    return build_method(policy.config.method, policy.config.method_options)
+
+
 def deploy(policy: Policy) -> Deployed:
-    """Split a policy into its deployed functions."""
+    """Split a policy into its deployed functions. PolicyError when its method has no such form."""
+    if not method_of(policy).velocity:
+        raise PolicyError(
+            f"method {policy.config.method} answers in many steps; evaluate it with `eval --nfe`."
+        )
+    return split(policy)
+
+
+def split(policy: Policy) -> Deployed:
+    """`deploy` for looking at any policy: its functions' shapes and costs, a call."""
     network = policy.network.eval()
     fields = policy.config.spec.observations
     inputs = tuple(
         bundle.Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
         for f in fields
     )
-    rows = tuple(time_row(network, *row) for row in policy.config.time_rows)
+    rows = tuple(time_row(policy, *row) for row in policy.config.time_rows)
     encode = network.encoder
     return Deployed(
         policy.config.spec, encode, Act(network).eval(), rows, inputs, encode.feature_dim
     )
 
 
-def time_row(network: PolicyNetwork, name: str, t: float, r: float) -> bundle.TimeRow:
-    """The constant input of `act` for the pair (t, r)."""
+def time_row(policy: Policy, name: str, t: float, r: float) -> bundle.TimeRow:
+    """The constant input of `act` for the pair (t, r).
+
+    A method that learned velocities at r = t alone is asked for that one: an Euler step.
+    """
+    asked = r if method_of(policy).jumps else t
     with torch.no_grad():
-        embedded = network.time(torch.tensor([t]), torch.tensor([r]))[0]
+        embedded = policy.network.time(torch.tensor([t]), torch.tensor([asked]))[0]
     return bundle.TimeRow(name, t, r, (*embedded.tolist(), r - t))

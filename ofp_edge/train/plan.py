@@ -91,6 +91,11 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
     chosen = preset(start.config.preset if start else request.preset or "small")
     method_name = request.method or (start.config.method if start else DEFAULT)
     method = build_method(method_name)
+    if start and build_method(start.config.method).velocity != method.velocity:
+        raise PolicyError(
+            f"{request.init}: its method is {start.config.method}, got {method.name}: one predicts "
+            "noise, the other a velocity. Leave --init out, or keep the method."
+        )
     times = start.config.spec if start else chosen
     spec = PolicySpec(
         dataset.observations, dataset.actions, times.n_obs_steps, times.horizon,

@@ -10,12 +10,13 @@ from ofp_edge.policy.methods import Method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.train.batches import Batches
 
-_MOST_WINDOWS, _SEED, _DRAWS = 256, 20_260_101, 4
+_MOST_WINDOWS, _SEED, _DRAWS, _MOST_NFE = 256, 20_260_101, 4, 10
 
 
 @dataclass(frozen=True)
 class Validation:
-    """loss: the method's first term. chunk_error: RMS of the one-step chunk, normalised units."""
+    """loss: the method's first term. chunk_error: RMS of the chunk in one step (of a
+    many-step method: in 10), normalised units."""
 
     loss: float
     chunk_error: float
@@ -31,7 +32,8 @@ def validate(method: Method, network: PolicyNetwork, batches: Batches) -> Valida
     with torch.no_grad():
         # Progress 0: only the data term is used, the others depend on it.
         losses = method.losses(network, network, observations, target, 0.0, generator)
+        nfe = min(method.own_nfe, _MOST_NFE)
         noise = torch.randn(target.shape, generator=generator)
-        chunk = method.sample(network, network.encode(observations), noise, 1)
+        chunk = method.sample(network, network.encode(observations), noise, nfe)
         error = (chunk - target).square().mean().sqrt()
     return Validation(next(iter(losses.values())).item(), error.item())

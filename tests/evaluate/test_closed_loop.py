@@ -213,6 +213,64 @@ def test_a_policy_folder_runs_behind_the_same_inference_at_any_nfe(tmp_path: Pat
         open_contestant(path, Choice(precision="int8"))
 
 
+def retrained(folder: Path, method: str) -> Path:
+    """The policy folder as if another method had trained it."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "method": method}))
+    return folder
+
+
+@pytest.mark.parametrize(("method", "nfe"), [("flow", 4), ("diffusion", 10), ("diffusion", None)])
+def test_a_policy_answers_as_its_method_samples(
+    tmp_path: Path, method: str, nfe: int | None
+) -> None:
+    torch = pytest.importorskip("torch")
+    from ofp_edge.policy.folder import load_policy
+    from ofp_edge.policy.methods import build_method
+
+    if method == "diffusion":
+        pytest.importorskip("diffusers")
+    path = retrained(tiny_policy(tmp_path / "policy"), method)
+    policy = load_policy(path)
+    contestant = open_contestant(path, Choice(nfe=nfe))
+    inference, spec = contestant.inference, contestant.spec
+    inference.reseed(5)
+    rng = np.random.default_rng(0)
+    seen = {f.name: rng.normal(size=f.shape).astype(np.float32) for f in spec.observations}
+    inference.observe(0, seen)
+    chunk = inference.infer(0)
+    draw = np.random.Generator(np.random.PCG64(5)).standard_normal(
+        spec.horizon * spec.action_dim, dtype=np.float32
+    )
+    with torch.no_grad():
+        features = torch.from_numpy(inference.act.inputs["features"].copy())
+        expected = build_method(method).sample(
+            policy.network, features, torch.from_numpy(draw[None]), nfe or 100
+        )
+    np.testing.assert_allclose(chunk.normalised.reshape(1, -1), expected, atol=2e-5)
+    assert contestant.nfe == (nfe or 100)
+    if method == "diffusion":
+        inference.infer(0, chunk)
+        assert contestant.t_w is None and not inference.started_warm
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (Choice(nfe=3), "3 evaluations do not divide its 100 steps"),
+        (Choice(t_w=0.3), "--t-w: method diffusion starts every chunk from noise"),
+        (Choice(precision="int8"), "precision of this policy"),
+    ],
+)
+def test_what_diffusion_cannot_do_is_told_at_once(
+    tmp_path: Path, choice: Choice, words: str
+) -> None:
+    pytest.importorskip("diffusers")
+    path = retrained(tiny_policy(tmp_path / "policy"), "diffusion")
+    with pytest.raises(OfpError, match=words):
+        open_contestant(path, choice)
+
+
 def test_the_command_writes_the_document_it_prints(bundle: Path, tmp_path: Path) -> None:
     app = typer.Typer()
     eval_command.add(app)

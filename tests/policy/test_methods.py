@@ -55,7 +55,7 @@ def losses(name: str, network: Recorded, progress: float, **options: float) -> d
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.3, 0.9])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"diffusion"}))
 def test_exact_field_has_no_loss(name: str, progress: float) -> None:
     for term, value in losses(name, Recorded(), progress).items():
         assert float(value.detach()) < 1e-5, term
@@ -87,11 +87,11 @@ def test_guidance_of_ofp_plus_starts_late() -> None:
     assert set(losses("ofp-plus", Recorded(), 0.25)) == {"flow", "consistency", "guidance"}
 
 
-@pytest.mark.parametrize(("name", "encodings"), [("flow", 1), ("ofp", 1), ("ofp-plus", 1)])
-def test_features_are_computed_once_for_all_terms(name: str, encodings: int) -> None:
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_features_are_computed_once_for_all_terms(name: str) -> None:
     network = Recorded()
     losses(name, network, 0.5)
-    assert network.encoded == encodings
+    assert network.encoded == 1
 
 
 def test_live_teacher_is_asked_without_gradient() -> None:

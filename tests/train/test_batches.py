@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ofp_edge.data.dataset import Dataset, open_dataset
-from ofp_edge.policy.methods import build_method
+from ofp_edge.policy.methods import METHODS, build_method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.spec import PolicySpec
@@ -87,7 +87,7 @@ def test_thinned_clouds_keep_whole_points_of_the_frame(dataset: Dataset) -> None
     assert {tuple(point) for point in seen[1][5, 1].T.tolist()} <= whole
 
 
-@pytest.mark.parametrize("method", ["flow", "ofp", "ofp-plus"])
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_trains_on_thinned_clouds(dataset: Dataset, method: str) -> None:
     spec = spec_of(dataset)
     statistics = dataset.statistics([0])

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from ofp_edge.errors import CheckFailed, PolicyError
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.methods import METHODS
 from ofp_edge.train import loop, state
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan
@@ -75,7 +76,7 @@ def test_same_seed_same_policy_another_seed_another(ask: Ask, tmp_path: Path) ->
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize("method", ["ofp", "ofp-plus", "flow"])
+@pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_and_resumed_equals_never_stopped(
     ask: Ask, tmp_path: Path, method: str, number: signal.Signals

@@ -72,7 +72,7 @@ def test_force_does_not_replace_a_foreign_folder(ask: Ask, tmp_path: Path) -> No
 
 
 def test_unknown_names_list_what_exists(ask: Ask) -> None:
-    with pytest.raises(UnknownName, match=r"Known: flow, ofp, ofp-plus"):
+    with pytest.raises(UnknownName, match=r"Known: diffusion, flow, meanflow, ofp, ofp-plus"):
         make_plan(ask(method="ddpm"))
     with pytest.raises(UnknownName, match="Known: small, tiny"):
         make_plan(ask(preset="huge"))
@@ -128,6 +128,12 @@ def test_init_with_another_preset_is_refused(ask: Ask, tmp_path: Path) -> None:
     train(make_plan(ask(steps=1)))
     with pytest.raises(PolicyError, match="its preset is tiny"):
         make_plan(ask(init=ask().output, preset="small", output=tmp_path / "on"))
+
+
+def test_init_from_noise_to_velocity_is_refused(ask: Ask, tmp_path: Path) -> None:
+    train(make_plan(ask(steps=1)))
+    with pytest.raises(PolicyError, match="its method is ofp-plus, got diffusion"):
+        make_plan(ask(init=ask().output, method="diffusion", output=tmp_path / "on"))
 
 
 def test_init_and_resume_exclude_each_other(ask: Ask) -> None:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError, UnknownName
+from ofp_edge.policy.methods.diffusion import Diffusion
 from ofp_edge.policy.methods.flow import Flow
+from ofp_edge.policy.methods.meanflow import MeanFlow
 from ofp_edge.policy.methods.ofp import Ofp
 from ofp_edge.policy.methods.ofp_plus import OfpPlus
 from ofp_edge.policy.network import PolicyNetwork
@@ -23,10 +25,20 @@ class Method(Protocol):
 
     teacher_decay: decay of the averaged weights that `losses` uses as a teacher; None when the
     method has none (the preset's decay then serves evaluation alone).
+    jumps: the network learns u(z, t, r) for r > t; otherwise it is always asked with r = t.
+    velocity: a chunk is a sequence of `z + (r - t) u`; otherwise only `sample` makes one, and the
+    policy can't be deployed.
+    own_nfe: network evaluations of a chunk where nobody asks for another number.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    jumps: ClassVar[bool]
+    velocity: ClassVar[bool]
+
+    @property
+    def own_nfe(self) -> int:
+        """See the class."""
 
     @property
     def teacher_decay(self) -> float | None:
@@ -49,8 +61,8 @@ class Method(Protocol):
         """A chunk (B, H*A) from noise in `nfe` network evaluations."""
 
 
-METHODS: dict[str, type[Flow] | type[Ofp] | type[OfpPlus]] = {
-    method.name: method for method in (Ofp, OfpPlus, Flow)
+METHODS: dict[str, type[Diffusion] | type[Flow] | type[MeanFlow] | type[Ofp] | type[OfpPlus]] = {
+    method.name: method for method in (Ofp, OfpPlus, Flow, MeanFlow, Diffusion)
 }
 
 

@@ -22,12 +22,19 @@ class Flow:
 
     name: ClassVar[str] = "flow"
     summary: ClassVar[str] = "flow matching: the many-step baseline"
+    jumps: ClassVar[bool] = False
+    velocity: ClassVar[bool] = True
     p_drop: float = 0.1
 
     @property
     def teacher_decay(self) -> float | None:
         """No teacher."""
         return None
+
+    @property
+    def own_nfe(self) -> int:
+        """One."""
+        return 1
 
     def losses(
         self,

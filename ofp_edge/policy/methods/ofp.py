@@ -33,6 +33,8 @@ class Ofp:
 
     name: ClassVar[str] = "ofp"
     summary: ClassVar[str] = "One-Step Flow Policy, the paper's objective with an EMA teacher"
+    jumps: ClassVar[bool] = True
+    velocity: ClassVar[bool] = True
     lambda_c: float = 1.0
     lambda_g: float = 0.1
     alpha: float = 0.5
@@ -44,6 +46,11 @@ class Ofp:
     def teacher_decay(self) -> float | None:
         """Of u_ema."""
         return self.ema_decay
+
+    @property
+    def own_nfe(self) -> int:
+        """One."""
+        return 1
 
     def losses(
         self,

@@ -35,6 +35,8 @@ class OfpPlus:
 
     name: ClassVar[str] = "ofp-plus"
     summary: ClassVar[str] = "One-Step Flow Policy with live teacher and weighted consistency"
+    jumps: ClassVar[bool] = True
+    velocity: ClassVar[bool] = True
     lambda_c: float = 1.0
     lambda_g: float = 0.1
     alpha: float = 0.5
@@ -50,6 +52,11 @@ class OfpPlus:
     def teacher_decay(self) -> float | None:
         """The teacher is the network itself."""
         return None
+
+    @property
+    def own_nfe(self) -> int:
+        """One."""
+        return 1
 
     def losses(
         self,

@@ -1,0 +1,133 @@
+"""Diffusion: the schedule, its time, DDIM on a known field, and no deployed form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.policy.deployed import SampledAct, deploy, method_of, split, time_row
+from ofp_edge.policy.folder import Policy, load_policy
+from ofp_edge.policy.methods import build_method
+from ofp_edge.policy.methods.diffusion import Diffusion
+from tests.synthetic import tiny_policy
+
+pytest.importorskip("diffusers")
+
+DATA = torch.tensor([0.3, -0.5, 0.8, 0.1])
+
+
+def kept(t: Tensor) -> Tensor:
+    """abar at the network's times, from the formula: cos^2 betas, capped at .999."""
+    s = torch.arange(101, dtype=torch.float64) / 100
+    shape = torch.cos((s + 0.008) / 1.008 * torch.pi / 2) ** 2
+    betas = (1 - shape[1:] / shape[:-1]).clamp(max=0.999)
+    k = ((1 - t) * 100 - 1).round().long()
+    return (1 - betas).cumprod(0)[k].float()
+
+
+class Exact(nn.Module):
+    """All data is DATA, so the noise in z is known. Records the times it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.zeros(2))
+        self.times: list[Tensor] = []
+
+    def encode(self, observations: Any) -> Tensor:
+        found: Tensor = observations[0]
+        return found
+
+    def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+        assert torch.equal(t, r)
+        self.times.append(t)
+        share = kept(t)[:, None]
+        return (z - share.sqrt() * DATA) / (1 - share).sqrt()
+
+
+def test_the_exact_noise_has_no_loss() -> None:
+    network: Any = Exact()
+    found = Diffusion().losses(
+        network, network, [torch.ones(512, 2)], DATA.expand(512, 4), 0.0,
+        torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert set(found) == {"noise"}
+    assert float(found["noise"].detach()) < 1e-5
+    (asked,) = network.times
+    assert (float(asked.min()), float(asked.max())) == (0.0, pytest.approx(0.99))
+
+
+@pytest.mark.parametrize("nfe", [1, 2, 10, 100])
+def test_ddim_on_the_exact_noise_ends_at_the_data(nfe: int) -> None:
+    network: Any = Exact()
+    noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        chunk = Diffusion().sample(network, torch.zeros(5, 2), noise, nfe)
+    tolerance = 0.15 if nfe == 1 else 1e-3  # at k = 99 almost nothing of the data is left in z
+    torch.testing.assert_close(chunk, DATA.expand(5, 4), atol=tolerance, rtol=0)
+    asked = torch.stack(network.times)[:, 0]
+    assert len(asked) == nfe
+    assert float(asked[0]) == 0.0  # from pure noise, however few steps
+    torch.testing.assert_close(asked.diff(), torch.full((nfe - 1,), 1 / nfe))
+
+
+def test_sampling_twice_gives_the_same(policy: Policy) -> None:
+    features = torch.randn(2, policy.network.null.numel())
+    noise = torch.randn(2, policy.network.chunk_size)
+    first, again = (Diffusion().sample(policy.network, features, noise, 10) for _ in range(2))
+    assert torch.equal(first, again)
+    assert float(first.detach().abs().max()) <= 1  # clip_sample
+
+
+@pytest.mark.parametrize("nfe", [0, 3, 60, 101])
+def test_steps_that_do_not_divide_the_schedule_are_refused(policy: Policy, nfe: int) -> None:
+    noise = torch.randn(1, policy.network.chunk_size)
+    with pytest.raises(PolicyError, match=r"Take one of \[1, 2, 4, 5, 10, 20, 25, 50, 100\]"):
+        Diffusion().sample(policy.network, torch.zeros(1, 1), noise, nfe)
+
+
+def as_method(folder: Path, name: str) -> Path:
+    """Rewrite a policy folder as if `name` had trained it."""
+    config = json.loads((folder / "config.json").read_text())
+    config["method"] = name
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_it_has_no_deployed_form_but_can_be_looked_at(tmp_path: Path) -> None:
+    policy = load_policy(as_method(tiny_policy(tmp_path / "p"), "diffusion"))
+    line = "method diffusion answers in many steps; evaluate it with `eval --nfe`"
+    with pytest.raises(PolicyError, match=line):
+        deploy(policy)
+    assert split(policy).feature_dim > 0
+
+
+def test_the_sampled_act_is_the_methods_sample_in_raw_units(tmp_path: Path) -> None:
+    policy = load_policy(as_method(tiny_policy(tmp_path / "p"), "diffusion"))
+    features = torch.randn(1, policy.network.null.numel())
+    z = torch.randn(1, policy.network.chunk_size)
+    with torch.no_grad():
+        chunk, normalised = SampledAct(policy.network, method_of(policy), 10)(
+            features, z, torch.zeros(1, 1)
+        )
+        expected = build_method("diffusion").sample(policy.network, features, z, 10)
+    assert torch.equal(normalised, expected)
+    raw = policy.network.denormalize_actions(expected).flatten(1)
+    torch.testing.assert_close(chunk, raw)
+
+
+def test_a_flow_policy_is_asked_for_the_velocity_it_learned(tmp_path: Path) -> None:
+    """Its rows are Euler steps: the embedding of (t, t), the step r - t."""
+    folder = tiny_policy(tmp_path / "p")
+    jump = time_row(load_policy(folder), "x", 0.25, 0.75)
+    policy = load_policy(as_method(folder, "flow"))
+    euler = time_row(policy, "x", 0.25, 0.75)
+    with torch.no_grad():
+        at = policy.network.time(torch.tensor([0.25]), torch.tensor([0.25]))[0]
+    assert euler.row == (*at.tolist(), 0.5)
+    assert jump.row[-1] == 0.5 and jump.row[:-1] != euler.row[:-1]
