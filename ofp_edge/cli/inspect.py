@@ -60,19 +60,20 @@ def _bundle(path: Path) -> Document:
 def _policy(path: Path) -> Document:
     require("torch", "train")
     require("safetensors", "train")
-    from ofp_edge.policy.deployed import split
+    from ofp_edge.policy.deployed import method_of, split
     from ofp_edge.policy.folder import load_policy
     from ofp_edge.quantize.plan import policy_sha256, read_plan
     from ofp_edge.targets.cost import act_tensors, costs
 
     policy, plan = load_policy(path), read_plan(path)
     deployed, config = split(policy), policy.config
+    rows = deployed.time_rows if method_of(policy).velocity else ()
     return {
         "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
         "board": None, "spec": config.spec.to_json(),
         "costs": costs(deployed, act_tensors(deployed)),
         "layers": _layers(json.loads((path / _PLAN).read_bytes())) if plan else [],
-        "time_rows": _rows(deployed.time_rows), "default": None, "artefacts": [],
+        "time_rows": _rows(rows), "default": None, "artefacts": [],
         "provenance": {
             "method": config.method, "preset": config.preset, "task": config.task,
             "training": config.to_json()["training"], "recipe": plan.recipe if plan else None,
@@ -106,7 +107,7 @@ def _show(output: Output, document: Document) -> None:
         f"{spec.n_action_steps} executed, {spec.control_hz:g} Hz"
     )
     rows = ", ".join(f"{r['name']} {r['t']:g}→{r['r']:g}" for r in document["time_rows"])
-    say(f"time rows    {rows}")
+    say(f"time rows    {rows or 'none: it answers in many steps and has no deployed form'}")
     for function, cost in document["costs"].items():
         megaflops = cost["flops"] / 1e6
         say(f"{function:12} {cost['parameters']:,} parameters, {megaflops:.2f} MFLOP a call")

@@ -11,8 +11,8 @@ import typer
 from ofp_edge.cli.output import Document, Force, Output, add_command
 
 KEYS = (
-    "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "parameters",
-    "seconds", "resumed_from",
+    "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
+    "best_validation_loss", "parameters", "seconds", "resumed_from",
 )  # fmt: skip
 
 
@@ -44,6 +44,12 @@ def train(
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Optimiser steps between checkpoints.")
     ] = 500,
+    validate_every: Annotated[
+        int, typer.Option(min=1, help="Optimiser steps between validations on held-out episodes.")
+    ] = 500,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write event files for TensorBoard here. Default: none.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run in the output folder.")
     ] = False,
@@ -53,7 +59,10 @@ def train(
     ] = None,
     force: Force = False,
 ) -> Document:
-    """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on."""
+    """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
+
+    The output folder holds the last weights, best/ in it the policy of lowest validation loss.
+    """
     from ofp_edge.extras import require
 
     # Before torch starts its threads: waiting ones that spin make a step 3 to 7 times slower as
@@ -61,6 +70,8 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("torch", "train")
     require("safetensors", "train")
+    if tensorboard is not None:
+        require("tensorboard", "tensorboard")
     from ofp_edge.train.loop import train as run
     from ofp_edge.train.plan import Request, make_plan
 
@@ -70,19 +81,24 @@ def train(
     )  # fmt: skip
     config = plan.policy.config
     with output.progress(f"training {config.method}") as progress:
-        result = run(plan, checkpoint_every=checkpoint_every, progress=progress)
+        result = run(
+            plan, checkpoint_every=checkpoint_every, validate_every=validate_every,
+            tensorboard=tensorboard, progress=progress,
+        )  # fmt: skip
     if result.interrupted:
         output.console.print(
             f"stopped at step {result.step} of {config.training.settings.steps}; {policy} is "
             "usable as it is, --resume goes on"
         )
         raise KeyboardInterrupt
+    best = result.best
     output.console.print(
         f"{policy}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
         f"{result.step} steps in {result.seconds:.0f} s\n"
         f"loss {result.loss:.4f}; on {len(config.training.held_out)} held-out episodes: "
         f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
         "(RMS, of the normalised range -1..1)"
+        + (f"\nbest: step {best.step}, {best.loss:.4f}, in {policy / 'best'}" if best else "")
     )
     return {
         "policy": str(policy),
@@ -92,6 +108,8 @@ def train(
         "loss": result.loss,
         "validation_loss": result.validation.loss,
         "chunk_error": result.validation.chunk_error,
+        "best_step": best.step if best else None,
+        "best_validation_loss": best.loss if best else None,
         "parameters": result.parameters,
         "seconds": result.seconds,
         "resumed_from": result.resumed_from,

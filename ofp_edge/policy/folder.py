@@ -1,6 +1,7 @@
 """The policy folder: config.json, model.safetensors (evaluation weights), statistics.json.
 
-quantize adds quantization.json and calibration.npz; unfinished training has training/ beside them.
+quantize adds quantization.json and calibration.npz; training adds validation.json and best/ (the
+policy of lowest validation loss, a folder like this one), and training/ while it is unfinished.
 Nothing is ever pickled.
 """
 

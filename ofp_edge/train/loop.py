@@ -1,10 +1,11 @@
-"""The training loop, from top to bottom: draw, encode, three losses, step, average, checkpoint."""
+"""The training loop, from top to bottom: draw, losses, step, average, validate, checkpoint."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -13,8 +14,10 @@ from ofp_edge.files import new_folder
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.train.batches import Batches
+from ofp_edge.train.history import Point
 from ofp_edge.train.memory import keep_freed_memory
 from ofp_edge.train.plan import Plan
+from ofp_edge.train.scalars import scalars_to
 from ofp_edge.train.signals import stop_wish
 from ofp_edge.train.state import TrainState, save_state
 from ofp_edge.train.validation import Validation, validate
@@ -24,22 +27,34 @@ _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped u
 
 @dataclass(frozen=True)
 class TrainResult:
-    """loss: running mean of the summed terms. interrupted: stopped by a signal, resumable."""
+    """loss: running mean of the summed terms. validation: of the last weights; best: the lowest
+    point of the curve, None before the first. interrupted: stopped by a signal, resumable."""
 
     step: int
     loss: float
     validation: Validation
+    best: Point | None
     parameters: int
     seconds: float
     resumed_from: int | None
     interrupted: bool
 
 
-def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silent) -> TrainResult:
+def train(
+    plan: Plan,
+    *,
+    checkpoint_every: int = 500,
+    validate_every: int = 500,
+    tensorboard: Path | None = None,
+    progress: Progress = silent,
+) -> TrainResult:
     """Run a plan to its end, or to Ctrl-C or SIGTERM: either way a usable policy stands at the
-    output, and before the end a resumable one.
+    output, and before the end a resumable one. The policy of lowest validation loss is in best/
+    below it.
 
-    Raises CheckFailed when a loss or gradient is no longer finite; the last checkpoint stays.
+    checkpoint_every, validate_every: optimiser steps; the last step does both. tensorboard: folder
+    for event files. Raises MissingExtra without the latter's package, and CheckFailed when a loss
+    or gradient is no longer finite; the last checkpoint stays.
     """
     keep_freed_memory()
     state, settings, spec = plan.state, plan.settings, plan.policy.config.spec
@@ -49,7 +64,7 @@ def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silen
     first, begun, seconds_before = state.step, time.monotonic(), state.seconds
     saved_at = first if plan.resumed_from is not None else None
 
-    with stop_wish() as wish:
+    with scalars_to(tensorboard, first) as note, stop_wish() as wish:
         while state.step < settings.steps and not wish.requested:
             done = plan.first_progress + (1 - plan.first_progress) * state.step / settings.steps
             for group in state.optimizer.param_groups:
@@ -68,7 +83,8 @@ def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silen
                 state.network.parameters(), settings.gradient_clip
             )
             if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-                raise CheckFailed(_not_finite(state.step, loss.item(), saved_at, plan))
+                what = "loss or its gradient"
+                raise CheckFailed(_not_finite(state.step + 1, what, loss.item(), saved_at, plan))
             state.optimizer.step()
             _follow(state, settings.ema_decay, ramped=plan.first_progress > 0)
             for name, value in losses.items():
@@ -76,17 +92,30 @@ def train(plan: Plan, *, checkpoint_every: int = 500, progress: Progress = silen
                 state.losses[name] = 0.98 * seen + 0.02 * value.item()
             state.step += 1
             state.seconds = seconds_before + time.monotonic() - begun
-            if state.step % checkpoint_every == 0 and state.step < settings.steps:
+            last = state.step == settings.steps
+            if state.step % validate_every == 0 or last:
+                found = validate(plan.method, state.average, held_out)
+                if not (math.isfinite(found.loss) and math.isfinite(found.chunk_error)):
+                    what = "validation loss"
+                    raise CheckFailed(_not_finite(state.step, what, found.loss, saved_at, plan))
+                plan.history.add(state.step, found, state.average)
+                note({f"validation/{name}": x for name, x in asdict(found).items()}, state.step)
+            if state.step % checkpoint_every == 0 and not last:
                 save_checkpoint(plan)
                 saved_at = state.step
-            if state.step % 10 == 0 or state.step == settings.steps:
+            if state.step % 10 == 0 or last:
                 rate = (state.step - first) / (time.monotonic() - begun)
-                progress(state.step, settings.steps, _note(state, rate))
+                progress(state.step, settings.steps, _note(plan, rate))
+                values = {f"loss/{name}": value.item() for name, value in losses.items()}
+                values["gradient_norm"] = norm.item()
+                values["learning_rate"] = state.optimizer.param_groups[0]["lr"]
+                note(values, state.step)
         interrupted = state.step < settings.steps
         if state.step > first or plan.resumed_from is None:
             save_checkpoint(plan)
+    validation = plan.history.at(state.step) or validate(plan.method, state.average, held_out)
     return TrainResult(
-        state.step, sum(state.losses.values()), validate(plan.method, state.average, held_out),
+        state.step, sum(state.losses.values()), validation, plan.history.best,
         state.network.parameter_count, state.seconds, plan.resumed_from, interrupted,
     )  # fmt: skip
 
@@ -104,7 +133,9 @@ def save_checkpoint(plan: Plan) -> None:
     config = replace(config, training=replace(config.training, step=state.step))
     force = plan.request.force or plan.request.output.exists()
     with new_folder(plan.request.output, force=force, marker=MARKER) as folder:
-        save_policy(Policy(config, state.average, plan.policy.statistics), folder)
+        policy = Policy(config, state.average, plan.policy.statistics)
+        save_policy(policy, folder)
+        plan.history.save(policy, folder)
         if state.step < plan.settings.steps:
             save_state(state, folder)
 
@@ -119,17 +150,19 @@ def _follow(state: TrainState, decay: float, *, ramped: bool) -> None:
         )
 
 
-def _note(state: TrainState, steps_per_s: float) -> str:
-    return f"loss {sum(state.losses.values()):.4f}, {steps_per_s:.1f} steps/s"
+def _note(plan: Plan, steps_per_s: float) -> str:
+    points = plan.history.points
+    held_out = f", held out {points[-1].loss:.4f}" if points else ""
+    return f"loss {sum(plan.state.losses.values()):.4f}{held_out}, {steps_per_s:.1f} steps/s"
 
 
-def _not_finite(step: int, loss: float, saved_at: int | None, plan: Plan) -> str:
+def _not_finite(step: int, what: str, loss: float, saved_at: int | None, plan: Plan) -> str:
     kept = (
         f"the checkpoint of step {saved_at} stays in {plan.request.output}"
         if saved_at is not None
         else "no checkpoint had been written"
     )
     return (
-        f"the loss or its gradient is not finite at step {step + 1} (loss {loss}): stopped; "
+        f"the {what} is not finite at step {step} (loss {loss}): stopped; "
         f"{kept}. Try a lower --learning-rate."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from ofp_edge.policy.methods import DEFAULT, Method, build_method, options_of
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.spec import PolicySpec
+from ofp_edge.train.history import History, load_history
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
 
@@ -50,6 +51,7 @@ class Plan:
     method: Method
     state: TrainState
     resumed_from: int | None = None
+    history: History = field(default_factory=History)
 
     @property
     def settings(self) -> TrainingConfig:
@@ -141,7 +143,8 @@ def _resumed(request: Request, dataset: Dataset, saved: Policy) -> Plan:
     else:
         state.step = config.training.step
     policy = Policy(config, state.average, saved.statistics)
-    return Plan(request, dataset, policy, method, state, resumed_from=state.step)
+    history = load_history(request.output)
+    return Plan(request, dataset, policy, method, state, state.step, history)
 
 
 def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]) -> PolicyNetwork:

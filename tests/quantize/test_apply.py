@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from ofp_edge.calibration.samples import load_windows
 from ofp_edge.data.dataset import open_dataset
-from ofp_edge.errors import OfpError, OutputExists, SpecMismatch, UnknownName
+from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import build_functions, compare, quantize_policy
@@ -113,3 +114,17 @@ def test_a_state_policy_quantises_too(tmp_path: Path) -> None:
     data = write_synthetic_dataset(tmp_path / "d.zarr", obs="state")
     plan = quantize_policy(policy, "int8", data, tmp_path / "q", samples=8)
     assert {x.function for x in plan.layers} == {"act"}  # there is nothing to encode
+
+
+def test_a_many_step_method_is_neither_quantised_nor_compiled(tmp_path: Path) -> None:
+    from ofp_edge.targets.compile import compile_policy
+
+    policy = tiny_policy(tmp_path / "policy")
+    config = json.loads((policy / "config.json").read_text())
+    (policy / "config.json").write_text(json.dumps({**config, "method": "diffusion"}))
+    line = "method diffusion answers in many steps; evaluate it with `eval --nfe`"
+    with pytest.raises(PolicyError, match=line):
+        quantize_policy(policy, "int8", tmp_path / "not-read.zarr", tmp_path / "out")
+    with pytest.raises(PolicyError, match=line):
+        compile_policy(policy, "host", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

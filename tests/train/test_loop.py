@@ -26,6 +26,11 @@ def weights(path: Path) -> bytes:
     return (path / "model.safetensors").read_bytes()
 
 
+def everything(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
 def stop_at(step: int, number: signal.Signals = signal.SIGINT) -> Any:
     def progress(done: int, total: int, note: str = "") -> None:
         if done == step:
@@ -55,7 +60,7 @@ def test_writes_a_policy_that_loads(ask: Ask) -> None:
     assert result.parameters == policy.network.parameter_count
     assert not result.interrupted
     assert {file.name for file in plan.request.output.iterdir()} == {
-        "config.json", "model.safetensors", "statistics.json",
+        "config.json", "model.safetensors", "statistics.json", "validation.json", "best",
     }  # fmt: skip
 
 
@@ -92,6 +97,8 @@ def test_stopped_and_resumed_equals_never_stopped(
     assert weights(straight) == weights(broken)
     assert (straight / "config.json").read_bytes() == (broken / "config.json").read_bytes()
     assert (whole.loss, whole.validation) == (second.loss, second.validation)
+    assert whole.best == second.best
+    assert weights(straight / "best") == weights(broken / "best")
     assert not (broken / "training").exists()
 
 
@@ -105,11 +112,10 @@ def test_resume_state_is_never_a_pickle(ask: Ask) -> None:
 def test_resuming_a_finished_run_changes_nothing(ask: Ask) -> None:
     train(make_plan(ask()))
     output = ask().output
-    before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in output.iterdir()}
+    before = everything(output)
     result = train(make_plan(ask(resume=True)))
     assert (result.step, result.resumed_from) == (40, 40)
-    after = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in output.iterdir()}
-    assert after == before
+    assert everything(output) == before
 
 
 def test_signal_handlers_are_put_back(ask: Ask) -> None:

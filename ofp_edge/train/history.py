@@ -1,0 +1,84 @@
+"""Validation over a run: every point of the curve, and the weights of its lowest one.
+
+validation.json   [{"step", "loss", "chunk_error"}, ...]
+best/             the policy at the point of lowest loss, a whole policy folder
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.files import read_json, write_json
+from ofp_edge.policy.folder import Policy, load_policy, save_policy
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.train.validation import Validation
+
+CURVE, BEST = "validation.json", "best"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One validation of the averaged weights; loss and chunk_error as in Validation."""
+
+    step: int
+    loss: float
+    chunk_error: float
+
+
+@dataclass
+class History:
+    """The curve so far; `weights`: a copy of those at its lowest point."""
+
+    points: list[Point] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Point | None:
+        """The lowest loss, the first of equal ones."""
+        return min(self.points, key=lambda point: point.loss, default=None)
+
+    def at(self, step: int) -> Validation | None:
+        """What was found at `step`, if that is where the curve ends."""
+        if not self.points or self.points[-1].step != step:
+            return None
+        return Validation(self.points[-1].loss, self.points[-1].chunk_error)
+
+    def add(self, step: int, found: Validation, network: PolicyNetwork) -> None:
+        """Append a point; its weights are copied when none was lower."""
+        self.points.append(Point(step, found.loss, found.chunk_error))
+        if self.best is self.points[-1]:
+            self.weights = {name: x.clone() for name, x in network.state_dict().items()}
+
+    def save(self, last: Policy, folder: Path) -> None:
+        """Write curve and best/ into the folder of the policy `last` that is being made."""
+        if self.best is None:
+            return
+        write_json(folder / CURVE, [asdict(point) for point in self.points])
+        record = replace(last.config.training, step=self.best.step)
+        network = copy.deepcopy(last.network)
+        network.load_state_dict(self.weights)
+        (folder / BEST).mkdir()
+        config = replace(last.config, training=record)
+        save_policy(Policy(config, network, last.statistics), folder / BEST)
+
+
+def load_history(folder: Path) -> History:
+    """The inverse of `save`; empty where nothing was validated yet. PolicyError on damage."""
+    if not (folder / CURVE).exists():
+        return History()
+    values: Any = read_json(folder / CURVE, PolicyError)
+    try:
+        points = [Point(int(v["step"]), float(v["loss"]), float(v["chunk_error"])) for v in values]
+        if not isinstance(values, list) or not points:
+            raise ValueError("no points")
+    except (KeyError, TypeError, ValueError):
+        raise PolicyError(
+            f"{folder / CURVE} is damaged. Train anew, or start from its weights with --init."
+        ) from None
+    return History(points, dict(load_policy(folder / BEST).network.state_dict()))
