@@ -25,7 +25,10 @@ def train(
         typer.Option(help="ofp, ofp-plus or flow. Default: ofp-plus, or the resumed policy's."),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="small or tiny: network and settings. Default: small.")
+        str | None,
+        typer.Option(
+            help="small, tiny, unet or transformer: network and settings. Default: small."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Optimiser steps in all. Default: the preset's.")
