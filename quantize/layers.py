@@ -11,7 +11,11 @@ from torch import Tensor, fx, nn
 from ofp_edge.quantize.recipes import KEEP_FLOAT, Recipe
 
 _ATEN = torch.ops.aten
-_OPERATIONS = {_ATEN.linear.default: "linear", _ATEN.conv2d.default: "conv2d"}
+_OPERATIONS = {
+    _ATEN.linear.default: "linear",
+    _ATEN.conv2d.default: "conv2d",
+    _ATEN.conv_transpose2d.input: "conv_transpose2d",
+}
 _ACTIVATIONS = (_ATEN.relu.default, _ATEN.relu_.default)  # engines fuse these into the layer
 
 
@@ -27,6 +31,11 @@ class LayerNode:
     operation: str
     node: fx.Node
     last: fx.Node
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of its weight that counts the outputs."""
+        return weight_axis(self.node)
 
     @property
     def input(self) -> fx.Node:
@@ -47,11 +56,21 @@ def export_graph(module: nn.Module, example: Sequence[Tensor]) -> fx.GraphModule
     return exported
 
 
+def is_layer(node: fx.Node) -> bool:
+    """Whether the node is a linear layer or a convolution."""
+    return node.target in _OPERATIONS
+
+
+def weight_axis(node: fx.Node) -> int:
+    """The axis of a layer's weight that counts the outputs."""
+    return 1 if node.target is _ATEN.conv_transpose2d.input else 0
+
+
 def find_layers(graph: fx.GraphModule) -> list[LayerNode]:
     """Every linear and convolution, in the order of execution."""
     layers = []
     for node in graph.graph.nodes:
-        if node.target in _OPERATIONS:
+        if is_layer(node):
             users = list(node.users)
             fused = len(users) == 1 and users[0].target in _ACTIVATIONS
             name = str(_node(node.args[1]).target).removesuffix(".weight")

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.quantize.layers import export_graph, find_layers, float_reasons
+from ofp_edge.quantize.layers import (
+    LayerNode,
+    export_graph,
+    find_layers,
+    float_reasons,
+    is_layer,
+)
 from ofp_edge.quantize.plan import FILE, Layer, Plan, Range
 from ofp_edge.quantize.pt2e import (
     FixedQParamsQuantizationSpec,
@@ -28,12 +34,7 @@ from ofp_edge.quantize.pt2e import (
 from ofp_edge.quantize.recipes import Recipe
 
 _KEY = "quantization_annotation"
-_ATEN = torch.ops.aten
 _DECOMPOSED = torch.ops.quantized_decomposed
-_WEIGHT = QuantizationSpec(
-    dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric,
-    ch_axis=0, is_dynamic=False, observer_or_fake_quant_ctr=PerChannelMinMaxObserver,
-)  # fmt: skip
 
 
 def measure_layers(
@@ -56,7 +57,7 @@ def measure_layers(
             )  # fmt: skip
         else:
             weight = graph.get_parameter(str(layer.weight.target)).detach()
-            scales = weight.abs().flatten(1).amax(1) / 127
+            scales = weight.abs().transpose(0, layer.channel_axis).flatten(1).amax(1) / 127
             layers.append(
                 Layer(function, layer.name, layer.operation, recipe.precision, None,
                       ranges[layer.input], ranges[layer.last],
@@ -119,7 +120,10 @@ class _PlanQuantizer(Quantizer):  # type: ignore[misc]
             output = _activation(entry.output)
             fused = layer.last is not layer.node
             layer.node.meta[_KEY] = QuantizationAnnotation(
-                input_qspec_map={layer.input: _activation(entry.input), layer.weight: _WEIGHT},
+                input_qspec_map={
+                    layer.input: _activation(entry.input),
+                    layer.weight: _weight(layer),
+                },
                 output_qspec=None if fused else output,
                 _annotated=True,
             )
@@ -132,6 +136,14 @@ class _PlanQuantizer(Quantizer):  # type: ignore[misc]
 
     def validate(self, model: fx.GraphModule) -> None:
         return None
+
+
+def _weight(layer: LayerNode) -> QuantizationSpec:
+    return QuantizationSpec(
+        dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric,
+        ch_axis=layer.channel_axis, is_dynamic=False,
+        observer_or_fake_quant_ctr=PerChannelMinMaxObserver,
+    )  # fmt: skip
 
 
 def _activation(range_: Range) -> FixedQParamsQuantizationSpec:
@@ -148,7 +160,7 @@ def _round_biases(graph: fx.GraphModule) -> None:
     from it by whole steps of the next activation, for nothing.
     """
     for node in graph.graph.nodes:
-        if node.target not in (_ATEN.linear.default, _ATEN.conv2d.default) or len(node.args) < 3:
+        if not is_layer(node) or len(node.args) < 3:
             continue
         source, weight, bias = node.args[:3]
         per_channel = _DECOMPOSED.dequantize_per_channel.default

@@ -12,7 +12,8 @@ class Recipe:
     """How to quantise.
 
     precision: what the plan's bundle artefacts are called. operations: quantised kinds ("conv2d",
-    "linear"); empty leaves all in float. keep_float: parts that stay in float, see `KEEP_FLOAT`.
+    "conv_transpose2d", "linear"); empty leaves all in float. keep_float: parts that stay in float,
+    see `KEEP_FLOAT`.
     """
 
     name: str
@@ -41,7 +42,7 @@ RECIPES = {
             "int8",
             "static symmetric int8: per-tensor activations, per-channel weights, min-max ranges",
             "int8",
-            ("conv2d", "linear"),
+            ("conv2d", "conv_transpose2d", "linear"),
             ("noise_input", "velocity_output"),
         ),
     )

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.spec import ActionField, ObservationField
+
+if TYPE_CHECKING:
+    from ofp_edge.policy.config import TrunkConfig
 
 N_POINTS = 64
 STEP_M = 0.05
@@ -117,8 +120,27 @@ def write_raw(
     meta.create_array("episode_ends", data=ends)
 
 
-def tiny_policy(path: Path, obs: str = "points", *, seed: int = 0) -> Path:
-    """Save an untrained policy of preset "tiny" whose answers depend on every input."""
+def tiny_trunk(kind: str) -> TrunkConfig:
+    """A trunk of each kind, a few thousand parameters."""
+    from ofp_edge.policy.config import MlpConfig, TransformerConfig, UnetConfig
+
+    kinds: dict[str, TrunkConfig] = {
+        "mlp": MlpConfig(width=32, blocks=1),
+        "unet": UnetConfig((8, 16), blocks=1, kernel=3),
+        "transformer": TransformerConfig(width=16, blocks=1, heads=2, expand=2),
+    }
+    return kinds[kind]
+
+
+def tiny_policy(
+    path: Path, obs: str = "points", *, seed: int = 0, trunk: str = "mlp", horizon: int = 8
+) -> Path:
+    """Save an untrained policy of preset "tiny" whose answers depend on every input.
+
+    trunk: a kind that `tiny_trunk` knows, in place of the preset's.
+    """
+    from dataclasses import replace
+
     import torch
 
     from ofp_edge.camera_parameters import CameraTolerance
@@ -131,21 +153,22 @@ def tiny_policy(path: Path, obs: str = "points", *, seed: int = 0) -> Path:
 
     chosen = preset("tiny")
     observations = (state_field(4), points_field()) if obs == "points" else (state_field(7),)
+    sizes = replace(chosen.network, trunk=tiny_trunk(trunk))
     spec = PolicySpec(
-        observations, action_fields(), chosen.n_obs_steps, chosen.horizon, chosen.n_action_steps,
+        observations, action_fields(), chosen.n_obs_steps, horizon, chosen.n_action_steps,
         CONTROL_HZ,
     )  # fmt: skip
     ranges = [(f.name, f.low, f.high) for f in spec.observations]
     ranges += [(f.name, f.low, f.high) for f in spec.actions]
     statistics = {name: FieldStatistics.of_range(low, high) for name, low, high in ranges}
     torch.manual_seed(seed)
-    network = PolicyNetwork(chosen.network, spec, statistics).eval()
+    network = PolicyNetwork(sizes, spec, statistics).eval()
     for parameter in network.parameters():  # what starts at zero would hide its inputs
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     record = TrainingRecord(chosen.training, seed, 0, "synthetic", "0" * 64, "none", ())
     config = PolicyConfig(
-        method="ofp-plus", method_options={}, preset="tiny", network=chosen.network, spec=spec,
+        method="ofp-plus", method_options={}, preset="tiny", network=sizes, spec=spec,
         task=None, cameras={"front": CAMERA} if obs == "points" else {},
         camera_tolerance=CameraTolerance(), time_rows=chosen.time_rows, training=record,
     )  # fmt: skip

@@ -75,7 +75,8 @@ def _policy(path: Path) -> Document:
         "layers": _layers(json.loads((path / _PLAN).read_bytes())) if plan else [],
         "time_rows": _rows(rows), "default": None, "artefacts": [],
         "provenance": {
-            "method": config.method, "preset": config.preset, "task": config.task,
+            "method": config.method, "preset": config.preset,
+            "trunk": config.network.trunk.kind, "task": config.task,
             "training": config.to_json()["training"], "recipe": plan.recipe if plan else None,
             "calibration_sha256": plan.calibration_sha256 if plan else None,
         },

@@ -27,7 +27,10 @@ def train(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="small or tiny: network and settings. Default: small.")
+        str | None,
+        typer.Option(
+            help="small, tiny, unet or transformer: network and settings. Default: small."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Optimiser steps in all. Default: the preset's.")

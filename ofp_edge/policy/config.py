@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import PolicyError, SpecMismatch
@@ -16,20 +16,87 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class MlpConfig:
+    """Residual blocks of `width` over the flat chunk."""
+
+    kind: ClassVar[str] = "mlp"
+    width: int
+    blocks: int
+
+
+@dataclass(frozen=True)
+class UnetConfig:
+    """channels: of each level, the first at the chunk's full length, each next at half of it.
+
+    blocks: residual blocks a level, on the way down and up. kernel: steps that a convolution sees.
+    """
+
+    kind: ClassVar[str] = "unet"
+    channels: tuple[int, ...]
+    blocks: int
+    kernel: int
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """width: of a token, a multiple of heads. expand: the feed-forward's width over the token's."""
+
+    kind: ClassVar[str] = "transformer"
+    width: int
+    blocks: int
+    heads: int
+    expand: int
+
+
+TrunkConfig = MlpConfig | UnetConfig | TransformerConfig
+TRUNKS: dict[str, type[TrunkConfig]] = {
+    kind.kind: kind for kind in (MlpConfig, UnetConfig, TransformerConfig)
+}
+
+
+@dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of the network.
 
     point_channels: outputs of the shared point layers. point_features: length of one cloud's
-    feature. width, blocks: the trunk. condition: length of the vector that modulates it.
-    time_features: sines and cosines of (t, r), a multiple of 4.
+    feature. condition: length of the vector that modulates the trunk. time_features: sines and
+    cosines of (t, r), a multiple of 4. trunk: its kind and sizes.
     """
 
     point_channels: tuple[int, ...]
     point_features: int
-    width: int
-    blocks: int
     condition: int
     time_features: int
+    trunk: TrunkConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        return {**asdict(self), "trunk": {"kind": self.trunk.kind, **asdict(self.trunk)}}
+
+    @staticmethod
+    def from_json(value: Any) -> NetworkConfig:
+        """Raises PolicyError. Without "trunk", "width" and "blocks" are those of an MLP: the form
+        written before there were other trunks."""
+        if isinstance(value, dict) and "trunk" not in value:
+            mlp = {key: value[key] for key in ("width", "blocks") if key in value}
+            rest = {key: item for key, item in value.items() if key not in mlp}
+            value = {**rest, "trunk": {"kind": MlpConfig.kind, **mlp}}
+        trunk = _checked(NetworkConfig, value, "config.network")["trunk"]
+        kind = trunk.get("kind") if isinstance(trunk, dict) else None
+        if kind not in tuple(TRUNKS):
+            raise PolicyError(
+                f"config.network.trunk.kind: expected one of {', '.join(TRUNKS)}, got {kind!r}."
+            )
+        sizes = flat_from_json(
+            TRUNKS[kind],
+            {key: item for key, item in trunk.items() if key != "kind"},
+            "config.network.trunk",
+        )
+        for key, item in asdict(sizes).items():
+            if min(item if isinstance(item, tuple) else (item,)) < 1:
+                raise PolicyError(f"config.network.trunk.{key}: expected at least 1, got {item}.")
+        flat = {key: item for key, item in value.items() if key != "trunk"}
+        return flat_from_json(NetworkConfig, flat, "config.network", trunk=sizes)
 
 
 @dataclass(frozen=True)
@@ -101,6 +168,7 @@ class PolicyConfig:
         """Plain JSON values; `from_json` is the inverse."""
         return {
             **asdict(self),
+            "network": self.network.to_json(),
             "spec": self.spec.to_json(),
             "cameras": {name: camera.to_json() for name, camera in self.cameras.items()},
             "camera_tolerance": self.camera_tolerance.to_json(),
@@ -124,7 +192,7 @@ class PolicyConfig:
             parts["camera_tolerance"] = flat_from_json(
                 CameraTolerance, value["camera_tolerance"], "config.camera_tolerance"
             )
-            parts["network"] = flat_from_json(NetworkConfig, value["network"], "config.network")
+            parts["network"] = NetworkConfig.from_json(value["network"])
             record = dict(_checked(TrainingRecord, value["training"], "config.training"))
             record["settings"] = flat_from_json(
                 TrainingConfig, record["settings"], "config.training.settings"
@@ -143,12 +211,19 @@ class PolicyConfig:
         return config
 
 
-def flat_from_json(kind: type[T], value: Any, what: str) -> T:
-    """A dataclass of numbers and tuples of numbers; strict about keys and types."""
+def flat_from_json(kind: type[T], value: Any, what: str, **built: Any) -> T:
+    """A dataclass of numbers and tuples of numbers; strict about keys and types.
+
+    built: entries that are no such thing, ready made and not in `value`.
+    """
+    if isinstance(value, dict):
+        value = {**value, **built}
     checked = _checked(kind, value, what)
     hints = typing.get_type_hints(kind)
-    values = {}
+    values = dict(built)
     for key, item in checked.items():
+        if key in built:
+            continue
         hint = hints[key]
         if hint in (int, float):
             allowed = (int,) if hint is int else (int, float)
@@ -156,6 +231,9 @@ def flat_from_json(kind: type[T], value: Any, what: str) -> T:
                 raise PolicyError(f"{what}.{key}: expected {hint.__name__}, got {item!r}.")
             values[key] = hint(item)
         else:
+            whole = isinstance(item, list) and all(type(number) is int for number in item)
+            if not whole or not item:
+                raise PolicyError(f"{what}.{key}: expected a list of whole numbers, got {item!r}.")
             values[key] = tuple(item)
     return kind(**values)
 

@@ -1,7 +1,7 @@
 """The deployed functions: `encode` (newest frame -> feature) and `act` (features, z -> chunk).
 
 Normalisation is inside. The time embedding is folded into constant rows, one a shipped (t, r)
-pair. Every tensor is flat (points 4-D), so no reshape stands in the exported graph.
+pair. Inputs and outputs are flat (points 4-D); an MLP's graph holds no reshape at all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.methods import Method, build_method
 from ofp_edge.policy.network import PolicyNetwork
-from ofp_edge.policy.trunk import FilmMlp
+from ofp_edge.policy.trunks.trunk import Trunk
 from ofp_edge.spec import PolicySpec
 
 
@@ -32,8 +32,8 @@ class Act(nn.Module):
 
     def __init__(self, network: PolicyNetwork) -> None:
         super().__init__()
-        self.trunk: FilmMlp = network.trunk
-        self.embedding = self.trunk.observe.out_features
+        self.trunk: Trunk = network.trunk
+        self.embedding = network.time.size
         self.register_buffer("action_scale", network.action_scale, persistent=False)
         self.register_buffer("action_offset", network.action_offset, persistent=False)
 

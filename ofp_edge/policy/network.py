@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.config import NetworkConfig
 from ofp_edge.policy.encoder import ObservationEncoder
-from ofp_edge.policy.trunk import FilmMlp, TimeEmbedding
+from ofp_edge.policy.trunks import build_trunk
+from ofp_edge.policy.trunks.trunk import TimeEmbedding
 from ofp_edge.spec import PolicySpec
 
 
@@ -37,7 +38,7 @@ class PolicyNetwork(nn.Module):
         self.encoder = ObservationEncoder(config, spec.observations, statistics)
         features = spec.n_obs_steps * self.encoder.feature_dim
         self.time = TimeEmbedding(config)
-        self.trunk = FilmMlp(config, self.chunk_size, features)
+        self.trunk = build_trunk(config, spec.horizon, spec.action_dim, features)
         # Stands in for the features of a dropped condition ("null" in the paper).
         self.null = nn.Parameter(torch.zeros(features))
         affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])

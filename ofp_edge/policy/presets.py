@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ofp_edge.errors import UnknownName
-from ofp_edge.policy.config import COLD, REFINE, WARM, NetworkConfig, TrainingConfig
+from ofp_edge.policy.config import (
+    COLD,
+    REFINE,
+    WARM,
+    MlpConfig,
+    NetworkConfig,
+    TrainingConfig,
+    TransformerConfig,
+    UnetConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -33,22 +42,39 @@ _TRAINING = TrainingConfig(
     gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.05, train_points=128,
 )  # fmt: skip
 
+_LARGE = replace(_TRAINING, learning_rate=5e-4, warmup_steps=500)
+
 PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
             "small", "0.4 M parameters: for CPUs",
-            NetworkConfig((32, 64, 128), 64, width=192, blocks=3, condition=128, time_features=32),
+            NetworkConfig((32, 64, 128), 64, 128, 32, MlpConfig(width=192, blocks=3)),
             _TRAINING, n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
         Preset(
             "tiny", "7 k parameters: to try things out, learns little",
-            NetworkConfig((16, 16), 16, width=32, blocks=1, condition=16, time_features=8),
+            NetworkConfig((16, 16), 16, 16, 8, MlpConfig(width=32, blocks=1)),
             TrainingConfig(
                 steps=100, batch_size=32, learning_rate=1e-2, weight_decay=1e-4, warmup_steps=10,
                 gradient_clip=1.0, ema_decay=0.98, jitter_m=0.003, shift_m=0.02, train_points=0,
             ),
             n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
+        ),
+        Preset(
+            "unet", "4.3 M parameters: a convolutional U-Net, for larger CPUs and Orin",
+            NetworkConfig(
+                (32, 64, 128), 64, 128, 32, UnetConfig((96, 192, 384), blocks=2, kernel=3)
+            ),
+            _LARGE, n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
+        ),
+        Preset(
+            "transformer", "2.4 M parameters: attention over the steps, for Orin",
+            NetworkConfig(
+                (32, 64, 128), 64, 128, 32,
+                TransformerConfig(width=192, blocks=4, heads=4, expand=4),
+            ),
+            _LARGE, n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
     )
 }  # fmt: skip

@@ -29,9 +29,12 @@ def frames(policy: Policy) -> list[list[torch.Tensor]]:
     return found
 
 
-@pytest.mark.parametrize("obs", ["points", "state"])
-def test_encode_and_act_equal_the_network_in_one_jump(tmp_path: Path, obs: str) -> None:
-    policy = load_policy(tiny_policy(tmp_path / "p", obs))
+@pytest.mark.parametrize(
+    ("obs", "trunk"),
+    [("points", "mlp"), ("state", "mlp"), ("state", "unet"), ("state", "transformer")],
+)
+def test_encode_and_act_equal_the_network_in_one_jump(tmp_path: Path, obs: str, trunk: str) -> None:
+    policy = load_policy(tiny_policy(tmp_path / "p", obs, trunk=trunk))
     deployed = deploy(policy)
     seen = frames(policy)
     with torch.no_grad():
@@ -65,7 +68,7 @@ def test_inputs_are_declared_as_encode_takes_them(policy: Policy) -> None:
     assert feature.shape == (1, deployed.feature_dim)
 
 
-def test_graphs_hold_no_reshape(policy: Policy) -> None:
+def test_graphs_of_an_mlp_hold_no_reshape(policy: Policy) -> None:
     deployed = deploy(policy)
     seen = frames(policy)
     z = torch.zeros(1, policy.network.chunk_size)

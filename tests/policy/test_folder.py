@@ -13,6 +13,9 @@ from safetensors.torch import load_file, save_file
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.folder import Policy, load_policy, save_policy
+from tests.synthetic import tiny_policy, tiny_trunk
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples/policies"
 
 
 def edit(path: Path, change: Any) -> None:
@@ -86,7 +89,7 @@ def test_unknown_entry_is_named(policy_path: Path) -> None:
 
 
 def test_entry_of_another_type_is_named(policy_path: Path) -> None:
-    edit(policy_path / "config.json", lambda value: value["network"].update(width="wide"))
+    edit(policy_path / "config.json", lambda value: value["network"]["trunk"].update(width="wide"))
     refused(policy_path, "width", "int", "'wide'")
 
 
@@ -100,8 +103,54 @@ def test_entry_of_another_form_is_an_error_of_the_policy(
 
 
 def test_weights_of_another_size(policy_path: Path) -> None:
-    edit(policy_path / "config.json", lambda value: value["network"].update(width=40))
+    edit(policy_path / "config.json", lambda value: value["network"]["trunk"].update(width=40))
     refused(policy_path, "model.safetensors", "expected shape")
+
+
+@pytest.mark.parametrize("kind", ["mlp", "unet", "transformer"])
+def test_every_trunk_survives_the_round_trip(tmp_path: Path, kind: str) -> None:
+    path = tiny_policy(tmp_path / "policy", trunk=kind)
+    policy = load_policy(path)
+    assert policy.config.network.trunk == tiny_trunk(kind)
+    assert json.loads((path / "config.json").read_text())["network"]["trunk"]["kind"] == kind
+
+
+def test_a_folder_without_a_trunk_entry_holds_an_mlp(policy_path: Path) -> None:
+    expected = load_policy(policy_path)
+
+    def old(value: Any) -> None:
+        trunk = value["network"].pop("trunk")
+        value["network"].update(width=trunk["width"], blocks=trunk["blocks"])
+
+    edit(policy_path / "config.json", old)
+    assert load_policy(policy_path).config == expected.config
+    edit(policy_path / "config.json", lambda value: value["network"].pop("width"))
+    refused(policy_path, "config.network.trunk.width", "missing")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("*/config.json")), ids=lambda p: p.parent.name
+)
+def test_shipped_policies_load(path: Path) -> None:
+    assert load_policy(path.parent).config.network.trunk.kind == "mlp"
+
+
+@pytest.mark.parametrize("value", [3, None, {}, {"kind": "rnn"}, {"kind": ["mlp"]}])
+def test_a_trunk_of_another_form_is_refused(policy_path: Path, value: Any) -> None:
+    edit(policy_path / "config.json", lambda config: config["network"].update(trunk=value))
+    refused(policy_path, "config.network.trunk.kind", "mlp, unet, transformer")
+
+
+def test_sizes_of_another_trunk_are_refused(policy_path: Path) -> None:
+    other = {"kind": "unet", "width": 32, "blocks": 1}
+    edit(policy_path / "config.json", lambda config: config["network"].update(trunk=other))
+    refused(policy_path, "config.network.trunk.channels", "missing")
+
+
+@pytest.mark.parametrize("value", ["wide", 3, ["a"], []])
+def test_a_list_of_another_form_is_named(policy_path: Path, value: Any) -> None:
+    edit(policy_path / "config.json", lambda c: c["network"].update(point_channels=value))
+    refused(policy_path, "config.network.point_channels", "whole numbers")
 
 
 def test_weights_with_nan(policy_path: Path) -> None:

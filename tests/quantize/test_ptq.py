@@ -19,7 +19,7 @@ from ofp_edge.quantize.recipes import Recipe, recipe
 from ofp_edge.targets.export import export_executorch
 from tests.quantize.conftest import Quantised
 
-ALL = Recipe("all", "no layer left in float", "int8", ("conv2d", "linear"))
+ALL = Recipe("all", "no layer left in float", "int8", ("conv2d", "conv_transpose2d", "linear"))
 
 
 class Residual(nn.Module):
@@ -85,6 +85,51 @@ def test_error_is_about_a_step_of_the_grid_not_zero_and_not_large() -> None:
     with torch.no_grad():
         worst = max(float((built(*x)[1] - module(*x)[1]).abs().max()) for x in samples())
     assert 1e-5 < worst < 0.1
+
+
+class Shrinking(nn.Module):
+    """A convolution and a transposed one, each with outputs of very different size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.shorten = nn.Conv2d(3, 5, (1, 3), stride=(1, 2), padding=(0, 1))
+        self.lengthen = nn.ConvTranspose2d(5, 4, (1, 4), stride=(1, 2), padding=(0, 1))
+        with torch.no_grad():
+            self.shorten.weight *= 10.0 ** -torch.arange(5).view(5, 1, 1, 1)
+            self.lengthen.weight *= 10.0 ** -torch.arange(4).view(1, 4, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.lengthen(torch.relu(self.shorten(x)))
+        return out
+
+
+def test_each_output_channel_of_a_convolution_has_its_own_scale() -> None:
+    from ofp_edge.bundle import Tensor
+    from ofp_edge.runtime.runners import load_runner
+
+    module, generator = Shrinking(), torch.Generator().manual_seed(0)
+    drawn = [(torch.randn(1, 3, 1, 8, generator=generator),) for _ in range(16)]
+    layers = measure_layers(module, "encode", drawn, recipe("int8"))
+    assert [x.operation for x in layers] == ["conv2d", "conv_transpose2d"]
+    for layer, axis in zip(layers, (0, 1), strict=True):
+        weight = module.get_parameter(f"{layer.name}.weight").detach().transpose(0, axis)
+        scales = weight.abs().flatten(1).amax(1) / 127
+        assert layer.weight_scale is not None
+        assert layer.weight_scale.low == pytest.approx(float(scales.min()))
+        assert layer.weight_scale.high == pytest.approx(float(scales.max()))
+    built = build_quantized(module, "encode", drawn[0], layers)
+    exported = export_executorch(built, (Tensor("x", (1, 3, 1, 8)),))
+    assert (exported.delegates, exported.delegated_share) == (1, 1.0)
+    ends = Tensor("x", (1, 3, 1, 8)), Tensor("y", (1, 4, 1, 8))
+    runner = load_runner("executorch", exported.model, ends[:1], ends[1:])
+    assert layers[1].output is not None
+    for (x,) in drawn:
+        runner.inputs["x"][:] = x.numpy()
+        runner.infer()
+        difference = torch.from_numpy(runner.outputs["y"]) - built(x)
+        assert difference.abs().max() <= 1.01 * layers[1].output.scale
+    runner.close()
 
 
 def test_biases_lie_on_the_integer_grid_the_engines_hold_them_on() -> None:

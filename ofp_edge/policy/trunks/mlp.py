@@ -1,0 +1,55 @@
+"""`mlp`: a residual MLP over the flat action chunk, modulated (FiLM) by features and time.
+
+Only linear layers, SiLU, products and sums: everything delegates to XNNPACK and has a TensorRT
+kernel. All tensors are 2-D, so no reshape stands in the graph.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofp_edge.policy.config import MlpConfig, NetworkConfig
+from ofp_edge.policy.trunks.trunk import Trunk, film, zero
+
+
+class Block(nn.Module):
+    """h (B, W), condition (B, C) -> h + f(h, condition); starts as the identity."""
+
+    def __init__(self, width: int, condition: int) -> None:
+        super().__init__()
+        self.width = width
+        self.up, self.down = nn.Linear(width, width), nn.Linear(width, width)
+        self.film = film(condition, width)
+        zero(self.down)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Scale and shift come from the condition."""
+        film = self.film(condition)
+        x = self.up(F.silu(h)) * film[:, : self.width] + film[:, self.width :]
+        out: Tensor = h + self.down(F.silu(x))
+        return out
+
+
+class FilmMlp(Trunk):
+    """See Trunk."""
+
+    def __init__(
+        self, config: NetworkConfig, sizes: MlpConfig, chunk_size: int, features: int
+    ) -> None:
+        super().__init__(config, features)
+        self.inlet = nn.Linear(chunk_size, sizes.width)
+        self.blocks = nn.ModuleList(
+            Block(sizes.width, config.condition) for _ in range(sizes.blocks)
+        )
+        self.outlet = nn.Linear(sizes.width, chunk_size)
+        zero(self.outlet)
+
+    def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+        """See Trunk."""
+        condition = self.condition(features, time)
+        h = self.inlet(z)
+        for block in self.blocks:
+            h = block(h, condition)
+        u: Tensor = self.outlet(F.silu(h))
+        return u

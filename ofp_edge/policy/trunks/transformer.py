@@ -1,0 +1,120 @@
+"""`transformer`: one token a step of the chunk, modulated as in DiT (adaLN-Zero).
+
+Peebles and Xie, ICCV 2023, with RMS instead of layer normalisation (Zhang and Sennrich, NeurIPS
+2019). Attention is written with matrix products and softmax, and the mean of squares as a product
+with a constant, because XNNPACK takes those and takes neither LayerNorm, nor a mean over one axis,
+nor the fused attention.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.policy.config import NetworkConfig, TransformerConfig
+from ofp_edge.policy.trunks.trunk import Trunk, zero
+
+_EPSILON = 1e-6
+
+
+class RmsNorm(nn.Module):
+    """h (B, H, W) -> h / its root mean square over W; gain comes from the modulation."""
+
+    average: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("average", torch.full((width, 1), 1 / width), persistent=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Same shape."""
+        return h * (torch.matmul(h * h, self.average) + _EPSILON).rsqrt()
+
+
+class Attention(nn.Module):
+    """h (B, H, W) -> (B, H, W): every step sees every step, in `heads` parts of W."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.size = heads, width // heads
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Same shape."""
+        batch, steps, width = h.shape
+
+        def parts(x: Tensor) -> Tensor:  # (B, H, W) -> (B*heads, H, W/heads)
+            x = x.view(batch, steps, self.heads, self.size).transpose(1, 2)
+            return x.reshape(batch * self.heads, steps, self.size)
+
+        query, key, value = parts(self.query(h)), parts(self.key(h)), parts(self.value(h))
+        weights = torch.bmm(query * self.size**-0.5, key.transpose(1, 2)).softmax(-1)
+        seen = torch.bmm(weights, value).view(batch, self.heads, steps, self.size)
+        out: Tensor = self.out(seen.transpose(1, 2).reshape(batch, steps, width))
+        return out
+
+
+class Block(nn.Module):
+    """h (B, H, W), condition (B, C) -> same shape; starts as the identity."""
+
+    def __init__(self, sizes: TransformerConfig, condition: int) -> None:
+        super().__init__()
+        width = self.width = sizes.width
+        self.norm = RmsNorm(width)
+        self.attention = Attention(width, sizes.heads)
+        self.up = nn.Linear(width, sizes.expand * width)
+        self.down = nn.Linear(sizes.expand * width, width)
+        # Two scales, two shifts, two gates; the scales start at 1 in the bias.
+        self.modulate = nn.Linear(condition, 6 * width)
+        zero(self.modulate)
+        with torch.no_grad():
+            self.modulate.bias[: 2 * width] += 1
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """The condition is the same for all steps."""
+        numbers = self.modulate(condition).view(len(h), 1, -1)  # (B, 1, 6 W)
+        scale, scale2, shift, shift2, gate, gate2 = (
+            numbers[:, :, i * self.width : (i + 1) * self.width] for i in range(6)
+        )  # (B, 1, W) each
+        h = h + gate * self.attention(self.norm(h) * scale + shift)
+        x = self.up(self.norm(h) * scale2 + shift2)
+        out: Tensor = h + gate2 * self.down(F.silu(x))
+        return out
+
+
+class FilmTransformer(Trunk):
+    """See Trunk."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        sizes: TransformerConfig,
+        horizon: int,
+        action_dim: int,
+        features: int,
+    ) -> None:
+        super().__init__(config, features)
+        if sizes.width % sizes.heads:
+            raise PolicyError(
+                f"config.network.trunk.width: expected a multiple of {sizes.heads} heads, got "
+                f"{sizes.width}."
+            )
+        self.steps = horizon, action_dim
+        self.inlet = nn.Linear(action_dim, sizes.width)
+        self.position = nn.Parameter(torch.randn(1, horizon, sizes.width) * 0.02)
+        self.blocks = nn.ModuleList(Block(sizes, config.condition) for _ in range(sizes.blocks))
+        self.norm = RmsNorm(sizes.width)
+        self.outlet = nn.Linear(sizes.width, action_dim)
+        zero(self.outlet)
+
+    def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+        """See Trunk."""
+        condition = self.condition(features, time)
+        h = self.inlet(z.view(-1, *self.steps)) + self.position
+        for block in self.blocks:
+            h = block(h, condition)
+        u: Tensor = self.outlet(self.norm(h))
+        return u.flatten(1)

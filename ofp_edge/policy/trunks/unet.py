@@ -1,0 +1,114 @@
+"""`unet`: a conditional U-Net over the steps of the chunk, after Diffusion Policy, for the edge.
+
+Chi et al., RSS 2023, with three changes, so that XNNPACK takes it whole and INT8 pays:
+convolutions are Conv2d with (1, k) kernels on (B, C, 1, H), which both XNNPACK and TensorRT
+quantise cleanly; GroupNorm and Mish are gone, each residual branch starts at 0 instead (Fixup,
+Zhang et al., ICLR 2019) and SiLU stands before each convolution; the flat chunk enters and leaves
+by convolutions whose stride is one step, so no transposition stands in the graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.policy.config import NetworkConfig, UnetConfig
+from ofp_edge.policy.trunks.trunk import Trunk, film, zero
+
+
+class Block(nn.Module):
+    """h (B, I, 1, H), condition (B, C) -> skip(h) + f(h, condition) (B, O, 1, H); f starts at 0."""
+
+    def __init__(self, inputs: int, outputs: int, condition: int, kernel: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        size, padding = (1, kernel), (0, kernel // 2)
+        self.first = nn.Conv2d(inputs, outputs, size, padding=padding)
+        self.second = nn.Conv2d(outputs, outputs, size, padding=padding)
+        self.film = film(condition, outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        zero(self.second)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Scale and shift come from the condition, the same for all steps."""
+        film = self.film(condition).view(len(h), -1, 1, 1)
+        x = self.first(F.silu(h)) * film[:, : self.outputs] + film[:, self.outputs :]
+        out: Tensor = self.skip(h) + self.second(F.silu(x))
+        return out
+
+
+class Level(nn.Module):
+    """`count` blocks at one length, the first of them from `inputs` channels."""
+
+    def __init__(self, count: int, inputs: int, outputs: int, condition: int, kernel: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(inputs if i == 0 else outputs, outputs, condition, kernel) for i in range(count)
+        )
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """One after another."""
+        for block in self.blocks:
+            h = block(h, condition)
+        return h
+
+
+class FilmUnet(Trunk):
+    """See Trunk. Each level but the last halves the steps on the way down and doubles them up."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        sizes: UnetConfig,
+        horizon: int,
+        action_dim: int,
+        features: int,
+    ) -> None:
+        super().__init__(config, features)
+        if sizes.kernel % 2 == 0:
+            raise PolicyError(
+                f"config.network.trunk.kernel: expected an odd number of steps, got {sizes.kernel}."
+            )
+        halvings = len(sizes.channels) - 1
+        if horizon % 2**halvings:
+            raise PolicyError(
+                f"a U-Net of {halvings + 1} levels halves the chunk {halvings} times: expected a "
+                f"horizon that {2**halvings} divides, got {horizon}."
+            )
+        channels, condition, kernel = sizes.channels, config.condition, sizes.kernel
+        pairs = list(zip(channels, channels[1:], strict=False))
+
+        def level(inputs: int, outputs: int) -> Level:
+            return Level(sizes.blocks, inputs, outputs, condition, kernel)
+
+        step = (1, action_dim)
+        self.inlet = nn.Conv2d(1, channels[0], step, stride=step)
+        self.down = nn.ModuleList(level(a, a) for a, _ in pairs)
+        self.shorten = nn.ModuleList(
+            nn.Conv2d(a, b, (1, 3), stride=(1, 2), padding=(0, 1)) for a, b in pairs
+        )
+        self.middle = level(channels[-1], channels[-1])
+        self.lengthen = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, (1, 4), stride=(1, 2), padding=(0, 1))
+            for a, b in reversed(pairs)
+        )
+        self.up = nn.ModuleList(level(2 * a, a) for a, _ in reversed(pairs))
+        self.outlet = nn.ConvTranspose2d(channels[0], 1, step, stride=step)
+        zero(self.outlet)
+
+    def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+        """See Trunk."""
+        condition = self.condition(features, time)
+        h = self.inlet(z.view(len(z), 1, 1, -1))  # (B, C0, 1, H)
+        kept = []
+        for level, shorten in zip(self.down, self.shorten, strict=True):
+            h = level(h, condition)
+            kept.append(h)
+            h = shorten(h)
+        h = self.middle(h, condition)
+        for lengthen, level in zip(self.lengthen, self.up, strict=True):
+            h = level(torch.cat([lengthen(h), kept.pop()], 1), condition)
+        u: Tensor = self.outlet(F.silu(h))
+        return u.flatten(1)
