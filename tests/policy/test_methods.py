@@ -49,7 +49,7 @@ def losses(name: str, network: Recorded, progress: float, **options: float) -> d
     method = build_method(name, options)
     teacher = copy.deepcopy(network)
     return method.losses(
-        network, teacher, [torch.ones(ROWS, 2)], DATA.expand(ROWS, 4), progress,  # type: ignore
+        network, teacher, [torch.ones(ROWS, 2)], DATA.expand(ROWS, 4), progress,  # type: ignore[arg-type]
         torch.Generator().manual_seed(0),
     )  # fmt: skip
 

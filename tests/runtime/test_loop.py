@@ -244,7 +244,14 @@ def test_a_real_clock_and_a_second_thread_end_a_run() -> None:
     loop = ControlLoop(stand.inference, stand.controller, stand.observer, stand.robot)
     stand.camera.clock = time.monotonic_ns  # type: ignore[assignment]
     flag = StopFlag()
-    threading.Timer(0.6, flag.set, ["timer"]).start()
+
+    def stop_once_it_has_acted() -> None:
+        deadline = time.monotonic() + 4
+        while stand.controller.counters.acted <= 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        flag.set("other thread")
+
+    threading.Thread(target=stop_once_it_has_acted).start()
     report = loop.run(Limits(duration_s=20.0), flag)
-    assert report.stopped_because == "timer" and 0.5 < report.seconds < 5
-    assert stand.controller.counters.acted >= 1
+    assert report.stopped_because == "other thread" and 0.1 < report.seconds < 5
+    assert stand.controller.counters.acted > 3
