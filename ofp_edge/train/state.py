@@ -64,7 +64,7 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
         fused=True,
     )  # fmt: skip
-    return TrainState(network.train(), average, optimizer, torch.Generator().manual_seed(seed))
+    return TrainState(network.train(), average, optimizer, RowGenerator().manual_seed(seed))
 
 
 def save_state(state: TrainState, folder: Path) -> None:
