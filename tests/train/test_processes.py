@@ -1,0 +1,194 @@
+"""Two real processes (gloo, CPU) train as one does, and end as one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ofp_edge.policy.draws import RowGenerator, draw
+from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.methods import METHODS
+from ofp_edge.train.loop import train
+from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.processes import ALONE, joined_processes
+from tests.train.test_loop import weights
+
+ROOT = Path(__file__).resolve().parents[2]
+Ask = Callable[..., Request]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {
+        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo",
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def two(points_data: Path, folder: Path) -> list[dict[str, Any]]:
+    """What each of two processes found."""
+    pytest.importorskip("accelerate")
+    pytest.importorskip("diffusers")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.train.together", str(points_data), str(folder)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            env=environment(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
+                            MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    try:
+        answers = [process.communicate(timeout=200) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], answers
+    return [json.loads(out.splitlines()[-1]) for out, _ in answers]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_two_processes_have_the_losses_of_one(
+    ask: Ask, two: list[dict[str, Any]], method: str
+) -> None:
+    plan = make_plan(ask(method=method, steps=30))
+    alone = train(plan, validate_every=10)
+    for found in two:
+        assert found["count"] == 2
+        assert found[method]["loss"] == pytest.approx(alone.loss, abs=1e-4)
+        assert found[method]["losses"] == pytest.approx(plan.state.losses, abs=1e-4)
+        curve = [point.loss for point in plan.history.points]
+        assert found[method]["curve"] == pytest.approx(curve, abs=1e-4)
+    assert two[0][method]["losses"] == two[1][method]["losses"]  # to the last bit
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_two_processes_write_the_policy_of_one(
+    ask: Ask, two: list[dict[str, Any]], folder: Path, method: str
+) -> None:
+    train(make_plan(ask(method=method, steps=30)))
+    one, shared = load_policy(ask().output), load_policy(folder / method)
+    assert shared.config == one.config
+    for name, value in one.network.state_dict().items():
+        torch.testing.assert_close(shared.network.state_dict()[name], value, atol=1e-4, rtol=0)
+
+
+def test_nan_in_one_process_stops_both_and_keeps_the_checkpoint(
+    two: list[dict[str, Any]], folder: Path
+) -> None:
+    for found in two:
+        assert found["nan"].startswith("CheckFailed: the loss or its gradient is not finite")
+        assert "at step 26" in found["nan"] and "checkpoint of step 20 stays" in found["nan"]
+    assert load_policy(folder / "nan").config.training.step == 20
+
+
+def test_a_mistake_seen_by_one_is_an_error_of_both(
+    two: list[dict[str, Any]], folder: Path
+) -> None:
+    assert all("disk is full" in found["disk"] for found in two)
+    assert not (folder / "disk").exists()
+    assert two[0]["lost"] == "OfpError: process 1: no such dataset."
+    for found in two:
+        assert "--batch-size 33: expected a multiple of 2" in found["uneven"]
+
+
+def test_a_signal_to_one_stops_both_at_the_same_step_and_one_process_can_go_on(
+    ask: Ask, two: list[dict[str, Any]], folder: Path
+) -> None:
+    steps = {found["stopped"] for found in two}
+    assert steps == {10}
+    train(make_plan(ask(method="flow", steps=30)))
+    train(make_plan(Request(ask().dataset, folder / "stopped", resume=True)))
+    one, resumed = load_policy(ask().output), load_policy(folder / "stopped")
+    for name, value in one.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], value, atol=1e-4, rtol=0)
+
+
+def test_the_rows_of_all_processes_are_those_of_one() -> None:
+    def drawn(rank: int, count: int) -> torch.Tensor:
+        generator = RowGenerator()
+        generator.share(rank, count, torch.device("cpu"))
+        generator.manual_seed(5)
+        return draw(torch.randn, (2, 6 // count), generator, axis=1)
+
+    whole = drawn(0, 1)
+    assert torch.equal(whole, torch.randn(2, 6, generator=torch.Generator().manual_seed(5)))
+    parts = [drawn(rank, 3) for rank in range(3)]
+    assert torch.equal(torch.stack(parts, 2).flatten(1), whole)
+
+
+def test_without_a_launcher_a_process_is_alone_and_accelerate_is_not_imported() -> None:
+    code = (
+        "import sys; from ofp_edge.train.processes import *; assert joined_processes() is ALONE;"
+        "assert 'accelerate' not in sys.modules"
+    )
+    assert joined_processes() is ALONE
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())
+
+
+@pytest.fixture
+def launched(points_data: Path, tmp_path: Path) -> Any:
+    """`torchrun --nproc-per-node 2 -m ofp_edge train ...`, running; ended with the test."""
+    pytest.importorskip("accelerate")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "ofp_edge", "train", str(points_data), "-o", str(tmp_path / "p"), "--preset", "tiny",
+         "--steps", "100000", "--checkpoint-every", "5", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "p").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield process
+    process.kill()
+
+
+def test_ctrl_c_of_the_launcher_leaves_a_policy_to_resume_and_one_document(
+    launched: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    launched.send_signal(signal.SIGINT)
+    stdout, stderr = launched.communicate(timeout=100)
+    (line,) = stdout.splitlines()
+    document = json.loads(line)
+    assert document["interrupted"] and document["processes"] == 2, stderr
+    assert load_policy(tmp_path / "p").config.training.step == document["steps"]
+    assert (tmp_path / "p" / "training" / "state.json").exists()
+
+
+def test_a_process_that_dies_ends_the_run(launched: subprocess.Popen[str], tmp_path: Path) -> None:
+    listed = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
+    ranks = {
+        b"RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes(): int(child) for child in listed
+    }
+    os.kill(ranks[True], signal.SIGKILL)
+    launched.communicate(timeout=100)
+    assert launched.returncode != 0
+    assert not Path(f"/proc/{ranks[False]}").exists()
+    load_policy(tmp_path / "p")  # the last checkpoint is whole
+
+
+def test_a_resumed_finished_run_names_no_loss(ask: Ask) -> None:
+    train(make_plan(ask()))
+    before = weights(ask().output)
+    assert train(make_plan(ask(resume=True))).loss is None
+    assert weights(ask().output) == before
