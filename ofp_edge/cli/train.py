@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import OfpError
 
 KEYS = (
     "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
@@ -60,6 +61,10 @@ def train(
         Path | None,
         typer.Option(help="Start from this policy's weights and normalisation. Default: random."),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="One of the method's own numbers, as name=value. Repeatable."),
+    ] = None,
     force: Force = False,
 ) -> Document:
     """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
@@ -80,7 +85,7 @@ def train(
 
     plan = make_plan(
         Request(dataset, policy, method, preset, steps, batch_size, learning_rate, seed, resume,
-                init, force)
+                init, force, _numbers(option or []))
     )  # fmt: skip
     config = plan.policy.config
     with output.progress(f"training {config.method}") as progress:
@@ -117,6 +122,19 @@ def train(
         "seconds": result.seconds,
         "resumed_from": result.resumed_from,
     }
+
+
+def _numbers(options: list[str]) -> dict[str, float]:
+    values = {}
+    for entry in options:
+        name, _, value = entry.partition("=")
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise OfpError(
+                f"--option {entry}: expected name=number, as in lambda_g=0.05."
+            ) from None
+    return values
 
 
 def add(app: typer.Typer) -> None:

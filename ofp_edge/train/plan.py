@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,10 @@ from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None: the preset's, or on --resume and --init the policy's own."""
+    """What the user asked for; None: the preset's, or on --resume and --init the policy's own.
+
+    options: the method's numbers that are not to be its defaults.
+    """
 
     dataset: Path
     output: Path
@@ -39,6 +43,7 @@ class Request:
     resume: bool = False
     init: Path | None = None
     force: bool = False
+    options: Mapping[str, float] | None = None
 
 
 @dataclass
@@ -92,7 +97,7 @@ def make_plan(request: Request) -> Plan:
 def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
     chosen = preset(start.config.preset if start else request.preset or "small")
     method_name = request.method or (start.config.method if start else DEFAULT)
-    method = build_method(method_name)
+    method = build_method(method_name, request.options)
     if start and build_method(start.config.method).velocity != method.velocity:
         raise PolicyError(
             f"{request.init}: its method is {start.config.method}, got {method.name}: one predicts "
@@ -178,6 +183,13 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
             raise PolicyError(
                 f"{request.output} was trained with {name} {value}, got {got}. A resumed run "
                 "keeps its settings: leave the option out, or train anew with --force."
+            )
+    wanted = options_of(build_method(config.method, request.options))
+    for name in request.options or {}:
+        if wanted[name] != config.method_options[name]:
+            raise PolicyError(
+                f"{request.output} was trained with {name} {config.method_options[name]:g}, got "
+                f"{wanted[name]:g}. A resumed run keeps its settings: leave --option out."
             )
 
 

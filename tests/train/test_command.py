@@ -27,7 +27,8 @@ def app() -> typer.Typer:
 def test_trains_and_says_so_in_json(points_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "p"
     arguments = ["train", str(points_data), "-o", str(out), "--preset", "tiny", "--json"]
-    result = CliRunner().invoke(app(), [*arguments, "--steps", "20"])
+    more = ["--steps", "20", "--option", "lambda_g=0.05"]
+    result = CliRunner().invoke(app(), [*arguments, *more])
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert set(document) == set(KEYS)
@@ -35,6 +36,14 @@ def test_trains_and_says_so_in_json(points_data: Path, tmp_path: Path) -> None:
         20, "ofp-plus", None,
     )  # fmt: skip
     assert load_policy(out).config.training.step == 20
+    assert load_policy(out).config.method_options["lambda_g"] == 0.05
+
+
+def test_an_option_without_a_number_is_named(points_data: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(points_data), "-o", str(tmp_path / "p"), "--option", "lambda_g"]
+    result = CliRunner().invoke(app(), [*arguments, "--json"])
+    assert result.exit_code == 1
+    assert "expected name=number" in json.loads(result.stdout)["error"]
 
 
 def test_a_users_error_is_one_line_and_exit_1(points_data: Path, tmp_path: Path) -> None:
