@@ -53,8 +53,9 @@ class Table:
         """A finite number above 0, or from 0 on."""
         value = float(self.take(key, float, default))
         if not (0 < value < math.inf or (allow_zero and value == 0)):
-            wanted = "0 or more" if allow_zero else "a positive number"
-            raise self.error(f"{self.path}: {self.where(key)}: expected {wanted}, got {value!r}.")
+            raise self.error(
+                f"{self.path}: {self.where(key)}: expected a positive number, got {value!r}."
+            )
         return value
 
     def count(self, key: str, default: int | None = None, *, least: int = 1) -> int:
