@@ -6,7 +6,7 @@ Comments, docstrings and layout do not count: a cell of hours is not thrown away
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import ofp_edge
@@ -28,7 +28,7 @@ def code_of(kind: str) -> str:
     return sha256_bytes("".join(_folder(part) for part in _PARTS[kind]).encode())[:16]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _folder(part: str) -> str:
     folder = _ROOT / part
     files = sorted(folder.rglob("*.py") if part else folder.glob("*.py"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofp_edge.bench import cells
-from ofp_edge.bench.statistics import Estimate, Values, estimate
+from ofp_edge.bench.statistics import DIFFERENCE, Estimate, Values, estimate
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import Comparison, Side, Suite, TaskEntry
 
@@ -66,14 +66,12 @@ def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> C
     # The same number everywhere: no training weighs more for having run longer.
     least = min((len(x) for x in flat), default=0)
     cut = [[x[:least] for x in seeds] for seeds in pairs.values()]
-    found = estimate(cut) if least else None
+    found = estimate(cut, DIFFERENCE) if least else None
     planned = len(members) * len(suite.seeds)
     return Compared(comparison, group, found, least, len(flat), planned, tuple(pairs))
 
 
-def episodes_of(
-    suite: Suite, store: Store, task: TaskEntry, side: Side, seed: int
-) -> Cell | None:
+def episodes_of(suite: Suite, store: Store, task: TaskEntry, side: Side, seed: int) -> Cell | None:
     """The episodes of a row at an nfe, None before there are any."""
     row = suite.row(side.row)
     unit = cells.Unit(task, row.training, seed, (row,))

@@ -43,15 +43,33 @@ def _do(pool: Pool, title: str, jobs: list[Job], progress: Progress) -> None:
 def _missing(
     suite: Suite, store: Store, chosen: list[Unit], function: Callable[..., None]
 ) -> Iterator[Job]:
-    more = wanted_episodes(suite, compare_all(suite, store))
-    for unit in chosen:
-        episodes = {
-            (row.name, nfe): more.get((unit.task.group, Side(row.name, nfe)), 0)
-            or suite.evaluate.episodes
-            for row, nfe in cells.variants(unit)
-        }
+    for unit, episodes in _wanted(suite, store, chosen):
         if pending(suite, store, unit, episodes):
             yield function, (suite, store, unit, episodes)
+
+
+def remaining(suite: Suite, store: Store, chosen: list[Unit]) -> list[str]:
+    """What is to do, as far as it is known now, in words."""
+    datasets = {unit.task.name: cells.dataset_inputs(suite, unit.task) for unit in chosen}
+    found = [f"collect {n}" for n, inputs in datasets.items() if not store.read("dataset", inputs)]
+    for unit, episodes in _wanted(suite, store, chosen):
+        found += pending(suite, store, unit, episodes)
+    return found
+
+
+def _wanted(
+    suite: Suite, store: Store, chosen: list[Unit]
+) -> Iterator[tuple[Unit, dict[tuple[str, int], int]]]:
+    more = wanted_episodes(suite, compare_all(suite, store))
+    for unit in chosen:
+        yield (
+            unit,
+            {
+                (row.name, nfe): more.get((unit.task.group, Side(row.name, nfe)), 0)
+                or suite.evaluate.episodes
+                for row, nfe in cells.variants(unit)
+            },
+        )
 
 
 def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, Side], int]:

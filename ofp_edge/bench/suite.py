@@ -1,34 +1,34 @@
 """The suite file: which methods are compared, on which tasks, how long and how often.
 
-    name = "small"
-    observe = "state"              # what the policies see: collect's --obs
-    preset = "small"
-    seeds = [0, 1, 2]              # training seeds
-    budget = "steps"               # every row trains `steps`; "time": as long as the reference
-    reference = "ofp-plus"         # takes for them: steps by a timing run at the start
-    [evaluate]
-    episodes = 100                 # a cell: task, row, nfe, training seed
-    most_episodes = 500            # compared cells: more rounds of `episodes`, while the
-    half_width = 0.025             # comparison's interval is wider than this
-    margin = 0.03                  # a candidate may be worse by this much
-    latency_ms = 0
-    chunks = 2000                  # two-sided tasks: chunks whose side is counted
-    [[tasks]]
-    name = "metaworld/door-open"
-    demonstrations = 50
-    steps = 4000
-    group = "standard"             # or "two-sided"; comparisons are pooled over a group
-    noise = 0.3                    # optional, as collect's; wander too
-    [[rows]]
-    name = "ofp-plus"
-    method = "ofp-plus"
-    nfe = [1, 4]                   # network evaluations a chunk; the first is the row's own
-    options = { lambda_c = 0.0 }   # optional: the method's numbers
-    cold = false                   # optional: every chunk starts from noise
-    guard = 1                      # optional: candidates of a guarded choice at a cold start
-    [[compare]]
-    candidate = ["ofp-plus", 1]    # row and nfe
-    against = ["flow", 100]
+name = "small"
+observe = "state"              # what the policies see: collect's --obs
+preset = "small"
+seeds = [0, 1, 2]              # training seeds
+budget = "steps"               # every row trains `steps`; "time": as long as the reference
+reference = "ofp-plus"         # takes for them: steps by a timing run at the start
+[evaluate]
+episodes = 100                 # a cell: task, row, nfe, training seed
+most_episodes = 500            # compared cells: more rounds of `episodes`, while the
+half_width = 0.025             # comparison's interval is wider than this
+margin = 0.03                  # a candidate may be worse by this much
+latency_ms = 0
+chunks = 2000                  # two-sided tasks: chunks whose side is counted
+[[tasks]]
+name = "metaworld/door-open"
+demonstrations = 50
+steps = 4000
+group = "standard"             # or "two-sided"; comparisons are pooled over a group
+noise = 0.3                    # optional, as collect's; wander too
+[[rows]]
+name = "ofp-plus"
+method = "ofp-plus"
+nfe = [1, 4]                   # network evaluations a chunk; the first is the row's own
+options = { lambda_c = 0.0 }   # optional: the method's numbers
+cold = false                   # optional: every chunk starts from noise
+guard = 1                      # optional: candidates of a guarded choice at a cold start
+[[compare]]
+candidate = ["ofp-plus", 1]    # row and nfe
+against = ["flow", 100]
 """
 
 from __future__ import annotations

@@ -100,14 +100,15 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
             dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
             force=policy.exists(), options=unit.options or None,
         )  # fmt: skip
-    result: TrainResult = train(make_plan(request))
+    plan, before = make_plan(request), memory_mib("VmRSS")
+    result: TrainResult = train(plan)
     if result.interrupted:
         raise KeyboardInterrupt
     return store.write("training", inputs, {
         "finished": True, "sha256": sha256_file(policy / MODEL), "policy": str(policy),
         "steps": result.step, "seconds": result.seconds, "s_per_step": result.seconds / result.step,
         "parameters": result.parameters, "validation_loss": result.validation.loss,
-        "chunk_error": result.validation.chunk_error, "peak_memory_mib": peak_memory_mib(),
+        "chunk_error": result.validation.chunk_error, "memory_before_mib": before, "peak_memory_mib": memory_mib("VmHWM"),
     })  # fmt: skip
 
 
@@ -140,7 +141,11 @@ def _measure_modes(
     report = measure_modes(
         Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, **guard
     )
-    store.write("modes", inputs, asdict(report))
+    shares = ("between", "left", "right")
+    store.write("modes", inputs, {
+        **{name: getattr(report, name) for name in shares},
+        "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
+    })  # fmt: skip
 
 
 def _choice(row: Row, nfe: int) -> Choice:
@@ -148,9 +153,12 @@ def _choice(row: Row, nfe: int) -> Choice:
     return Choice(nfe=nfe, cold=row.cold, **guard)
 
 
-def peak_memory_mib() -> float:
-    """The most memory this process has held, MiB. (getrusage's figure survives an exec.)"""
+def memory_mib(name: str) -> float:
+    """What this process holds (VmRSS) or has held at most (VmHWM), MiB.
+
+    getrusage's figure would not do: it survives an exec, and begins with the parent's.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return round(int(line.split()[1]) / 1024, 1)
-    raise OfpError("/proc/self/status holds no VmHWM: the benchmark needs Linux.")
+    raise OfpError(f"/proc/self/status holds no {name}: the benchmark needs Linux.")
