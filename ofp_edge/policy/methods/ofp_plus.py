@@ -71,8 +71,9 @@ class OfpPlus:
     ) -> dict[str, Tensor]:
         """See Method. Two passes of the network: one with gradient, one for the targets."""
         rows = len(actions)
-        # Every second row, say; windows come in random order.
-        some = slice(0 if progress >= self.guide_from else rows, None, int(self.guide_every))
+        # The first rows: windows come in random order.
+        guided = rows // int(self.guide_every) if progress >= self.guide_from else 0
+        some = slice(guided)
         eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
         t_renoised, share = (times.uniform(rows, generator) for _ in range(2))
         t, r = times.sorted_pair(rows, self.smallest_step, self.p_shipped, generator)
@@ -83,7 +84,6 @@ class OfpPlus:
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         z_some, t_some, ends = z_t[some], t[some], torch.ones_like(t[some])
-        guided = len(t_some)
         u_t, u_r, u_one = network(
             torch.cat([z_t, z_t, z_some]),  # (2B + G, K)
             torch.cat([t, t, t_some]),
