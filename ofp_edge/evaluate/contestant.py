@@ -10,6 +10,7 @@ from ofp_edge.bundle import MANIFEST, TimeRow, open_bundle
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import sha256_folder
+from ofp_edge.runtime.guard import check_guard
 from ofp_edge.runtime.inference import Inference, load_inference
 from ofp_edge.runtime.sampler import Scheme, Step
 from ofp_edge.spec import PolicySpec
@@ -27,7 +28,7 @@ class Choice:
     """How to run it. None takes the artefact's own default.
 
     nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
-    start, 0..1. cold: never start warm.
+    start, 0..1. cold: never start warm. guard: noises that a cold start chooses among.
     """
 
     nfe: int | None = None
@@ -35,6 +36,7 @@ class Choice:
     precision: str | None = None
     t_w: float | None = None
     cold: bool = False
+    guard: int = 1
 
 
 @dataclass
@@ -67,6 +69,7 @@ def open_contestant(path: Path, choice: Choice) -> Contestant:
         raise OfpError("--cold and --t-w exclude each other.")
     if choice.t_w is not None and not 0 <= choice.t_w < 1:
         raise OfpError(f"--t-w {choice.t_w:g}: expected 0 <= t_w < 1.")
+    check_guard(choice.guard)
     if (path / MANIFEST).exists():
         return _open_bundle(path, choice)
     if (path / "config.json").exists():

@@ -1,4 +1,4 @@
-"""The simulated tasks, as data: every Meta-World V3 task by name, and what differs for some."""
+"""The simulated tasks, as data: every Meta-World V3 task, what differs for some, the planar one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import UnknownName
+from ofp_edge.sim.planar_task import PlanarTask
 
 ENV_HZ = 80.0
 """Meta-World's own rate: 5 physics steps of 2.5 ms."""
 BASE_FRAME = "world"
+_MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action of 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Task:
     layout: bounds (low, high) of what Meta-World draws at a reset, where they are not its own; the
     name then ends in `-wide`.
     crop_low, crop_high: the workspace box in the world frame, metres. max_steps: control steps
-    after which an episode has failed.
+    after which an episode has failed. noise, wander: what `collect` does, unless told otherwise.
     """
 
     name: str
@@ -67,11 +69,18 @@ class Task:
     crop_high: tuple[float, float, float] = (0.45, 0.97, 0.45)
     n_points: int = 256
     layout: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    noise: float = 0.3
+    wander: int = 8
 
     @property
     def control_hz(self) -> float:
         """Control steps a second."""
         return ENV_HZ / self.repeat
+
+    @property
+    def step_m(self) -> float:
+        """How far an action of 1 moves the hand's target in one control step, metres."""
+        return _MOCAP_M * self.repeat
 
     @property
     def env_name(self) -> str:
@@ -111,13 +120,16 @@ push-wall reach reach-wall shelf-place soccer stick-pull stick-push sweep sweep-
 window-open
 """.split()
 
-TASKS: Mapping[str, Task] = {
-    f"metaworld/{name}": Task(f"metaworld/{name}", **_TUNED.get(name, {})) for name in _METAWORLD
+AnyTask = Task | PlanarTask
+
+TASKS: Mapping[str, AnyTask] = {
+    **{f"metaworld/{n}": Task(f"metaworld/{n}", **_TUNED.get(n, {})) for n in _METAWORLD},
+    **{task.name: task for task in (PlanarTask(),)},
 }
 
 
-def find_task(name: str) -> Task:
-    """The task called `metaworld/<x>`, or UnknownName listing them all."""
+def find_task(name: str) -> AnyTask:
+    """The task of this name, or UnknownName listing them all."""
     if name not in TASKS:
         raise UnknownName("task", name, TASKS)
     return TASKS[name]
