@@ -35,10 +35,10 @@ class PlanarWorld(World):
 
     def _reset(self, seed: int) -> None:
         task, random = self.task, np.random.default_rng([seed, _STREAM])
-        self._obstacle = np.array([random.uniform(-0.1, 0.1), random.uniform(-0.1, 0.1)])
+        self._obstacle = random.uniform(-0.05, 0.05, 2)
         offset, ahead = random.uniform(-0.015, 0.015), random.uniform(*task.ahead_m)
         self._start = self._obstacle + (offset, -ahead)
-        offset, ahead = random.uniform(-0.03, 0.03), random.uniform(*task.ahead_m)
+        offset, ahead = random.uniform(-0.02, 0.02), random.uniform(*task.ahead_m)
         self._goal = self._obstacle + (offset, ahead)
         self._hand = self._start.copy()
         # The expert's own, seen by nobody: side and manner.

@@ -25,11 +25,11 @@ class PlanarTask:
     noise: float = 0.1
     wander: int = 0
     step_m: float = 0.04
-    radius_m: float = 0.04
+    radius_m: float = 0.03
     goal_m: float = 0.02
     right: float = 0.55
-    ahead_m: tuple[float, float] = (0.12, 0.18)
-    pass_m: tuple[float, float] = (0.075, 0.005)
+    ahead_m: tuple[float, float] = (0.12, 0.17)
+    pass_m: tuple[float, float] = (0.08, 0.005)
     width_m: tuple[float, float] = (0.060, 0.068)
     peak_m: float = 0.008
     speed: tuple[float, float] = (0.78, 0.9)
