@@ -52,6 +52,24 @@ class View:
 
 
 @dataclass(frozen=True)
+class Detour:
+    """A post on the straight way from the hand to the object, and how the expert goes round it.
+
+    ahead_m: from the hand's start to the post. pass_m, spread_m: mean and spread of how far from
+    its centre. width_m: of the bell that the way describes. right: share of the episodes. speed:
+    bounds of the draw, of the largest action. See sim/two_sided.py.
+    """
+
+    ahead_m: float = 0.2
+    radius_m: float = 0.03
+    pass_m: float = 0.08
+    spread_m: float = 0.004
+    width_m: float = 0.065
+    right: float = 0.55
+    speed: tuple[float, float] = (0.85, 0.95)
+
+
+@dataclass(frozen=True)
 class Task:
     """One task. name: `metaworld/<x>`; repeat: Meta-World steps one action is held for.
 
@@ -59,6 +77,7 @@ class Task:
     name then ends in `-wide`.
     crop_low, crop_high: the workspace box in the world frame, metres. max_steps: control steps
     after which an episode has failed. noise, wander: what `collect` does, unless told otherwise.
+    detour: of a task whose name ends in `-two-sided`.
     """
 
     name: str
@@ -71,6 +90,7 @@ class Task:
     layout: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     noise: float = 0.3
     wander: int = 8
+    detour: Detour | None = None
 
     @property
     def control_hz(self) -> float:
@@ -85,9 +105,11 @@ class Task:
     @property
     def env_name(self) -> str:
         """Meta-World's name of it."""
-        return f"{self.name.partition('/')[2].removesuffix('-wide')}-v3"
+        name = self.name.partition("/")[2]
+        return f"{name.removesuffix('-wide').removesuffix('-two-sided')}-v3"
 
 
+_TWO_SIDED: Mapping[str, Any] = {"detour": Detour(), "noise": 0.1, "wander": 0}
 # What differs from the defaults. These experts fail too often when an action is held for 4 steps.
 _FINE: Mapping[str, Any] = {"repeat": 2, "max_steps": 250}
 _TUNED: Mapping[str, Mapping[str, Any]] = {
@@ -100,6 +122,7 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
         "crop_high": (0.42, 0.97, 0.45),
         "layout": ((-0.2, 0.75, 0.115), (0.2, 0.9, 0.115)),
     },
+    "button-press-topdown-two-sided": {**_TWO_SIDED, "max_steps": 75},
     "disassemble": _FINE,
     "door-open": {"max_steps": 75},
     "handle-pull-side": _FINE,
@@ -111,7 +134,7 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
 
 _METAWORLD = """
 assembly basketball bin-picking box-close button-press button-press-topdown
-button-press-topdown-wall button-press-topdown-wide button-press-wall coffee-button coffee-pull
+button-press-topdown-two-sided button-press-topdown-wall button-press-topdown-wide button-press-wall coffee-button coffee-pull
 coffee-push dial-turn disassemble door-close door-lock door-open door-unlock drawer-close
 drawer-open faucet-close faucet-open hammer hand-insert handle-press handle-press-side handle-pull
 handle-pull-side lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place

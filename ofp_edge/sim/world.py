@@ -111,8 +111,11 @@ def open_world(task: AnyTask, seed: int = 0) -> World:
     """A new world of the task, at the start of episode `seed`."""
     from ofp_edge.sim.metaworld import MetaWorld
     from ofp_edge.sim.planar import PlanarTask, PlanarWorld
+    from ofp_edge.sim.two_sided import TwoSidedWorld
 
-    return PlanarWorld(task, seed) if isinstance(task, PlanarTask) else MetaWorld(task, seed)
+    if isinstance(task, PlanarTask):
+        return PlanarWorld(task, seed)
+    return TwoSidedWorld(task, seed) if task.detour else MetaWorld(task, seed)
 
 
 _WORLDS: dict[str, World] = {}
