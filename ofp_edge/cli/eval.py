@@ -14,8 +14,8 @@ from ofp_edge.files import check_output_file
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "episodes", "success", "interval", "mean_steps",
-    "chunk_boundary_jump", "nfe", "t_w", "engine", "precision", "frames", "latency_ms", "seed",
-    "first_seed", "failed_seeds", "faults", "workers", "seconds",
+    "chunk_boundary_jump", "nfe", "t_w", "guard", "engine", "precision", "frames", "latency_ms",
+    "seed", "first_seed", "failed_seeds", "faults", "workers", "seconds",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -48,6 +48,10 @@ def evaluate(
         float | None, typer.Option("--t-w", help="Warm start time, 0..1. Default: the policy's.")
     ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Start every chunk from noise.")] = False,
+    guard: Annotated[
+        int,
+        typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
+    ] = 1,
     frames: Annotated[
         str,
         typer.Option(help="own, or other: play another episode's depth frames, as a control."),
@@ -68,7 +72,7 @@ def evaluate(
     from ofp_edge.evaluate.report import document, table
     from ofp_edge.files import write_json
 
-    choice = Choice(nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold)
+    choice = Choice(nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold, guard=guard)
     job = Job(artefact, task, choice, latency_ms, "other" if frames == "other" else "own")
     seeds = evaluation_seeds(seed, episodes)
     began = time.monotonic()

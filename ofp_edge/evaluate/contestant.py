@@ -92,7 +92,9 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
             else "--t-w: this bundle ships no warm start."
         )
     nfe = 1 if choice.nfe is None else choice.nfe
-    inference = load_inference(bundle, engine, precision, nfe=nfe, warm=not choice.cold)
+    inference = load_inference(
+        bundle, engine, precision, nfe=nfe, warm=not choice.cold, guard=choice.guard
+    )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
@@ -139,7 +141,7 @@ def _sampled_inference(policy: Policy, choice: Choice, nfe: int) -> Inference:
     deployed = split(policy)
     act = SampledAct(policy.network, method, nfe)
     row = next(row for row in deployed.time_rows if row.name == "cold")
-    inference = _inference(deployed, deployed.encode, act, Scheme((Step(row),), None))
+    inference = _inference(deployed, deployed.encode, act, Scheme((Step(row),), None), choice.guard)
     inference.warm_up(1)  # an nfe that the method can't do is told here
     return inference
 
@@ -163,10 +165,10 @@ def _torch_inference(
 
         functions = build_functions(deployed, plan)
         encode, act = functions.encode, functions.act
-    return _inference(deployed, encode, act, _ladders(policy, nfe, t_w)), precision
+    return _inference(deployed, encode, act, _ladders(policy, nfe, t_w), choice.guard), precision
 
 
-def _inference(deployed: Deployed, encode: Any, act: Any, scheme: Scheme) -> Inference:
+def _inference(deployed: Deployed, encode: Any, act: Any, scheme: Scheme, guard: int) -> Inference:
     from ofp_edge.bundle import Tensor
     from ofp_edge.policy.torch_runner import TorchRunner
 
@@ -185,6 +187,7 @@ def _inference(deployed: Deployed, encode: Any, act: Any, scheme: Scheme) -> Inf
         deployed.feature_dim,
         0,
         scheme=scheme,
+        guard=guard,
     )
 
 

@@ -38,6 +38,7 @@ def document(
         "chunk_boundary_jump": float(np.mean(jumps)) if jumps else None,
         "nfe": contestant.nfe,
         "t_w": contestant.t_w,
+        "guard": job.choice.guard,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,
@@ -55,6 +56,8 @@ def table(values: dict[str, Any]) -> RenderableType:
     """The document in a few lines of at most 80 columns."""
     low, high = values["interval"]
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
+    if values["guard"] > 1:
+        start += f", guarded among {values['guard']}"
     jump = values["chunk_boundary_jump"]
     frames = "its own" if values["frames"] == "own" else "another episode's (control)"
     rows = [
