@@ -26,8 +26,9 @@ def modes(
     output: Output,
     artefact: Annotated[Path, typer.Argument(help="Policy or bundle folder.")],
     task: Annotated[
-        str, typer.Option(help="A two-sided task, e.g. metaworld/reach-two-sided.")
-    ] = "planar/obstacle",
+        str | None,
+        typer.Option(help="A two-sided task, e.g. planar/obstacle. Default: the trained one."),
+    ] = None,
     chunks: Annotated[int, typer.Option(help="Chunks to draw, one a decision state.")] = 2000,
     nfe: Annotated[
         int | None, typer.Option(help="Network evaluations a chunk. Default: as for eval.")
@@ -60,7 +61,7 @@ def modes(
         "evaluated": str(artefact),
         "kind": contestant.kind,
         "sha256": contestant.sha256,
-        "task": task,
+        "task": report.task,
         "chunks": report.chunks,
         "between": report.between,
         "interval": list(report.interval),

@@ -112,7 +112,9 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
     nfe = 1 if choice.nfe is None else choice.nfe
-    inference = load_inference(bundle, engine, precision, nfe=nfe, warm=not choice.cold)
+    inference = load_inference(
+        bundle, engine, precision, nfe=nfe, warm=not choice.cold, guard=choice.guard
+    )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
@@ -141,7 +143,7 @@ def _open_policy(path: Path, choice: Choice) -> Contestant:
     else:
         t_w, precision = None, "fp32"
         acting = sampled(policy, choice)
-    inferences, batch = inferences_of(policy, acting)
+    inferences, batch = inferences_of(policy, acting, choice.guard)
     return Contestant(
         POLICY, sha256_folder(path), inferences, config.cameras, config.camera_tolerance, TORCH,
         precision, t_w, acting.nfe, config.task, batch,

@@ -41,7 +41,10 @@ def drawn_in_batches(
     path: Path, contestant: Contestant, decisions: list[Decision], guard: int, seed: int,
     progress: Progress,
 ) -> list[NDArray[np.float32]]:  # fmt: skip
-    """The same from a policy folder's network in torch, a batch of states at a time."""
+    """The same from a policy folder's network in torch, a batch of states at a time.
+
+    At one evaluation a chunk the noise, and so the chunk, is the one that Inference would draw.
+    """
     import torch
 
     from ofp_edge.policy.deployed import method_of
@@ -59,16 +62,12 @@ def drawn_in_batches(
                 for field in contestant.spec.observations
             ]
             features = network.encode(seen)
-            candidates = np.stack([
-                method.sample(
-                    network, features,
-                    torch.from_numpy(
-                        random.standard_normal((len(batch), network.chunk_size), dtype=np.float32)
-                    ),
-                    contestant.nfe,
-                ).numpy()
-                for _ in range(guard)
-            ], axis=1)  # (B, guard, H*A) normalised  # fmt: skip
+            shape = (len(batch), guard, network.chunk_size)
+            noise = torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
+            drawn = [
+                method.sample(network, features, noise[:, i], contestant.nfe) for i in range(guard)
+            ]
+            candidates = torch.stack(drawn, dim=1).numpy()  # (B, guard, H*A) normalised
             chosen = [x[choose(x) if guard > 1 else 0] for x in candidates]
             raw = network.denormalize_actions(torch.from_numpy(np.stack(chosen))).numpy()
         chunks += list(raw)

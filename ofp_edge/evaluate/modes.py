@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.closed_loop import SEEDS_A_RUN, evaluation_seeds
-from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
+from ofp_edge.evaluate.contestant import POLICY, Choice, Contestant, open_contestant
 from ofp_edge.evaluate.decisions import Decision, gather_decisions
 from ofp_edge.evaluate.statistics import wilson_interval
 from ofp_edge.progress import Progress, silent
@@ -78,19 +79,21 @@ class ModesReport:
 
 
 def measure_modes(
-    path: Path, task: str, *, chunks: int = 2000, nfe: int | None = None, guard: int = 1,
-    seed: int = 0, engine: str | None = None, precision: str | None = None,
+    path: Path, task: str | None = None, *, chunks: int = 2000, nfe: int | None = None,
+    guard: int = 1, seed: int = 0, engine: str | None = None, precision: str | None = None,
     progress: Progress = silent,
 ) -> ModesReport:  # fmt: skip
     """Draw `chunks` cold chunks of a policy or bundle at unseen decision states of `task`.
 
     A policy folder in fp32 is drawn from in batches, anything else one chunk at a time, as a robot
-    does. Raises OfpError: a task without sides, or what `open_contestant` refuses.
+    does. task: None is the one it was trained on. Raises OfpError: a task without sides, or what
+    `open_contestant` refuses.
     """
     if chunks < 1:
         raise OfpError(f"--chunks {chunks}: expected 1 or more.")
     choice = Choice(nfe=nfe, engine=engine, precision=precision, cold=True, guard=guard)
     contestant = open_contestant(path, choice)
+    task = task or _own_task(path, contestant)
     try:
         decisions = gather_decisions(
             task, contestant, chunks, evaluation_seeds(seed, SEEDS_A_RUN), progress
@@ -108,6 +111,19 @@ def measure_modes(
         contestant, task, chunks, guard, seed, shares,
         wilson_interval(round(shares.between * chunks), chunks), _shares(shown, means),
     )  # fmt: skip
+
+
+def _own_task(path: Path, contestant: Contestant) -> str:
+    task: str | None
+    if contestant.kind == POLICY:
+        from ofp_edge.policy.folder import load_policy
+
+        task = load_policy(path).config.task
+    else:
+        task = open_bundle(path).manifest.provenance.get("task")
+    if task is None:
+        raise OfpError(f"{path} does not say on which task it was trained. Give --task.")
+    return task
 
 
 def _draw(
