@@ -47,8 +47,12 @@ def run(
         str | None, typer.Option(help="fp32, fp16, int8 … Default: the bundle's own.")
     ] = None,
     nfe: Annotated[
-        int, typer.Option(help="Network evaluations a chunk: 1, or 2 with the refining step.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Network evaluations a chunk: 1, or 2 with the refining step. Default: the "
+            "bundle's own."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Compute threads of the engine.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the noise, and of the first episode.")] = 0,
     force: Force = False,
@@ -110,7 +114,7 @@ def _document(session: Session, request: Any, dry_run: bool) -> Document:
         "rig": str(request.rig),
         "engine": session.engine,
         "precision": session.precision,
-        "nfe": request.nfe,
+        "nfe": session.inference.scheme.nfe,
         "seed": request.seed,
         "dry_run": dry_run,
         "seconds": round(report.seconds, 3),
