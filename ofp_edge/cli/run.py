@@ -47,8 +47,12 @@ def run(
         str | None, typer.Option(help="fp32, fp16, int8 … Default: the bundle's own.")
     ] = None,
     nfe: Annotated[
-        int, typer.Option(help="Network evaluations a chunk: 1, or 2 with the refining step.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Network evaluations a chunk: 1, or 2 with the refining step. Default: the "
+            "bundle's own."
+        ),
+    ] = None,
     guard: Annotated[
         int,
         typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
@@ -114,7 +118,7 @@ def _document(session: Session, request: Any, dry_run: bool) -> Document:
         "rig": str(request.rig),
         "engine": session.engine,
         "precision": session.precision,
-        "nfe": request.nfe,
+        "nfe": session.inference.scheme.nfe,
         "guard": request.guard,
         "seed": request.seed,
         "dry_run": dry_run,

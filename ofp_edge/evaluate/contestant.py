@@ -111,15 +111,14 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         )
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
-    nfe = 1 if choice.nfe is None else choice.nfe
     inference = load_inference(
-        bundle, engine, precision, nfe=nfe, warm=not choice.cold, guard=choice.guard
+        bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold, guard=choice.guard
     )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
         BUNDLE, bundle.sha256, (inference,), manifest.cameras, manifest.camera_tolerance, engine,
-        precision, t_w, nfe, manifest.provenance.get("task"),
+        precision, t_w, inference.scheme.nfe, manifest.provenance.get("task"),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
-from ofp_edge.evaluate.smoothness import flips, jerk
+from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.controller import (
     ChunkReady,
@@ -91,8 +91,7 @@ class Evaluator:
             self.contestant.tolerance,
             {name: dt_ns for name in self.spec.cameras},
         )
-        half = [(b - a) / 2 for f in self.spec.actions for a, b in zip(f.low, f.high, strict=True)]
-        self._half_range = np.asarray(half, dtype=np.float32)
+        self._half_range = half_ranges(self.spec)
 
     def run(self, seed: int) -> Episode:
         """One episode from reset to success, its last step, or a fault."""
@@ -126,7 +125,7 @@ class Evaluator:
             if command.kind == "stop":
                 break
             if old is not None and controller.plan is not None and controller.plan is not old:
-                jumps.append(self._jump(old, controller.plan, tick_ns))
+                jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
             if command.action is not None:
                 robot.send(command.action)
                 sent.append(command.action)
@@ -166,7 +165,3 @@ class Evaluator:
     def _play(self, frames: NDArray[np.uint16] | None) -> None:
         if self.simulator.camera is not None:
             self.simulator.camera.play(frames)
-
-    def _jump(self, old: Chunk, new: Chunk, tick_ns: int) -> float:
-        difference = (new.at(tick_ns) - old.at(tick_ns)) / self._half_range
-        return float(np.sqrt(np.mean(difference**2)))

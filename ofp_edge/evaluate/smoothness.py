@@ -1,4 +1,4 @@
-"""How smoothly a policy moves: the jerk of what was sent, and changes of mind between plans.
+"""How smoothly a policy moves: jerk of what was sent, jumps and changes of mind between plans.
 
 Sent actions imply positions x, one a control step of dt seconds: a delta field's x is the running
 sum of action * scale, a velocity's of action * scale * dt, an absolute field's is action * scale.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.spec import ActionField, PolicySpec
 
 
@@ -50,6 +51,18 @@ def jerk_unit(spec: PolicySpec) -> str | None:
     """The unit of `jerk`, e.g. "m/s^3"; None where there is none to measure."""
     units = [field.unit for field in spec.actions if field.interpolation != "nearest"]
     return f"{units[0]}/s^3" if units else None
+
+
+def half_ranges(spec: PolicySpec) -> NDArray[np.float32]:
+    """(action_dim,) half of high - low of each action."""
+    half = [(b - a) / 2 for f in spec.actions for a, b in zip(f.low, f.high, strict=True)]
+    return np.asarray(half, dtype=np.float32)
+
+
+def jump(old: Chunk, new: Chunk, t_ns: int, half: NDArray[np.float32]) -> float:
+    """How far the new plan's action at `t_ns` is from the old one's: RMS, in `half_ranges`."""
+    difference = (new.at(t_ns) - old.at(t_ns)) / half
+    return float(np.sqrt(np.mean(difference**2)))
 
 
 def flips(sides: Sequence[int | None]) -> int | None:

@@ -72,10 +72,13 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
         functions = build_functions(deployed, plan)
         encode, act = functions.encode, functions.act
     size = len(deployed.time_rows[0].row)
-    if choice.t_refine is not None:
+    t_refine = choice.t_refine
+    if t_refine is None and choice.nfe is None:
+        t_refine = policy.config.t_refine
+    if t_refine is not None:
         if choice.nfe not in (None, 2):
             raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
-        second = Step(time_row(policy, "refine", choice.t_refine, 1.0), renoise=True)
+        second = Step(time_row(policy, "refine", t_refine, 1.0), renoise=True)
         starts = [time_row(policy, "start", t, 1.0) for t in (0.0, t_w) if t is not None]
         ladders = [(Step(row), second) for row in starts]
         scheme = Scheme(ladders[0], ladders[1] if len(ladders) > 1 else None)

@@ -239,13 +239,13 @@ def load_inference(
     *,
     threads: int = 1,
     seed: int | Sequence[int] = 0,
-    nfe: int = 1,
+    nfe: int | None = None,
     warm: bool = True,
     guard: int = 1,
 ) -> Inference:
     """Load a bundle's two functions, hold them against the golden outputs, and warm them up.
 
-    engine, precision: None takes the manifest's default. Raises UnknownName, MissingExtra,
+    engine, precision, nfe: None takes the manifest's default. Raises UnknownName, MissingExtra,
     BundleError, or ParityError when this machine's engine answers differently.
     """
     from ofp_edge.runtime.runners import load_runner
@@ -253,6 +253,7 @@ def load_inference(
 
     engine, precision = bundle.choose(engine, precision)
     manifest = bundle.manifest
+    nfe = manifest.default.nfe if nfe is None else nfe
     scheme = shipped_scheme(manifest.time_rows, nfe, warm=warm)
     runners: list[Runner] = []
     for function in ("encode", "act"):
