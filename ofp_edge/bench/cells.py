@@ -51,8 +51,8 @@ def units(suite: Suite, only: tuple[str, ...] = ()) -> list[Unit]:
                     shared.setdefault(row.training, []).append(row)
             found += [Unit(task, name, seed, tuple(rows)) for name, rows in shared.items()]
     if not found:
-        task, row, seed = suite.tasks[0].name, suite.rows[0].name, suite.seeds[0]
-        raise OfpError(f"--only {' '.join(only)}: nothing matches. A name is {task}/{row}/{seed}.")
+        name = f"{suite.tasks[0].name}/{suite.rows[0].name}/{suite.seeds[0]}"
+        raise OfpError(f"--only {' '.join(only)}: nothing matches. A name is {name}.")
     return found
 
 
@@ -65,6 +65,11 @@ def dataset_inputs(suite: Suite, task: TaskEntry) -> Inputs:
     values = {"task": task.name, "observe": suite.observe, "demonstrations": task.demonstrations}
     more = {"noise": task.noise, "wander": task.wander}
     return {**values, **{name: value for name, value in more.items() if value is not None}}
+
+
+def needs_timing(suite: Suite, unit: Unit) -> bool:
+    """Do a timing run's figures set its steps? The reference's are the task's."""
+    return suite.budget == TIME and unit.training != suite.row(suite.reference or "").training
 
 
 def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
@@ -83,7 +88,7 @@ def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
     if dataset is None:
         return None
     steps = unit.task.steps
-    if suite.budget == TIME:
+    if needs_timing(suite, unit):
         timing = store.read("timing", timing_inputs(suite, store, unit) or {})
         if timing is None:
             return None

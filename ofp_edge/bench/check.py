@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,24 +16,24 @@ from ofp_edge.policy.presets import preset
 from ofp_edge.sim.fields import Observe
 from ofp_edge.sim.tasks import find_task
 
+T = TypeVar("T")
+
 
 def check_names(suite: Suite) -> None:
     """Raises SuiteError for the first name that does not exist."""
     known = typing.get_args(Observe)
     if suite.observe not in known:
         raise SuiteError(f"{suite.path}: observe: {UnknownName('name', suite.observe, known)}.")
-    _must(suite, "preset", lambda: preset(suite.preset))
+    _must(suite, "preset", preset, suite.preset)
     for task in suite.tasks:
-        _must(suite, "[[tasks]]", lambda name=task.name: find_task(name))
+        _must(suite, "[[tasks]]", find_task, task.name)
     for row in suite.rows:
-        _must(suite, f"[[rows]] {row.name}", lambda row=row: _check_row(row))
+        _must(suite, f"[[rows]] {row.name}", _check_row, row)
 
 
-def _must(suite: Suite, where: str, try_it: Callable[[], object]) -> None:
+def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> None:
     try:
-        try_it()
-    except SuiteError:
-        raise
+        check(what)
     except OfpError as cause:
         raise SuiteError(f"{suite.path}: {where}: {str(cause).rstrip('.')}.") from None
 

@@ -44,8 +44,8 @@ def summary(values: Document) -> str:
     )
     latency = suite["evaluate"]["latency_ms"]
     return (
-        f"{tables.many(len(suite['tasks']), 'simulated task')}, observations {suite['observe']}, preset "
-        f"{suite['preset']}, training seeds {', '.join(map(str, suite['seeds']))}; {budget}."
+        f"{tables.many(len(suite['tasks']), 'simulated task')}, observations {suite['observe']}, "
+        f"preset {suite['preset']}, training seeds {', '.join(map(str, suite['seeds']))}; {budget}."
         + (f" Latency L {latency:g} ms." if latency else "")
     )
 
@@ -53,7 +53,8 @@ def summary(values: Document) -> str:
 def _tables(found: TextTable) -> list[str]:
     """One table, or several with the first columns repeated where it would be too wide."""
     first, widths = found.text_columns, _widths(found)
-    start, made = first, []
+    made: list[str] = []
+    start = first
     while start < len(found.head) or not made:
         end, room = start, WIDTH - 1 - sum(w + 3 for w in widths[:first])
         while end < len(widths) and (end == start or room >= widths[end] + 3):

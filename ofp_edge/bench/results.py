@@ -14,7 +14,7 @@ from ofp_edge.bench import cells
 from ofp_edge.bench.comparisons import Compared, compare_all, episodes_of
 from ofp_edge.bench.statistics import SUCCESS, Estimate, estimate
 from ofp_edge.bench.store import Cell, Store
-from ofp_edge.bench.suite import TIME, Row, Side, Suite, TaskEntry
+from ofp_edge.bench.suite import Row, Side, Suite, TaskEntry
 from ofp_edge.evaluate.statistics import wilson_interval
 from ofp_edge.profile.fingerprint import fingerprint
 
@@ -27,7 +27,7 @@ def gather(suite: Suite, store: Store, *, command: list[str], pool: str, workers
 
     success: shares 0..1. memory MiB, times s. Missing cells are left out, and counted.
     """
-    values = {
+    values: Document = {
         "schema_version": SCHEMA_VERSION,
         "suite": cells.suite_json(suite),
         "command": command,
@@ -36,7 +36,7 @@ def gather(suite: Suite, store: Store, *, command: list[str], pool: str, workers
         "run_on": pool,
         "workers": workers,
         "fingerprint": fingerprint(1),
-        "cells": [cell for entry in _cells(suite, store) for cell in entry],
+        "cells": [cell for unit in cells.units(suite) for cell in _unit_cells(suite, store, unit)],
         "rows": [
             _row(suite, store, task, row, nfe)
             for task in suite.tasks
@@ -51,21 +51,15 @@ def gather(suite: Suite, store: Store, *, command: list[str], pool: str, workers
     return plain
 
 
-def _cells(suite: Suite, store: Store) -> list[list[Document]]:
-    return [
-        _unit_cells(suite, store, unit)
-        for unit in cells.units(suite)
-        if _trained(suite, store, unit)
-    ]
-
-
 def _trained(suite: Suite, store: Store, unit: cells.Unit) -> Cell | None:
     return cells.finished_training(suite, store, unit)
 
 
 def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
-    training = _trained(suite, store, unit) or {}
-    found = []
+    found: list[Document] = []
+    training = _trained(suite, store, unit)
+    if training is None:
+        return found
     for row, nfe in cells.variants(unit):
         episodes = store.read("episodes", cells.episodes_inputs(suite, unit, training, row, nfe))
         if episodes is None:
@@ -136,19 +130,19 @@ def _costs(suite: Suite, store: Store) -> list[Document]:
         members = tuple(row for row in suite.rows if row.training == training)
         units = [cells.Unit(t, training, s, members) for t in suite.tasks for s in suite.seeds]
         done = [cell for unit in units if (cell := _trained(suite, store, unit))]
-        per_task = {}
+        per_task: dict[str, list[float]] = {}
         timing = None
         for unit, cell in ((u, _trained(suite, store, u)) for u in units):
             if cell:
-                per_task.setdefault(unit.task.name, []).append(cell["s_per_step"])
-            if suite.budget == TIME and timing is None:
+                per_task.setdefault(unit.task.name, []).append(cell["cpu_s_per_step"])
+            if timing is None and cells.needs_timing(suite, unit):
                 timing = store.read("timing", cells.timing_inputs(suite, store, unit) or {})
         if done:
             rows.append({
                 "rows": [row.name for row in members], "method": members[0].method,
                 "options": members[0].options, "trainings": len(done),
-                "s_per_step": float(np.median([cell["s_per_step"] for cell in done])),
-                "s_per_step_of_task": {k: float(np.median(v)) for k, v in per_task.items()},
+                "cpu_s_per_step": float(np.median([cell["cpu_s_per_step"] for cell in done])),
+                "cpu_s_per_step_of_task": {k: float(np.median(v)) for k, v in per_task.items()},
                 "steps": sorted({cell["steps"] for cell in done}),
                 "seconds": float(np.median([cell["seconds"] for cell in done])),
                 "peak_memory_mib": max(cell["peak_memory_mib"] for cell in done),
@@ -168,7 +162,7 @@ def _costs(suite: Suite, store: Store) -> list[Document]:
 
 def _ratio(row: Document, flow: Document) -> float | None:
     """Task by task, as tasks differ in size."""
-    mine, theirs = row["s_per_step_of_task"], flow["s_per_step_of_task"]
+    mine, theirs = row["cpu_s_per_step_of_task"], flow["cpu_s_per_step_of_task"]
     both = [mine[task] / theirs[task] for task in mine if task in theirs]
     return float(np.median(both)) if both else None
 

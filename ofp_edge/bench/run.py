@@ -9,7 +9,7 @@ from ofp_edge.bench.cells import Unit
 from ofp_edge.bench.comparisons import Compared, compare_all
 from ofp_edge.bench.pool import Job, Pool
 from ofp_edge.bench.store import Store
-from ofp_edge.bench.suite import TIME, Side, Suite
+from ofp_edge.bench.suite import Side, Suite
 from ofp_edge.progress import Progress, silent
 
 
@@ -21,21 +21,28 @@ def run_suite(
     from ofp_edge.bench import work
 
     tasks = {unit.task.name: unit.task for unit in chosen}
-    collecting: list[Job] = [(work.collect, (suite, store, task)) for task in tasks.values()]
+    collecting: list[Job] = [
+        (work.collect, (suite, store, task))
+        for task in tasks.values()
+        if not store.read("dataset", cells.dataset_inputs(suite, task))
+    ]
     _do(pool, "datasets", collecting, progress)
-    if suite.budget == TIME:
-        # One after the other, alone on the machine; a training's seed has no part in it.
-        first = {(unit.task.name, unit.training): unit for unit in reversed(chosen)}
-        for number, unit in enumerate(first.values()):
-            progress(number, len(first), "timing")
-            for _ in pool.run([(work.time_training, (suite, store, unit))]):
-                pass
+    # A training's seed has no part in its time.
+    first = {(unit.task.name, unit.training): unit for unit in reversed(chosen)}
+    timing: list[Job] = [
+        (work.time_training, (suite, store, unit))
+        for unit in first.values()
+        if cells.needs_timing(suite, unit)
+        and not store.read("timing", cells.timing_inputs(suite, store, unit) or {})
+    ]
+    _do(pool, "timing runs", timing, progress)
     while jobs := list(_missing(suite, store, chosen, work.train_and_evaluate)):
         _do(pool, "trainings and episodes", jobs, progress)
 
 
 def _do(pool: Pool, title: str, jobs: list[Job], progress: Progress) -> None:
-    progress(0, len(jobs), title)
+    if jobs:
+        progress(0, len(jobs), title)
     for done, _ in enumerate(pool.run(jobs), 1):
         progress(done, len(jobs), title)
 

@@ -16,7 +16,7 @@ class TextTable:
 
     title: str
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     caption: str
     text_columns: int = 1
 
@@ -100,7 +100,7 @@ def costs(values: Document) -> TextTable | None:
         steps = [str(x) for x in cost["steps"]]
         rows.append(
             (", ".join(cost["rows"]), "–" if ratio is None else f"{ratio:.2f}",
-             f"{1000 * cost['s_per_step']:.1f}",
+             f"{1000 * cost['cpu_s_per_step']:.1f}",
              steps[0] if len(steps) == 1 else f"{steps[0]} … {steps[-1]}",
              f"{cost['seconds']:.0f}", f"{cost['training_memory_mib']:.0f}",
              f"{cost['peak_memory_mib']:.0f}")
@@ -109,10 +109,11 @@ def costs(values: Document) -> TextTable | None:
         return None
     caption = (
         f"One torch thread a training, {many(values['workers'], 'process', 'processes')} at a "
-        "time. Medians over tasks and training seeds; memory: the most of any process, and how much "
-        "of it came after torch, the dataset and the network were loaded."
+        "time. A step: processor time, whatever else the machine did. Medians over tasks and "
+        "training seeds; memory: the most of any process, and how much of it came after torch, the "
+        "dataset and the network were loaded."
     )
-    head = ("rows", "step / flow's", "ms a step", "steps", "s in all", "train MiB", "peak MiB")
+    head = ("rows", "step / flow's", "CPU ms a step", "steps", "wall s", "train MiB", "peak MiB")
     return TextTable("Training cost", head, rows, caption)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from ofp_edge.evaluate.contestant import Choice
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.folder import MODEL
 from ofp_edge.sim.collect import collect_demonstrations
-from ofp_edge.train.loop import TrainResult, train
+from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan
 
-TIMING_STEPS, TIMING_ROUNDS = 60, 3
+TIMING_STEPS, TIMING_ROUNDS = 100, 3
 _BLOCK = 50  # episodes between two writes of a cell: what a kill can cost
 _EPISODE = tuple(entry.name for entry in fields(Episode))
 
@@ -35,8 +36,6 @@ _EPISODE = tuple(entry.name for entry in fields(Episode))
 def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
     """The task's demonstrations."""
     inputs = cells.dataset_inputs(suite, task)
-    if store.read("dataset", inputs):
-        return
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
     found = collect_demonstrations(
@@ -50,26 +49,36 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
 def time_training(suite: Suite, store: Store, unit: Unit) -> None:
     """Seconds a step of a row and of the reference, side by side: the median of a few runs.
 
-    Each run is a whole training of few steps: what starts late in one has its share.
+    Processor seconds, with one thread: what else the machine does has no part in them.
     """
     torch.set_num_threads(1)
     inputs = cells.timing_inputs(suite, store, unit)
-    if inputs is None or store.read("timing", inputs):
-        return
+    if inputs is None:
+        raise AssertionError(f"{unit}: timed before its dataset was there")
     dataset = store.dataset(cells.dataset_inputs(suite, unit.task))
-    reference = inputs["reference"]
     times: dict[str, list[float]] = {"s_per_step": [], "reference_s_per_step": []}
     with tempfile.TemporaryDirectory(dir=store.root) as folder:
-        for lap in range(TIMING_ROUNDS + 1):
-            for name, who in (("s_per_step", inputs), ("reference_s_per_step", reference)):
+        for _ in range(TIMING_ROUNDS):
+            for name, who in zip(times, (inputs, inputs["reference"]), strict=True):
                 request = Request(
                     dataset, Path(folder) / "p", who["method"], suite.preset, seed=0, force=True,
-                    steps=TIMING_STEPS if lap else 4, options=who["options"] or None,
+                    steps=TIMING_STEPS, options=who["options"] or None,
                 )  # fmt: skip
-                seconds = train(make_plan(request)).seconds
-                if lap:  # the first warms up
-                    times[name].append(seconds / TIMING_STEPS)
+                times[name].append(_seconds_a_step(request))
     store.write("timing", inputs, {name: statistics.median(x) for name, x in times.items()})
+
+
+def _seconds_a_step(request: Request) -> float:
+    """Of a whole training of few steps: what starts late in one has its share of it."""
+    marks: list[float] = []
+
+    def mark(done: int, total: int, note: str = "") -> None:
+        marks.append(time.process_time())  # every tenth step
+
+    train(make_plan(request), progress=mark)
+    tens = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    # The first ten warm up and the last validate: their neighbours stand for them.
+    return (tens[0] + sum(tens[:-1]) + tens[-2]) / (10 * (len(tens) + 1))
 
 
 def train_and_evaluate(
@@ -100,15 +109,19 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
             dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
             force=policy.exists(), options=unit.options or None,
         )  # fmt: skip
-    plan, before = make_plan(request), memory_mib("VmRSS")
-    result: TrainResult = train(plan)
+    plan, before, began = make_plan(request), memory_mib("VmRSS"), time.process_time()
+    first = plan.state.step
+    result = train(plan)
+    cpu_s = time.process_time() - began
     if result.interrupted:
         raise KeyboardInterrupt
     return store.write("training", inputs, {
         "finished": True, "sha256": sha256_file(policy / MODEL), "policy": str(policy),
-        "steps": result.step, "seconds": result.seconds, "s_per_step": result.seconds / result.step,
+        "steps": result.step, "seconds": result.seconds,
+        "cpu_s_per_step": cpu_s / max(1, result.step - first),  # of this process
         "parameters": result.parameters, "validation_loss": result.validation.loss,
-        "chunk_error": result.validation.chunk_error, "memory_before_mib": before, "peak_memory_mib": memory_mib("VmHWM"),
+        "chunk_error": result.validation.chunk_error,
+        "memory_before_mib": before, "peak_memory_mib": memory_mib("VmHWM"),
     })  # fmt: skip
 
 
