@@ -11,7 +11,7 @@ import ofp_edge
 
 COMMANDS = (
     "collect", "train", "eval", "quantize", "compile", "inspect", "targets", "doctor", "profile",
-    "run",
+    "run", "bench",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Two small plots as inline SVG: a histogram of latencies, and their course over the run.
+"""Small plots as inline SVG: a histogram of latencies, their course, and the axes for others.
 
 Latencies have long tails: their axes are logarithmic wherever they span more than a factor of 20.
 """
@@ -67,7 +67,7 @@ class Scale:
         return found
 
 
-class _Plot:
+class Plot:
     """Axes with ticks and labels, and what is drawn between them."""
 
     def __init__(self, across: Scale, up: Scale, x_label: str, y_label: str) -> None:
@@ -90,18 +90,22 @@ class _Plot:
         )
 
     def x(self, value: float) -> float:
+        """Where `value` is across, in the picture's units."""
         return round(_LEFT + self._across.share(value) * (_WIDTH - _LEFT - _RIGHT), 2)
 
     def y(self, value: float) -> float:
+        """Where `value` is upwards."""
         return round(_HEIGHT - _BOTTOM - self._up.share(value) * (_HEIGHT - _TOP - _BOTTOM), 2)
 
     def add(self, part: str) -> None:
+        """Draw an SVG element."""
         self._parts.append(part)
 
     def _text(self, x: float, y: float, text: str, anchor: str) -> None:
         self.add(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>')
 
     def svg(self, title: str) -> str:
+        """The picture; `title` is for those who don't see it."""
         return (
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
             f"{''.join(self._parts)}</svg>"
@@ -114,7 +118,7 @@ def histogram(values_ns: NDArray[np.int64], name: str) -> str:
     across = Scale.of_latencies(float(ms.min()), float(ms.max()))
     edges = across.edges(_HISTOGRAM_BINS)
     counts, _ = np.histogram(ms, bins=edges)
-    plot = _Plot(across, Scale(0.0, 1.05 * float(counts.max())), "ms", "samples")
+    plot = Plot(across, Scale(0.0, 1.05 * float(counts.max())), "ms", "samples")
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         if count:
             x, y = plot.x(left), plot.y(float(count))
@@ -143,7 +147,7 @@ def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
     middle = [float(np.median(part)) for part in slices]
     top = [float(part.max()) for part in slices]
     up = Scale.of_latencies(min(middle), max(top))
-    plot = _Plot(Scale(0.0, max(seconds, 1e-3)), up, "s since the warm-up", "ms")
+    plot = Plot(Scale(0.0, max(seconds, 1e-3)), up, "s since the warm-up", "ms")
     for kind, course in (("max", top), ("median", middle)):
         points = " ".join(
             f"{plot.x((i + 0.5) / len(course) * seconds)},{plot.y(value)}"

@@ -101,7 +101,7 @@ def train(
             ).item()
             # Equal in all processes, and so is what they decide by it.
             means: list[float] = processes.mean(terms.detach()).tolist()
-            values = dict(zip(losses, means, strict=True))
+            values: dict[str, float] = dict(zip(losses, means, strict=True))
             loss: float = sum(values.values())
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss or its gradient"
@@ -109,7 +109,7 @@ def train(
             state.optimizer.step()
             _follow(state, settings.ema_decay, ramped=plan.first_progress > 0)
             for name, value in values.items():
-                before: float = state.losses.get(name, value)
+                before = state.losses.get(name, value)
                 state.losses[name] = 0.98 * before + 0.02 * value
             state.step += 1
             state.seconds = seconds_before + time.monotonic() - begun

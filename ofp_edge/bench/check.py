@@ -1,0 +1,49 @@
+"""That a suite's tasks, preset, methods, options and step counts exist: before any work."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ofp_edge.bench.suite import Row, Suite
+from ofp_edge.errors import OfpError, SuiteError, UnknownName
+from ofp_edge.policy.methods import build_method
+from ofp_edge.policy.presets import preset
+from ofp_edge.sim.fields import Observe
+from ofp_edge.sim.tasks import find_task
+
+
+def check_names(suite: Suite) -> None:
+    """Raises SuiteError for the first name that does not exist."""
+    known = typing.get_args(Observe)
+    if suite.observe not in known:
+        raise SuiteError(f"{suite.path}: observe: {UnknownName('name', suite.observe, known)}.")
+    _must(suite, "preset", lambda: preset(suite.preset))
+    for task in suite.tasks:
+        _must(suite, "[[tasks]]", lambda name=task.name: find_task(name))
+    for row in suite.rows:
+        _must(suite, f"[[rows]] {row.name}", lambda row=row: _check_row(row))
+
+
+def _must(suite: Suite, where: str, try_it: Callable[[], object]) -> None:
+    try:
+        try_it()
+    except SuiteError:
+        raise
+    except OfpError as cause:
+        raise SuiteError(f"{suite.path}: {where}: {str(cause).rstrip('.')}.") from None
+
+
+def _check_row(row: Row) -> None:
+    method = build_method(row.method, row.options)
+    if row.guard > 1 and not method.velocity:
+        raise OfpError(f"guard {row.guard}: method {method.name} has no guarded choice")
+    for nfe in row.nfe:  # asked with a network that does nothing: not every method does any number
+        method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
+
+
+def _still(z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+    return torch.zeros_like(z)
