@@ -142,7 +142,8 @@ def _intention(plan: Plan, processes: Processes) -> str:
         return f"{line}its {settings.steps} steps are done, nothing is left to train"
     start = f"{plan.state.step} to {settings.steps}" if plan.state.step else f"{settings.steps}"
     shared = f", shared by {processes.count} processes" if processes.count > 1 else ""
-    return f"{line}steps: {start}, of {settings.batch_size} windows{shared}, on {processes.device.type}"
+    place = processes.device.type
+    return f"{line}steps: {start}, of {settings.batch_size} windows{shared}, on {place}"
 
 
 def _outcome(plan: Plan, result: TrainResult) -> str:
@@ -152,10 +153,12 @@ def _outcome(plan: Plan, result: TrainResult) -> str:
             f"stopped at step {result.step} of {config.training.settings.steps}; {output} is "
             "usable as it is, --resume goes on"
         )
+    # A run that was finished before keeps neither its loss nor its time.
+    took = "" if result.loss is None else f" in {result.seconds:.0f} s"
     loss = "" if result.loss is None else f"loss {result.loss:.4f}; "
     return (
         f"{output}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
-        f"{result.step} steps in {result.seconds:.0f} s\n"
+        f"{result.step} steps{took}\n"
         f"{loss}on {len(config.training.held_out)} held-out episodes: "
         f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
         "(RMS, of the normalised range -1..1)"

@@ -10,7 +10,7 @@ from torch import Tensor
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.windows import windows
 from ofp_edge.policy.config import TrainingConfig
-from ofp_edge.policy.draws import count_of, draw, integers, place_of
+from ofp_edge.policy.draws import count_of, draw, indices, place_of
 from ofp_edge.spec import ObservationField, PolicySpec
 
 
@@ -38,7 +38,7 @@ class Batches:
     ) -> tuple[list[Tensor], Tensor]:
         """`settings.batch_size` random windows, augmented; of several processes' batch a share."""
         share = settings.batch_size // count_of(generator)
-        observations, actions = self.take(integers(len(self), share, generator).cpu())
+        observations, actions = self.take(indices(len(self), share, generator))
         place = place_of(generator)
         observations = [x.to(place) for x in observations]
         self._augment(observations, settings, generator)

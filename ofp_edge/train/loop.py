@@ -32,8 +32,9 @@ _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped u
 
 @dataclass(frozen=True)
 class TrainResult:
-    """loss: running mean of the summed terms, None of a run that was finished before. validation: of the last weights; best: the lowest
-    point of the curve, None before the first. interrupted: stopped by a signal, resumable."""
+    """loss: running mean of the summed terms, None where no step was left to do. validation: of
+    the last weights; best: the lowest point of the curve, None before the first. interrupted:
+    stopped by a signal, resumable."""
 
     step: int
     loss: float | None
@@ -99,15 +100,17 @@ def train(
                 state.network.parameters(), settings.gradient_clip
             ).item()
             # Equal in all processes, and so is what they decide by it.
-            values = dict(zip(losses, processes.mean(terms.detach()).tolist(), strict=True))
-            loss = sum(values.values())
+            means: list[float] = processes.mean(terms.detach()).tolist()
+            values: dict[str, float] = dict(zip(losses, means, strict=True))
+            loss: float = sum(values.values())
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss or its gradient"
                 raise CheckFailed(_not_finite(state.step + 1, what, loss, saved_at, plan))
             state.optimizer.step()
             _follow(state, settings.ema_decay, ramped=plan.first_progress > 0)
             for name, value in values.items():
-                state.losses[name] = 0.98 * state.losses.get(name, value) + 0.02 * value
+                before = state.losses.get(name, value)
+                state.losses[name] = 0.98 * before + 0.02 * value
             state.step += 1
             state.seconds = seconds_before + time.monotonic() - begun
             last = state.step == settings.steps

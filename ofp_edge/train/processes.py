@@ -1,9 +1,11 @@
-"""The processes that train together: one, or those a launcher has started for Hugging Face Accelerate.
+"""The processes that train together: one, or those that a launcher started.
 
-`torchrun --nproc-per-node N -m ofp_edge train ...` on CPUs, `accelerate launch -m ofp_edge train ...`
-on GPUs. Accelerate finds the others, places the network and averages gradients (DDP); without a
+    torchrun --nproc-per-node 2 -m ofp_edge train ...      on CPUs
+    accelerate launch -m ofp_edge train ...                on GPUs, one or more
+
+Hugging Face Accelerate finds the others, places the network and averages gradients (DDP). Without a
 launcher it is not even imported, and training runs on the CPU. Two processes on CPUs (gloo) are
-tested; GPUs are written for, by the same calls, but have not been run.
+tested; GPUs are written for, by the same calls, and have not been run.
 """
 
 from __future__ import annotations
