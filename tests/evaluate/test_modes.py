@@ -72,7 +72,7 @@ def judged(bundle: Path, chunk_of: Any, count: int = 300) -> tuple[modes.Shares,
 
 
 def test_the_demonstrations_themselves_are_not_between(bundle: Path) -> None:
-    shown, again = judged(bundle, lambda d: d.demonstration, 1000)
+    shown, again = judged(bundle, lambda d: d.demonstration, 600)
     assert shown == again and shown.between <= 0.01 and shown.short == 0
     assert 0.3 < shown.left < 0.6 and shown.left + shown.right + shown.between == pytest.approx(1)
 
@@ -89,7 +89,7 @@ def test_a_plan_that_passes_close_by_is_between_too_and_one_far_out_is_told(bund
     def scaled(factor: float) -> modes.Shares:
         return judged(bundle, lambda d: d.demonstration * np.float32([factor, 1]), 200)[1]
 
-    assert scaled(0.4).between > 0.9
+    assert scaled(0.4).between > 0.8
     assert scaled(0.9).between < 0.05
     assert scaled(1.0).outside == 0 and scaled(1.7).outside > 0.5
 
