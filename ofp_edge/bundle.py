@@ -94,6 +94,7 @@ class Default:
 
     engine: str
     precision: str
+    nfe: int = 1  # or 2, with the refining step
 
 
 @dataclass(frozen=True)
@@ -281,9 +282,8 @@ def open_bundle(path: Path) -> Bundle:
             "Compile the policy again with this version."
         )
     manifest = Manifest.from_json(value)
-    if manifest.default not in [
-        Default(*pair) for pair in Bundle(path, manifest, digest).engines()
-    ]:
+    default = manifest.default
+    if (default.engine, default.precision) not in Bundle(path, manifest, digest).engines():
         raise BundleError(f"{path / MANIFEST}: the bundle does not hold its {manifest.default}.")
     listed = {entry.file for entry in manifest.entries} | {MANIFEST, DIGEST}
     if extra := sorted(present - listed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ def compile_policy(
     default = Default(chosen.engines[0], precisions[-1])
     if chosen.picks_fastest:
         default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
+    default = replace(default, nfe=1 if policy.config.t_refine is None else 2)
     with files.new_folder(output, force=force, marker=MANIFEST) as folder:
         progress(steps - 2, steps, "writing")
         for item in built:

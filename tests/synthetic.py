@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.spec import ActionField, ObservationField
+from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 if TYPE_CHECKING:
     from ofp_edge.policy.config import TrunkConfig
@@ -133,11 +133,13 @@ def tiny_trunk(kind: str) -> TrunkConfig:
 
 
 def tiny_policy(
-    path: Path, obs: str = "points", *, seed: int = 0, trunk: str = "mlp", horizon: int = 8
-) -> Path:
+    path: Path, obs: str = "points", *, seed: int = 0, trunk: str = "mlp", horizon: int = 8,
+    spec: PolicySpec | None = None, task: str | None = None,
+) -> Path:  # fmt: skip
     """Save an untrained policy of preset "tiny" whose answers depend on every input.
 
-    trunk: a kind that `tiny_trunk` knows, in place of the preset's.
+    trunk: a kind that `tiny_trunk` knows, in place of the preset's. spec, task: of a simulated
+    task without a camera, in place of the synthetic one.
     """
     from dataclasses import replace
 
@@ -149,12 +151,11 @@ def tiny_policy(
     from ofp_edge.policy.folder import Policy, save_policy
     from ofp_edge.policy.network import PolicyNetwork
     from ofp_edge.policy.presets import preset
-    from ofp_edge.spec import PolicySpec
 
     chosen = preset("tiny")
     observations = (state_field(4), points_field()) if obs == "points" else (state_field(7),)
     sizes = replace(chosen.network, trunk=tiny_trunk(trunk))
-    spec = PolicySpec(
+    spec = spec or PolicySpec(
         observations, action_fields(), chosen.n_obs_steps, horizon, chosen.n_action_steps,
         CONTROL_HZ,
     )  # fmt: skip
@@ -169,7 +170,7 @@ def tiny_policy(
     record = TrainingRecord(chosen.training, seed, 0, "synthetic", "0" * 64, "none", ())
     config = PolicyConfig(
         method="ofp-plus", method_options={}, preset="tiny", network=sizes, spec=spec,
-        task=None, cameras={"front": CAMERA} if obs == "points" else {},
+        task=task, cameras={"front": CAMERA} if spec.cameras else {},
         camera_tolerance=CameraTolerance(), time_rows=chosen.time_rows, training=record,
     )  # fmt: skip
     path.mkdir(parents=True)

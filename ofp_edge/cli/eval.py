@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import UnknownName
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import check_output_file
 
 KEYS = (
-    "evaluated", "kind", "sha256", "task", "episodes", "success", "interval", "mean_steps",
-    "chunk_boundary_jump", "nfe", "t_w", "engine", "precision", "frames", "latency_ms", "seed",
-    "first_seed", "failed_seeds", "faults", "workers", "seconds",
+    "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
+    "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
+    "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
+    "failed_seeds", "faults", "workers", "seconds",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -36,8 +37,9 @@ def evaluate(
         int, typer.Option(help="Run number; each has its own 10000 unseen episodes.")
     ] = 0,
     latency_ms: Annotated[
-        float, typer.Option(help="L in ms: what was seen at t acts at t + L.")
-    ] = 0.0,
+        str,
+        typer.Option(help="L in ms: what was seen at t acts at t + L. Several: 0,50,100."),
+    ] = "0",
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16, int8 … Default: the artefact's own.")
     ] = None,
@@ -47,7 +49,17 @@ def evaluate(
     t_w: Annotated[
         float | None, typer.Option("--t-w", help="Warm start time, 0..1. Default: the policy's.")
     ] = None,
+    t_refine: Annotated[
+        float | None,
+        typer.Option(
+            "--t-refine", help="Refine in a second evaluation from this time, 0..1: a policy only."
+        ),
+    ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Start every chunk from noise.")] = False,
+    guard: Annotated[
+        int,
+        typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
+    ] = 1,
     frames: Annotated[
         str,
         typer.Option(help="own, or other: play another episode's depth frames, as a control."),
@@ -63,23 +75,43 @@ def evaluate(
         raise UnknownName("--frames", frames, _FRAMES)
     if result is not None:
         check_output_file(result, force=force)
-    from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_episodes
+    latencies = numbers("--latency-ms", latency_ms)
+    from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
     from ofp_edge.evaluate.contestant import Choice, open_contestant
     from ofp_edge.evaluate.report import document, table
     from ofp_edge.files import write_json
 
-    choice = Choice(nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold)
-    job = Job(artefact, task, choice, latency_ms, "other" if frames == "other" else "own")
+    choice = Choice(
+        nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold, t_refine=t_refine,
+        guard=guard,
+    )  # fmt: skip
+    played: Literal["own", "other"] = "other" if frames == "other" else "own"
+    jobs = [Job(artefact, task, choice, latency, played) for latency in latencies]
     seeds = evaluation_seeds(seed, episodes)
     began = time.monotonic()
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
+    contestant.close()
+    if contestant.trained_on not in (None, task):
+        warning = f"warning: trained on {contestant.trained_on}, evaluated on {task}."
+        output.log.print(warning, soft_wrap=True)
     with output.progress("evaluating") as progress:
-        done = run_episodes(job, seeds, workers=workers, contestant=contestant, progress=progress)
-    values = document(job, contestant, done, seed, workers, time.monotonic() - began)
+        runs = run_jobs(jobs, seeds, workers=workers, progress=progress)
+    values = document(jobs, contestant, runs, seed, workers, time.monotonic() - began)
     if result is not None:
         write_json(result, values)
     output.console.print(table(values))
     return values
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """The different numbers of "0,50,100", in order; OfpError for anything else."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or len(set(found)) < len(found):
+        raise OfpError(f"{option} {text}: expected different numbers with commas, as in 0,50,100.")
+    return found
 
 
 def add(app: typer.Typer) -> None:

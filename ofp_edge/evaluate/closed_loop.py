@@ -1,210 +1,82 @@
-"""Closed-loop episodes in simulation: the robot's own path on a simulated clock.
-
-SimulatedCamera -> RealSense SDK -> PointCloud -> Inference -> Controller -> SimulatedRobot, with
-the same Observer, Inference and Controller that `run` uses, and the same constant latency L.
-An episode depends on its seed alone: not on the worker that runs it, nor on what ran before.
-"""
+"""Run episodes: job after job, the seeds of each over processes, and over lanes in a process."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ofp_edge.bundle import MANIFEST
 from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.contestant import TORCH, Choice, Contestant, open_contestant
+from ofp_edge.evaluate.episode import Episode, Evaluator, Frames, Job
+from ofp_edge.evaluate.lanes import run_lanes
+from ofp_edge.evaluate.seeds import FIRST_SEED, SEEDS_A_RUN, evaluation_seeds
 from ofp_edge.progress import Progress, silent
-from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import (
-    ChunkReady,
-    Controller,
-    EpisodeStarted,
-    Event,
-    PlanStarted,
-)
-from ofp_edge.runtime.observer import Observer
-from ofp_edge.spec import PolicySpec
 
-Frames = Literal["own", "other"]
-FIRST_SEED = 1_000_000
-"""Demonstrations are collected from seed 0 on, far below: no evaluated episode was trained on."""
-SEEDS_A_RUN = 10_000
-_OTHER_EPISODE = 500_000_000  # seeds of the episodes whose frames are played under frames="other"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker is told. latency_ms: L. frames: the episode's own, or another one's."""
-
-    path: Path
-    task: str
-    choice: Choice = Choice()
-    latency_ms: float = 0.0
-    frames: Frames = "own"
-
-
-@dataclass(frozen=True)
-class Episode:
-    """How one episode went. jump: mean distance, over the chunk boundaries, of the new plan's
-    action from the old one's for the same tick, RMS over dimensions, in half ranges of the action;
-    None without a boundary. fault: why the controller stopped, or empty."""
-
-    seed: int
-    success: bool
-    steps: int
-    plans: int
-    jump: float | None
-    fault: str = ""
-
-
-def evaluation_seeds(seed: int, episodes: int) -> range:
-    """Episode seeds of run `seed`: disjoint from other runs' and from demonstrations'."""
-    if not 1 <= episodes <= SEEDS_A_RUN:
-        raise OfpError(f"--episodes {episodes}: expected 1..{SEEDS_A_RUN}.")
-    if seed < 0:
-        raise OfpError(f"--seed {seed}: expected 0 or more.")
-    first = FIRST_SEED + seed * SEEDS_A_RUN
-    return range(first, first + episodes)
-
-
-class Evaluator:
-    """One contestant in one simulated world; runs episodes by seed. One thread."""
-
-    def __init__(self, job: Job, contestant: Contestant | None = None) -> None:
-        from ofp_edge.sim.simulator import ManualClock, open_simulator
-
-        if not math.isfinite(job.latency_ms):
-            raise OfpError(f"--latency-ms {job.latency_ms}: expected a number of milliseconds.")
-        self.job = job
-        self.contestant = contestant or open_contestant(job.path, job.choice)
-        self.spec: PolicySpec = self.contestant.spec
-        self.clock = ManualClock()
-        self.simulator = open_simulator(job.task, self.spec, self.clock)
-        camera = self.simulator.camera
-        if camera is None and job.frames == "other":
-            raise OfpError("--frames other: this policy reads no camera.")
-        dt_ns = self.spec.dt_ns
-        self.observer = Observer(
-            self.spec,
-            {name: camera for name in self.spec.cameras if camera is not None},
-            self.contestant.cameras,
-            self.contestant.tolerance,
-            {name: dt_ns for name in self.spec.cameras},
-        )
-        half = [(b - a) / 2 for f in self.spec.actions for a, b in zip(f.low, f.high, strict=True)]
-        self._half_range = np.asarray(half, dtype=np.float32)
-
-    def run(self, seed: int) -> Episode:
-        """One episode from reset to success, its last step, or a fault."""
-        inference, robot, dt_ns = self.contestant.inference, self.simulator.robot, self.spec.dt_ns
-        controller = Controller(
-            self.spec, round(self.job.latency_ms * 1e6), self.spec.horizon * dt_ns
-        )
-        if self.job.frames == "other":
-            self._play(self.record(seed + _OTHER_EPISODE))
-        inference.reseed(seed)
-        self.observer.forget()
-        robot.reset(seed)
-        self.clock.advance(dt_ns)
-        events: list[Event] = [EpisodeStarted(self.clock())]
-        jumps: list[float] = []
-        while not (outcome := robot.outcome()).over:
-            tick_ns = self.clock()
-            due = controller.plan_due(tick_ns)
-            if self.observer.poll(tick_ns) and (due or self.spec.n_obs_steps > 1):
-                seen = self.observer.prepare(robot.state())
-                inference.observe(seen.t_obs_ns, seen.arrays)
-                if due:
-                    chunk = inference.infer(seen.t_obs_ns, controller.warm_source)
-                    events += [PlanStarted(tick_ns, seen.t_obs_ns), ChunkReady(chunk)]
-            old = controller.plan
-            command = controller.step(tick_ns, events)
-            events = []
-            if command.kind == "stop":
-                break
-            if old is not None and controller.plan is not None and controller.plan is not old:
-                jumps.append(self._jump(old, controller.plan, tick_ns))
-            if command.action is not None:
-                robot.send(command.action)
-            self.clock.advance(dt_ns)
-        self._play(None)
-        return Episode(
-            seed, outcome.success, self.simulator.world.steps, controller.counters.plans,
-            float(np.mean(jumps)) if jumps else None, controller.fault or "",
-        )  # fmt: skip
-
-    def record(self, seed: int) -> NDArray[np.uint16]:
-        """(T, H, W) depth frames of the expert's episode `seed`, through the camera path."""
-        camera, robot, world = self.simulator.camera, self.simulator.robot, self.simulator.world
-        if camera is None:
-            raise OfpError("there is no camera to record.")
-        self._play(None)
-        robot.reset(seed)
-        frames = []
-        while not robot.outcome().over:
-            self.clock.advance(self.spec.dt_ns)
-            frame = camera.read(0.0)
-            if frame is not None:
-                frames.append(frame.depth)
-            robot.send(world.expert_action())
-        return np.stack(frames)
-
-    def close(self) -> None:
-        """Stop the camera and release the engines."""
-        self.simulator.close()
-        self.contestant.inference.close()
-
-    def _play(self, frames: NDArray[np.uint16] | None) -> None:
-        if self.simulator.camera is not None:
-            self.simulator.camera.play(frames)
-
-    def _jump(self, old: Chunk, new: Chunk, tick_ns: int) -> float:
-        difference = (new.at(tick_ns) - old.at(tick_ns)) / self._half_range
-        return float(np.sqrt(np.mean(difference**2)))
+__all__ = [
+    "FIRST_SEED", "SEEDS_A_RUN", "Choice", "Episode", "Evaluator", "Frames", "Job",
+    "evaluation_seeds", "run_episodes", "run_jobs",
+]  # fmt: skip
+_LOOK_S = 0.2
 
 
 def run_episodes(
-    job: Job,
-    seeds: Sequence[int],
-    *,
-    workers: int = 2,
-    contestant: Contestant | None = None,
-    progress: Progress = silent,
+    job: Job, seeds: Sequence[int], *, workers: int = 2, progress: Progress = silent
 ) -> list[Episode]:
     """Run every seed once; the answers come in the order of `seeds`, whatever the workers did.
 
-    workers: processes; 1 stays in this one (and may use an open `contestant`).
+    workers: processes; 1 stays in this one.
     """
+    return run_jobs([job], seeds, workers=workers, progress=progress)[0]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    seeds: Sequence[int],
+    *,
+    workers: int = 2,
+    progress: Progress = silent,
+) -> list[list[Episode]]:
+    """`run_episodes` for several jobs over the same seeds, in the same processes and worlds."""
     if workers < 1:
         raise OfpError(f"--workers {workers}: expected 1 or more.")
-    episodes: dict[int, Episode] = {}
+    found: list[dict[int, Episode]] = [{} for _ in jobs]
 
-    def done(episode: Episode) -> None:
-        episodes[episode.seed] = episode
-        good = sum(e.success for e in episodes.values())
-        progress(len(episodes), len(seeds), f"success {good}/{len(episodes)}")
+    def done(number: int, episode: Episode) -> None:
+        found[number][episode.seed] = episode
+        good = sum(e.success for e in found[number].values())
+        count, total = sum(map(len, found)), len(jobs) * len(seeds)
+        progress(count, total, f"success {good}/{len(found[number])}")
 
-    if min(workers, len(seeds)) == 1:
-        evaluator = Evaluator(job, contestant)
-        try:
-            with _one_torch_thread(evaluator.contestant):
-                for seed in seeds:
-                    done(evaluator.run(seed))
-        finally:
-            evaluator.close()
+    workers = min(workers, len(seeds))
+    if workers == 1:
+        for number, job in enumerate(jobs):
+            waiting = iter(seeds)
+            _run_job(job, len(seeds), partial(next, waiting, None), partial(done, number))
     else:
-        _in_processes(job, seeds, min(workers, len(seeds)), done)
-    return [episodes[seed] for seed in seeds]
+        _in_processes(jobs, seeds, workers, done)
+    return [[episodes[seed] for seed in seeds] for episodes in found]
+
+
+def _run_job(
+    job: Job, most: int, take: Callable[[], int | None], done: Callable[[Episode], None]
+) -> None:
+    """This process's share of a job. most: seeds that it may get, at most."""
+    contestant = open_contestant(job.path, job.choice)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_one_torch_thread(contestant))
+        evaluators = []
+        for lane in range(min(most, len(contestant.inferences))):
+            evaluators.append(Evaluator(job, contestant, lane))
+            stack.callback(evaluators[-1].close)
+        run_lanes(evaluators, take, done)
 
 
 @contextlib.contextmanager
@@ -223,41 +95,78 @@ def _one_torch_thread(contestant: Contestant) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _in_processes(job: Job, seeds: Sequence[int], workers: int, done: Any) -> None:
-    # spawn: a fork would copy locks that engine threads hold.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (job,))
+@dataclass
+class _Shared:
+    """What the processes share. taken: how many seeds of each job were given out; answers:
+    (job, Episode)."""
+
+    jobs: Sequence[Job]
+    seeds: Sequence[int]
+    workers: int
+    taken: Any
+    answers: Any
+
+    def take(self, number: int) -> int | None:
+        """The next seed of a job, or None: there is none left."""
+        with self.taken.get_lock():
+            index = self.taken[number]
+            self.taken[number] = min(index + 1, len(self.seeds))
+        return self.seeds[index] if index < len(self.seeds) else None
+
+    def done(self, number: int, episode: Episode) -> None:
+        """Hand an answer to the first process."""
+        self.answers.put((number, episode))
+
+
+def _in_processes(
+    jobs: Sequence[Job], seeds: Sequence[int], workers: int, done: Callable[[int, Episode], None]
+) -> None:
+    context = get_context("spawn")  # a fork would copy locks that engine threads hold
+    shared = _Shared(jobs, list(seeds), workers, context.Array("l", len(jobs)), context.Queue())
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (shared,))
     try:
-        for future in as_completed([pool.submit(_work, seed) for seed in seeds]):
-            answer = future.result()
-            if isinstance(answer, str):
-                raise OfpError(answer)
-            done(answer)
+        futures = [pool.submit(_work) for _ in range(workers)]
+        left = len(jobs) * len(seeds)
+        while left:
+            try:
+                done(*shared.answers.get(timeout=_LOOK_S))
+                left -= 1
+            except queue.Empty:
+                _raise_failures(futures)
     finally:
+        shared.taken[:] = [len(seeds)] * len(jobs)  # those still at work begin no more episodes
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_job: Job | None = None
-_evaluator: Evaluator | None = None
+def _raise_failures(futures: Sequence[Future[str | None]]) -> None:
+    for future in futures:
+        if future.done() and (line := future.result()) is not None:
+            raise OfpError(line)
 
 
-def _start_worker(job: Job) -> None:
+_shared: _Shared | None = None
+
+
+def _start_worker(shared: _Shared) -> None:
     """One engine thread a process: the processes are the parallelism."""
-    global _job
+    global _shared
     os.environ["OMP_NUM_THREADS"] = "1"
-    _job = job
-    if not (job.path / MANIFEST).exists():
+    _shared = shared
+    if any(not (job.path / MANIFEST).exists() for job in shared.jobs):
         import torch
 
         torch.set_num_threads(1)
 
 
-def _work(seed: int) -> Episode | str:
-    """An episode, or a user's error as its line: not every exception survives pickling."""
-    global _evaluator
-    assert _job is not None
+def _work() -> str | None:
+    """Take seeds until none is left. A user's error as its line: not every one pickles."""
+    shared = _shared
+    assert shared is not None
+    most = -(-len(shared.seeds) // shared.workers)
     try:
-        if _evaluator is None:
-            _evaluator = Evaluator(_job)
-        return _evaluator.run(seed)
+        for number, job in enumerate(shared.jobs):
+            take, done = partial(shared.take, number), partial(shared.done, number)
+            _run_job(job, most, take, done)
     except OfpError as error:
         return str(error)
+    return None

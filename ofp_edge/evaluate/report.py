@@ -7,71 +7,137 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from ofp_edge.evaluate.closed_loop import Episode, Job
 from ofp_edge.evaluate.contestant import Contestant
+from ofp_edge.evaluate.episode import Episode, Job
+from ofp_edge.evaluate.smoothness import jerk_unit
 from ofp_edge.evaluate.statistics import wilson_interval
 
 
+def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """How the episodes of one job went. success: 0..1; interval: 95 %, Wilson; steps: control
+    steps; jump, jerk and flips: means over the episodes that have one, else None."""
+    good = sum(episode.success for episode in episodes)
+    return {
+        "success": good / len(episodes),
+        "interval": list(wilson_interval(good, len(episodes))),
+        "mean_steps": float(np.mean([episode.steps for episode in episodes])),
+        "chunk_boundary_jump": _mean([episode.jump for episode in episodes]),
+        "jerk": _mean([episode.jerk for episode in episodes]),
+        "flips": _mean([episode.flips for episode in episodes]),
+        "failed_seeds": [episode.seed for episode in episodes if not episode.success],
+        "faults": dict(Counter(episode.fault for episode in episodes if episode.fault)),
+    }
+
+
 def document(
-    job: Job,
+    jobs: Sequence[Job],
     contestant: Contestant,
-    episodes: Sequence[Episode],
+    runs: Sequence[Sequence[Episode]],
     seed: int,
     workers: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """What `eval` prints as JSON. success: 0..1; interval: 95 %, Wilson; steps: control steps."""
-    good = sum(episode.success for episode in episodes)
-    jumps = [episode.jump for episode in episodes if episode.jump is not None]
+    """What `eval` prints as JSON. jobs: alike but for their latency; runs: the episodes of each.
+
+    `by_latency` has an outcome for each; those of the first stand at the top too.
+    """
+    job = jobs[0]
+    outcomes = [
+        {"latency_ms": job.latency_ms, **outcome(episodes)}
+        for job, episodes in zip(jobs, runs, strict=True)
+    ]
     return {
         "evaluated": str(job.path),
         "kind": contestant.kind,
         "sha256": contestant.sha256,
         "task": job.task,
-        "episodes": len(episodes),
-        "success": good / len(episodes),
-        "interval": list(wilson_interval(good, len(episodes))),
-        "mean_steps": float(np.mean([episode.steps for episode in episodes])),
-        "chunk_boundary_jump": float(np.mean(jumps)) if jumps else None,
+        "trained_on": contestant.trained_on,
+        "episodes": len(runs[0]),
+        **outcomes[0],
+        "jerk_unit": jerk_unit(contestant.spec),
         "nfe": contestant.nfe,
         "t_w": contestant.t_w,
+        "guard": job.choice.guard,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,
-        "latency_ms": job.latency_ms,
+        "by_latency": outcomes,
         "seed": seed,
-        "first_seed": episodes[0].seed,
-        "failed_seeds": [episode.seed for episode in episodes if not episode.success],
-        "faults": dict(Counter(episode.fault for episode in episodes if episode.fault)),
+        "first_seed": runs[0][0].seed,
         "workers": workers,
         "seconds": round(seconds, 3),
     }
 
 
 def table(values: dict[str, Any]) -> RenderableType:
-    """The document in a few lines of at most 80 columns."""
+    """The document in a few lines of at most 80 columns; several latencies as a table below."""
     low, high = values["interval"]
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
-    jump = values["chunk_boundary_jump"]
+    if values["guard"] > 1:
+        start += f", guarded among {values['guard']}"
     frames = "its own" if values["frames"] == "own" else "another episode's (control)"
-    rows = [
+    several = len(values["by_latency"]) > 1
+    measured = [
         ("success", f"{100 * values['success']:.1f} %  of {values['episodes']} unseen episodes"),
         ("95 % interval", f"{100 * low:.1f} … {100 * high:.1f} %  (Wilson)"),
         ("mean steps", f"{values['mean_steps']:.1f}"),
-        ("chunk boundary jump", "–" if jump is None else f"{jump:.3f} half ranges"),
+        ("chunk boundary jump", f"{short(values['chunk_boundary_jump'])} half ranges"),
+        ("jerk", f"{short(values['jerk'])} {values['jerk_unit'] or ''}".rstrip()),
+        *([] if values["flips"] is None else [("flips an episode", short(values["flips"]))]),
+        ("latency L", f"{values['latency_ms']:g} ms"),
+    ]
+    rows = [
+        *([("episodes", f"{values['episodes']} unseen ones")] if several else measured),
         ("evaluations a chunk", f"{values['nfe']}, {start}"),
         ("engine", f"{values['engine']}, {values['precision']}"),
-        ("latency L", f"{values['latency_ms']:g} ms"),
         ("depth frames", frames),
         ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
     ]
-    grid = Table(box=None, show_header=False, title=f"{values['evaluated']} on {values['task']}",
-                 title_justify="left")  # fmt: skip
+    grid = Table(box=None, show_header=False)
     grid.add_column(style="dim")
     grid.add_column()
     for row in rows:
         grid.add_row(*row)
-    return grid
+    title = Text(f"{values['evaluated']} on {values['task']}", style="italic")
+    return Group(title, grid, *([_latencies(values)] if several else []))
+
+
+def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of success against latency, as text."""
+    sides = any(item["flips"] is not None for item in values["by_latency"])
+    head = ("L, ms", "success, %", "95 % interval", "steps", "jump", "jerk",
+            *(["flips"] if sides else []))  # fmt: skip
+    rows = []
+    for item in values["by_latency"]:
+        low, high = item["interval"]
+        rows.append(
+            (f"{item['latency_ms']:g}", f"{100 * item['success']:.1f}",
+             f"{100 * low:.1f} … {100 * high:.1f}", f"{item['mean_steps']:.1f}",
+             short(item["chunk_boundary_jump"]), short(item["jerk"]),
+             *([short(item["flips"])] if sides else []))
+        )  # fmt: skip
+    return head, rows
+
+
+def short(value: float | None) -> str:
+    """Three digits, or a dash."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _latencies(values: dict[str, Any]) -> Table:
+    head, rows = latency_rows(values)
+    found = Table(box=None)
+    for name in head:
+        found.add_column(name, justify="right")
+    for row in rows:
+        found.add_row(*row)
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -26,8 +26,8 @@ def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> 
 
 
 def paired_difference(
-    first: Sequence[bool],
-    second: Sequence[bool],
+    first: Sequence[float],
+    second: Sequence[float],
     *,
     confidence: float = 0.95,
     resamples: int = 10_000,
@@ -35,18 +35,19 @@ def paired_difference(
 ) -> tuple[float, float, float]:
     """Mean of second - first over the same episodes, and its percentile-bootstrap interval.
 
-    The episodes are resampled in pairs, so what makes an episode hard for both cancels. Returns
-    (difference, low, high). Raises ValueError when the two are not the same episodes.
+    first, second: one number an episode, or whether it succeeded. They are resampled in pairs, so
+    what makes an episode hard for both cancels. Returns (difference, low, high). Raises ValueError
+    when the two are not the same episodes.
     """
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} episodes are not pairs")
-    difference = np.asarray(second, dtype=np.int8) - np.asarray(first, dtype=np.int8)
-    # Only -1, 0 and 1 occur, so a resample is a draw of three counts.
-    counts = np.array([(difference == value).sum() for value in (-1, 0, 1)])
+    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    # A resample is a draw of how often each value occurs: of successes there are only three.
+    values, counts = np.unique(difference, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(
         len(difference), counts / counts.sum(), size=resamples
     )
-    means = (draws[:, 2] - draws[:, 0]) / len(difference)
+    means = draws @ values / len(difference)
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return float(difference.mean()), float(low), float(high)

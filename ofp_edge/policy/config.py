@@ -144,7 +144,8 @@ class PolicyConfig:
     """config.json of a policy folder.
 
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
-    method_options: the method's own numbers (loss weights, time laws), all of them.
+    method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
+    a chunk takes the refining evaluation where nothing else is asked for.
     """
 
     method: str
@@ -157,12 +158,19 @@ class PolicyConfig:
     camera_tolerance: CameraTolerance
     time_rows: tuple[tuple[str, float, float], ...]
     training: TrainingRecord
+    refine: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @property
     def t_w(self) -> float:
         """The time at which a warm start enters the flow, 0..1."""
         return next(t for name, t, _ in self.time_rows if name == WARM)
+
+    @property
+    def t_refine(self) -> float | None:
+        """The time of the refining evaluation, where one is the default."""
+        times = (t for name, t, _ in self.time_rows if name == REFINE)
+        return next(times) if self.refine else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is the inverse."""
@@ -184,6 +192,7 @@ class PolicyConfig:
                 f"policy schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
             )
         try:
+            value = {"refine": False, **value}  # folders of before it was there
             parts = dict(_checked(PolicyConfig, value, "config"))
             parts["spec"] = PolicySpec.from_json(value["spec"])
             parts["cameras"] = {
@@ -208,6 +217,10 @@ class PolicyConfig:
             raise PolicyError(f"config: {cause}") from None
         if {COLD, WARM} - {name for name, _, _ in config.time_rows}:
             raise PolicyError("config.time_rows: expected at least cold and warm.")
+        if not isinstance(config.refine, bool):
+            raise PolicyError(f"config.refine: expected true or false, got {config.refine!r}.")
+        if config.refine and REFINE not in {name for name, _, _ in config.time_rows}:
+            raise PolicyError("config.refine: there is no time row 'refine'.")
         return config
 
 

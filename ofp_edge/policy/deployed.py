@@ -44,6 +44,29 @@ class Act(nn.Module):
         return chunk * self.action_scale + self.action_offset, chunk
 
 
+class LadderAct(nn.Module):
+    """Act's first two inputs and its outputs, but several evaluations of `act` as one call.
+
+    ladders: (L, nfe, E) time rows. In place of a time row comes the number of the ladder to walk,
+    (B, 1): each row of a batch walks its own.
+    """
+
+    ladders: Tensor
+
+    def __init__(self, act: nn.Module, ladders: Tensor) -> None:
+        super().__init__()
+        self.act = act
+        self.register_buffer("ladders", ladders, persistent=False)
+
+    def forward(self, features: Tensor, z: Tensor, ladder: Tensor) -> tuple[Tensor, Tensor]:
+        """(chunk, chunk_normalised) at the end of the ladder."""
+        rows = self.ladders[ladder[:, 0].long()]  # (B, nfe, E)
+        chunk, z = self.act(features, z, rows[:, 0])
+        for k in range(1, rows.shape[1]):
+            chunk, z = self.act(features, z, rows[:, k])
+        return chunk, z
+
+
 class SampledAct(nn.Module):
     """Act's inputs and outputs, but the whole chunk comes from `Method.sample`.
 

@@ -1,7 +1,8 @@
 """The policy folder: config.json, model.safetensors (evaluation weights), statistics.json.
 
-quantize adds quantization.json and calibration.npz; training adds validation.json and best/ (the
-policy of lowest validation loss, a folder like this one), and training/ while it is unfinished.
+quantize adds quantization.json and calibration.npz; tune adds tuning.json, what it measured;
+training adds validation.json and best/ (the policy of lowest validation loss, a folder like this
+one), and training/ while it is unfinished.
 Nothing is ever pickled.
 """
 

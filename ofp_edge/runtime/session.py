@@ -31,7 +31,8 @@ class Request:
     precision: str | None = None
     threads: int = 1
     seed: int = 0
-    nfe: int = 1
+    nfe: int | None = None
+    guard: int = 1
     robot: str | None = None
     log: Path | None = None
 
@@ -98,19 +99,20 @@ def open_session(request: Request) -> Iterator[Session]:
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
         observer = make_observer(bundle, rig, cameras)
         inference = load_inference(
-            bundle, engine, precision, threads=request.threads, seed=request.seed, nfe=request.nfe
-        )
+            bundle, engine, precision, threads=request.threads, seed=request.seed,
+            nfe=request.nfe, guard=request.guard,
+        )  # fmt: skip
         stack.callback(inference.close)
         log = None
         if request.log is not None:
-            log = McapLog(request.log, _header(bundle, rig, engine, precision, request))
+            log = McapLog(request.log, _header(bundle, rig, engine, precision, inference, request))
             stack.callback(log.close)
         loop = ControlLoop(inference, controller, observer, robot, telemetry=log)
         yield Session(bundle, rig, engine, precision, inference, observer, loop, log)
 
 
 def _header(
-    bundle: Bundle, rig: Rig, engine: str, precision: str, request: Request
+    bundle: Bundle, rig: Rig, engine: str, precision: str, inference: Inference, request: Request
 ) -> dict[str, Any]:
     return {
         "ofp_edge": __version__,
@@ -120,7 +122,8 @@ def _header(
         "precision": precision,
         "seed": request.seed,
         "noise": "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation",
-        "nfe": request.nfe,
+        "nfe": inference.scheme.nfe,
+        "guard": request.guard,
         "latency_ms": rig.timing.latency_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
         "started_unix_ns": time.time_ns(),

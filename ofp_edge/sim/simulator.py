@@ -8,7 +8,7 @@ from ofp_edge.runtime.camera import Clock
 from ofp_edge.sim.camera import SimulatedCamera
 from ofp_edge.sim.fields import CAMERA, observation_fields
 from ofp_edge.sim.robot import SimulatedRobot
-from ofp_edge.sim.tasks import Task, find_task
+from ofp_edge.sim.tasks import AnyTask, find_task
 from ofp_edge.sim.world import World, shared_world
 from ofp_edge.spec import PolicySpec
 
@@ -32,7 +32,7 @@ class ManualClock:
 class Simulator:
     """One task, ready to run. camera: started; None where the policy sees states only."""
 
-    task: Task
+    task: AnyTask
     clock: Clock
     world: World
     camera: SimulatedCamera | None
@@ -46,23 +46,26 @@ class Simulator:
 
 
 def open_simulator(
-    task: str, spec: PolicySpec, clock: Clock, *, seed: int = 0, depth_by: str | None = None
-) -> Simulator:
+    task: str, spec: PolicySpec, clock: Clock, *, seed: int = 0, depth_by: str | None = None,
+    world: str | None = None,
+) -> Simulator:  # fmt: skip
     """Build and start one; UnknownName for a task, SpecMismatch for a policy that does not fit it.
 
     Each episode: `simulator.robot.reset(seed)`, then `camera.read(0)` and `robot.send(action)` once
-    a control step, moving the clock by `spec.dt_ns`.
+    a control step, moving the clock by `spec.dt_ns`. world: name of the one it lives in, by default
+    the task's: two simulators at a time need two.
     """
     found = find_task(task)
+    world = world or task
     camera = None
-    robot = SimulatedRobot(spec, task=task, world=task, seed=seed, clock=clock)
+    robot = SimulatedRobot(spec, task=task, world=world, seed=seed, clock=clock)
     if spec.cameras:
-        camera = SimulatedCamera(CAMERA, clock, {}, task=task, world=task, depth_by=depth_by)
+        camera = SimulatedCamera(CAMERA, clock, {}, task=task, world=world, depth_by=depth_by)
         camera.start()
-    return Simulator(found, clock, shared_world(task, task), camera, robot)
+    return Simulator(found, clock, shared_world(world, task), camera, robot)
 
 
-def spec_of(task: Task, observe: str = "depth") -> PolicySpec:
+def spec_of(task: AnyTask, observe: str = "depth") -> PolicySpec:
     """A minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
     from ofp_edge.sim.fields import action_fields
 

@@ -102,7 +102,7 @@ def expert_successes(bundle: Path, latency_ms: float, steps: int) -> int:
     expert.spec = contestant.spec.__class__(
         SPEC.observations, SPEC.actions, 2, 8, steps, SPEC.control_hz
     )
-    contestant.inference = expert
+    evaluator.inference = expert
     evaluator.spec = expert.spec
     good = sum(evaluator.run(seed).success for seed in evaluation_seeds(7, 3))
     evaluator.close()
@@ -117,13 +117,13 @@ def test_the_frames_of_another_episode_reach_the_policy_through_the_camera(bundl
     def depths(frames: Any) -> tuple[Any, list[np.ndarray]]:
         evaluator = Evaluator(job(bundle, frames=frames))
         kept = []
-        observe = evaluator.contestant.inference.observe
+        observe = evaluator.inference.observe
 
         def watch(t_ns: int, arrays: Any) -> None:
             kept.append(arrays["points"].copy())
             observe(t_ns, arrays)
 
-        evaluator.contestant.inference.observe = watch  # type: ignore[method-assign]
+        evaluator.inference.observe = watch  # type: ignore[method-assign]
         episode = evaluator.run(1_000_001)
         if frames == "other":
             played = evaluator.record(1_000_001 + 500_000_000)
@@ -257,7 +257,7 @@ def test_a_policy_answers_as_its_method_samples(
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        (Choice(nfe=3), "3 evaluations do not divide its 100 steps"),
+        (Choice(nfe=101), "expected 1 to 100 evaluations"),
         (Choice(t_w=0.3), "--t-w: method diffusion starts every chunk from noise"),
         (Choice(precision="int8"), "precision of this policy"),
     ],

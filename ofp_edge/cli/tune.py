@@ -1,0 +1,95 @@
+"""`ofp-edge tune`: choose the warm start and the refinement by validation episodes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ofp_edge.cli.output import Document, Output, add_command
+from ofp_edge.extras import require
+
+KEYS = (
+    "policy", "data", "task", "dataset", "episodes", "first_seed", "warm", "refine", "chosen",
+    "before", "rule", "written", "seconds",
+)  # fmt: skip
+
+
+def tune(
+    output: Output,
+    policy: Annotated[Path, typer.Argument(help="Policy folder that train wrote; changed.")],
+    task: Annotated[
+        str | None, typer.Option(help="Simulated task. Default: the policy's own.")
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(help="Validation episodes a setting: seeds of their own.")
+    ] = 100,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure open loop on the held-out episodes of the dataset that it was trained "
+            "on: no simulator."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 2,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the choice, change nothing.")
+    ] = False,
+) -> Document:
+    """Choose a policy's warm start and refinement, and write them into its folder.
+
+    Measures the warm start at t_w 0 (cold), 0.1 … 0.7 in one step, then a second evaluation at
+    0.3 … 0.9. The choice is stored in config.json, the table in tuning.json.
+    """
+    require("torch", "train")
+    from ofp_edge.evaluate.tune import tune_policy
+
+    began = time.monotonic()
+    with output.progress("tuning") as progress:
+        tuned = tune_policy(
+            policy, task=task, episodes=episodes, dataset=dataset, workers=workers,
+            dry_run=dry_run, progress=progress,
+        )  # fmt: skip
+    values = tuned.table
+    chosen, where = values["chosen"], values["task"] or values["dataset"]
+    output.console.print(
+        f"{policy} on {values['episodes']} {values['data']}, {where}", soft_wrap=True
+    )
+    _show(output, "t_w, one step", values["warm"], "against the best")
+    _show(output, f"t_refine, after t_w {chosen['t_w']:g}", values["refine"], "against one step")
+    output.console.print(
+        f"chosen: t_w {chosen['t_w']:g}{'' if chosen['t_w'] else ' (cold)'}, refinement "
+        f"{'on' if chosen['refine'] else 'off'} (t_refine {chosen['t_refine']:g}); "
+        f"{'nothing changed' if dry_run else 'written to config.json and tuning.json'}",
+        soft_wrap=True,
+    )
+    seconds = round(time.monotonic() - began, 3)
+    return {"policy": policy, **values, "written": not dry_run, "seconds": seconds}
+
+
+def _show(output: Output, first: str, rows: list[dict[str, Any]], against: str) -> None:
+    from ofp_edge.evaluate.report import short
+
+    names = {
+        "success": "success", "chunk_error": "error", "chunk_boundary_jump": "jump",
+        "jerk": "jerk", "flips": "flips",
+    }  # fmt: skip
+    keys = [key for key in names if rows[0].get(key) is not None]
+    table = Table(box=None)
+    for name in (first, *(names[key] for key in keys), against):
+        table.add_column(name, justify="right")
+    for row in rows:
+        low, high = row["interval_of_difference"]
+        table.add_row(
+            f"{row['t']:g}", *(short(row[key]) for key in keys),
+            f"{row['difference']:+.3f}  ({low:+.3f} … {high:+.3f})",
+        )  # fmt: skip
+    output.console.print(table)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    add_command(app, "tune", tune, KEYS)

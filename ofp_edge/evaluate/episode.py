@@ -1,0 +1,167 @@
+"""Closed-loop episodes in simulation: the robot's own path on a simulated clock.
+
+SimulatedCamera -> RealSense SDK -> PointCloud -> Inference -> Controller -> SimulatedRobot, with
+the same Observer, Inference and Controller that `run` uses, and the same constant latency L.
+An episode depends on its seed alone: not on the worker that runs it, what ran before, or what runs
+beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import OfpError
+from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
+from ofp_edge.evaluate.seeds import OTHER_EPISODE
+from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.controller import (
+    ChunkReady,
+    Controller,
+    EpisodeStarted,
+    Event,
+    PlanStarted,
+)
+from ofp_edge.runtime.observer import Observer
+from ofp_edge.spec import PolicySpec
+
+Frames = Literal["own", "other"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told. latency_ms: L. frames: the episode's own, or another one's."""
+
+    path: Path
+    task: str
+    choice: Choice = Choice()
+    latency_ms: float = 0.0
+    frames: Frames = "own"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """How one episode went. jump: mean distance, over the chunk boundaries, of the new plan's
+    action from the old one's for the same tick, RMS over dimensions, in half ranges of the action;
+    None without a boundary. jerk, flips: of the actions sent and of consecutive plans, see
+    smoothness.py. fault: why the controller stopped, or empty."""
+
+    seed: int
+    success: bool
+    steps: int
+    plans: int
+    jump: float | None
+    fault: str = ""
+    jerk: float | None = None
+    flips: int | None = None
+
+
+class Evaluator:
+    """One contestant in one simulated world; runs episodes by seed. One thread.
+
+    lane: which of the contestant's inferences it uses, in a world of that number.
+    """
+
+    def __init__(self, job: Job, contestant: Contestant | None = None, lane: int = 0) -> None:
+        from ofp_edge.sim.simulator import ManualClock, open_simulator
+
+        if not math.isfinite(job.latency_ms):
+            raise OfpError(f"--latency-ms {job.latency_ms}: expected a number of milliseconds.")
+        self.job = job
+        self.contestant = contestant or open_contestant(job.path, job.choice)
+        self.inference = self.contestant.inferences[lane]
+        self.spec: PolicySpec = self.contestant.spec
+        self.clock = ManualClock()
+        world = f"{job.task} {lane}"
+        self.simulator = open_simulator(job.task, self.spec, self.clock, world=world)
+        camera = self.simulator.camera
+        if camera is None and job.frames == "other":
+            raise OfpError("--frames other: this policy reads no camera.")
+        dt_ns = self.spec.dt_ns
+        self.observer = Observer(
+            self.spec,
+            {name: camera for name in self.spec.cameras if camera is not None},
+            self.contestant.cameras,
+            self.contestant.tolerance,
+            {name: dt_ns for name in self.spec.cameras},
+        )
+        self._half_range = half_ranges(self.spec)
+
+    def run(self, seed: int) -> Episode:
+        """One episode from reset to success, its last step, or a fault."""
+        inference, robot, dt_ns = self.inference, self.simulator.robot, self.spec.dt_ns
+        controller = Controller(
+            self.spec, round(self.job.latency_ms * 1e6), self.spec.horizon * dt_ns
+        )
+        if self.job.frames == "other":
+            self._play(self.record(seed + OTHER_EPISODE))
+        inference.reseed(seed)
+        self.observer.forget()
+        robot.reset(seed)
+        self.clock.advance(dt_ns)
+        events: list[Event] = [EpisodeStarted(self.clock())]
+        jumps: list[float] = []
+        sides: list[int | None] = []
+        sent: list[NDArray[np.float32]] = []
+        while not (outcome := robot.outcome()).over:
+            tick_ns = self.clock()
+            due = controller.plan_due(tick_ns)
+            if self.observer.poll(tick_ns) and (due or self.spec.n_obs_steps > 1):
+                seen = self.observer.prepare(robot.state())
+                inference.observe(seen.t_obs_ns, seen.arrays)
+                if due:
+                    chunk = inference.infer(seen.t_obs_ns, controller.warm_source)
+                    events += [PlanStarted(tick_ns, seen.t_obs_ns), ChunkReady(chunk)]
+                    sides.append(self._plan_side(chunk))
+            old = controller.plan
+            command = controller.step(tick_ns, events)
+            events = []
+            if command.kind == "stop":
+                break
+            if old is not None and controller.plan is not None and controller.plan is not old:
+                jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
+            if command.action is not None:
+                robot.send(command.action)
+                sent.append(command.action)
+            self.clock.advance(dt_ns)
+        self._play(None)
+        return Episode(
+            seed, outcome.success, self.simulator.world.steps, controller.counters.plans,
+            float(np.mean(jumps)) if jumps else None, controller.fault or "",
+            jerk(np.asarray(sent, np.float32), self.spec) if sent else None, flips(sides),
+        )  # fmt: skip
+
+    def record(self, seed: int) -> NDArray[np.uint16]:
+        """(T, H, W) depth frames of the expert's episode `seed`, through the camera path."""
+        camera, robot, world = self.simulator.camera, self.simulator.robot, self.simulator.world
+        if camera is None:
+            raise OfpError("there is no camera to record.")
+        self._play(None)
+        robot.reset(seed)
+        frames = []
+        while not robot.outcome().over:
+            self.clock.advance(self.spec.dt_ns)
+            frame = camera.read(0.0)
+            if frame is not None:
+                frames.append(frame.depth)
+            robot.send(world.expert_action())
+        return np.stack(frames)
+
+    def close(self) -> None:
+        """Stop the camera and release the engines."""
+        self.simulator.close()
+        self.inference.close()
+
+    def _plan_side(self, chunk: Chunk) -> int | None:
+        side = getattr(self.simulator.world, "plan_side", None)
+        return None if side is None else side(chunk.actions)
+
+    def _play(self, frames: NDArray[np.uint16] | None) -> None:
+        if self.simulator.camera is not None:
+            self.simulator.camera.play(frames)

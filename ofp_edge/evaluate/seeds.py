@@ -1,0 +1,38 @@
+"""Which episode seeds are for what: ranges that never meet, in one place.
+
+          0 ..     999 999   demonstrations (`collect`)
+  1 000 000 .. 299 999 999   evaluation: 10 000 a run (`eval --seed`)
+300 000 000 .. 300 009 999   validation: what `tune` chooses by
+500 000 000 +  evaluation    the episodes whose frames `--frames other` plays
+"""
+
+from __future__ import annotations
+
+from ofp_edge.errors import OfpError
+
+FIRST_SEED = 1_000_000
+"""Demonstrations are collected from seed 0 on, far below: no evaluated episode was trained on."""
+SEEDS_A_RUN = 10_000
+VALIDATION = 300_000_000
+OTHER_EPISODE = 500_000_000
+_RUNS = (VALIDATION - FIRST_SEED) // SEEDS_A_RUN
+
+
+def evaluation_seeds(seed: int, episodes: int) -> range:
+    """Episode seeds of run `seed`: disjoint from other runs' and from demonstrations'."""
+    _check(episodes)
+    if not 0 <= seed < _RUNS:
+        raise OfpError(f"--seed {seed}: expected 0..{_RUNS - 1}.")
+    first = FIRST_SEED + seed * SEEDS_A_RUN
+    return range(first, first + episodes)
+
+
+def validation_seeds(episodes: int) -> range:
+    """The first `episodes` seeds of validation: the same ones for every policy."""
+    _check(episodes)
+    return range(VALIDATION, VALIDATION + episodes)
+
+
+def _check(episodes: int) -> None:
+    if not 1 <= episodes <= SEEDS_A_RUN:
+        raise OfpError(f"--episodes {episodes}: expected 1..{SEEDS_A_RUN}.")

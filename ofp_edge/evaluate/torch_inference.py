@@ -1,0 +1,133 @@
+"""A policy folder behind `Inference`: which modules and evaluations make its chunk, in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ofp_edge.bundle import Tensor, TimeRow
+from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.policy.deployed import LadderAct, SampledAct, deploy, method_of, split, time_row
+from ofp_edge.policy.folder import Policy
+from ofp_edge.policy.sampler import ladder
+from ofp_edge.policy.torch_batch import TorchBatch
+from ofp_edge.policy.torch_runner import TorchRunner
+from ofp_edge.quantize.plan import read_plan
+from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.sampler import Scheme, Step
+
+ROWS = 16
+"""Episodes that share a call of a many-step policy. A world costs 0.2 s and 26 MB, so not more."""
+MANY_STEPS = 10
+"""From this nfe on; below it the physics take longer than the network, and a batch gives little."""
+
+
+@dataclass
+class Acting:
+    """The two modules, the evaluations that make a chunk, and how many of the network's they are.
+
+    row: length of what `act` takes in place of a time row. fixed: for one row alone."""
+
+    encode: Any
+    act: Any
+    scheme: Scheme
+    nfe: int
+    row: int
+    fixed: bool = False
+
+
+def sampled(policy: Policy, choice: Choice) -> Acting:
+    """For a method whose chunk is no ladder of (t, r) rows: its own `sample`, as one call."""
+    method = method_of(policy)
+    if choice.t_w is not None or choice.t_refine is not None:
+        option = "--t-w" if choice.t_w is not None else "--t-refine"
+        raise OfpError(f"{option}: method {method.name} starts every chunk from noise.")
+    if choice.precision not in (None, "fp32"):
+        raise UnknownName("precision of this policy folder", choice.precision, ["fp32"])
+    nfe = method.own_nfe if choice.nfe is None else choice.nfe
+    deployed = split(policy)
+    act = SampledAct(policy.network, method, nfe)
+    row = next(row for row in deployed.time_rows if row.name == "cold")
+    return Acting(deployed.encode, act, Scheme((Step(row),), None), nfe, len(row.row))
+
+
+def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> tuple[Acting, str]:
+    """One step, one and a refining step, or a ladder of many, in float or by the plan."""
+    deployed = deploy(policy)
+    encode: Any = deployed.encode
+    act: Any = deployed.act
+    plan = read_plan(path)
+    known = ["fp32"] if plan is None else ["fp32", plan.precision]
+    precision = choice.precision or known[-1]
+    if precision not in known:
+        raise UnknownName("precision of this policy folder", precision, known)
+    quantised = plan is not None and precision != "fp32"
+    if plan is not None and quantised:
+        from ofp_edge.quantize.apply import build_functions
+
+        functions = build_functions(deployed, plan)
+        encode, act = functions.encode, functions.act
+    size = len(deployed.time_rows[0].row)
+    t_refine = choice.t_refine
+    if t_refine is None and choice.nfe is None:
+        t_refine = policy.config.t_refine
+    if t_refine is not None:
+        if choice.nfe not in (None, 2):
+            raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
+        second = Step(time_row(policy, "refine", t_refine, 1.0), renoise=True)
+        starts = [time_row(policy, "start", t, 1.0) for t in (0.0, t_w) if t is not None]
+        ladders = [(Step(row), second) for row in starts]
+        scheme = Scheme(ladders[0], ladders[1] if len(ladders) > 1 else None)
+        return Acting(encode, act, scheme, 2, size, quantised), precision
+    nfe = 1 if choice.nfe is None else choice.nfe
+    act, scheme = _ladder(policy, act, nfe, t_w)
+    return Acting(encode, act, scheme, nfe, 1, quantised), precision
+
+
+def _ladder(policy: Policy, act: Any, nfe: int, t_w: float | None) -> tuple[Any, Scheme]:
+    """`nfe` even steps from 0 to 1, and from t_w to 1 after a warm start, as one call each."""
+    starts = [0.0] if t_w is None else [0.0, t_w]
+    ladders = [ladder(nfe, start) for start in starts]
+    rows = [
+        [time_row(policy, "ladder", t, r).row for t, r in zip(x, x[1:], strict=False)]
+        for x in ladders
+    ]
+    steps = [
+        (Step(TimeRow("ladder", start, 1.0, (float(number),))),)
+        for number, start in enumerate(starts)
+    ]
+    scheme = Scheme(steps[0], None if t_w is None else steps[1])
+    return LadderAct(act, torch.tensor(rows)), scheme
+
+
+def inferences_of(
+    policy: Policy, acting: Acting, guard: int
+) -> tuple[tuple[Inference, ...], TorchBatch | None]:
+    """Inferences over the same two modules: `ROWS` in a batch where many steps make that pay."""
+    deployed = split(policy)
+    spec = deployed.spec
+    flat = (1, spec.horizon * spec.action_dim)
+    inputs = [
+        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
+        Tensor("z", flat),
+        Tensor("time_row", (1, acting.row)),
+    ]
+    outputs = [Tensor("chunk", flat), Tensor("chunk_normalised", flat)]
+    feature = [Tensor("feature", (1, deployed.feature_dim))]
+    rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed else 1
+    batch = TorchBatch(acting.act, inputs, outputs, rows)
+    if rows > 1 and not batch.rows_are_alike():
+        batch = TorchBatch(acting.act, inputs, outputs, 1)
+    found = tuple(
+        Inference(
+            spec, TorchRunner(acting.encode, deployed.encode_inputs, feature), row,
+            deployed.time_rows, deployed.feature_dim, 0, scheme=acting.scheme, guard=guard,
+        )
+        for row in batch.rows
+    )  # fmt: skip
+    found[0].warm_up(1)  # an nfe that the method can't do is told here
+    return found, batch if len(found) > 1 else None

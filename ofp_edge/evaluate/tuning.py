@@ -1,0 +1,79 @@
+"""The rules by which `tune` chooses: from measured settings to a warm start and a refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ofp_edge.evaluate.statistics import paired_difference
+
+WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
+"""t_w; 0 mixes nothing of the last plan in: a cold start."""
+REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
+_CONFIDENCE = 0.95
+RULE = (
+    "t_w: of the settings that the best score does not beat (its paired 95 % interval reaches 0), "
+    "the one with the fewest flips, then the smallest jump. Refinement: on where a second "
+    "evaluation's paired interval lies above 0, at 95 % for all times together, over 20 episodes "
+    "or more; at the best score."
+)
+FEWEST_EPISODES = 20
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One setting. t: its time. scores: one an episode, higher is better, the same episodes in
+    every setting. summary: what is shown of it."""
+
+    t: float
+    scores: tuple[float, ...]
+    jump: float | None
+    flips: float | None
+    summary: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """The mean."""
+        return sum(self.scores) / len(self.scores)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A setting against the one it is compared with: the difference in score, and its interval."""
+
+    measured: Measured
+    difference: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The row of the table."""
+        return {
+            "t": self.measured.t, **self.measured.summary, "difference": self.difference,
+            "interval_of_difference": [self.low, self.high],
+        }  # fmt: skip
+
+
+def choose_warm(settings: Sequence[Measured]) -> tuple[Measured, list[Comparison]]:
+    """The start to use, and every setting against the one of the best score."""
+    best = max(settings, key=lambda x: (x.score, -(x.jump or 0.0)))
+    rows = [_compare(best, setting, _CONFIDENCE) for setting in settings]
+    fit = [row.measured for row in rows if row.high >= 0]
+    return min(fit, key=lambda x: (x.flips or 0.0, x.jump or 0.0)), rows
+
+
+def choose_refine(
+    once: Measured, twice: Sequence[Measured]
+) -> tuple[Measured, bool, list[Comparison]]:
+    """The best refining time, whether it beats one evaluation, and all of them against that."""
+    confidence = 1 - (1 - _CONFIDENCE) / len(twice)  # Bonferroni: the best of several is looked at
+    rows = [_compare(once, setting, confidence) for setting in twice]
+    best = max(rows, key=lambda row: (row.measured.score, -(row.measured.jump or 0.0)))
+    proven = best.low > 0 and len(once.scores) >= FEWEST_EPISODES
+    return best.measured, proven, rows
+
+
+def _compare(reference: Measured, setting: Measured, confidence: float) -> Comparison:
+    found = paired_difference(reference.scores, setting.scores, confidence=confidence)
+    return Comparison(setting, *found)
