@@ -37,7 +37,9 @@ def render(values: Document) -> str:
 
 
 def _findings(values: Document) -> str:
-    return "".join(f"<p class='note'>{escape(line)}</p>" for line in tables.findings(values))
+    said = tables.findings(values)
+    lines = "".join(f"<li>{escape(line)}</li>" for line in said)
+    return f"<ul>{lines}</ul>" if said else ""
 
 
 def _table(found: TextTable | None) -> str:

@@ -160,11 +160,9 @@ def findings(values: Document) -> list[str]:
         }[c["verdict"]]
         line = f"{who}: {text} ({points(e['mean'])}, {points(e['low'])} … {points(e['high'])})."
         if not c["narrow_enough"]:
-            line += f" The interval is ± {100 * e['half_width']:.1f}, wider than asked for (± "
-            line += f"{100 * target:.1f})"
-            if e["seed_share"] is not None and e["seed_share"] > 0.5:
-                line += "; most of it comes from the training seeds: more of them, not more "
-                line += "episodes, would narrow it"
+            line += f" Asked for: ± {100 * target:g}; measured: ± {100 * e['half_width']:.1f}"
+            if (e["seed_share"] or 0) > 0.5:
+                line += ", more than half its variance from the training seeds"
             line += "."
         if e["seed_share"] is None:
             line += " One training seed: it speaks of these weights, not of the method."
