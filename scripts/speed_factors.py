@@ -38,8 +38,7 @@ def chunk_maker(inference: Inference, nfe: int) -> Callable[[], float]:
     )  # fmt: skip
     random = np.random.default_rng(0)
     seen = {
-        f.name: random.uniform(0.1, 0.2, f.shape).astype(np.float32)
-        for f in made.spec.observations
+        f.name: random.uniform(0.1, 0.2, f.shape).astype(np.float32) for f in made.spec.observations
     }
     clock = [0]
 
