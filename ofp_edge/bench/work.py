@@ -150,9 +150,8 @@ def _measure_modes(
     inputs = cells.modes_inputs(suite, unit, training, row, nfe)
     if store.read("modes", inputs):
         return
-    guard = {"guard": row.guard} if row.guard > 1 else {}
     report = measure_modes(
-        Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, **guard
+        Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, guard=row.guard
     )
     shares = ("between", "left", "right")
     store.write("modes", inputs, {
@@ -162,8 +161,7 @@ def _measure_modes(
 
 
 def _choice(row: Row, nfe: int) -> Choice:
-    guard: dict[str, Any] = {"guard": row.guard} if row.guard > 1 else {}
-    return Choice(nfe=nfe, cold=row.cold, **guard)
+    return Choice(nfe=nfe, cold=row.cold, guard=row.guard)
 
 
 def memory_mib(name: str) -> float:
