@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError, SpecMismatch
+from ofp_edge.sim.planar_task import PlanarTask
 from ofp_edge.sim.sides import Sides
 from ofp_edge.sim.tasks import AnyTask, find_task
 
@@ -110,7 +111,7 @@ class World(ABC):
 def open_world(task: AnyTask, seed: int = 0) -> World:
     """A new world of the task, at the start of episode `seed`."""
     from ofp_edge.sim.metaworld import MetaWorld
-    from ofp_edge.sim.planar import PlanarTask, PlanarWorld
+    from ofp_edge.sim.planar import PlanarWorld
     from ofp_edge.sim.two_sided import TwoSidedWorld
 
     if isinstance(task, PlanarTask):
