@@ -35,10 +35,15 @@ def render(values: dict[str, Any], measured: Measured) -> str:
         _facts([("folder", values["bundle"]), ("manifest SHA-256", values["bundle_sha256"]),
                 ("target", values["target"]), *_flat(values["provenance"])]),
     ]  # fmt: skip
+    return page(f"{name}: latency", sections)
+
+
+def page(title: str, sections: Iterable[str]) -> str:
+    """A whole HTML page in the project's style, from its parts."""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(name)}: latency</title><style>{_STYLE}</style></head>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main>{''.join(sections)}</main></body></html>\n"
     )
 
@@ -79,7 +84,7 @@ def _stage_table(values: dict[str, Any]) -> str:
         for name, row in rows
     ]  # fmt: skip
     head = ("ms", *(c.replace("_", ".") for c in _COLUMNS[:-1]), "first call", "samples")
-    return _table(head, body) + (
+    return table(head, body) + (
         "<p class='caption'>Milliseconds. Jitter = p99.9 − p50. The warm-up "
         f"({values['warm_up_samples']:,} samples) is left out, but “first call” is its very first. "
         "“encode” and “act” are the engine and everything the runtime does around it; “bare "
@@ -129,10 +134,12 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
         else ""
     )
     text = f"Closed loop, unseen seeds, Wilson interval.{other}{elsewhere}"
-    return f"<h2>Success</h2>{_table(head, rows, 4)}<p class='caption'>{escape(text)}</p>"
+    return f"<h2>Success</h2>{table(head, rows, 4)}<p class='caption'>{escape(text)}</p>"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    """An HTML table; all but the first `text_columns` columns are numbers."""
+
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(
             f"<{tag}{'' if i < text_columns else ' class=n'}>{escape(str(cell))}</{tag}>"
