@@ -10,7 +10,7 @@ import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.errors import OfpError, UnknownName
-from ofp_edge.files import check_output_file
+from ofp_edge.files import check_output_file, write_bytes, write_json
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
@@ -66,8 +66,15 @@ def evaluate(
     ] = "own",
     workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 2,
     result: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Also write the JSON document here.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Also write the JSON document here; FILE.html: a page instead."
+        ),
     ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Also film the first episodes: FILE.mp4.")
+    ] = None,
+    video_episodes: Annotated[int, typer.Option(help="Episodes that --video shows.")] = 1,
     force: Force = False,
 ) -> Document:
     """Evaluate a policy or a bundle over unseen simulated episodes."""
@@ -75,11 +82,14 @@ def evaluate(
         raise UnknownName("--frames", frames, _FRAMES)
     if result is not None:
         check_output_file(result, force=force)
+    if video is not None:
+        from ofp_edge.evaluate.video import check_video
+
+        check_video(video, force=force)
     latencies = numbers("--latency-ms", latency_ms)
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
     from ofp_edge.evaluate.contestant import Choice, open_contestant
     from ofp_edge.evaluate.report import document, table
-    from ofp_edge.files import write_json
 
     choice = Choice(
         nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold, t_refine=t_refine,
@@ -97,8 +107,16 @@ def evaluate(
     with output.progress("evaluating") as progress:
         runs = run_jobs(jobs, seeds, workers=workers, progress=progress)
     values = document(jobs, contestant, runs, seed, workers, time.monotonic() - began)
-    if result is not None:
+    if result is not None and result.suffix == ".html":
+        from ofp_edge.evaluate.page import render
+
+        write_bytes(result, render(values).encode())
+    elif result is not None:
         write_json(result, values)
+    if video is not None:
+        from ofp_edge.evaluate.video import film
+
+        film(jobs[0], seeds[: max(1, video_episodes)], video)
     output.console.print(table(values))
     return values
 

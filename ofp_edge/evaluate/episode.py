@@ -9,6 +9,7 @@ beside it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -93,8 +94,11 @@ class Evaluator:
         )
         self._half_range = half_ranges(self.spec)
 
-    def run(self, seed: int) -> Episode:
-        """One episode from reset to success, its last step, or a fault."""
+    def run(self, seed: int, watch: Callable[[], None] | None = None) -> Episode:
+        """One episode from reset to success, its last step, or a fault.
+
+        watch: called before the first control step and after each one.
+        """
         inference, robot, dt_ns = self.inference, self.simulator.robot, self.spec.dt_ns
         controller = Controller(
             self.spec, round(self.job.latency_ms * 1e6), self.spec.horizon * dt_ns
@@ -105,6 +109,8 @@ class Evaluator:
         self.observer.forget()
         robot.reset(seed)
         self.clock.advance(dt_ns)
+        if watch is not None:
+            watch()
         events: list[Event] = [EpisodeStarted(self.clock())]
         jumps: list[float] = []
         sides: list[int | None] = []
@@ -130,6 +136,8 @@ class Evaluator:
                 robot.send(command.action)
                 sent.append(command.action)
             self.clock.advance(dt_ns)
+            if watch is not None:
+                watch()
         self._play(None)
         return Episode(
             seed, outcome.success, self.simulator.world.steps, controller.counters.plans,

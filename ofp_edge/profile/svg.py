@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Small plots as inline SVG: a histogram of latencies, their course, and the axes for others.
+=======
+"""Small plots as inline SVG: a histogram of latencies, their course over a run, and a curve.
+>>>>>>> evalx
 
 Latencies have long tails: their axes are logarithmic wherever they span more than a factor of 20.
 """
@@ -6,6 +10,7 @@ Latencies have long tails: their axes are logarithmic wherever they span more th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -155,6 +160,22 @@ def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
         )
         plot.add(f'<polyline class="{kind}" points="{points}"/>')
     return plot.svg(f"Course of {name}, milliseconds over seconds")
+
+
+def curve(
+    points: Sequence[tuple[float, float, float, float]], x_label: str, y_label: str, name: str
+) -> str:
+    """Points (x, y, low, high) joined by a line, low..high as bars. y goes from 0 to 100."""
+    xs = [x for x, *_ in points]
+    margin = 0.05 * (max(xs) - min(xs)) or 1.0
+    plot = _Plot(Scale(min(xs) - margin, max(xs) + margin), Scale(0.0, 100.0), x_label, y_label)
+    for x, y, low, high in points:
+        at = plot.x(x)
+        plot.add(f'<line class="bar" x1="{at}" x2="{at}" y1="{plot.y(low)}" y2="{plot.y(high)}"/>')
+        plot.add(f'<circle class="bar" cx="{at}" cy="{plot.y(y)}" r="3"/>')
+    line = " ".join(f"{plot.x(x)},{plot.y(y)}" for x, y, *_ in points)
+    plot.add(f'<polyline class="median" points="{line}"/>')
+    return plot.svg(name)
 
 
 def number(value: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,17 @@ def test_what_a_bundle_cannot_do_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(OfpError, match=what):
         open_contestant(bundle, choice)
+
+
+def test_a_bundle_may_refine_by_default(bundle: Path, tmp_path: Path) -> None:
+    from ofp_edge.bundle import open_bundle, write_manifest
+
+    manifest = open_bundle(bundle).manifest
+    assert manifest.default.nfe == open_contestant(bundle, Choice()).nfe == 1
+    refining = shutil.copytree(bundle, tmp_path / "bundle")
+    write_manifest(refining, replace(manifest, default=replace(manifest.default, nfe=2)))
+    assert open_contestant(refining, Choice()).nfe == 2
+    assert open_contestant(refining, Choice(nfe=1)).nfe == 1
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:

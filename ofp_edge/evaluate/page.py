@@ -1,0 +1,42 @@
+"""An evaluation as one HTML file: success against latency, as a plot and a table."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ofp_edge.evaluate.report import latency_rows
+from ofp_edge.profile.report import page, table
+from ofp_edge.profile.svg import curve
+
+
+def render(values: dict[str, Any]) -> str:
+    """values: the document of `report.document`. Returns a whole HTML page."""
+    name = Path(values["evaluated"]).name
+    start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
+    frames = "" if values["frames"] == "own" else " · another episode’s depth frames (control)"
+    head, rows = latency_rows(values)
+    points = [
+        (item["latency_ms"], *(100 * share for share in (item["success"], *item["interval"])))
+        for item in values["by_latency"]
+    ]
+    plot = curve(points, "latency L, ms", "success, %", "Success in percent against latency")
+    caption = (
+        f"The same {values['episodes']} unseen episodes at each latency; bars: 95 % interval "
+        f"(Wilson). Jump in half ranges of the action; jerk in {values['jerk_unit'] or 'no unit'}."
+    )
+    foreign = values["trained_on"] not in (None, values["task"])
+    sections = [
+        f"<h1>{escape(name)}</h1>",
+        f"<p class='sub'>{escape(values['task'])} · {values['nfe']} evaluations a chunk, "
+        f"{escape(start)} · {escape(values['engine'])} · {escape(values['precision'])}{frames}</p>",
+        f"<p class='note'>Trained on {escape(values['trained_on'])}.</p>" if foreign else "",
+        "<h2>Success against latency</h2>",
+        f"<div class='pair'>{plot}</div>" if len(points) > 1 else "",
+        table(head, rows, 0),
+        f"<p class='caption'>{escape(caption)}</p>",
+        f"<p class='caption'>{escape(values['kind'])} SHA-256 {escape(values['sha256'])}, "
+        f"seeds from {values['first_seed']}</p>",
+    ]
+    return page(f"{name}: success", sections)
