@@ -36,19 +36,6 @@ def render(values: dict[str, Any], measured: Measured) -> str:
                 ("target", values["target"]), *flat(values["provenance"])]),
     ]  # fmt: skip
     return page(f"{name}: latency", sections)
-<<<<<<< HEAD
-=======
-
-
-def page(title: str, sections: Iterable[str]) -> str:
-    """A whole HTML page in the project's style, from its parts."""
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{''.join(sections)}</main></body></html>\n"
-    )
->>>>>>> evalx
 
 
 def _tiles(values: dict[str, Any]) -> str:
@@ -138,44 +125,3 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
     )
     text = f"Closed loop, unseen seeds, Wilson interval.{other}{elsewhere}"
     return f"<h2>Success</h2>{table(head, rows, 4)}<p class='caption'>{escape(text)}</p>"
-<<<<<<< HEAD
-=======
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
-    """An HTML table; all but the first `text_columns` columns are numbers."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{'' if i < text_columns else ' class=n'}>{escape(str(cell))}</{tag}>"
-            for i, cell in enumerate(row)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f"<div class='wide'><table><thead><tr>{cells('th', head)}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _facts(rows: Iterable[tuple[str, Any]]) -> str:
-    body = "".join(
-        f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
-        for key, value in rows
-        if value is not None
-    )
-    return f"<table class='facts'><tbody>{body}</tbody></table>"
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, item in value.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(item, dict):
-            rows += _flat(item, f"{prefix}{key} · ")
-        elif isinstance(item, list):
-            rows.append((name, ", ".join(str(x) for x in item)))
-        else:
-            rows.append((name, item))
-    return rows
->>>>>>> evalx

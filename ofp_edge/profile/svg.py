@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Small plots as inline SVG: a histogram of latencies, their course, and the axes for others.
-=======
-"""Small plots as inline SVG: a histogram of latencies, their course over a run, and a curve.
->>>>>>> evalx
+"""Small plots as inline SVG: histogram and course of latencies, a curve, and axes for others.
 
 Latencies have long tails: their axes are logarithmic wherever they span more than a factor of 20.
 """
@@ -168,7 +164,7 @@ def curve(
     """Points (x, y, low, high) joined by a line, low..high as bars. y goes from 0 to 100."""
     xs = [x for x, *_ in points]
     margin = 0.05 * (max(xs) - min(xs)) or 1.0
-    plot = _Plot(Scale(min(xs) - margin, max(xs) + margin), Scale(0.0, 100.0), x_label, y_label)
+    plot = Plot(Scale(min(xs) - margin, max(xs) + margin), Scale(0.0, 100.0), x_label, y_label)
     for x, y, low, high in points:
         at = plot.x(x)
         plot.add(f'<line class="bar" x1="{at}" x2="{at}" y1="{plot.y(low)}" y2="{plot.y(high)}"/>')
