@@ -146,7 +146,7 @@ def launched(points_data: Path, tmp_path: Path) -> Any:
          "--steps", "100000", "--checkpoint-every", "5", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (tmp_path / "p").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
