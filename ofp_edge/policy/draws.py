@@ -1,19 +1,12 @@
 """Random numbers of a batch, the same ones however many processes share its rows.
 
-Every process draws for the whole batch and keeps its rows. That costs each of them the drawing of
-all, and makes a run independent of how many there are.
-
-    rows of the batch   0 1 2 3 | 4 5 6 7 | 8 9 10 11 | 12 13 14 15     dealt out in fours
-    of two processes    0 1 2 3   -         4 5 6  7    -               number 0
-                        -         0 1 2 3   -           4  5  6  7      number 1
-
-So a method may treat every second row or the first three quarters apart: they stay every second
-row and the first three quarters in every process.
+Every process draws for the whole batch and keeps every `count`-th row from its own number on. That
+costs each of them the drawing of all, and makes a run independent of how many there are. The first
+rows of a batch are the first of every process: a method may treat a share of them apart.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -21,7 +14,6 @@ import torch
 from torch import Tensor
 
 CPU = torch.device("cpu")
-_DEALT = 4  # rows in a row
 
 
 class RowGenerator(torch.Generator):
@@ -73,5 +65,4 @@ def _drawn(
         return law(tuple(shape), generator=generator)
     rows, count = shape[axis], generator.count
     whole = law((*shape[:axis], rows * count, *shape[axis + 1 :]), generator=generator)
-    dealt = torch.arange(rows * count).view(-1, count, math.gcd(rows, _DEALT))
-    return whole.index_select(axis, dealt[:, generator.rank].flatten())
+    return whole.index_select(axis, torch.arange(generator.rank, rows * count, count))

@@ -121,20 +121,11 @@ def drawn(rank: int, count: int, rows: int) -> torch.Tensor:
     return draw(torch.randn, (2, rows // count), generator, axis=1)
 
 
-@pytest.mark.parametrize("rows", [6, 24, 30])
-def test_the_rows_of_all_processes_are_those_of_one(rows: int) -> None:
-    whole = drawn(0, 1, rows)
-    assert torch.equal(whole, torch.randn(2, rows, generator=torch.Generator().manual_seed(5)))
-    parts = torch.cat([drawn(rank, 3, rows) for rank in range(3)], 1)
-    assert torch.equal(parts.sort(1).values, whole.sort(1).values)
-
-
-def test_every_second_row_and_the_first_ones_are_those_of_the_whole_batch() -> None:
-    whole = drawn(0, 1, 32)
-    parts = [drawn(rank, 2, 32) for rank in range(2)]
-    for kept, shared in ((slice(None, None, 2), slice(None, None, 2)), (slice(24), slice(12))):
-        found = torch.cat([part[:, shared] for part in parts], 1)
-        assert torch.equal(found.sort(1).values, whole[:, kept].sort(1).values)
+def test_the_rows_of_all_processes_are_those_of_one() -> None:
+    whole = drawn(0, 1, 6)
+    assert torch.equal(whole, torch.randn(2, 6, generator=torch.Generator().manual_seed(5)))
+    parts = [drawn(rank, 3, 6) for rank in range(3)]
+    assert torch.equal(torch.stack(parts, 2).flatten(1), whole)
 
 
 def test_without_a_launcher_accelerate_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +146,7 @@ def launched(points_data: Path, tmp_path: Path) -> Any:
          "--steps", "100000", "--checkpoint-every", "5", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (tmp_path / "p").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
