@@ -44,7 +44,8 @@ def _bundle(path: Path) -> Document:
         "board": manifest.board, "spec": manifest.spec.to_json(),
         "costs": manifest.provenance["costs"], "layers": layers,
         "time_rows": _rows(manifest.time_rows),
-        "default": {"engine": manifest.default.engine, "precision": manifest.default.precision},
+        "default": {"engine": manifest.default.engine, "precision": manifest.default.precision,
+                    "nfe": manifest.default.nfe},
         "artefacts": [
             {
                 "function": a.function, "engine": a.engine, "precision": a.precision,
