@@ -40,7 +40,7 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
     found = collect_demonstrations(
         task.name, task.demonstrations, output, observe=suite.observe,  # type: ignore[arg-type]
-        color=suite.observe == "rgb", force=output.exists(), **more,
+        force=output.exists(), **more,
     )  # fmt: skip
     values = {"steps": found.steps, "failed": found.failed, "seconds": found.seconds}
     store.write("dataset", inputs, {"sha256": open_dataset(output).sha256, **values})
