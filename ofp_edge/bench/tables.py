@@ -66,8 +66,8 @@ def modes(values: Document) -> TextTable | None:
         return None
     caption = (
         f"Of {values['suite']['evaluate']['chunks']} cold chunks, one a state (with a guard, the "
-        "one it chooses): plans that run between the two sides. Flips: changes of side between an episode's consecutive "
-        "plans, mean, run as the row is run."
+        "one it chooses): plans that run between the two sides. Flips: changes of side "
+        "between an episode's consecutive plans, mean, run as the row is run."
     )
     head = ("task", "row", "between, %", "left / right, %", "flips")
     return TextTable("Between the modes", head, rows, caption, 2)

@@ -131,7 +131,10 @@ def _run_episodes(
     inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
     cell = store.read("episodes", inputs) or {name: [] for name in _EPISODE}
     job = Job(
-        Path(training["policy"]), unit.task.name, _choice(row, nfe), suite.evaluate.latency_ms
+        Path(training["policy"]),
+        unit.task.name,
+        Choice(nfe=nfe, cold=row.cold, guard=row.guard),
+        suite.evaluate.latency_ms,
     )
     # Of a training's own run number: episodes belong to a training seed, in every row to the same.
     seeds = evaluation_seeds(unit.seed, wanted)
@@ -150,20 +153,14 @@ def _measure_modes(
     inputs = cells.modes_inputs(suite, unit, training, row, nfe)
     if store.read("modes", inputs):
         return
-    guard = {"guard": row.guard} if row.guard > 1 else {}
     report = measure_modes(
-        Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, **guard
+        Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, guard=row.guard
     )
     shares = ("between", "left", "right")
     store.write("modes", inputs, {
         **{name: getattr(report, name) for name in shares},
         "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
     })  # fmt: skip
-
-
-def _choice(row: Row, nfe: int) -> Choice:
-    guard: dict[str, Any] = {"guard": row.guard} if row.guard > 1 else {}
-    return Choice(nfe=nfe, cold=row.cold, **guard)
 
 
 def memory_mib(name: str) -> float:
