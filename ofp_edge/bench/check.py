@@ -42,7 +42,7 @@ def _check_row(row: Row) -> None:
     method = build_method(row.method, row.options)
     if row.guard > 1 and not method.velocity:
         raise OfpError(f"guard {row.guard}: method {method.name} has no guarded choice")
-    for nfe in row.nfe:  # asked with a network that does nothing: not every method does any number
+    for nfe in row.nfe:  # asked with a network that does nothing: a method may have a most
         method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
 
 

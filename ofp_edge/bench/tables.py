@@ -65,9 +65,9 @@ def modes(values: Document) -> TextTable | None:
     if not rows:
         return None
     caption = (
-        f"Of {values['suite']['evaluate']['chunks']} chunks from noise alone, one sample each: "
-        "plans that pass on neither side. Flips: changes of side between an episode's consecutive "
-        "plans, mean, run as the row is run."
+        f"Of {values['suite']['evaluate']['chunks']} cold chunks, one a state (with a guard, the "
+        "one it chooses): plans that run between the two sides. Flips: changes of side "
+        "between an episode's consecutive plans, mean, run as the row is run."
     )
     head = ("task", "row", "between, %", "left / right, %", "flips")
     return TextTable("Between the modes", head, rows, caption, 2)

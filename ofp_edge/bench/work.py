@@ -40,7 +40,7 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
     found = collect_demonstrations(
         task.name, task.demonstrations, output, observe=suite.observe,  # type: ignore[arg-type]
-        color=suite.observe == "rgb", force=output.exists(), **more,
+        force=output.exists(), **more,
     )  # fmt: skip
     values = {"steps": found.steps, "failed": found.failed, "seconds": found.seconds}
     store.write("dataset", inputs, {"sha256": open_dataset(output).sha256, **values})
@@ -131,7 +131,10 @@ def _run_episodes(
     inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
     cell = store.read("episodes", inputs) or {name: [] for name in _EPISODE}
     job = Job(
-        Path(training["policy"]), unit.task.name, _choice(row, nfe), suite.evaluate.latency_ms
+        Path(training["policy"]),
+        unit.task.name,
+        Choice(nfe=nfe, cold=row.cold, guard=row.guard),
+        suite.evaluate.latency_ms,
     )
     # Of a training's own run number: episodes belong to a training seed, in every row to the same.
     seeds = evaluation_seeds(unit.seed, wanted)
@@ -158,10 +161,6 @@ def _measure_modes(
         **{name: getattr(report, name) for name in shares},
         "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
     })  # fmt: skip
-
-
-def _choice(row: Row, nfe: int) -> Choice:
-    return Choice(nfe=nfe, cold=row.cold, guard=row.guard)
 
 
 def memory_mib(name: str) -> float:

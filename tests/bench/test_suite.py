@@ -52,7 +52,7 @@ def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> No
         ('"tiny"\nseeds -> "tny"\nseeds', "preset: unknown preset 'tny'"),
         ('"state" -> "stat"', "observe: unknown name 'stat'"),
         ("cold = true -> options = { lambda = 1 }", "cold: .*unknown option 'lambda'"),
-        ('"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 3]', "do not divide its 100 steps"),
+        ('"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 101]', "expected 1 to 100 evaluations"),
         ('"flow"\nnfe -> "diffusion"\nguard = 8\nnfe', "no guarded choice"),
     ],
 )
