@@ -26,8 +26,8 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 def plan_row(chunk: np.ndarray) -> dict[str, Any]:
     return {
-        "t_obs_ns": 5, "tick_ns": 6, "ready_ns": 7, "warm": True, "nfe": 1, "chunk": chunk,
-        "chunk_normalised": chunk, "infer_ns": 8, "act_ns": 9,
+        "t_obs_ns": 5, "tick_ns": 6, "ready_ns": 7, "warm": True, "nfe": 1, "evaluations": 1,
+        "chunk": chunk, "chunk_normalised": chunk, "infer_ns": 8, "act_ns": 9,
     }  # fmt: skip
 
 
