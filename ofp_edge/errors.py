@@ -9,6 +9,7 @@ OfpError
 ├── PolicyError       a policy folder that cannot be read
 ├── BundleError       a bundle that is damaged, edited or of another schema
 ├── RigError          a rig file that is wrong in itself
+├── SuiteError        a benchmark suite file that is wrong in itself
 ├── ParityError       an engine whose answers differ from the golden outputs
 ├── CheckFailed       a measured check (gate, budget) that did not pass
 ├── CameraError       a camera that cannot be opened or stopped delivering
@@ -73,6 +74,10 @@ class BundleError(OfpError):
 
 class RigError(OfpError):
     """A rig file with a missing or wrong entry; names the field."""
+
+
+class SuiteError(OfpError):
+    """A suite file with a missing, unknown or wrong entry; names the field."""
 
 
 class ParityError(OfpError):

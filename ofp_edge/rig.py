@@ -22,17 +22,16 @@ tomlkit keeps a user's comments when ofp-edge writes a value back.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from ofp_edge.errors import RigError
 from ofp_edge.files import write_bytes
 from ofp_edge.spec import PolicySpec
+from ofp_edge.toml import Table, read_toml
 
 SCHEMA_VERSION = 1
 
@@ -99,15 +98,7 @@ class Rig:
 
 def read_rig(path: Path) -> Rig:
     """Parse and check a rig file; RigError names the entry that is wrong."""
-    try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except FileNotFoundError:
-        raise RigError(f"{path} does not exist.") from None
-    except OSError as cause:
-        raise RigError(f"{path} cannot be read: {cause.strerror}.") from None
-    except (TOMLKitError, UnicodeDecodeError) as cause:
-        raise RigError(f"{path} is not valid TOML: {cause}") from None
-    table = _Table(path, "", document)
+    table = read_toml(path, RigError)
     version = table.take("schema_version", int)
     if version != SCHEMA_VERSION:
         raise RigError(f"{path}: schema_version: expected {SCHEMA_VERSION}, got {version}.")
@@ -135,7 +126,7 @@ def set_latency_ms(path: Path, latency_ms: float) -> None:
     write_bytes(path, tomlkit.dumps(document).encode())
 
 
-def _camera(table: _Table, name: str) -> CameraEntry:
+def _camera(table: Table, name: str) -> CameraEntry:
     entry = CameraEntry(
         name,
         table.take("driver", str),
@@ -145,44 +136,3 @@ def _camera(table: _Table, name: str) -> CameraEntry:
     )
     table.nothing_left()
     return entry
-
-
-class _Table:
-    """One TOML table being read: takes entries by name and type, then insists it is empty."""
-
-    def __init__(self, path: Path, name: str, values: dict[str, Any]) -> None:
-        self.path, self.name, self.values = path, name, dict(values)
-
-    def take(self, key: str, kind: type[Any], default: Any = None) -> Any:
-        if key not in self.values:
-            if default is None:
-                raise RigError(f"{self.path}: {self._where(key)}: missing.")
-            return default
-        value = self.values.pop(key)
-        wanted = (int, float) if kind is float else kind
-        if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-            raise RigError(
-                f"{self.path}: {self._where(key)}: expected {kind.__name__}, got {value!r}."
-            )
-        return value
-
-    def positive(
-        self, key: str, default: float | None = None, *, allow_zero: bool = False
-    ) -> float:
-        value = float(self.take(key, float, default))
-        if not (0 < value < math.inf or (allow_zero and value == 0)):
-            raise RigError(
-                f"{self.path}: {self._where(key)}: expected a positive number, got {value!r}."
-            )
-        return value
-
-    def sub(self, key: str, *, optional: bool = False) -> _Table:
-        name = f"{self.name}.{key}" if self.name else key
-        return _Table(self.path, name, self.take(key, dict, {} if optional else None))
-
-    def nothing_left(self) -> None:
-        if self.values:
-            raise RigError(f"{self.path}: {self._where(next(iter(self.values)))}: unknown entry.")
-
-    def _where(self, key: str) -> str:
-        return f"[{self.name}] {key}" if self.name else key

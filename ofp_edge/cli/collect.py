@@ -23,12 +23,19 @@ def collect(
         str, typer.Option(help="depth: hand and depth camera; state: everything, goal too.")
     ] = "depth",
     noise: Annotated[
-        float,
-        typer.Option(help="Noise on executed actions, raw units (1 = the largest action)."),
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            help="Noise on executed actions, raw units (1 = the largest action). Default: the "
+            "task's, as a rule 0.3."
+        ),
+    ] = None,
     wander: Annotated[
-        int, typer.Option(help="Most control steps an episode begins by going astray.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            help="Most control steps an episode begins by going astray. Default: the task's, as a "
+            "rule 8."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first episode; the next count up.")] = 0,
     color: Annotated[
         bool, typer.Option("--color", help="Also store colour images (needs OpenGL).")

@@ -14,9 +14,9 @@ from ofp_edge.files import check_output_file, write_bytes, write_json
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
-    "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "engine",
-    "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed", "failed_seeds",
-    "faults", "workers", "seconds",
+    "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
+    "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
+    "failed_seeds", "faults", "workers", "seconds",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -56,6 +56,10 @@ def evaluate(
         ),
     ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Start every chunk from noise.")] = False,
+    guard: Annotated[
+        int,
+        typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
+    ] = 1,
     frames: Annotated[
         str,
         typer.Option(help="own, or other: play another episode's depth frames, as a control."),
@@ -88,8 +92,9 @@ def evaluate(
     from ofp_edge.evaluate.report import document, table
 
     choice = Choice(
-        nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold, t_refine=t_refine
-    )
+        nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold, t_refine=t_refine,
+        guard=guard,
+    )  # fmt: skip
     played: Literal["own", "other"] = "other" if frames == "other" else "own"
     jobs = [Job(artefact, task, choice, latency, played) for latency in latencies]
     seeds = evaluation_seeds(seed, episodes)

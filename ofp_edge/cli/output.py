@@ -32,7 +32,8 @@ Document = dict[str, Any]
 class Output:
     """Where a command writes. `console` is for people: stdout, or stderr under --json.
 
-    exit_code: 0 unless the command sets 1: its document is printed, and it says a check failed.
+    exit_code: 0 unless the command sets another; its document is printed all the same. 1 says that
+    a check failed, 130 that Ctrl-C came early.
     """
 
     def __init__(self, as_json: bool) -> None:
@@ -40,6 +41,10 @@ class Output:
         self.exit_code = 0
         self.console = Console(stderr=as_json, highlight=False)
         self.log = Console(stderr=True, highlight=False)
+
+    def mute(self) -> None:
+        """Say nothing from now on, errors neither: another process of the run says it."""
+        self.as_json, self.console.quiet, self.log.quiet = False, True, True
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
@@ -90,7 +95,7 @@ def add_command(
         else:
             if set(document) != set(keys):
                 raise AssertionError(f"{name}: JSON keys {sorted(document)} are not {sorted(keys)}")
-            if json_flag:
+            if output.as_json:
                 sys.stdout.write(json.dumps(document, allow_nan=False, default=_plain) + "\n")
             if output.exit_code:
                 raise typer.Exit(output.exit_code)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ofp_edge.runtime.session import Session
 
 KEYS = (
-    "bundle", "rig", "engine", "precision", "nfe", "seed", "dry_run", "seconds", "ticks",
+    "bundle", "rig", "engine", "precision", "nfe", "guard", "seed", "dry_run", "seconds", "ticks",
     "skipped_ticks", "misses", "held", "clamped", "stale_frames", "plans", "episodes",
     "successes", "success", "latency_ms", "capture_to_ready_ms", "tick_jitter_us_p99",
     "stopped_because", "log", "log_rows_lost",
@@ -53,6 +53,10 @@ def run(
             "bundle's own."
         ),
     ] = None,
+    guard: Annotated[
+        int,
+        typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
+    ] = 1,
     threads: Annotated[int, typer.Option(help="Compute threads of the engine.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the noise, and of the first episode.")] = 0,
     force: Force = False,
@@ -73,7 +77,7 @@ def run(
     from ofp_edge.runtime.loop import Limits, stop_on_signals
     from ofp_edge.runtime.session import Request, open_session
 
-    request = Request(bundle, rig, engine, precision, threads, seed, nfe, robot, log)
+    request = Request(bundle, rig, engine, precision, threads, seed, nfe, guard, robot, log)
     limits = Limits(duration, episodes, dry_run, seed)
     with stop_on_signals() as stop, open_session(request) as session:
         if episodes is not None and not session.loop.episodic:
@@ -115,6 +119,7 @@ def _document(session: Session, request: Any, dry_run: bool) -> Document:
         "engine": session.engine,
         "precision": session.precision,
         "nfe": session.inference.scheme.nfe,
+        "guard": request.guard,
         "seed": request.seed,
         "dry_run": dry_run,
         "seconds": round(report.seconds, 3),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+
+if TYPE_CHECKING:
+    from ofp_edge.train.loop import TrainResult
+    from ofp_edge.train.plan import Plan
+    from ofp_edge.train.processes import Processes
 from ofp_edge.errors import OfpError
 
 KEYS = (
     "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
-    "best_validation_loss", "parameters", "seconds", "resumed_from",
+    "best_validation_loss", "parameters", "seconds", "resumed_from", "interrupted", "processes",
 )  # fmt: skip
 
 
@@ -37,7 +42,7 @@ def train(
         int | None, typer.Option(help="Optimiser steps in all. Default: the preset's.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Windows a step. Default: the preset's.")
+        int | None, typer.Option(help="Windows a step, of all processes. Default: the preset's.")
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the schedule, per step. Default: the preset's.")
@@ -70,6 +75,9 @@ def train(
     """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
 
     The output folder holds the last weights, best/ in it the policy of lowest validation loss.
+
+    More processes share each step's windows under `torchrun --nproc-per-node N -m ofp_edge train`
+    (CPUs) or `accelerate launch -m ofp_edge train` (GPUs): the same run, up to rounding.
     """
     from ofp_edge.extras import require
 
@@ -82,32 +90,28 @@ def train(
         require("tensorboard", "tensorboard")
     from ofp_edge.train.loop import train as run
     from ofp_edge.train.plan import Request, make_plan
+    from ofp_edge.train.processes import joined_processes
 
-    plan = make_plan(
-        Request(dataset, policy, method, preset, steps, batch_size, learning_rate, seed, resume,
-                init, force, _numbers(option or []))
+    processes = joined_processes()
+    if not processes.leads:
+        output.mute()
+    request = Request(
+        dataset, policy, method, preset, steps, batch_size, learning_rate, seed, resume, init,
+        force, _numbers(option or []),
     )  # fmt: skip
+    plan = processes.agree(lambda: make_plan(request))
     config = plan.policy.config
+    output.console.print(_intention(plan, processes), soft_wrap=True)
     with output.progress(f"training {config.method}") as progress:
         result = run(
-            plan, checkpoint_every=checkpoint_every, validate_every=validate_every,
+            plan, processes, checkpoint_every=checkpoint_every, validate_every=validate_every,
             tensorboard=tensorboard, progress=progress,
         )  # fmt: skip
+    processes.close()
+    output.console.print(_outcome(plan, result))
     if result.interrupted:
-        output.console.print(
-            f"stopped at step {result.step} of {config.training.settings.steps}; {policy} is "
-            "usable as it is, --resume goes on"
-        )
-        raise KeyboardInterrupt
+        output.exit_code = 130
     best = result.best
-    output.console.print(
-        f"{policy}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
-        f"{result.step} steps in {result.seconds:.0f} s\n"
-        f"loss {result.loss:.4f}; on {len(config.training.held_out)} held-out episodes: "
-        f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
-        "(RMS, of the normalised range -1..1)"
-        + (f"\nbest: step {best.step}, {best.loss:.4f}, in {policy / 'best'}" if best else "")
-    )
     return {
         "policy": str(policy),
         "method": config.method,
@@ -121,7 +125,45 @@ def train(
         "parameters": result.parameters,
         "seconds": result.seconds,
         "resumed_from": result.resumed_from,
+        "interrupted": result.interrupted,
+        "processes": processes.count,
     }
+
+
+def _intention(plan: Plan, processes: Processes) -> str:
+    """What the run will do, in a line."""
+    config, settings, split = plan.policy.config, plan.settings, plan.dataset.split()
+    line = (
+        f"{config.method}, preset {config.preset}, {plan.policy.network.parameter_count:,} "
+        f"parameters, on {plan.dataset.path}: {len(split.train)} episodes with "
+        f"{len(plan.dataset.frames(split.train)):,} windows, {len(split.held_out)} held out; "
+    )
+    if plan.state.step == settings.steps:
+        return f"{line}its {settings.steps} steps are done, nothing is left to train"
+    start = f"{plan.state.step} to {settings.steps}" if plan.state.step else f"{settings.steps}"
+    shared = f", shared by {processes.count} processes" if processes.count > 1 else ""
+    place = processes.device.type
+    return f"{line}steps: {start}, of {settings.batch_size} windows{shared}, on {place}"
+
+
+def _outcome(plan: Plan, result: TrainResult) -> str:
+    output, config, best = plan.request.output, plan.policy.config, result.best
+    if result.interrupted:
+        return (
+            f"stopped at step {result.step} of {config.training.settings.steps}; {output} is "
+            "usable as it is, --resume goes on"
+        )
+    # A run that was finished before keeps neither its loss nor its time.
+    took = "" if result.loss is None else f" in {result.seconds:.0f} s"
+    loss = "" if result.loss is None else f"loss {result.loss:.4f}; "
+    return (
+        f"{output}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
+        f"{result.step} steps{took}\n"
+        f"{loss}on {len(config.training.held_out)} held-out episodes: "
+        f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
+        "(RMS, of the normalised range -1..1)"
+        + (f"\nbest: step {best.step}, {best.loss:.4f}, in {output / 'best'}" if best else "")
+    )
 
 
 def _numbers(options: list[str]) -> dict[str, float]:

@@ -138,7 +138,13 @@ def open_dataset(path: Path) -> Dataset:
                 raise DatasetError(f"{path}: field {item.name!r}: camera {camera!r} is not listed.")
             size = cameras[camera].height, cameras[camera].width
             depth = checked(f"depth_{camera}", size, np.uint16)
-            fields[item.name] = _points(item, cameras[camera], depth)
+            fields[item.name] = points = _points(item, cameras[camera], depth)
+            if not np.ptp(points, axis=2).any():
+                raise DatasetError(
+                    f"{path}: field {item.name!r}: no frame of camera {camera!r} has points inside "
+                    f"its box {item.low} to {item.high} (m). Is the depth all 0, or the box or the "
+                    "camera's pose wrong?"
+                )
     return Dataset(
         path, attrs["task"], float(attrs["control_hz"]), observations, actions, cameras, fields,
         action, ends, tuple(attrs["seeds"]), tuple(attrs["success"]), sha256_folder(path),

@@ -10,6 +10,7 @@ from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import sha256_folder
+from ofp_edge.runtime.guard import check_guard
 from ofp_edge.runtime.inference import Inference, load_inference
 from ofp_edge.spec import PolicySpec
 
@@ -26,7 +27,8 @@ class Choice:
 
     nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
-    answer to this time, 0..1; of a policy folder, in place of nfe.
+    answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
+    chooses among.
     """
 
     nfe: int | None = None
@@ -35,6 +37,7 @@ class Choice:
     t_w: float | None = None
     cold: bool = False
     t_refine: float | None = None
+    guard: int = 1
 
 
 @dataclass
@@ -84,6 +87,7 @@ def open_contestant(path: Path, choice: Choice) -> Contestant:
     for name, t in (("t_w", choice.t_w), ("t_refine", choice.t_refine)):
         if t is not None and not 0 <= t < 1:
             raise OfpError(f"--{name.replace('_', '-')} {t:g}: expected 0 <= {name} < 1.")
+    check_guard(choice.guard)
     if (path / MANIFEST).exists():
         return _open_bundle(path, choice)
     if (path / "config.json").exists():
@@ -107,7 +111,9 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         )
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
-    inference = load_inference(bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold)
+    inference = load_inference(
+        bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold, guard=choice.guard
+    )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
@@ -136,7 +142,7 @@ def _open_policy(path: Path, choice: Choice) -> Contestant:
     else:
         t_w, precision = None, "fp32"
         acting = sampled(policy, choice)
-    inferences, batch = inferences_of(policy, acting)
+    inferences, batch = inferences_of(policy, acting, choice.guard)
     return Contestant(
         POLICY, sha256_folder(path), inferences, config.cameras, config.camera_tolerance, TORCH,
         precision, t_w, acting.nfe, config.task, batch,

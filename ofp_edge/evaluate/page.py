@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.evaluate.report import latency_rows
-from ofp_edge.profile.report import page, table
+from ofp_edge.profile.html import page, table
 from ofp_edge.profile.svg import curve
 
 

@@ -61,6 +61,7 @@ def document(
         "jerk_unit": jerk_unit(contestant.spec),
         "nfe": contestant.nfe,
         "t_w": contestant.t_w,
+        "guard": job.choice.guard,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,
@@ -76,6 +77,8 @@ def table(values: dict[str, Any]) -> RenderableType:
     """The document in a few lines of at most 80 columns; several latencies as a table below."""
     low, high = values["interval"]
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
+    if values["guard"] > 1:
+        start += f", guarded among {values['guard']}"
     frames = "its own" if values["frames"] == "own" else "another episode's (control)"
     several = len(values["by_latency"]) > 1
     measured = [

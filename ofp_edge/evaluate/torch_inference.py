@@ -105,7 +105,7 @@ def _ladder(policy: Policy, act: Any, nfe: int, t_w: float | None) -> tuple[Any,
 
 
 def inferences_of(
-    policy: Policy, acting: Acting
+    policy: Policy, acting: Acting, guard: int
 ) -> tuple[tuple[Inference, ...], TorchBatch | None]:
     """Inferences over the same two modules: `ROWS` in a batch where many steps make that pay."""
     deployed = split(policy)
@@ -125,7 +125,7 @@ def inferences_of(
     found = tuple(
         Inference(
             spec, TorchRunner(acting.encode, deployed.encode_inputs, feature), row,
-            deployed.time_rows, deployed.feature_dim, 0, scheme=acting.scheme,
+            deployed.time_rows, deployed.feature_dim, 0, scheme=acting.scheme, guard=guard,
         )
         for row in batch.rows
     )  # fmt: skip

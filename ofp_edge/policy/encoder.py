@@ -78,7 +78,8 @@ class PointEncoder(nn.Module):
                 for w, b in hidden:
                     h = torch.addmm(b[:, None], w, h).relu_()
                 found.append((last[0] @ h).view(len(last[0]), -1, count).argmax(2))
-            winners = torch.cat(found, 1).T + count * torch.arange(batch)[:, None]  # (B, C)
+            first = count * torch.arange(batch, device=x.device)[:, None]
+            winners = torch.cat(found, 1).T + first  # (B, C)
             kept, place = torch.unique(winners, return_inverse=True)  # (M,), (B, C)
         h = columns[:, kept].T  # (M, 3)
         for w, b in hidden:

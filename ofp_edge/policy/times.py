@@ -7,15 +7,17 @@ import math
 import torch
 from torch import Tensor
 
+from ofp_edge.policy.draws import draw
+
 
 def uniform(rows: int, generator: torch.Generator) -> Tensor:
     """(rows,) in [0, 1)."""
-    return torch.rand(rows, generator=generator)
+    return draw(torch.rand, (rows,), generator)
 
 
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal, shape of x."""
-    return torch.randn(x.shape, generator=generator)
+    return draw(torch.randn, x.shape, generator)
 
 
 def between(start: Tensor, end: Tensor, at: Tensor) -> Tensor:
@@ -30,7 +32,7 @@ def sorted_pair(
 
     Where the draw is closer than that, r moves up, or t down at the end of time.
     """
-    drawn = torch.rand(2, rows, generator=generator).sort(0).values
+    drawn = draw(torch.rand, (2, rows), generator, axis=1).sort(0).values
     t, r = drawn[0], drawn[1]
     if shipped > 0:
         ships = uniform(rows, generator) < shipped

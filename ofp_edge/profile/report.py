@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from ofp_edge.profile.html import facts, flat, page, table
 from ofp_edge.profile.measure import Measured
 from ofp_edge.profile.svg import histogram, timeline
 
 _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter", "first")
-_STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
 
 def render(values: dict[str, Any], measured: Measured) -> str:
@@ -30,22 +30,12 @@ def render(values: dict[str, Any], measured: Measured) -> str:
         _stage_table(values),
         _plots(values, measured),
         "<h2>Machine</h2>",
-        _facts(_flat(values["fingerprint"])),
+        facts(flat(values["fingerprint"])),
         "<h2>Bundle</h2>",
-        _facts([("folder", values["bundle"]), ("manifest SHA-256", values["bundle_sha256"]),
-                ("target", values["target"]), *_flat(values["provenance"])]),
+        facts([("folder", values["bundle"]), ("manifest SHA-256", values["bundle_sha256"]),
+                ("target", values["target"]), *flat(values["provenance"])]),
     ]  # fmt: skip
     return page(f"{name}: latency", sections)
-
-
-def page(title: str, sections: Iterable[str]) -> str:
-    """A whole HTML page in the project's style, from its parts."""
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{''.join(sections)}</main></body></html>\n"
-    )
 
 
 def _tiles(values: dict[str, Any]) -> str:
@@ -135,41 +125,3 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
     )
     text = f"Closed loop, unseen seeds, Wilson interval.{other}{elsewhere}"
     return f"<h2>Success</h2>{table(head, rows, 4)}<p class='caption'>{escape(text)}</p>"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
-    """An HTML table; all but the first `text_columns` columns are numbers."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{'' if i < text_columns else ' class=n'}>{escape(str(cell))}</{tag}>"
-            for i, cell in enumerate(row)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f"<div class='wide'><table><thead><tr>{cells('th', head)}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _facts(rows: Iterable[tuple[str, Any]]) -> str:
-    body = "".join(
-        f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
-        for key, value in rows
-        if value is not None
-    )
-    return f"<table class='facts'><tbody>{body}</tbody></table>"
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, item in value.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(item, dict):
-            rows += _flat(item, f"{prefix}{key} · ")
-        elif isinstance(item, list):
-            rows.append((name, ", ".join(str(x) for x in item)))
-        else:
-            rows.append((name, item))
-    return rows

@@ -1,4 +1,4 @@
-"""Small plots as inline SVG: a histogram of latencies, their course over a run, and a curve.
+"""Small plots as inline SVG: histogram and course of latencies, a curve, and axes for others.
 
 Latencies have long tails: their axes are logarithmic wherever they span more than a factor of 20.
 """
@@ -68,7 +68,7 @@ class Scale:
         return found
 
 
-class _Plot:
+class Plot:
     """Axes with ticks and labels, and what is drawn between them."""
 
     def __init__(self, across: Scale, up: Scale, x_label: str, y_label: str) -> None:
@@ -91,18 +91,22 @@ class _Plot:
         )
 
     def x(self, value: float) -> float:
+        """Where `value` is across, in the picture's units."""
         return round(_LEFT + self._across.share(value) * (_WIDTH - _LEFT - _RIGHT), 2)
 
     def y(self, value: float) -> float:
+        """Where `value` is upwards."""
         return round(_HEIGHT - _BOTTOM - self._up.share(value) * (_HEIGHT - _TOP - _BOTTOM), 2)
 
     def add(self, part: str) -> None:
+        """Draw an SVG element."""
         self._parts.append(part)
 
     def _text(self, x: float, y: float, text: str, anchor: str) -> None:
         self.add(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>')
 
     def svg(self, title: str) -> str:
+        """The picture; `title` is for those who don't see it."""
         return (
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
             f"{''.join(self._parts)}</svg>"
@@ -115,7 +119,7 @@ def histogram(values_ns: NDArray[np.int64], name: str) -> str:
     across = Scale.of_latencies(float(ms.min()), float(ms.max()))
     edges = across.edges(_HISTOGRAM_BINS)
     counts, _ = np.histogram(ms, bins=edges)
-    plot = _Plot(across, Scale(0.0, 1.05 * float(counts.max())), "ms", "samples")
+    plot = Plot(across, Scale(0.0, 1.05 * float(counts.max())), "ms", "samples")
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         if count:
             x, y = plot.x(left), plot.y(float(count))
@@ -144,7 +148,7 @@ def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
     middle = [float(np.median(part)) for part in slices]
     top = [float(part.max()) for part in slices]
     up = Scale.of_latencies(min(middle), max(top))
-    plot = _Plot(Scale(0.0, max(seconds, 1e-3)), up, "s since the warm-up", "ms")
+    plot = Plot(Scale(0.0, max(seconds, 1e-3)), up, "s since the warm-up", "ms")
     for kind, course in (("max", top), ("median", middle)):
         points = " ".join(
             f"{plot.x((i + 0.5) / len(course) * seconds)},{plot.y(value)}"
@@ -160,7 +164,7 @@ def curve(
     """Points (x, y, low, high) joined by a line, low..high as bars. y goes from 0 to 100."""
     xs = [x for x, *_ in points]
     margin = 0.05 * (max(xs) - min(xs)) or 1.0
-    plot = _Plot(Scale(min(xs) - margin, max(xs) + margin), Scale(0.0, 100.0), x_label, y_label)
+    plot = Plot(Scale(min(xs) - margin, max(xs) + margin), Scale(0.0, 100.0), x_label, y_label)
     for x, y, low, high in points:
         at = plot.x(x)
         plot.add(f'<line class="bar" x1="{at}" x2="{at}" y1="{plot.y(low)}" y2="{plot.y(high)}"/>')

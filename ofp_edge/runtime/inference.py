@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ofp_edge.bundle import Bundle, TimeRow
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.guard import check_guard, choose
 from ofp_edge.runtime.history import FeatureHistory
 from ofp_edge.runtime.sampler import Scheme, Step, shipped_scheme
 from ofp_edge.spec import PolicySpec
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class InferenceTimings:
-    """Nanoseconds of the last `observe` and `infer`, and of the bare engine calls inside them."""
+    """Nanoseconds of the last `observe` and `infer`, and of the bare engine calls inside them.
+
+    evaluations: how often `act` ran for the last chunk; more at a guarded cold start.
+    """
 
     observe_ns: int = 0
     encode_ns: int = 0
     infer_ns: int = 0
     act_ns: int = 0
+    evaluations: int = 0
 
     @property
     def overhead_ns(self) -> int:
@@ -56,6 +61,8 @@ class Inference:
     encode, act: runners of the two deployed functions; their inputs are written in place.
     seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
+    guard: a cold start makes so many chunks, each from its own noise, and takes one that others
+    agree with (runtime/guard.py); it costs as many times the evaluations, once an episode. 1: off.
     """
 
     def __init__(
@@ -68,12 +75,15 @@ class Inference:
         seed: int | Sequence[int],
         *,
         scheme: Scheme | None = None,
+        guard: int = 1,
     ) -> None:
+        check_guard(guard)
         self.spec, self.encode, self.act = spec, encode, act
         self.scheme = scheme or shipped_scheme(time_rows)
         self.timings = InferenceTimings()
         self.history = FeatureHistory(spec.n_obs_steps, feature_dim, spec.dt_ns)
         self.started_warm = False
+        self.guard = guard
         self._dt_ns = spec.dt_ns
         size = spec.horizon * spec.action_dim
         self._check("act z", act.inputs["z"], (1, size))
@@ -96,6 +106,9 @@ class Inference:
         self._eps = np.empty(size, dtype=np.float32)
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
         self._warm_flat = self._warm.reshape(-1)
+        shape = (guard, spec.horizon, spec.action_dim)
+        self._candidates = np.empty(shape, dtype=np.float32)
+        self._candidates_raw = np.empty(shape, dtype=np.float32)
         self.reseed(seed)
 
     def reseed(self, seed: int | Sequence[int]) -> None:
@@ -135,28 +148,13 @@ class Inference:
         """
         start = time.perf_counter_ns()
         self.history.gather(t_obs_ns, self._features)
-        steps = self._cold
-        self._rng.standard_normal(dtype=np.float32, out=self._eps)
-        self.started_warm = False
-        if previous is not None and self._from_warm:
-            shift = previous.steps_to(t_obs_ns)
-            if 0 <= shift < self.spec.horizon:
-                steps = self._from_warm
-                previous.shifted_normalised(shift, out=self._warm)
-                self._mix(steps[0], self._warm_flat)
-                self.started_warm = True
-        if not self.started_warm:
-            np.copyto(self._z, self._eps)
-        engine_ns = self._run(steps[0])
-        for step in steps[1:]:
-            if step.renoise:
-                self._rng.standard_normal(dtype=np.float32, out=self._eps)
-                self._mix(step, self._plan)
-            else:
-                np.copyto(self._z, self._plan)
-            engine_ns += self._run(step)
-        chunk = Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy())
-        self.timings.act_ns = engine_ns
+        shift = -1 if previous is None or not self._from_warm else previous.steps_to(t_obs_ns)
+        self.started_warm = 0 <= shift < self.spec.horizon
+        if previous is not None and self.started_warm:
+            previous.shifted_normalised(shift, out=self._warm)
+            chunk = self._warm_chunk(t_obs_ns)
+        else:
+            chunk = self._cold_chunk(t_obs_ns)
         self.timings.infer_ns = time.perf_counter_ns() - start
         return chunk
 
@@ -169,6 +167,41 @@ class Inference:
         """Release both engines."""
         self.encode.close()
         self.act.close()
+
+    def _warm_chunk(self, t_obs_ns: int) -> Chunk:
+        self._rng.standard_normal(dtype=np.float32, out=self._eps)
+        self._mix(self._from_warm[0], self._warm_flat)
+        self.timings.act_ns = self._walk(self._from_warm)
+        self.timings.evaluations = len(self._from_warm)
+        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy())
+
+    def _cold_chunk(self, t_obs_ns: int) -> Chunk:
+        engine_ns = 0
+        for i in range(self.guard):
+            self._rng.standard_normal(dtype=np.float32, out=self._eps)
+            np.copyto(self._z, self._eps)
+            engine_ns += self._walk(self._cold)
+            np.copyto(self._candidates[i], self._normalised)
+            np.copyto(self._candidates_raw[i], self._chunk)
+        taken = choose(self._candidates.reshape(self.guard, -1)) if self.guard > 1 else 0
+        self.timings.act_ns = engine_ns
+        self.timings.evaluations = self.guard * len(self._cold)
+        return Chunk(
+            t_obs_ns, self._dt_ns, self._candidates_raw[taken].copy(),
+            self._candidates[taken].copy(),
+        )  # fmt: skip
+
+    def _walk(self, steps: Sequence[_Prepared]) -> int:
+        """Every evaluation from the z that stands; the engine's nanoseconds."""
+        engine_ns = self._run(steps[0])
+        for step in steps[1:]:
+            if step.renoise:
+                self._rng.standard_normal(dtype=np.float32, out=self._eps)
+                self._mix(step, self._plan)
+            else:
+                np.copyto(self._z, self._plan)
+            engine_ns += self._run(step)
+        return engine_ns
 
     def _mix(self, step: _Prepared, plan: NDArray[np.float32]) -> None:
         """z = (1 - t) eps + t plan, in place; `plan` may be the engine's own output buffer."""
@@ -208,6 +241,7 @@ def load_inference(
     seed: int | Sequence[int] = 0,
     nfe: int | None = None,
     warm: bool = True,
+    guard: int = 1,
 ) -> Inference:
     """Load a bundle's two functions, hold them against the golden outputs, and warm them up.
 
@@ -233,7 +267,8 @@ def load_inference(
     encode, act = runners
     check_parity(bundle, engine, precision, encode, act)
     inference = Inference(
-        manifest.spec, encode, act, manifest.time_rows, manifest.feature_dim, seed, scheme=scheme
-    )
+        manifest.spec, encode, act, manifest.time_rows, manifest.feature_dim, seed, scheme=scheme,
+        guard=guard,
+    )  # fmt: skip
     inference.warm_up()
     return inference

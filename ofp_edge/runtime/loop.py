@@ -231,7 +231,8 @@ class ControlLoop:
         self.report.capture_to_ready_ns.add(ready_ns - seen.t_obs_ns)
         self.telemetry.write(
             "/plan", seen.t_obs_ns, t_obs_ns=seen.t_obs_ns, tick_ns=tick_ns, ready_ns=ready_ns,
-            warm=self.inference.started_warm, nfe=self.inference.scheme.nfe, chunk=chunk.actions,
+            warm=self.inference.started_warm, nfe=self.inference.scheme.nfe,
+            evaluations=timings.evaluations, chunk=chunk.actions,
             chunk_normalised=chunk.normalised, infer_ns=timings.infer_ns, act_ns=timings.act_ns,
         )  # fmt: skip
         return [PlanStarted(tick_ns, seen.t_obs_ns), ChunkReady(chunk)]

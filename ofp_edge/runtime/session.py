@@ -32,6 +32,7 @@ class Request:
     threads: int = 1
     seed: int = 0
     nfe: int | None = None
+    guard: int = 1
     robot: str | None = None
     log: Path | None = None
 
@@ -98,8 +99,9 @@ def open_session(request: Request) -> Iterator[Session]:
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
         observer = make_observer(bundle, rig, cameras)
         inference = load_inference(
-            bundle, engine, precision, threads=request.threads, seed=request.seed, nfe=request.nfe
-        )
+            bundle, engine, precision, threads=request.threads, seed=request.seed,
+            nfe=request.nfe, guard=request.guard,
+        )  # fmt: skip
         stack.callback(inference.close)
         log = None
         if request.log is not None:
@@ -121,6 +123,7 @@ def _header(
         "seed": request.seed,
         "noise": "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation",
         "nfe": inference.scheme.nfe,
+        "guard": request.guard,
         "latency_ms": rig.timing.latency_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
         "started_unix_ns": time.time_ns(),

@@ -2,7 +2,7 @@
 
     /event         what began or ended: episode, outcome, fault, stop
     /observation   the exact network inputs of one frame, after preprocessing
-    /plan          one chunk: its observation, noise seed, warm or cold, timings, both scales
+    /plan          one chunk: its observation, warm or cold, evaluations, timings, both scales
     /command       one tick: nominal time, wake-up, kind, index into the plan, the action sent
 
 Arrays are {"dtype", "shape", "data": base64 of little-endian bytes}: bit-exact, no text rounding.
@@ -47,8 +47,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "/plan": {
         "t_obs_ns": _INTEGER, "tick_ns": _INTEGER, "ready_ns": _INTEGER,
-        "warm": {"type": "boolean"}, "nfe": _INTEGER, "chunk": _ARRAY,
-        "chunk_normalised": _ARRAY, "infer_ns": _INTEGER, "act_ns": _INTEGER,
+        "warm": {"type": "boolean"}, "nfe": _INTEGER, "evaluations": _INTEGER,
+        "chunk": _ARRAY, "chunk_normalised": _ARRAY, "infer_ns": _INTEGER, "act_ns": _INTEGER,
     },
     "/command": {
         "tick_ns": _INTEGER, "woke_ns": _INTEGER, "sent_ns": _INTEGER, "kind": _TEXT,

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import CameraError
+from ofp_edge.errors import CameraError, OfpError
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.cameras.software import SoftwareSource
+from ofp_edge.sim.metaworld import MetaWorld
 from ofp_edge.sim.render import Renderer, open_renderer
-from ofp_edge.sim.world import World, shared_world
+from ofp_edge.sim.world import shared_world
 
 _DELIVERY_MS = 2000.0  # the SDK hands a frame over in microseconds; this only bounds a hang
 
@@ -38,7 +39,10 @@ class SimulatedCamera(RealSenseCamera):
         world: str = "demo", seed: int = 0, color: bool = False, depth_by: str | None = None,
         record_to: str | None = None,
     ) -> None:  # fmt: skip
-        self._world: World = shared_world(world, task, seed)
+        seen = shared_world(world, task, seed)
+        if not isinstance(seen, MetaWorld):
+            raise OfpError(f"{task} can't be seen by a camera: only Meta-World's tasks can.")
+        self._world = seen
         self._view = self._world.task.view
         self._depth_by = depth_by
         truth = self._view.parameters()

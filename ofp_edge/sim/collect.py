@@ -19,8 +19,6 @@ from ofp_edge.progress import Progress, silent
 from ofp_edge.sim.camera import SimulatedCamera
 from ofp_edge.sim.fields import (
     CAMERA,
-    FULL_DIM,
-    HAND_DIM,
     Observe,
     action_fields,
     observation_fields,
@@ -58,8 +56,8 @@ class _Episode:
 
 
 def collect_demonstrations(
-    task: str, n: int, output: Path, *, observe: Observe = "depth", noise: float = 0.3,
-    wander: int = 8, seed: int = 0, color: bool = False, force: bool = False,
+    task: str, n: int, output: Path, *, observe: Observe = "depth", noise: float | None = None,
+    wander: int | None = None, seed: int = 0, color: bool = False, force: bool = False,
     depth_by: str | None = None, progress: Progress = silent,
 ) -> Collection:  # fmt: skip
     """Collect `n` successful demonstrations into the dataset `output`.
@@ -67,12 +65,15 @@ def collect_demonstrations(
     The executed action is the expert's plus Gaussian noise (standard deviation `noise`, raw units,
     on the hand's three axes), the recorded one is clean: the data then shows how to come back
     (DART, arXiv 1703.09327). An episode begins with up to `wander` control steps in one random
-    direction, labelled by the expert all the same: it shows the way from anywhere. Seeds count up
-    from `seed`; a failed one is replaced by the next.
+    direction, labelled by the expert all the same: it shows the way from anywhere. None: what the
+    task says. Seeds count up from `seed`; a failed one is replaced by the next.
     Raises UnknownName, OutputExists, MissingExtra, OfpError.
     """
     started = time.monotonic()
     found = find_task(task)
+    noise = found.noise if noise is None else noise
+    wander = found.wander if wander is None else wander
+    fields = observation_fields(found, observe)
     if n < 1:
         raise OfpError(f"-n: expected at least 1 episode, got {n}.")
     if seed < 0 or wander < 0 or not noise >= 0:
@@ -91,7 +92,9 @@ def collect_demonstrations(
     episodes: list[_Episode] = []
     tried = 0
     try:
-        for episode in _demonstrations(world, clock, camera, noise, wander, seed, _TRIES * n):
+        for episode in _demonstrations(
+            world, clock, camera, fields[0].shape[0], noise, wander, seed, _TRIES * n
+        ):
             tried += 1
             if episode is not None:
                 episodes.append(episode)
@@ -107,7 +110,7 @@ def collect_demonstrations(
         attrs = {
             "task": task,
             "control_hz": found.control_hz,
-            "observations": [asdict(field) for field in observation_fields(found, observe)],
+            "observations": [asdict(field) for field in fields],
             "actions": [asdict(field) for field in action_fields(found)],
             "cameras": {CAMERA: camera.parameters.to_json()} if camera else {},
             "seeds": [episode.seed for episode in episodes],
@@ -129,18 +132,18 @@ def collect_demonstrations(
 
 
 def _demonstrations(
-    world: World, clock: ManualClock, camera: SimulatedCamera | None, noise: float, wander: int,
-    seed: int, tries: int,
+    world: World, clock: ManualClock, camera: SimulatedCamera | None, dim: int, noise: float,
+    wander: int, seed: int, tries: int,
 ) -> Iterator[_Episode | None]:  # fmt: skip
     """One expert episode a seed, None where it failed."""
     step_ns = round(1e9 / world.task.control_hz)
-    dim = FULL_DIM if camera is None else HAND_DIM
+    axes = min(3, world.action_dim)  # the hand's; what follows is the gripper
     for episode_seed in range(seed, seed + tries):
         random = np.random.default_rng([episode_seed, _NOISE_STREAM])
         world.reset(episode_seed)
         clock.advance(step_ns)
         astray = random.integers(0, wander + 1)
-        direction = random.uniform(-1, 1, 3) * (1, 1, 0.5)
+        direction = (random.uniform(-1, 1, 3) * (1, 1, 0.5))[:axes]
         episode = _Episode(episode_seed, {"state": [], "action": []})
         while not world.over:
             action = world.expert_action()
@@ -151,8 +154,8 @@ def _demonstrations(
                 episode.rows.setdefault(name, []).append(value)
             noisy = action.copy()
             if episode.steps < astray:
-                noisy[:3] = direction
-            noisy[:3] += noise * random.standard_normal(3).astype(np.float32)
+                noisy[:axes] = direction
+            noisy[:axes] += noise * random.standard_normal(axes).astype(np.float32)
             world.step(noisy)
             clock.advance(step_ns)
         yield episode if world.success else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ofp_edge.sim.tasks import BASE_FRAME, Task
+from ofp_edge.errors import OfpError
+from ofp_edge.sim.planar_task import PlanarTask
+from ofp_edge.sim.tasks import BASE_FRAME, AnyTask
 from ofp_edge.spec import ActionField, ObservationField
 
 Observe = Literal["depth", "state"]
@@ -12,16 +14,19 @@ CAMERA = "front"
 HAND_DIM, FULL_DIM = 4, 39
 
 _HAND_LOW, _HAND_HIGH = (-0.525, 0.348, -0.0525, 0.0), (0.525, 1.025, 0.7, 1.0)
-_MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action of 1
 
 
-def observation_fields(task: Task, observe: Observe) -> tuple[ObservationField, ...]:
+def observation_fields(task: AnyTask, observe: Observe) -> tuple[ObservationField, ...]:
     """What a policy sees.
 
     depth: `state` (4,) = hand x, y, z (m) and gripper opening (0 closed to 1 open), and `points`
     (3, N), which the network sees from the hand. state: `state` (39,) = everything Meta-World
-    tells, the object and the goal included.
+    tells, the object and the goal included. A planar task has states only: OfpError.
     """
+    if isinstance(task, PlanarTask):
+        if observe != "state":
+            raise OfpError(f"{task.name} has no camera. Give --obs state.")
+        return task.observation_fields()
     if observe == "state":
         bound = (3.0,) * FULL_DIM
         low = tuple(-x for x in bound)
@@ -36,12 +41,14 @@ def observation_fields(task: Task, observe: Observe) -> tuple[ObservationField, 
     return hand, points
 
 
-def action_fields(task: Task) -> tuple[ActionField, ...]:
+def action_fields(task: AnyTask) -> tuple[ActionField, ...]:
     """`hand` (3,): how far the hand's target moves in one control step, a raw 1.0 being `scale`
-    metres; `gripper` (1,): the fingers' effort, -1 opens and 1 closes."""
-    scale = _MOCAP_M * task.repeat
+    metres; `gripper` (1,): the fingers' effort, -1 opens and 1 closes. Planar tasks: their own."""
+    if isinstance(task, PlanarTask):
+        return task.action_fields()
     return (
-        ActionField("hand", (3,), "m", BASE_FRAME, "delta", scale, (-1.0,) * 3, (1.0,) * 3, 0.0),
+        ActionField("hand", (3,), "m", BASE_FRAME, "delta", task.step_m, (-1.0,) * 3, (1.0,) * 3,
+                    0.0),
         ActionField("gripper", (1,), "1", BASE_FRAME, "absolute", 1.0, (-1.0,), (1.0,),
                     interpolation="nearest"),
     )  # fmt: skip

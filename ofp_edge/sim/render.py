@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
 from ofp_edge.sim.gl import choose_depth_by
+from ofp_edge.sim.metaworld import MetaWorld
 from ofp_edge.sim.tasks import View
-from ofp_edge.sim.world import World
 
 FAR_M = 10.0
 _MAX_RAW = 65535
@@ -38,7 +38,7 @@ class Renderer(Protocol):
         ...
 
 
-def open_renderer(world: World, view: View, by: str | None = None) -> Renderer:
+def open_renderer(world: MetaWorld, view: View, by: str | None = None) -> Renderer:
     """A renderer by egl, osmesa or rays (`choose_depth_by`)."""
     chosen = choose_depth_by(by)
     return RayRenderer(world, view) if chosen == "rays" else GlRenderer(world, view, chosen)
@@ -47,7 +47,7 @@ def open_renderer(world: World, view: View, by: str | None = None) -> Renderer:
 class GlRenderer:
     """Depth and colour by mujoco.Renderer."""
 
-    def __init__(self, world: World, view: View, by: str) -> None:
+    def __init__(self, world: MetaWorld, view: View, by: str) -> None:
         self._mujoco = mujoco = require("mujoco", "sim")
         # What MUJOCO_GL said when mujoco was imported does not matter.
         mujoco.gl_context.GLContext = importlib.import_module(f"mujoco.{by}").GLContext
@@ -95,7 +95,7 @@ class RayRenderer:
 
     by = "rays"
 
-    def __init__(self, world: World, view: View) -> None:
+    def __init__(self, world: MetaWorld, view: View) -> None:
         self._mujoco = require("mujoco", "sim")
         self._world, self._view = world, view
         self._data = self._mujoco.MjData(world.model)

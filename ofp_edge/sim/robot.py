@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError, SpecMismatch
 from ofp_edge.runtime.camera import Clock
 from ofp_edge.runtime.robot import Outcome, RobotState
-from ofp_edge.sim.world import ACTION_DIM, World, shared_world
+from ofp_edge.sim.world import World, shared_world
 from ofp_edge.spec import PolicySpec
 
 
@@ -38,8 +38,10 @@ class SimulatedRobot:
             )
         self._dim = states[0].shape[0]
         self.world.state(self._dim)  # a length it does not have is refused here
-        if spec.action_dim != ACTION_DIM:
-            raise SpecMismatch("simulated robot, action_dim", ACTION_DIM, spec.action_dim)
+        if spec.action_dim != self.world.action_dim:
+            raise SpecMismatch(
+                "simulated robot, action_dim", self.world.action_dim, spec.action_dim
+            )
         if spec.control_hz != self.world.task.control_hz:
             raise SpecMismatch(
                 f"simulated robot, control_hz of {task}", self.world.task.control_hz,
@@ -60,7 +62,7 @@ class SimulatedRobot:
         return RobotState(self._clock(), {"state": self.world.state(self._dim)})
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """(4,) raw units, clipped to [-1, 1]; RobotError on NaN, or once stopped."""
+        """(action_dim,) raw units, clipped to [-1, 1]; RobotError on NaN, or once stopped."""
         if self._stopped:
             raise RobotError("the simulated robot is stopped. Reset it first.")
         now: NDArray[np.float32] | None = action

@@ -8,7 +8,7 @@ from ofp_edge.runtime.camera import Clock
 from ofp_edge.sim.camera import SimulatedCamera
 from ofp_edge.sim.fields import CAMERA, observation_fields
 from ofp_edge.sim.robot import SimulatedRobot
-from ofp_edge.sim.tasks import Task, find_task
+from ofp_edge.sim.tasks import AnyTask, find_task
 from ofp_edge.sim.world import World, shared_world
 from ofp_edge.spec import PolicySpec
 
@@ -32,7 +32,7 @@ class ManualClock:
 class Simulator:
     """One task, ready to run. camera: started; None where the policy sees states only."""
 
-    task: Task
+    task: AnyTask
     clock: Clock
     world: World
     camera: SimulatedCamera | None
@@ -65,7 +65,7 @@ def open_simulator(
     return Simulator(found, clock, shared_world(world, task), camera, robot)
 
 
-def spec_of(task: Task, observe: str = "depth") -> PolicySpec:
+def spec_of(task: AnyTask, observe: str = "depth") -> PolicySpec:
     """A minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
     from ofp_edge.sim.fields import action_fields
 

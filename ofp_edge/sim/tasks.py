@@ -1,4 +1,4 @@
-"""The simulated tasks, as data: every Meta-World V3 task by name, and what differs for some."""
+"""The simulated tasks, as data: every Meta-World V3 task, what differs for some, the planar one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import UnknownName
+from ofp_edge.sim.planar_task import PlanarTask
 
 ENV_HZ = 80.0
 """Meta-World's own rate: 5 physics steps of 2.5 ms."""
 BASE_FRAME = "world"
+_MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action of 1
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,32 @@ class View:
 
 
 @dataclass(frozen=True)
+class Detour:
+    """A post on the straight way from the hand to the object, and how the expert goes round it.
+
+    ahead_m: from the hand's start to the post. pass_m, spread_m: mean and spread of how far from
+    its centre. width_m: of the bell that the way describes. right: share of the episodes. speed:
+    bounds of the draw, of the largest action. See sim/two_sided.py.
+    """
+
+    ahead_m: float = 0.2
+    radius_m: float = 0.03
+    pass_m: float = 0.08
+    spread_m: float = 0.004
+    width_m: float = 0.065
+    right: float = 0.55
+    speed: tuple[float, float] = (0.85, 0.95)
+
+
+@dataclass(frozen=True)
 class Task:
     """One task. name: `metaworld/<x>`; repeat: Meta-World steps one action is held for.
 
     layout: bounds (low, high) of what Meta-World draws at a reset, where they are not its own; the
     name then ends in `-wide`.
     crop_low, crop_high: the workspace box in the world frame, metres. max_steps: control steps
-    after which an episode has failed.
+    after which an episode has failed. noise, wander: what `collect` does, unless told otherwise.
+    detour: of a task whose name ends in `-two-sided`.
     """
 
     name: str
@@ -67,6 +88,9 @@ class Task:
     crop_high: tuple[float, float, float] = (0.45, 0.97, 0.45)
     n_points: int = 256
     layout: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    noise: float = 0.3
+    wander: int = 8
+    detour: Detour | None = None
 
     @property
     def control_hz(self) -> float:
@@ -74,11 +98,18 @@ class Task:
         return ENV_HZ / self.repeat
 
     @property
+    def step_m(self) -> float:
+        """How far an action of 1 moves the hand's target in one control step, metres."""
+        return _MOCAP_M * self.repeat
+
+    @property
     def env_name(self) -> str:
         """Meta-World's name of it."""
-        return f"{self.name.partition('/')[2].removesuffix('-wide')}-v3"
+        name = self.name.partition("/")[2]
+        return f"{name.removesuffix('-wide').removesuffix('-two-sided')}-v3"
 
 
+_TWO_SIDED: Mapping[str, Any] = {"detour": Detour(), "noise": 0.1, "wander": 0}
 # What differs from the defaults. These experts fail too often when an action is held for 4 steps.
 _FINE: Mapping[str, Any] = {"repeat": 2, "max_steps": 250}
 _TUNED: Mapping[str, Mapping[str, Any]] = {
@@ -91,6 +122,7 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
         "crop_high": (0.42, 0.97, 0.45),
         "layout": ((-0.2, 0.75, 0.115), (0.2, 0.9, 0.115)),
     },
+    "button-press-topdown-two-sided": {**_TWO_SIDED, "max_steps": 75},
     "disassemble": _FINE,
     "door-open": {"max_steps": 75},
     "handle-pull-side": _FINE,
@@ -102,22 +134,25 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
 
 _METAWORLD = """
 assembly basketball bin-picking box-close button-press button-press-topdown
-button-press-topdown-wall button-press-topdown-wide button-press-wall coffee-button coffee-pull
-coffee-push dial-turn disassemble door-close door-lock door-open door-unlock drawer-close
-drawer-open faucet-close faucet-open hammer hand-insert handle-press handle-press-side handle-pull
-handle-pull-side lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place
-pick-place-wall plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back
-push-wall reach reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close
-window-open
+button-press-topdown-two-sided button-press-topdown-wall button-press-topdown-wide button-press-wall
+coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open
+door-unlock drawer-close drawer-open faucet-close faucet-open hammer hand-insert handle-press
+handle-press-side handle-pull handle-pull-side lever-pull peg-insert-side peg-unplug-side
+pick-out-of-hole pick-place pick-place-wall plate-slide plate-slide-back plate-slide-back-side
+plate-slide-side push push-back push-wall reach reach-wall shelf-place soccer stick-pull stick-push
+sweep sweep-into window-close window-open
 """.split()
 
-TASKS: Mapping[str, Task] = {
-    f"metaworld/{name}": Task(f"metaworld/{name}", **_TUNED.get(name, {})) for name in _METAWORLD
+AnyTask = Task | PlanarTask
+
+TASKS: Mapping[str, AnyTask] = {
+    **{f"metaworld/{n}": Task(f"metaworld/{n}", **_TUNED.get(n, {})) for n in _METAWORLD},
+    **{task.name: task for task in (PlanarTask(),)},
 }
 
 
-def find_task(name: str) -> Task:
-    """The task called `metaworld/<x>`, or UnknownName listing them all."""
+def find_task(name: str) -> AnyTask:
+    """The task of this name, or UnknownName listing them all."""
     if name not in TASKS:
         raise UnknownName("task", name, TASKS)
     return TASKS[name]

@@ -1,110 +1,122 @@
-"""The simulated world: one Meta-World task, reset by seed, moved one control step at a time."""
+"""A simulated world: one task, reset by seed, moved one control step at a time; and how to open it.
+
+A Meta-World task runs in physics (sim/metaworld.py), a planar one in a few lines of arithmetic
+(sim/planar.py); what collects, evaluates and renders knows this interface alone.
+"""
 
 from __future__ import annotations
 
 import threading
-import warnings
-from typing import Any
+from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError, SpecMismatch
-from ofp_edge.extras import require
-from ofp_edge.sim.fields import FULL_DIM, HAND_DIM
-from ofp_edge.sim.gl import choose_depth_by
-from ofp_edge.sim.tasks import Task, find_task
-
-ACTION_DIM = 4
+from ofp_edge.sim.sides import Sides
+from ofp_edge.sim.tasks import AnyTask, find_task
 
 
-class World:
-    """A running Meta-World task. Same seed, same episode, bit for bit, whatever came before.
+class World(ABC):
+    """A running task. Same seed, same episode, bit for bit, whatever came before.
 
     `version` rises with every reset and step. A camera may look (holding `changed`) from another
     thread than the one that steps; everything else belongs to one thread.
     """
 
-    def __init__(self, task: Task, seed: int = 0) -> None:
-        choose_depth_by()  # before mujoco is imported and loads a GL library
-        self._mujoco = require("mujoco", "sim")
-        environments = require("metaworld.env_dict", "sim").ALL_V3_ENVIRONMENTS
-        policies = require("metaworld.policies", "sim").ENV_POLICY_MAP
-        self.task = task
+    task: AnyTask
+    action_dim: int
+
+    def __init__(self) -> None:
         self.changed = threading.Condition()
         self.version = 0
-        # The experts ask for more than an action can be, on purpose; what they ask is clipped.
-        warnings.filterwarnings("ignore", message="Constant.s. may be too high")
-        env = environments[task.env_name]()
-        # Draws its layout from env.seed(); reset(seed=) is ignored by Meta-World.
-        env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
-        # The goal is in the observation (the experts need it); the cached space would clip it to 0.
-        env._partially_observable = False
-        env.__dict__.pop("sawyer_observation_space", None)
-        env.max_path_length = 10**9  # `over` is ours
-        if task.layout is not None:
-            low, high = (np.asarray(bound) for bound in task.layout)
-            space = require("gymnasium.spaces", "sim").Box(low, high, dtype=np.float64)
-            env._random_reset_space = space
-        self._env: Any = env
-        self._expert: Any = policies[task.env_name]()
-        self.reset(seed)
-
-    @property
-    def model(self) -> Any:
-        """The MjModel."""
-        return self._env.model
-
-    @property
-    def data(self) -> Any:
-        """The MjData. Hold `changed` while you read it from another thread."""
-        return self._env.data
+        self.steps = 0
+        self.success = False
+        self.failed = False
 
     def reset(self, seed: int) -> None:
         """Begin the episode that `seed` names."""
         with self.changed:
-            self._env.seed(int(seed))
-            self._env.reset()
-            # reset() moves bodies after its last forward pass, and stacks an older observation.
-            self._mujoco.mj_forward(self.model, self.data)
-            self._env._get_obs()
-            self._observation: NDArray[np.float64] = self._env._get_obs()
-            self.seed, self.steps, self.success = int(seed), 0, False
+            self.steps, self.success, self.failed = 0, False, False
+            self._reset(int(seed))
             self._tell()
 
     def step(self, action: NDArray[np.float32]) -> None:
-        """Hold `action` (4,), clipped to [-1, 1], for one control step. RobotError on NaN."""
-        if action.shape != (ACTION_DIM,) or not np.isfinite(action).all():
+        """Hold `action` (action_dim,), clipped to [-1, 1], for one step. RobotError on NaN."""
+        if action.shape != (self.action_dim,) or not np.isfinite(action).all():
             raise RobotError(
-                f"simulated robot: expected {ACTION_DIM} finite numbers, got {action}."
+                f"simulated robot: expected {self.action_dim} finite numbers, got {action}."
             )
-        clipped = np.clip(action, -1.0, 1.0)
         with self.changed:
-            for _ in range(self.task.repeat):
-                self._observation, _, _, _, info = self._env.step(clipped)
-                self.success = self.success or bool(info["success"])
+            self._step(np.clip(action, -1.0, 1.0))
             self.steps += 1
             self._tell()
 
     @property
     def over(self) -> bool:
-        """Whether the episode has succeeded or used up its steps."""
-        return self.success or self.steps >= self.task.max_steps
+        """Whether the episode has succeeded, failed or used up its steps."""
+        return self.success or self.failed or self.steps >= self.task.max_steps
 
+    @abstractmethod
     def state(self, dim: int) -> NDArray[np.float32]:
-        """The "state" field: (4,) what a robot knows, or (39,) everything. See sim/fields.py."""
-        if dim not in (HAND_DIM, FULL_DIM):
-            raise SpecMismatch("observation 'state', shape", f"({HAND_DIM},) or ({FULL_DIM},)", dim)
-        return self._observation[:dim].astype(np.float32)
+        """(dim,) the "state" field. SpecMismatch on a length that the task does not have."""
 
+    @abstractmethod
     def expert_action(self) -> NDArray[np.float32]:
-        """(4,) what Meta-World's scripted expert would do now, in [-1, 1]."""
-        action = np.asarray(self._expert.get_action(self._observation.copy()), dtype=np.float32)
-        return np.clip(action, np.float32(-1.0), np.float32(1.0))
+        """(action_dim,) what the scripted expert would do now, in [-1, 1]."""
+
+    @property
+    def sides(self) -> Sides | None:
+        """The obstacle that this episode's expert passes on one side or the other, if any."""
+        return None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether there are two sides and the hand's place does not tell the expert's yet."""
+        return False
+
+    @property
+    def place(self) -> NDArray[np.float64]:
+        """(2,) metres: where a plan begins, in the sides' plane. For worlds with sides."""
+        raise NotImplementedError(f"{self.task.name} has no sides")
+
+    def plan_path(
+        self, actions: NDArray[np.float32], place: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """(H + 1, 2) metres: the way of `actions` (H, action_dim) from `place`, by default from
+        here. Kinematic: every delta is executed as told."""
+        start = self.place if place is None else place
+        moves = self.task.step_m * np.clip(actions[:, :2].astype(np.float64), -1.0, 1.0)
+        path: NDArray[np.float64] = start + np.vstack([np.zeros((1, 2)), np.cumsum(moves, axis=0)])
+        return path
+
+    def plan_side(self, actions: NDArray[np.float32]) -> int | None:
+        """On which side of the obstacle the plan (H, action_dim) passes: -1 left, +1 right, 0 when
+        it collides; None without sides, and when it does not reach or is past the obstacle."""
+        sides = self.sides
+        return None if sides is None else sides.side(self.plan_path(actions))
+
+    @abstractmethod
+    def _reset(self, seed: int) -> None: ...
+
+    @abstractmethod
+    def _step(self, action: NDArray[np.float32]) -> None: ...
 
     def _tell(self) -> None:
         self.version += 1
         self.changed.notify_all()
+
+
+def open_world(task: AnyTask, seed: int = 0) -> World:
+    """A new world of the task, at the start of episode `seed`."""
+    from ofp_edge.sim.metaworld import MetaWorld
+    from ofp_edge.sim.planar import PlanarWorld
+    from ofp_edge.sim.planar_task import PlanarTask
+    from ofp_edge.sim.two_sided import TwoSidedWorld
+
+    if isinstance(task, PlanarTask):
+        return PlanarWorld(task, seed)
+    return TwoSidedWorld(task, seed) if task.detour else MetaWorld(task, seed)
 
 
 _WORLDS: dict[str, World] = {}
@@ -113,10 +125,10 @@ _WORLDS: dict[str, World] = {}
 def shared_world(name: str, task: str, seed: int = 0) -> World:
     """The world of this name in this process: made once, then shared by robot and camera.
 
-    Making one takes a third of a second and 26 MB; a reset costs 20 ms.
+    Making one of Meta-World takes a third of a second and 26 MB; a reset costs 20 ms.
     """
     if name not in _WORLDS:
-        _WORLDS[name] = World(find_task(task), seed)
+        _WORLDS[name] = open_world(find_task(task), seed)
     world = _WORLDS[name]
     if world.task.name != find_task(task).name:
         raise SpecMismatch(f"simulated world {name!r}, task", world.task.name, task)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.windows import windows
 from ofp_edge.policy.config import TrainingConfig
+from ofp_edge.policy.draws import count_of, draw, indices, place_of
 from ofp_edge.spec import ObservationField, PolicySpec
 
 
@@ -35,11 +36,13 @@ class Batches:
     def draw(
         self, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
-        """`settings.batch_size` random windows, augmented."""
-        rows = torch.randint(len(self), (settings.batch_size,), generator=generator)
-        observations, actions = self.take(rows)
+        """`settings.batch_size` random windows, augmented; of several processes' batch a share."""
+        share = settings.batch_size // count_of(generator)
+        observations, actions = self.take(indices(len(self), share, generator))
+        place = place_of(generator)
+        observations = [x.to(place) for x in observations]
         self._augment(observations, settings, generator)
-        return observations, actions
+        return observations, actions.to(place)
 
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
@@ -49,7 +52,7 @@ class Batches:
         if self._positions is None:
             move = None
         else:
-            drawn = torch.rand(len(observations[0]), 1, 3, generator=generator)
+            drawn = draw(torch.rand, (len(observations[0]), 1, 3), generator)
             move = settings.shift_m * (2 * drawn - 1)  # (B, 1, 3), the same for all To frames
             move[..., 2] = 0  # the table stays at its height
         for i, field in enumerate(self.spec.observations):
@@ -59,7 +62,7 @@ class Batches:
                 if 0 < settings.train_points < count:
                     kept = torch.randperm(count, generator=generator)[: settings.train_points]
                     x = observations[i] = x[..., kept]
-                x += settings.jitter_m * torch.randn(x.shape, generator=generator)
+                x += settings.jitter_m * draw(torch.randn, x.shape, generator)
                 if move is not None:
                     x += move[..., None]
             elif move is not None and self._positions is not None:

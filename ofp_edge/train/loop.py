@@ -6,17 +6,22 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from ofp_edge.errors import CheckFailed
+from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.files import new_folder
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
+from ofp_edge.policy.methods import Method
+from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.progress import Progress, silent
 from ofp_edge.train.batches import Batches
 from ofp_edge.train.history import Point
 from ofp_edge.train.memory import keep_freed_memory
 from ofp_edge.train.plan import Plan
+from ofp_edge.train.processes import ALONE, Processes
 from ofp_edge.train.scalars import scalars_to
 from ofp_edge.train.signals import stop_wish
 from ofp_edge.train.state import TrainState, save_state
@@ -27,11 +32,12 @@ _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped u
 
 @dataclass(frozen=True)
 class TrainResult:
-    """loss: running mean of the summed terms. validation: of the last weights; best: the lowest
-    point of the curve, None before the first. interrupted: stopped by a signal, resumable."""
+    """loss: running mean of the summed terms, None where no step was left to do. validation: of
+    the last weights; best: the lowest point of the curve, None before the first. interrupted:
+    stopped by a signal, resumable."""
 
     step: int
-    loss: float
+    loss: float | None
     validation: Validation
     best: Point | None
     parameters: int
@@ -42,6 +48,7 @@ class TrainResult:
 
 def train(
     plan: Plan,
+    processes: Processes = ALONE,
     *,
     checkpoint_every: int = 500,
     validate_every: int = 500,
@@ -54,70 +61,99 @@ def train(
 
     checkpoint_every, validate_every: optimiser steps; the last step does both. tensorboard: folder
     for event files. Raises MissingExtra without the latter's package, and CheckFailed when a loss
-    or gradient is no longer finite; the last checkpoint stays.
+    or gradient is no longer finite; the last checkpoint stays. processes: each is called with a
+    plan of its own, of the same request, and shares the batch; number 0 validates and writes.
     """
     keep_freed_memory()
     state, settings, spec = plan.state, plan.settings, plan.policy.config.spec
+    if settings.batch_size % processes.count:
+        raise OfpError(
+            f"--batch-size {settings.batch_size}: expected a multiple of {processes.count}: it is "
+            f"shared by {processes.count} processes."
+        )
+    state.generator.share(processes.rank, processes.count, processes.device)
+    state.average.to(processes.device)
+    losses_of = processes.prepare(_Losses(plan.method, state.network), state.optimizer)
     split = plan.dataset.split()
     batches = Batches(plan.dataset, split.train, spec)
     held_out = Batches(plan.dataset, split.held_out, spec)
     first, begun, seconds_before = state.step, time.monotonic(), state.seconds
     saved_at = first if plan.resumed_from is not None else None
 
-    with scalars_to(tensorboard, first) as note, stop_wish() as wish:
-        while state.step < settings.steps and not wish.requested:
+    events = tensorboard if processes.leads else None
+    with scalars_to(events, first) as note, stop_wish() as wish:
+        while state.step < settings.steps and not processes.any(wish.requested):
             done = plan.first_progress + (1 - plan.first_progress) * state.step / settings.steps
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(plan, done)
             # fields (B, To, ...), raw actions (B, H, A)
             observations, actions = batches.draw(settings, state.generator)
-            losses = plan.method.losses(
-                state.network, state.average, observations,
+            losses = losses_of(
+                state.average, observations,
                 state.network.normalize_actions(actions),  # (B, H*A)
                 done, state.generator,
             )  # fmt: skip
-            loss = torch.stack(list(losses.values())).sum()
+            terms = torch.stack(list(losses.values()))
             state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            terms.sum().backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(
                 state.network.parameters(), settings.gradient_clip
-            )
-            if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            ).item()
+            # Equal in all processes, and so is what they decide by it.
+            means: list[float] = processes.mean(terms.detach()).tolist()
+            values: dict[str, float] = dict(zip(losses, means, strict=True))
+            loss: float = sum(values.values())
+            if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = "loss or its gradient"
-                raise CheckFailed(_not_finite(state.step + 1, what, loss.item(), saved_at, plan))
+                raise CheckFailed(_not_finite(state.step + 1, what, loss, saved_at, plan))
             state.optimizer.step()
             _follow(state, settings.ema_decay, ramped=plan.first_progress > 0)
-            for name, value in losses.items():
-                seen = state.losses.get(name, value.item())
-                state.losses[name] = 0.98 * seen + 0.02 * value.item()
+            for name, value in values.items():
+                before = state.losses.get(name, value)
+                state.losses[name] = 0.98 * before + 0.02 * value
             state.step += 1
             state.seconds = seconds_before + time.monotonic() - begun
             last = state.step == settings.steps
             if state.step % validate_every == 0 or last:
-                found = validate(plan.method, state.average, held_out)
+                found = processes.led(lambda: validate(plan.method, state.average, held_out))
                 if not (math.isfinite(found.loss) and math.isfinite(found.chunk_error)):
                     what = "validation loss"
                     raise CheckFailed(_not_finite(state.step, what, found.loss, saved_at, plan))
                 plan.history.add(state.step, found, state.average)
                 note({f"validation/{name}": x for name, x in asdict(found).items()}, state.step)
             if state.step % checkpoint_every == 0 and not last:
-                save_checkpoint(plan)
+                processes.led(lambda: save_checkpoint(plan))
                 saved_at = state.step
             if state.step % 10 == 0 or last:
                 rate = (state.step - first) / (time.monotonic() - begun)
                 progress(state.step, settings.steps, _note(plan, rate))
-                values = {f"loss/{name}": value.item() for name, value in losses.items()}
-                values["gradient_norm"] = norm.item()
-                values["learning_rate"] = state.optimizer.param_groups[0]["lr"]
-                note(values, state.step)
+                seen = {f"loss/{name}": value for name, value in values.items()}
+                seen["gradient_norm"] = norm
+                seen["learning_rate"] = state.optimizer.param_groups[0]["lr"]
+                note(seen, state.step)
         interrupted = state.step < settings.steps
         if state.step > first or plan.resumed_from is None:
-            save_checkpoint(plan)
-    validation = plan.history.at(state.step) or validate(plan.method, state.average, held_out)
+            processes.led(lambda: save_checkpoint(plan))
+    validation = plan.history.at(state.step) or processes.led(
+        lambda: validate(plan.method, state.average, held_out)
+    )
+    loss_now = sum(state.losses.values()) if state.losses else None
     return TrainResult(
-        state.step, sum(state.losses.values()), validation, plan.history.best,
-        state.network.parameter_count, state.seconds, plan.resumed_from, interrupted,
+        state.step, loss_now, validation, plan.history.best, state.network.parameter_count,
+        state.seconds, plan.resumed_from, interrupted,
     )  # fmt: skip
+
+
+class _Losses(nn.Module):
+    """A method's losses as the one call by which Accelerate's data parallelism sees a step."""
+
+    def __init__(self, method: Method, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.method, self.network = method, network
+
+    def forward(self, *inputs: Any) -> dict[str, Tensor]:
+        """teacher and all that follows it in `Method.losses`."""
+        return self.method.losses(self.network, *inputs)
 
 
 def learning_rate(plan: Plan, done: float) -> float:

@@ -19,6 +19,7 @@ from torch import Tensor
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, write_json
 from ofp_edge.policy.config import TrainingConfig
+from ofp_edge.policy.draws import RowGenerator
 from ofp_edge.policy.network import PolicyNetwork
 
 FOLDER, TENSORS, NUMBERS = "training", "state.safetensors", "state.json"
@@ -32,7 +33,7 @@ class TrainState:
     network: PolicyNetwork
     average: PolicyNetwork
     optimizer: torch.optim.AdamW
-    generator: torch.Generator
+    generator: RowGenerator
     step: int = 0
     seconds: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
@@ -64,7 +65,9 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
         fused=True,
     )  # fmt: skip
-    return TrainState(network.train(), average, optimizer, torch.Generator().manual_seed(seed))
+    generator = RowGenerator()
+    generator.manual_seed(seed)
+    return TrainState(network.train(), average, optimizer, generator)
 
 
 def save_state(state: TrainState, folder: Path) -> None:

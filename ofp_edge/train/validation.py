@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ofp_edge.policy.draws import RowGenerator
 from ofp_edge.policy.methods import Method
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.times import noise_like
 from ofp_edge.train.batches import Batches
 
 _MOST_WINDOWS, _SEED, _DRAWS, _MOST_NFE = 256, 20_260_101, 4, 10
@@ -26,14 +28,18 @@ def validate(method: Method, network: PolicyNetwork, batches: Batches) -> Valida
     """At most 256 evenly spaced windows, each with 4 draws of noise and time; no augmentation."""
     count = min(len(batches), _MOST_WINDOWS)
     rows = (torch.arange(count) * len(batches)) // count
+    place = network.null.device
     observations, actions = batches.take(rows.repeat(_DRAWS))
-    target = network.normalize_actions(actions)
-    generator = torch.Generator().manual_seed(_SEED)
+    observations = [x.to(place) for x in observations]
+    target = network.normalize_actions(actions.to(place))
+    generator = RowGenerator()
+    generator.share(0, 1, place)
+    generator.manual_seed(_SEED)
     with torch.no_grad():
         # Progress 0: only the data term is used, the others depend on it.
         losses = method.losses(network, network, observations, target, 0.0, generator)
         nfe = min(method.own_nfe, _MOST_NFE)
-        noise = torch.randn(target.shape, generator=generator)
+        noise = noise_like(target, generator)
         chunk = method.sample(network, network.encode(observations), noise, nfe)
         error = (chunk - target).square().mean().sqrt()
     return Validation(next(iter(losses.values())).item(), error.item())

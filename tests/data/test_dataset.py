@@ -31,7 +31,7 @@ def change(path: Path, name: str, values: Any) -> None:
     root = zarr.open_group(str(path), mode="r+")
     del root[name]
     if values is not None:
-        root.create_array(name, data=values)
+        root.create_array(name, data=values, config={"write_empty_chunks": True})
 
 
 def attributes_of(path: Path) -> dict[str, Any]:
@@ -147,6 +147,20 @@ def test_another_width_than_the_fields(path: Path) -> None:
 def test_depth_of_another_type(path: Path) -> None:
     change(path, "data/depth_front", array(path, "data/depth_front").astype(np.float32))
     refused(path, "depth_front", "uint16", "float32")
+
+
+@pytest.mark.parametrize("value_mm", [0, 65535])
+def test_depth_that_never_shows_a_point_is_refused(path: Path, value_mm: int) -> None:
+    depth = array(path, "data/depth_front")
+    change(path, "data/depth_front", np.full_like(depth, value_mm))
+    refused(path, "'points'", "no frame of camera 'front'", "box")
+
+
+def test_frames_without_points_among_others_are_fine(path: Path) -> None:
+    depth = array(path, "data/depth_front")
+    depth[1:] = 0
+    change(path, "data/depth_front", depth)
+    assert len(open_dataset(path)) == 66
 
 
 def test_another_schema_version_says_which(path: Path) -> None:

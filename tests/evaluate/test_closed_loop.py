@@ -270,7 +270,7 @@ def test_a_policy_answers_as_its_method_samples(
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        (Choice(nfe=3), "3 evaluations do not divide its 100 steps"),
+        (Choice(nfe=101), "expected 1 to 100 evaluations"),
         (Choice(t_w=0.3), "--t-w: method diffusion starts every chunk from noise"),
         (Choice(precision="int8"), "precision of this policy"),
     ],

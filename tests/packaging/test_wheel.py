@@ -23,7 +23,9 @@ LINKED = ("quantize", "targets", "calibration")
 HEAVY = ("torch", "onnxruntime", "executorch", "zarr", "mujoco", "pyrealsense2", "scipy")
 
 # The layers that must import on a robot: everything but what the workstation alone needs.
-WORKSTATION = ("policy", "train", "data", "sim", "evaluate", "quantize", "calibration", "targets")
+WORKSTATION = (
+    "policy", "train", "data", "sim", "evaluate", "quantize", "calibration", "targets", "bench",
+)  # fmt: skip
 
 IMPORT_EVERYTHING = """
 import importlib, json, pkgutil, sys
@@ -136,6 +138,11 @@ def test_the_wheel_built_from_the_sdist_holds_every_module_of_the_tree(wheel: Pa
         for path in (ROOT / "ofp_edge" / folder).rglob("*.py")
     }
     assert tree <= set(names_in(wheel))
+
+
+def test_the_wheel_holds_the_shipped_suites(wheel: Path) -> None:
+    suites = (ROOT / "ofp_edge/bench/suites").glob("*.toml")
+    assert {path.relative_to(ROOT).as_posix() for path in suites} <= set(names_in(wheel))
 
 
 def test_the_robot_side_imports_bare_and_without_torch(bare: Path, tmp_path: Path) -> None:

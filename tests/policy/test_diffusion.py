@@ -62,7 +62,7 @@ def test_the_exact_noise_has_no_loss() -> None:
     assert (float(asked.min()), float(asked.max())) == (0.0, pytest.approx(0.99))
 
 
-@pytest.mark.parametrize("nfe", [1, 2, 10, 100])
+@pytest.mark.parametrize("nfe", [1, 2, 3, 7, 10, 29, 64, 97, 100])
 def test_ddim_on_the_exact_noise_ends_at_the_data(nfe: int) -> None:
     network: Any = Exact()
     noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,8 @@ def test_ddim_on_the_exact_noise_ends_at_the_data(nfe: int) -> None:
     asked = torch.stack(network.times)[:, 0]
     assert len(asked) == nfe
     assert float(asked[0]) == 0.0  # from pure noise, however few steps
-    torch.testing.assert_close(asked.diff(), torch.full((nfe - 1,), 1 / nfe))
+    # Evenly spaced, to the nearest of the 100 steps.
+    torch.testing.assert_close(asked, torch.arange(nfe) / nfe, atol=0.005 + 1e-6, rtol=0)
 
 
 def test_sampling_twice_gives_the_same(policy: Policy) -> None:
@@ -84,10 +85,52 @@ def test_sampling_twice_gives_the_same(policy: Policy) -> None:
     assert float(first.detach().abs().max()) <= 1  # clip_sample
 
 
-@pytest.mark.parametrize("nfe", [0, 3, 60, 101])
-def test_steps_that_do_not_divide_the_schedule_are_refused(policy: Policy, nfe: int) -> None:
+@pytest.mark.parametrize("nfe", [1, 5, 20])
+def test_where_diffusers_own_steps_are_right_the_answer_is_theirs(policy: Policy, nfe: int) -> None:
+    from diffusers import DDIMScheduler
+
+    method, features = Diffusion(), torch.randn(2, policy.network.null.numel())
+    noise = torch.randn(2, policy.network.chunk_size)
+    scheduler: Any = DDIMScheduler(
+        num_train_timesteps=100, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(nfe)
+    with torch.no_grad():
+        z = noise
+        for k in scheduler.timesteps:
+            t = method.time_of(k).expand(2)
+            z = scheduler.step(policy.network(z, t, t, features), k, z).prev_sample
+        found = method.sample(policy.network, features, noise, nfe)
+    torch.testing.assert_close(found, z, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("nfe", [3, 8, 60])
+def test_uneven_steps_go_to_the_noise_of_the_next_one(nfe: int) -> None:
+    """The network is asked about points that carry exactly the noise of their time."""
+    noise = torch.randn(1, 4, generator=torch.Generator().manual_seed(0))
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Listening(Exact):
+        def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+            seen.append((z, t))
+            return super().forward(z, t, r, features)
+
+    network: Any = Listening()
+    with torch.no_grad():
+        Diffusion().sample(network, torch.zeros(1, 2), noise, nfe)
+    (first, start), *rest = seen
+    share = kept(start)
+    eps = (first - share.sqrt() * DATA) / (1 - share).sqrt()
+    for z, t in rest:
+        share = kept(t)
+        expected = share.sqrt() * DATA + (1 - share).sqrt() * eps
+        torch.testing.assert_close(z, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("nfe", [0, 101])
+def test_more_evaluations_than_training_steps_are_refused(policy: Policy, nfe: int) -> None:
     noise = torch.randn(1, policy.network.chunk_size)
-    with pytest.raises(PolicyError, match=r"Take one of \[1, 2, 4, 5, 10, 20, 25, 50, 100\]"):
+    with pytest.raises(PolicyError, match=rf"expected 1 to 100 evaluations.*got {nfe}\."):
         Diffusion().sample(policy.network, torch.zeros(1, 1), noise, nfe)
 
 

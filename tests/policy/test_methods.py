@@ -68,18 +68,36 @@ def test_a_wrong_jump_shows_in_consistency_and_not_in_flow(name: str) -> None:
     assert float(found["consistency"].detach()) > 0.01
 
 
+class Crooked(Recorded):
+    """Its own velocity is off by 1 everywhere, so it and the data's lead to different z_m."""
+
+    def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+        self.calls.append({"z": z, "t": t})
+        return (DATA - z) / (1 - t).clamp(min=1e-6)[:, None] + 1.0
+
+
 def test_own_v_follows_the_networks_velocity_only_when_switched_on() -> None:
-    late = dict(own_v_from=0.7)
-    for progress, expected in ((0.6, 0), (0.8, 1)):
-        network = Recorded()
-        losses("ofp-plus", network, progress, **late)
-        stopped = [call for call in network.calls if not call["grad"]]
-        own = [call for call in stopped if call["rows"] == ROWS]
-        assert len(own) == expected
-        assert all(torch.equal(call["t"], call["r"]) for call in own)
+    for progress, off in ((0.6, 0.0), (0.8, 1.0)):
+        network = Crooked()
+        losses("ofp-plus", network, progress, own_v_from=0.7)
+        live, stopped = network.calls
+        t, z_t = live["t"][:ROWS], live["z"][:ROWS]
+        m, z_m = stopped["t"][:ROWS], stopped["z"][:ROWS]
+        data = z_t + ((m - t) / (1 - t))[:, None] * (DATA - z_t)
+        torch.testing.assert_close(
+            z_m - data, off * (m - t)[:, None].expand_as(z_m), atol=1e-5, rtol=0
+        )
+
+
+def test_one_evaluation_serves_the_data_term_and_own_v() -> None:
     network = Recorded()
-    losses("ofp-plus", network, 1.0 - 1e-9)
-    assert [call["rows"] for call in network.calls] == [3 * ROWS, 3 * ROWS]
+    losses("ofp-plus", network, 0.9, own_v_from=0.0, guide_every=4)
+    guided = ROWS // 4
+    assert [call["rows"] for call in network.calls] == [2 * ROWS + guided, ROWS + 2 * guided]
+    live = network.calls[0]
+    assert torch.equal(live["t"][:ROWS], live["r"][:ROWS])
+    assert torch.equal(live["t"][:ROWS], live["t"][ROWS : 2 * ROWS])
+    assert torch.equal(live["r"][2 * ROWS :], torch.ones(guided))
 
 
 def test_guidance_of_ofp_plus_starts_late() -> None:

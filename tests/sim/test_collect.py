@@ -17,8 +17,8 @@ from ofp_edge.camera_parameters import CameraParameters  # noqa: E402
 from ofp_edge.cli.collect import KEYS, add  # noqa: E402
 from ofp_edge.errors import MissingExtra, OfpError, OutputExists, UnknownName  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
+from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.sim.world import World  # noqa: E402
 from ofp_edge.spec import PolicySpec  # noqa: E402
 
 TASK = "metaworld/door-open"
@@ -69,7 +69,7 @@ def test_the_attributes_make_a_spec_and_name_every_seed(dataset):
 
 def test_recorded_actions_are_the_experts_and_executed_ones_were_noisy(dataset):
     _, root = dataset
-    world = World(find_task(TASK))
+    world = MetaWorld(find_task(TASK))
     world.reset(root.attrs["ofp_edge"]["seeds"][0])
     states, actions = root["data/state"][:], root["data/action"][:]
     np.testing.assert_array_equal(world.state(4), states[0])

@@ -6,13 +6,14 @@ import pytest
 from ofp_edge.errors import UnknownName
 from ofp_edge.sim.fields import action_fields, observation_fields
 from ofp_edge.sim.simulator import spec_of
-from ofp_edge.sim.tasks import ENV_HZ, TASKS, View, find_task
+from ofp_edge.sim.tasks import ENV_HZ, TASKS, Task, View, find_task
 from ofp_edge.spec import PolicySpec
 
 
 def test_every_metaworld_task_is_listed_under_its_name():
     environments = pytest.importorskip("metaworld.env_dict").ALL_V3_ENVIRONMENTS
-    assert {task.env_name for task in TASKS.values()} == set(environments)
+    ours = [task for task in TASKS.values() if isinstance(task, Task)]
+    assert {task.env_name for task in ours} == set(environments)
     assert all(task.name == name for name, task in TASKS.items())
 
 
@@ -22,7 +23,9 @@ def test_an_unknown_task_lists_what_exists_the_nearest_first():
 
 
 def test_an_episode_lasts_at_most_metaworlds_500_steps():
-    assert all(task.max_steps * task.repeat <= 500 for task in TASKS.values())
+    assert all(
+        task.max_steps * task.repeat <= 500 for task in TASKS.values() if isinstance(task, Task)
+    )
 
 
 def test_fields_make_a_valid_spec_that_survives_json():

@@ -6,8 +6,9 @@ import pytest
 pytest.importorskip("metaworld")
 
 from ofp_edge.errors import RobotError, SpecMismatch  # noqa: E402
+from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.sim.world import World, shared_world  # noqa: E402
+from ofp_edge.sim.world import shared_world  # noqa: E402
 
 NAMES = ("door-open", "window-open", "pick-place", "peg-insert-side", "drawer-close")
 
@@ -27,8 +28,8 @@ def rollout(world, seed, steps=12):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_gives_the_same_episode_whatever_came_before(name):
     task = find_task(f"metaworld/{name}")
-    fresh = rollout(World(task, seed=99), 5)
-    used = World(task)
+    fresh = rollout(MetaWorld(task, seed=99), 5)
+    used = MetaWorld(task)
     rollout(used, 1, steps=30)
     for _ in range(2):
         again = rollout(used, 5)
@@ -46,7 +47,7 @@ def test_seeds_give_different_layouts():
 
 
 def test_the_full_state_shows_the_goal_and_the_object_where_they_are_now():
-    world = World(find_task("metaworld/door-open"))
+    world = MetaWorld(find_task("metaworld/door-open"))
     world.reset(3)
     state = world.state(39)
     assert np.abs(state[-3:]).max() > 0.1  # hidden or clipped, it would be zero
@@ -58,7 +59,7 @@ def test_the_full_state_shows_the_goal_and_the_object_where_they_are_now():
 
 @pytest.mark.parametrize("name", ["window-open", "drawer-open"])
 def test_after_a_reset_everything_is_where_the_new_layout_put_it(name):
-    world = World(find_task(f"metaworld/{name}"))
+    world = MetaWorld(find_task(f"metaworld/{name}"))
     rollout(world, 1)
     world.reset(5)
     seen, places = world.state(39), world.data.geom_xpos.copy()

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.policy.draws import RowGenerator
 from ofp_edge.policy.methods import METHODS, build_method
+from ofp_edge.policy.methods.diffusion import _scheduler
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
+from ofp_edge.policy.times import noise_like
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.batches import Batches
 
@@ -99,3 +102,23 @@ def test_every_method_trains_on_thinned_clouds(dataset: Dataset, method: str) ->
     target = network.normalize_actions(actions)
     losses = build_method(method).losses(network, teacher, seen, target, 0.5, generator)
     assert all(value.isfinite() for value in losses.values())
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_stays_on_the_device_its_network_is_on(state_data: Path, method: str) -> None:
+    """On torch's device without memory, which refuses a tensor of another one as a GPU does."""
+    _scheduler.cache_clear()  # diffusers moves its constants to where they are used
+    place = torch.device("meta")
+    dataset = open_dataset(state_data)
+    spec = spec_of(dataset)
+    network = PolicyNetwork(preset("tiny").network, spec, dataset.statistics([0])).to(place)
+    generator = RowGenerator()
+    generator.share(0, 1, place)
+    seen, actions = Batches(dataset, [0], spec).draw(SETTINGS, generator)
+    target = network.normalize_actions(actions)
+    built = build_method(method)
+    losses = built.losses(network, network, seen, target, 0.5, generator)
+    assert {value.device for value in losses.values()} == {place}
+    noise = noise_like(target, generator)
+    assert built.sample(network, network.encode(seen), noise, 2).device == place
+    _scheduler.cache_clear()

@@ -53,6 +53,18 @@ def test_a_users_error_is_one_line_and_exit_1(points_data: Path, tmp_path: Path)
     assert "Known: small, tiny" in json.loads(result.stdout)["error"]
 
 
+def test_tells_what_it_will_do_and_that_nothing_is_left(points_data: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(points_data), "-o", str(tmp_path / "p")]
+    first = CliRunner().invoke(app(), [*arguments, "--preset", "tiny", "--steps", "20"])
+    assert "11 episodes with 320 windows, 1 held out; steps: 20, of 32 windows" in first.output
+    again = CliRunner().invoke(app(), [*arguments, "--resume"])
+    assert again.exit_code == 0, again.output
+    assert "its 20 steps are done, nothing is left to train" in again.output
+    assert "loss" not in again.output
+    document = json.loads(CliRunner().invoke(app(), [*arguments, "--resume", "--json"]).stdout)
+    assert document["loss"] is None and document["steps"] == document["resumed_from"] == 20
+
+
 def test_terminated_process_leaves_a_policy_to_resume(points_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "p"
     code = (
@@ -61,7 +73,8 @@ def test_terminated_process_leaves_a_policy_to_resume(points_data: Path, tmp_pat
     )
     arguments = ["train", str(points_data), "-o", str(out), "--preset", "tiny"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, "--steps", "100000", "--checkpoint-every", "5"],
+        [sys.executable, "-c", code, *arguments, "--steps", "100000", "--checkpoint-every", "5",
+         "--json"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -71,7 +84,9 @@ def test_terminated_process_leaves_a_policy_to_resume(points_data: Path, tmp_pat
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert "--resume goes on" in stdout
+    assert "--resume goes on" in " ".join(stderr.split())
+    document = json.loads(stdout)
+    assert set(document) == set(KEYS) and document["interrupted"]
     assert "Traceback" not in stderr
-    assert load_policy(out).config.training.step >= 5
+    assert load_policy(out).config.training.step == document["steps"] >= 5
     assert (out / "training" / "state.json").exists()

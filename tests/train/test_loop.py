@@ -114,7 +114,7 @@ def test_resuming_a_finished_run_changes_nothing(ask: Ask) -> None:
     output = ask().output
     before = everything(output)
     result = train(make_plan(ask(resume=True)))
-    assert (result.step, result.resumed_from) == (40, 40)
+    assert (result.step, result.resumed_from, result.loss) == (40, 40, None)
     assert everything(output) == before
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from torch import Tensor
 from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
 from ofp_edge.policy import times
+from ofp_edge.policy.draws import integers
 from ofp_edge.policy.network import PolicyNetwork
 
 
@@ -61,26 +63,28 @@ class Diffusion:
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         eps = times.noise_like(actions, generator)
-        k = torch.randint(count, (rows,), generator=generator)
+        k = integers(count, rows, generator)
         noisy = _scheduler("DDPMScheduler", count).add_noise(actions, eps, k)
         t = self.time_of(k)
         return {"noise": times.squared_error(network(noisy, t, t, condition), eps).mean()}
 
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """DDIM without fresh noise. nfe divides T, or PolicyError."""
+        """DDIM without fresh noise, by any nfe from 1 to T; more is a PolicyError."""
         count = int(self.train_steps)
-        if nfe < 1 or count % nfe:
-            # diffusers' DDIM steps by T // nfe: in between, noise and time would not match.
-            known = [n for n in range(1, count + 1) if count % n == 0]
+        if not 1 <= nfe <= count:
             raise PolicyError(
-                f"method diffusion: {nfe} evaluations do not divide its {count} steps evenly. "
-                f"Take one of {known}."
+                f"method diffusion: expected 1 to {count} evaluations (--nfe), as many as the "
+                f"policy was trained with, got {nfe}."
             )
-        scheduler = _scheduler("DDIMScheduler", count, timestep_spacing="trailing")
-        scheduler.set_timesteps(nfe)
+        # Evenly spaced as diffusers' "trailing"; its own list is one too long for some nfe.
+        steps = [round(count * i / nfe) - 1 for i in range(nfe, 0, -1)]
+        scheduler = _scheduler("DDIMScheduler", count)
         z = noise
-        for k in scheduler.timesteps:
-            t = self.time_of(k).expand(len(z))
+        for k, after in zip(steps, [*steps[1:], -1], strict=True):
+            # Its `step` goes back by T // num_inference_steps, which is uneven here: the exact
+            # fraction makes that this gap, and leaves the formula to diffusers.
+            scheduler.num_inference_steps = Fraction(count, k - after)
+            t = self.time_of(torch.full((len(z),), k, device=z.device))
             z = scheduler.step(network(z, t, t, features), k, z).prev_sample
         return z
 
@@ -90,9 +94,9 @@ class Diffusion:
 
 
 @lru_cache(maxsize=8)
-def _scheduler(name: str, count: int, **more: str) -> Any:
+def _scheduler(name: str, count: int) -> Any:
     kind = getattr(require("diffusers", "train"), name)
     return kind(
         num_train_timesteps=count, beta_schedule="squaredcos_cap_v2", clip_sample=True,
-        prediction_type="epsilon", **more,
+        prediction_type="epsilon",
     )  # fmt: skip

@@ -57,6 +57,6 @@ class Flow:
         """Euler steps with the instantaneous velocity."""
         z = noise
         for k in range(nfe):
-            t = torch.full((len(z),), k / nfe)
+            t = torch.full((len(z),), k / nfe, device=z.device)
             z = z + network(z, t, t, features) / nfe
         return z

@@ -72,7 +72,7 @@ class Ofp:
         features = network.encode(observations)
         dropped = times.uniform(rows, generator) < self.p_drop
         condition = torch.where(dropped[:, None], network.null, features)
-        one = torch.ones(rows)
+        one = torch.ones_like(t)
         u_flow, u_sc, u_one = network(
             torch.cat([z_flow, z_t, z_flow]),  # (3B, K)
             torch.cat([t_flow, t, t_flow]),

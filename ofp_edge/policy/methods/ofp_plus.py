@@ -30,7 +30,8 @@ class OfpPlus:
 
     p_drop: share of samples without condition. rho_last: rho at the end. m_smallest: least
     (m - t) / (rho (r - t)). smallest_step: least r - t. guide_from, own_v_from: progress at which
-    guidance and own-v start (1: never). p_shipped: share of pairs (t, r) that are (0, 1).
+    guidance and own-v start (1: never). guide_every: one row in so many carries L_sg, a whole
+    number. p_shipped: share of pairs (t, r) that are (0, 1).
     """
 
     name: ClassVar[str] = "ofp-plus"
@@ -45,6 +46,7 @@ class OfpPlus:
     m_smallest: float = 0.1
     smallest_step: float = 0.01
     guide_from: float = 0.25
+    guide_every: float = 2.0
     own_v_from: float = 1.0
     p_shipped: float = 0.0
 
@@ -67,47 +69,50 @@ class OfpPlus:
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """See Method. The features are computed once and serve every term."""
+        """See Method. Two passes of the network: one with gradient, one for the targets."""
         rows = len(actions)
-        guide, own_v = progress >= self.guide_from, progress >= self.own_v_from
+        # The first rows: windows come in random order.
+        guided = rows // int(self.guide_every) if progress >= self.guide_from else 0
+        some = slice(guided)
         eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
-        t_flow, t_renoised, share = (times.uniform(rows, generator) for _ in range(3))
+        t_renoised, share = (times.uniform(rows, generator) for _ in range(2))
         t, r = times.sorted_pair(rows, self.smallest_step, self.p_shipped, generator)
         rho = times.exponential_contraction(progress, self.rho_last)
         m = t + (r - t) * rho * (self.m_smallest + (1 - self.m_smallest) * share)
-        z_flow, z_t, z_m = (times.between(eps, actions, s) for s in (t_flow, t, m))
+        z_t = times.between(eps, actions, t)
 
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
-        one = torch.ones(rows)
-        z, starts, ends, seen = [z_flow, z_t], [t_flow, t], [t_flow, r], [condition, condition]
-        if guide:
-            z, starts, ends = [*z, z_flow], [*starts, t_flow], [*ends, one]
-            seen = [*seen, features]
-        # (2B or 3B, K): flow, consistency, one step
-        live = network(*(torch.cat(part) for part in (z, starts, ends, seen))).split(rows)
+        z_some, t_some, ends = z_t[some], t[some], torch.ones_like(t[some])
+        u_t, u_r, u_one = network(
+            torch.cat([z_t, z_t, z_some]),  # (2B + G, K)
+            torch.cat([t, t, t_some]),
+            torch.cat([t, r, ends]),
+            torch.cat([condition, condition, features[some]]),
+        ).split([rows, rows, guided])
 
         with torch.no_grad():
-            if own_v:
-                z_m = z_t + (m - t)[:, None] * network(z_t, t, t, condition)
-            z, starts, ends, seen = [z_m], [m], [r], [condition]
-            if guide:
-                a_hat = z_flow + (1 - t_flow)[:, None] * live[2]
-                z_renoised = times.between(eps2, a_hat, t_renoised)
-                z = [*z, z_renoised, z_renoised]
-                starts, ends = ([*part, t_renoised, t_renoised] for part in (starts, ends))
-                seen = [*seen, network.null.expand_as(features), features]
-            stopped = network(*(torch.cat(part) for part in (z, starts, ends, seen))).split(rows)
-            target = consistency_target(z_t, t, z_m, m, r, stopped[0])
+            v = u_t if progress >= self.own_v_from else actions - eps
+            z_m = z_t + (m - t)[:, None] * v
+            a_hat = z_some + (1 - t_some)[:, None] * u_one
+            at = t_renoised[some]
+            z_renoised = times.between(eps2[some], a_hat, at)
+            u_m, v_null, v_seen = network(
+                torch.cat([z_m, z_renoised, z_renoised]),
+                torch.cat([m, at, at]),
+                torch.cat([r, at, at]),
+                torch.cat([condition, network.null.expand_as(features[some]), features[some]]),
+            ).split([rows, guided, guided])
+            target = consistency_target(z_t, t, z_m, m, r, u_m)
             weight = (r - t) / (m - t)
+            sharper = guidance_target(u_one, v_null, v_seen, self.alpha)
 
         losses = {
-            "flow": times.squared_error(live[0], actions - eps).mean(),
-            "consistency": self.lambda_c * (weight * times.squared_error(live[1], target)).mean(),
+            "flow": times.squared_error(u_t, actions - eps).mean(),
+            "consistency": self.lambda_c * (weight * times.squared_error(u_r, target)).mean(),
         }
-        if guide:
-            guided = guidance_target(live[2].detach(), stopped[1], stopped[2], self.alpha)
-            losses["guidance"] = self.lambda_g * times.squared_error(live[2], guided).mean()
+        if guided:
+            losses["guidance"] = self.lambda_g * times.squared_error(u_one, sharper).mean()
         return losses
 
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:

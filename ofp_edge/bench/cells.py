@@ -1,0 +1,143 @@
+"""What there is to do: the inputs of every cell of a suite, each from the content before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ofp_edge.bench.store import Cell, Store
+from ofp_edge.bench.suite import TIME, TWO_SIDED, Row, Suite, TaskEntry
+from ofp_edge.errors import OfpError
+
+Inputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One training and the rows that share it: what one process does."""
+
+    task: TaskEntry
+    training: str
+    seed: int
+    rows: tuple[Row, ...]
+
+    @property
+    def method(self) -> str:
+        """Of all its rows."""
+        return self.rows[0].method
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Of all its rows."""
+        return self.rows[0].options
+
+    def __str__(self) -> str:
+        return f"{self.task.name}/{'+'.join(row.name for row in self.rows)}/{self.seed}"
+
+
+def units(suite: Suite, only: tuple[str, ...] = ()) -> list[Unit]:
+    """Every unit that has a row which matches one of `only` (all, without any); OfpError if none.
+
+    A pattern is `task/row/seed` or the first parts of it, with * for anything.
+    """
+    found = []
+    for seed in suite.seeds:  # first every row once: a first result early
+        for task in suite.tasks:
+            shared: dict[str, list[Row]] = {}
+            for row in suite.rows:
+                if _wanted(f"{task.name}/{row.name}/{seed}", only):
+                    shared.setdefault(row.training, []).append(row)
+            found += [Unit(task, name, seed, tuple(rows)) for name, rows in shared.items()]
+    if not found:
+        name = f"{suite.tasks[0].name}/{suite.rows[0].name}/{suite.seeds[0]}"
+        raise OfpError(f"--only {' '.join(only)}: nothing matches. A name is {name}.")
+    return found
+
+
+def _wanted(name: str, only: tuple[str, ...]) -> bool:
+    return not only or any(fnmatchcase(name, p) or fnmatchcase(name, f"{p}/*") for p in only)
+
+
+def dataset_inputs(suite: Suite, task: TaskEntry) -> Inputs:
+    """Of the demonstrations."""
+    values = {"task": task.name, "observe": suite.observe, "demonstrations": task.demonstrations}
+    more = {"noise": task.noise, "wander": task.wander}
+    return {**values, **{name: value for name, value in more.items() if value is not None}}
+
+
+def needs_timing(suite: Suite, unit: Unit) -> bool:
+    """Do a timing run's figures set its steps? The reference's are the task's."""
+    return suite.budget == TIME and unit.training != suite.row(suite.reference or "").training
+
+
+def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
+    """Of the timing run that sets a row's steps; None before the dataset is there."""
+    dataset = store.read("dataset", dataset_inputs(suite, unit.task))
+    reference = suite.row(suite.reference or "")
+    return dataset and {
+        **_trained(suite, unit, dataset),
+        "reference": {"method": reference.method, "options": reference.options},
+    }
+
+
+def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
+    """Of the policy; None before what it needs is there."""
+    dataset = store.read("dataset", dataset_inputs(suite, unit.task))
+    if dataset is None:
+        return None
+    steps = unit.task.steps
+    if needs_timing(suite, unit):
+        timing = store.read("timing", timing_inputs(suite, store, unit) or {})
+        if timing is None:
+            return None
+        steps = max(1, round(steps * timing["reference_s_per_step"] / timing["s_per_step"]))
+    return {**_trained(suite, unit, dataset), "seed": unit.seed, "steps": steps}
+
+
+def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
+    return {
+        "task": unit.task.name, "training": unit.training, "method": unit.method,
+        "options": unit.options, "preset": suite.preset, "dataset": dataset["sha256"],
+    }  # fmt: skip
+
+
+def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
+    """The training's cell, None until it is done."""
+    inputs = training_inputs(suite, store, unit)
+    cell = store.read("training", inputs) if inputs else None
+    return cell if cell and cell["finished"] else None
+
+
+def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
+    """Of the closed-loop episodes of a row at an nfe."""
+    return {
+        "task": unit.task.name, "training": unit.training, "seed": unit.seed,
+        "weights": training["sha256"], "nfe": nfe, "cold": row.cold, "guard": row.guard,
+        "latency_ms": suite.evaluate.latency_ms,
+    }  # fmt: skip
+
+
+def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
+    """Of the chunks whose side is counted."""
+    return {
+        "task": unit.task.name, "training": unit.training, "seed": unit.seed,
+        "weights": training["sha256"], "nfe": nfe, "guard": row.guard,
+        "chunks": suite.evaluate.chunks,
+    }  # fmt: skip
+
+
+def variants(unit: Unit) -> Iterator[tuple[Row, int]]:
+    """(row, nfe) of a unit."""
+    return ((row, nfe) for row in unit.rows for nfe in row.nfe)
+
+
+def has_modes(unit: Unit) -> bool:
+    """Is it a task with two sides?"""
+    return unit.task.group == TWO_SIDED
+
+
+def suite_json(suite: Suite) -> dict[str, Any]:
+    """The suite as plain JSON, for the results."""
+    return {**asdict(suite), "path": str(suite.path)}

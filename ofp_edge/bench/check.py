@@ -1,0 +1,50 @@
+"""That a suite's tasks, preset, methods, options and step counts exist: before any work."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ofp_edge.bench.suite import Row, Suite
+from ofp_edge.errors import OfpError, SuiteError, UnknownName
+from ofp_edge.policy.methods import build_method
+from ofp_edge.policy.presets import preset
+from ofp_edge.sim.fields import Observe
+from ofp_edge.sim.tasks import find_task
+
+T = TypeVar("T")
+
+
+def check_names(suite: Suite) -> None:
+    """Raises SuiteError for the first name that does not exist."""
+    known = typing.get_args(Observe)
+    if suite.observe not in known:
+        raise SuiteError(f"{suite.path}: observe: {UnknownName('name', suite.observe, known)}.")
+    _must(suite, "preset", preset, suite.preset)
+    for task in suite.tasks:
+        _must(suite, "[[tasks]]", find_task, task.name)
+    for row in suite.rows:
+        _must(suite, f"[[rows]] {row.name}", _check_row, row)
+
+
+def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> None:
+    try:
+        check(what)
+    except OfpError as cause:
+        raise SuiteError(f"{suite.path}: {where}: {str(cause).rstrip('.')}.") from None
+
+
+def _check_row(row: Row) -> None:
+    method = build_method(row.method, row.options)
+    if row.guard > 1 and not method.velocity:
+        raise OfpError(f"guard {row.guard}: method {method.name} has no guarded choice")
+    for nfe in row.nfe:  # asked with a network that does nothing: not every method does any number
+        method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
+
+
+def _still(z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+    return torch.zeros_like(z)

@@ -1,0 +1,89 @@
+"""A candidate against a baseline, over the same episodes, pooled over the tasks of a group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ofp_edge.bench import cells
+from ofp_edge.bench.statistics import DIFFERENCE, Estimate, Values, estimate
+from ofp_edge.bench.store import Cell, Store
+from ofp_edge.bench.suite import Comparison, Side, Suite, TaskEntry
+
+NOT_WORSE, BETTER, WORSE, OPEN = "not worse", "better", "worse", "open"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison in one group. estimate: of candidate - against, in shares of the episodes,
+    None before any pair is there. episodes: a training seed, the fewest of any pair. pairs of
+    planned: (task, training seed) in it."""
+
+    comparison: Comparison
+    group: str
+    estimate: Estimate | None
+    episodes: int
+    pairs: int
+    planned: int
+    tasks: tuple[str, ...]
+
+    def verdict(self, margin: float) -> str:
+        """better: the interval lies above 0. not worse: above -margin. worse: below -margin.
+        open: none of them, and this says nothing either way."""
+        found = self.estimate
+        if found is None:
+            return OPEN
+        if found.low > 0:
+            return BETTER
+        if found.low > -margin:
+            return NOT_WORSE
+        return WORSE if found.high < -margin else OPEN
+
+
+def compare_all(suite: Suite, store: Store) -> list[Compared]:
+    """Every comparison in every group, from the cells that are done."""
+    return [
+        compare(suite, store, comparison, group)
+        for group in suite.groups
+        for comparison in suite.comparisons
+    ]
+
+
+def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> Compared:
+    """Candidate - against over paired episodes: the same task, training seed and episode seed."""
+    members = [task for task in suite.tasks if task.group == group]
+    pairs: dict[str, list[Values]] = {}
+    for task in members:
+        for seed in suite.seeds:
+            sides = [
+                episodes_of(suite, store, task, side, seed)
+                for side in (comparison.candidate, comparison.against)
+            ]
+            if all(sides):
+                pairs.setdefault(task.name, []).append(_difference(*sides))  # type: ignore[arg-type]
+    flat = [x for seeds in pairs.values() for x in seeds]
+    # The same number everywhere: no training weighs more for having run longer.
+    least = min((len(x) for x in flat), default=0)
+    cut = [[x[:least] for x in seeds] for seeds in pairs.values()]
+    found = estimate(cut, DIFFERENCE) if least else None
+    planned = len(members) * len(suite.seeds)
+    return Compared(comparison, group, found, least, len(flat), planned, tuple(pairs))
+
+
+def episodes_of(suite: Suite, store: Store, task: TaskEntry, side: Side, seed: int) -> Cell | None:
+    """The episodes of a row at an nfe, None before there are any."""
+    row = suite.row(side.row)
+    unit = cells.Unit(task, row.training, seed, (row,))
+    training = cells.finished_training(suite, store, unit)
+    if training is None:
+        return None
+    return store.read("episodes", cells.episodes_inputs(suite, unit, training, row, side.nfe))
+
+
+def _difference(candidate: Cell, against: Cell) -> Values:
+    count = min(len(candidate["seed"]), len(against["seed"]))
+    if candidate["seed"][:count] != against["seed"][:count]:
+        raise AssertionError("the two sides ran other episodes")
+    first, second = (np.asarray(x["success"][:count], np.float64) for x in (candidate, against))
+    return first - second

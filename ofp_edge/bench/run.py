@@ -1,0 +1,114 @@
+"""A suite from beginning to end: datasets, timing, trainings, episodes, more episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ofp_edge.bench import cells
+from ofp_edge.bench.cells import Unit
+from ofp_edge.bench.comparisons import Compared, compare_all
+from ofp_edge.bench.pool import Job, Pool
+from ofp_edge.bench.store import Store
+from ofp_edge.bench.suite import Side, Suite
+from ofp_edge.progress import Progress, silent
+
+
+def run_suite(
+    suite: Suite, store: Store, chosen: list[Unit], pool: Pool, progress: Progress = silent
+) -> None:
+    """Do what is missing of the chosen units, then rounds of episodes until every comparison is
+    narrow enough or has its most. Raises what a job raised; what is done stays done."""
+    from ofp_edge.bench import work
+
+    tasks = {unit.task.name: unit.task for unit in chosen}
+    collecting: list[Job] = [
+        (work.collect, (suite, store, task))
+        for task in tasks.values()
+        if not store.read("dataset", cells.dataset_inputs(suite, task))
+    ]
+    _do(pool, "datasets", collecting, progress)
+    # A training's seed has no part in its time.
+    first = {(unit.task.name, unit.training): unit for unit in reversed(chosen)}
+    timing: list[Job] = [
+        (work.time_training, (suite, store, unit))
+        for unit in first.values()
+        if cells.needs_timing(suite, unit)
+        and not store.read("timing", cells.timing_inputs(suite, store, unit) or {})
+    ]
+    _do(pool, "timing runs", timing, progress)
+    while jobs := list(_missing(suite, store, chosen, work.train_and_evaluate)):
+        _do(pool, "trainings and episodes", jobs, progress)
+
+
+def _do(pool: Pool, title: str, jobs: list[Job], progress: Progress) -> None:
+    if jobs:
+        progress(0, len(jobs), title)
+    for done, _ in enumerate(pool.run(jobs), 1):
+        progress(done, len(jobs), title)
+
+
+def _missing(
+    suite: Suite, store: Store, chosen: list[Unit], function: Callable[..., None]
+) -> Iterator[Job]:
+    for unit, episodes in _wanted(suite, store, chosen):
+        if pending(suite, store, unit, episodes):
+            yield function, (suite, store, unit, episodes)
+
+
+def remaining(suite: Suite, store: Store, chosen: list[Unit]) -> list[str]:
+    """What is to do, as far as it is known now, in words."""
+    datasets = {unit.task.name: cells.dataset_inputs(suite, unit.task) for unit in chosen}
+    found = [f"collect {n}" for n, inputs in datasets.items() if not store.read("dataset", inputs)]
+    for unit, episodes in _wanted(suite, store, chosen):
+        found += pending(suite, store, unit, episodes)
+    return found
+
+
+def _wanted(
+    suite: Suite, store: Store, chosen: list[Unit]
+) -> Iterator[tuple[Unit, dict[tuple[str, int], int]]]:
+    more = wanted_episodes(suite, compare_all(suite, store))
+    for unit in chosen:
+        yield (
+            unit,
+            {
+                (row.name, nfe): more.get((unit.task.group, Side(row.name, nfe)), 0)
+                or suite.evaluate.episodes
+                for row, nfe in cells.variants(unit)
+            },
+        )
+
+
+def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, Side], int]:
+    """Episodes a training seed of the sides whose comparison is not yet sure."""
+    wanted: dict[tuple[str, Side], int] = {}
+    for result in compared:
+        if result.estimate is None:
+            continue
+        enough = result.estimate.half_width <= suite.evaluate.half_width
+        count = result.episodes + (0 if enough else suite.evaluate.episodes)
+        for side in (result.comparison.candidate, result.comparison.against):
+            key = result.group, side
+            wanted[key] = max(wanted.get(key, 0), min(count, suite.evaluate.most_episodes))
+    return wanted
+
+
+def pending(
+    suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
+) -> list[str]:
+    """Which cells of a unit are missing, in words."""
+    training = cells.finished_training(suite, store, unit)
+    if training is None:
+        return [f"train {unit}", *(f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit))]
+    missing = []
+    for row, nfe in cells.variants(unit):
+        name = f"{unit.task.name}/{row.name}/{unit.seed} @{nfe}"
+        inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
+        cell = store.read("episodes", inputs)
+        if cell is None or len(cell["seed"]) < episodes[row.name, nfe]:
+            missing.append(f"evaluate {name}")
+        if cells.has_modes(unit):
+            inputs = cells.modes_inputs(suite, unit, training, row, nfe)
+            if store.read("modes", inputs) is None:
+                missing.append(f"modes of {name}")
+    return missing

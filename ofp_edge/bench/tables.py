@@ -1,0 +1,215 @@
+"""The tables of a benchmark as rows of text, the same for Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Document = dict[str, Any]
+_SIGN = "−"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A heading, the columns, the rows, and what a reader must know of the figures."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    caption: str
+    text_columns: int = 1
+
+
+def success(values: Document) -> TextTable:
+    """Success in %, a line a row and nfe, a column a task."""
+    tasks = [task["name"] for task in values["suite"]["tasks"]]
+    short = short_names(tasks)
+    rows = []
+    for name, nfe in variants(values):
+        entry = [find_row(values, task, name, nfe) for task in tasks]
+        rows.append((f"{name} @{nfe}", *(_rate(e) for e in entry)))
+    seeds, e = values["suite"]["seeds"], values["suite"]["evaluate"]
+    caption = (
+        f"Mean over {many(len(seeds), 'training seed')}, in brackets its 95 % interval (bootstrap "
+        "over training seeds and episodes). @: network evaluations a chunk. "
+        f"{e['episodes']} or more unseen episodes a training seed, the same for every row."
+    )
+    return TextTable("Success, %", ("row", *(short[t] for t in tasks)), rows, caption)
+
+
+def modes(values: Document) -> TextTable | None:
+    """Between the modes, the sides and the flips; None where no task has two sides."""
+    rows = []
+    for task in values["suite"]["tasks"]:
+        if task["group"] != "two-sided":
+            continue
+        shares = None
+        for name, nfe in variants(values):
+            e = find_row(values, task["name"], name, nfe)
+            if e["between"] is None:
+                continue
+            shares = e["demonstrations"]
+            flips = "–" if e["flips"] is None else f"{e['flips']:.2f}"
+            rows.append(
+                (short_names([task["name"]])[task["name"]], f"{name} @{nfe}",
+                 f"{100 * e['between']:.1f}", f"{100 * e['left']:.0f} / {100 * e['right']:.0f}",
+                 flips)
+            )  # fmt: skip
+        if isinstance(shares, dict):
+            rows.append(
+                (short_names([task["name"]])[task["name"]], "demonstrations",
+                 f"{100 * shares['between']:.1f}",
+                 f"{100 * shares['left']:.0f} / {100 * shares['right']:.0f}", "–")
+            )  # fmt: skip
+    if not rows:
+        return None
+    caption = (
+        f"Of {values['suite']['evaluate']['chunks']} chunks from noise alone, one sample each: "
+        "plans that pass on neither side. Flips: changes of side between an episode's consecutive "
+        "plans, mean, run as the row is run."
+    )
+    head = ("task", "row", "between, %", "left / right, %", "flips")
+    return TextTable("Between the modes", head, rows, caption, 2)
+
+
+def motion(values: Document) -> TextTable | None:
+    """How smooth: jump and jerk, means over tasks; None before any episode."""
+    rows = []
+    for name, nfe in variants(values):
+        entries = [r for r in values["rows"] if (r["row"], r["nfe"]) == (name, nfe)]
+        cells = []
+        for key in ("jump", "jerk"):
+            known = [r[key] for r in entries if r[key] is not None]
+            cells.append(f"{sum(known) / len(known):.3f}" if known else "–")
+        rows.append((f"{name} @{nfe}", *cells))
+    if all(cell == "–" for row in rows for cell in row[1:]):
+        return None
+    caption = (
+        "Means over tasks. Jump: how far a new plan's action is from the old plan's for the same "
+        "step, in half ranges of the action. Jerk: as `ofp-edge eval` gives it."
+    )
+    return TextTable("Smoothness", ("row", "jump", "jerk"), rows, caption)
+
+
+def costs(values: Document) -> TextTable | None:
+    """What training takes; None before any."""
+    rows = []
+    for cost in values["costs"]:
+        ratio = cost["relative_to_flow"]
+        steps = [str(x) for x in cost["steps"]]
+        rows.append(
+            (", ".join(cost["rows"]), "–" if ratio is None else f"{ratio:.2f}",
+             f"{1000 * cost['cpu_s_per_step']:.1f}",
+             steps[0] if len(steps) == 1 else f"{steps[0]} … {steps[-1]}",
+             f"{cost['seconds']:.0f}", f"{cost['training_memory_mib']:.0f}",
+             f"{cost['peak_memory_mib']:.0f}")
+        )  # fmt: skip
+    if not rows:
+        return None
+    caption = (
+        f"One torch thread a training, {many(values['workers'], 'process', 'processes')} at a "
+        "time. A step: processor time, whatever else the machine did. Medians over tasks and "
+        "training seeds; memory: the most of any process, and how much of it came after torch, the "
+        "dataset and the network were loaded."
+    )
+    head = ("rows", "step / flow's", "CPU ms a step", "steps", "wall s", "train MiB", "peak MiB")
+    return TextTable("Training cost", head, rows, caption)
+
+
+def comparisons(values: Document) -> TextTable | None:
+    """The verdicts; None without any."""
+    rows = []
+    for c in values["comparisons"]:
+        e = c["estimate"]
+        if e is None:
+            continue
+        rows.append(
+            (f"{c['candidate']} − {c['against']}", c["group"], points(e["mean"]),
+             f"{points(e['low'])} … {points(e['high'])}",
+             f"{c['pairs']} × {c['episodes']}", c["verdict"])
+        )  # fmt: skip
+    if not rows:
+        return None
+    margin = 100 * values["suite"]["evaluate"]["margin"]
+    caption = (
+        "Mean difference in success over paired episodes (same task, training seed, episode), in "
+        "points; 95 % interval by resampling training seeds, then episodes. Pairs: trainings × "
+        f"episodes each. better: the interval lies above 0. not worse: above {_SIGN}{margin:g}. "
+        f"worse: below {_SIGN}{margin:g}. open: none of these."
+    )
+    head = ("difference", "group", "points", "95 % interval", "pairs", "verdict")
+    return TextTable("Comparisons", head, rows, caption, 2)
+
+
+def findings(values: Document) -> list[str]:
+    """The comparisons as sentences, and plainly where they fall short."""
+    said = []
+    target = values["suite"]["evaluate"]["half_width"]
+    for c in values["comparisons"]:
+        e, who = c["estimate"], f"{c['candidate']} against {c['against']} on {c['group']} tasks"
+        if e is None:
+            said.append(f"{who}: nothing to compare yet.")
+            continue
+        margin = f"{100 * c['margin']:g} points"
+        text = {
+            "better": "better: the whole interval is above 0",
+            "not worse": f"not worse by more than {margin}",
+            "worse": f"worse, by more than {margin}",
+            "open": f"not shown to be within {margin}, nor to be worse by more",
+        }[c["verdict"]]
+        line = f"{who}: {text} ({points(e['mean'])}, {points(e['low'])} … {points(e['high'])})."
+        if not c["narrow_enough"]:
+            line += f" Asked for: ± {100 * target:g}; measured: ± {100 * e['half_width']:.1f}"
+            if (e["seed_share"] or 0) > 0.5:
+                line += ", more than half its variance from the training seeds"
+            line += "."
+        if e["seed_share"] is None:
+            line += " One training seed: it speaks of these weights, not of the method."
+        if c["pairs"] < c["planned"]:
+            line += f" {c['pairs']} of {c['planned']} trainings so far."
+        said.append(line)
+    done, planned = len(values["cells"]), values["cells_planned"]
+    if done < planned:
+        said.append(f"{planned - done} of {planned} cells are not done: tables show a –.")
+    made = {cell["made_by"] for cell in values["cells"]}
+    if len(made) > 1:
+        said.append(f"The episodes were run by {len(made)} versions of the code.")
+    return said
+
+
+def points(value: float) -> str:
+    """A difference of shares in points, with its sign."""
+    number = f"{100 * abs(value):.1f}"
+    return ("+" if value > 0 else _SIGN if value < 0 else "") + number
+
+
+def variants(values: Document) -> list[tuple[str, int]]:
+    """(row, nfe), in the suite's order."""
+    return [(row["name"], nfe) for row in values["suite"]["rows"] for nfe in row["nfe"]]
+
+
+def find_row(values: Document, task: str, name: str, nfe: int) -> Document:
+    """The entry of the success table."""
+    found: Document = next(
+        r for r in values["rows"] if (r["task"], r["row"], r["nfe"]) == (task, name, nfe)
+    )
+    return found
+
+
+def short_names(tasks: Sequence[str]) -> dict[str, str]:
+    """Without `metaworld/`, where that leaves them different."""
+    ends = [task.rpartition("/")[2] for task in tasks]
+    return {t: e if ends.count(e) == 1 else t for t, e in zip(tasks, ends, strict=True)}
+
+
+def _rate(entry: Document) -> str:
+    if entry["success"] is None:
+        return "–"
+    low, high = entry["interval"]
+    return f"{100 * entry['success']:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def many(count: int, what: str, plural: str = "") -> str:
+    """1 task, 2 tasks."""
+    return f"{count} {what}" if count == 1 else f"{count} {plural or what + 's'}"

@@ -1,0 +1,175 @@
+"""What one process does: collect a dataset, time a training, or train and evaluate a unit.
+
+Every function writes its own cells and can be killed at any time: called again, it goes on.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ofp_edge.bench import cells
+from ofp_edge.bench.cells import Unit
+from ofp_edge.bench.store import Cell, Store
+from ofp_edge.bench.suite import Row, Suite, TaskEntry
+from ofp_edge.data.dataset import open_dataset
+from ofp_edge.errors import OfpError
+from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
+from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.files import sha256_file
+from ofp_edge.policy.folder import MODEL
+from ofp_edge.sim.collect import collect_demonstrations
+from ofp_edge.train.loop import train
+from ofp_edge.train.plan import Request, make_plan
+
+TIMING_STEPS, TIMING_ROUNDS = 100, 3
+_BLOCK = 50  # episodes between two writes of a cell: what a kill can cost
+_EPISODE = tuple(entry.name for entry in fields(Episode))
+
+
+def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
+    """The task's demonstrations."""
+    inputs = cells.dataset_inputs(suite, task)
+    output = store.dataset(inputs)
+    more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
+    found = collect_demonstrations(
+        task.name, task.demonstrations, output, observe=suite.observe,  # type: ignore[arg-type]
+        color=suite.observe == "rgb", force=output.exists(), **more,
+    )  # fmt: skip
+    values = {"steps": found.steps, "failed": found.failed, "seconds": found.seconds}
+    store.write("dataset", inputs, {"sha256": open_dataset(output).sha256, **values})
+
+
+def time_training(suite: Suite, store: Store, unit: Unit) -> None:
+    """Seconds a step of a row and of the reference, side by side: the median of a few runs.
+
+    Processor seconds, with one thread: what else the machine does has no part in them.
+    """
+    torch.set_num_threads(1)
+    inputs = cells.timing_inputs(suite, store, unit)
+    if inputs is None:
+        raise AssertionError(f"{unit}: timed before its dataset was there")
+    dataset = store.dataset(cells.dataset_inputs(suite, unit.task))
+    times: dict[str, list[float]] = {"s_per_step": [], "reference_s_per_step": []}
+    with tempfile.TemporaryDirectory(dir=store.root) as folder:
+        for _ in range(TIMING_ROUNDS):
+            for name, who in zip(times, (inputs, inputs["reference"]), strict=True):
+                request = Request(
+                    dataset, Path(folder) / "p", who["method"], suite.preset, seed=0, force=True,
+                    steps=TIMING_STEPS, options=who["options"] or None,
+                )  # fmt: skip
+                times[name].append(_seconds_a_step(request))
+    store.write("timing", inputs, {name: statistics.median(x) for name, x in times.items()})
+
+
+def _seconds_a_step(request: Request) -> float:
+    """Of a whole training of few steps: what starts late in one has its share of it."""
+    marks: list[float] = []
+
+    def mark(done: int, total: int, note: str = "") -> None:
+        marks.append(time.process_time())  # every tenth step
+
+    train(make_plan(request), progress=mark)
+    tens = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    # The first ten warm up and the last validate: their neighbours stand for them.
+    return (tens[0] + sum(tens[:-1]) + tens[-2]) / (10 * (len(tens) + 1))
+
+
+def train_and_evaluate(
+    suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
+) -> None:
+    """The unit's policy, then at least so many episodes of each (row, nfe), then its modes."""
+    torch.set_num_threads(1)
+    training = _train(suite, store, unit)
+    for row, nfe in cells.variants(unit):
+        _run_episodes(suite, store, unit, training, row, nfe, episodes[row.name, nfe])
+        if cells.has_modes(unit):
+            _measure_modes(suite, store, unit, training, row, nfe)
+
+
+def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
+    inputs = cells.training_inputs(suite, store, unit)
+    if inputs is None:
+        raise AssertionError(f"{unit}: trained before its dataset was there")
+    cell, policy = store.read("training", inputs), store.policy(inputs)
+    if cell and cell["finished"] and (policy / MODEL).exists():
+        return cell
+    dataset = store.dataset(cells.dataset_inputs(suite, unit.task))
+    if cell and policy.exists():  # begun by this code
+        request = Request(dataset, policy, resume=True)
+    else:
+        store.write("training", inputs, {"finished": False})
+        request = Request(
+            dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
+            force=policy.exists(), options=unit.options or None,
+        )  # fmt: skip
+    plan, before, began = make_plan(request), memory_mib("VmRSS"), time.process_time()
+    first = plan.state.step
+    result = train(plan)
+    cpu_s = time.process_time() - began
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return store.write("training", inputs, {
+        "finished": True, "sha256": sha256_file(policy / MODEL), "policy": str(policy),
+        "steps": result.step, "seconds": result.seconds,
+        "cpu_s_per_step": cpu_s / max(1, result.step - first),  # of this process
+        "parameters": result.parameters, "validation_loss": result.validation.loss,
+        "chunk_error": result.validation.chunk_error,
+        "memory_before_mib": before, "peak_memory_mib": memory_mib("VmHWM"),
+    })  # fmt: skip
+
+
+def _run_episodes(
+    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, nfe: int, wanted: int
+) -> None:
+    inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
+    cell = store.read("episodes", inputs) or {name: [] for name in _EPISODE}
+    job = Job(
+        Path(training["policy"]), unit.task.name, _choice(row, nfe), suite.evaluate.latency_ms
+    )
+    # Of a training's own run number: episodes belong to a training seed, in every row to the same.
+    seeds = evaluation_seeds(unit.seed, wanted)
+    while len(cell["seed"]) < wanted:
+        done = len(cell["seed"])
+        block = [asdict(e) for e in run_episodes(job, seeds[done : done + _BLOCK], workers=1)]
+        columns = {name: [*cell[name], *(e[name] for e in block)] for name in _EPISODE}
+        cell = store.write("episodes", inputs, columns)
+
+
+def _measure_modes(
+    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, nfe: int
+) -> None:
+    from ofp_edge.evaluate.modes import measure_modes
+
+    inputs = cells.modes_inputs(suite, unit, training, row, nfe)
+    if store.read("modes", inputs):
+        return
+    report = measure_modes(
+        Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, guard=row.guard
+    )
+    shares = ("between", "left", "right")
+    store.write("modes", inputs, {
+        **{name: getattr(report, name) for name in shares},
+        "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
+    })  # fmt: skip
+
+
+def _choice(row: Row, nfe: int) -> Choice:
+    return Choice(nfe=nfe, cold=row.cold, guard=row.guard)
+
+
+def memory_mib(name: str) -> float:
+    """What this process holds (VmRSS) or has held at most (VmHWM), MiB.
+
+    getrusage's figure would not do: it survives an exec, and begins with the parent's.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise OfpError(f"/proc/self/status holds no {name}: the benchmark needs Linux.")

@@ -1,0 +1,83 @@
+"""MetaWorld: one Meta-World task in its physics, with its scripted expert."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import SpecMismatch
+from ofp_edge.extras import require
+from ofp_edge.sim.fields import FULL_DIM, HAND_DIM
+from ofp_edge.sim.gl import choose_depth_by
+from ofp_edge.sim.tasks import Task
+from ofp_edge.sim.world import World
+
+ACTION_DIM = 4
+
+
+class MetaWorld(World):
+    """A running Meta-World task."""
+
+    task: Task
+    action_dim = ACTION_DIM
+
+    def __init__(self, task: Task, seed: int = 0) -> None:
+        super().__init__()
+        choose_depth_by()  # before mujoco is imported and loads a GL library
+        self._mujoco = require("mujoco", "sim")
+        environments = require("metaworld.env_dict", "sim").ALL_V3_ENVIRONMENTS
+        policies = require("metaworld.policies", "sim").ENV_POLICY_MAP
+        self.task = task
+        # The experts ask for more than an action can be, on purpose; what they ask is clipped.
+        warnings.filterwarnings("ignore", message="Constant.s. may be too high")
+        env = environments[task.env_name]()
+        # Draws its layout from env.seed(); reset(seed=) is ignored by Meta-World.
+        env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
+        # The goal is in the observation (the experts need it); the cached space would clip it to 0.
+        env._partially_observable = False
+        env.__dict__.pop("sawyer_observation_space", None)
+        env.max_path_length = 10**9  # `over` is ours
+        if task.layout is not None:
+            low, high = (np.asarray(bound) for bound in task.layout)
+            space = require("gymnasium.spaces", "sim").Box(low, high, dtype=np.float64)
+            env._random_reset_space = space
+        self._env: Any = env
+        self._expert: Any = policies[task.env_name]()
+        self.reset(seed)
+
+    @property
+    def model(self) -> Any:
+        """The MjModel."""
+        return self._env.model
+
+    @property
+    def data(self) -> Any:
+        """The MjData. Hold `changed` while you read it from another thread."""
+        return self._env.data
+
+    def _reset(self, seed: int) -> None:
+        self._env.seed(seed)
+        self._env.reset()
+        # reset() moves bodies after its last forward pass, and stacks an older observation.
+        self._mujoco.mj_forward(self.model, self.data)
+        self._env._get_obs()
+        self._observation: NDArray[np.float64] = self._env._get_obs()
+
+    def _step(self, action: NDArray[np.float32]) -> None:
+        for _ in range(self.task.repeat):
+            self._observation, _, _, _, info = self._env.step(action)
+            self.success = self.success or bool(info["success"])
+
+    def state(self, dim: int) -> NDArray[np.float32]:
+        """The "state" field: (4,) what a robot knows, or (39,) everything. See sim/fields.py."""
+        if dim not in (HAND_DIM, FULL_DIM):
+            raise SpecMismatch("observation 'state', shape", f"({HAND_DIM},) or ({FULL_DIM},)", dim)
+        return self._observation[:dim].astype(np.float32)
+
+    def expert_action(self) -> NDArray[np.float32]:
+        """(4,) what Meta-World's scripted expert would do now, in [-1, 1]."""
+        action = np.asarray(self._expert.get_action(self._observation.copy()), dtype=np.float32)
+        return np.clip(action, np.float32(-1.0), np.float32(1.0))

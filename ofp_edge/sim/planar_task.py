@@ -1,0 +1,47 @@
+"""The numbers of `planar/obstacle`: geometry, the expert's manners, fields. See sim/planar.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ofp_edge.spec import ActionField, ObservationField
+
+STATE_DIM, ACTION_DIM = 6, 2
+_FRAME = "plane"
+
+
+@dataclass(frozen=True)
+class PlanarTask:
+    """What the task is made of, metres; the pairs are bounds of uniform draws, or mean and spread.
+
+    step_m: of an action of 1. ahead_m: from the start to the obstacle, and from there to the goal.
+    pass_m: how far from the centre the expert passes it. width_m: of the bell. noise, wander: what
+    `collect` does to the executed actions, unless told otherwise.
+    """
+
+    name: str = "planar/obstacle"
+    control_hz: float = 20.0
+    max_steps: int = 40
+    noise: float = 0.1
+    wander: int = 0
+    step_m: float = 0.04
+    radius_m: float = 0.03
+    goal_m: float = 0.02
+    right: float = 0.55
+    ahead_m: tuple[float, float] = (0.12, 0.17)
+    pass_m: tuple[float, float] = (0.08, 0.005)
+    width_m: tuple[float, float] = (0.060, 0.068)
+    peak_m: float = 0.008
+    speed: tuple[float, float] = (0.78, 0.9)
+
+    def observation_fields(self) -> tuple[ObservationField, ...]:
+        """`state` (6,): x, y of hand, obstacle and goal."""
+        low, high = (-1.0,) * STATE_DIM, (1.0,) * STATE_DIM
+        return (ObservationField("state", "state", (STATE_DIM,), "m", _FRAME, low, high),)
+
+    def action_fields(self) -> tuple[ActionField, ...]:
+        """`hand` (2,): how far it moves in one step, a raw 1.0 being `step_m`."""
+        one = (1.0, 1.0)
+        return (
+            ActionField("hand", (2,), "m", _FRAME, "delta", self.step_m, (-1.0, -1.0), one, 0.0),
+        )

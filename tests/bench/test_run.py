@@ -1,0 +1,123 @@
+"""A suite runs through, goes on after a kill, and reruns what a change makes necessary."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ofp_edge.bench.cells import units
+from ofp_edge.bench.comparisons import compare_all
+from ofp_edge.bench.run import remaining, run_suite
+from ofp_edge.bench.store import open_store
+from ofp_edge.bench.suite import Suite
+from tests.bench.conftest import Edit, HerePool, write_suite
+
+WORK = "metaworld/button-press-topdown-wide"
+
+
+def run(suite: Suite, folder: Path, pool: HerePool, *only: str) -> None:
+    with open_store(folder, suite.name, any_code=False) as store:
+        run_suite(suite, store, units(suite, only), pool)
+
+
+def test_runs_through_then_only_what_a_change_makes_necessary(
+    edited: Edit, here: HerePool, tmp_path: Path
+) -> None:
+    suite, folder = edited(), tmp_path / "work"
+    with open_store(folder, "tiny", any_code=False, write=False) as store:
+        todo = remaining(suite, store, units(suite))
+    assert todo[:2] == [f"collect {WORK}", f"train {WORK}/ours+cold/0"] and len(todo) == 7
+    assert not folder.exists()
+    run(suite, folder, here)
+    first = f"train_and_evaluate {WORK}/ours+cold/0", f"train_and_evaluate {WORK}/flow/0"
+    # Two rounds: the interval of one pair of episodes is not narrow enough, and two are the most.
+    assert here.done == [f"collect {WORK}", *first, *first]
+    with open_store(folder, "tiny", any_code=False) as store:
+        assert remaining(suite, store, units(suite)) == []
+        (compared,) = compare_all(suite, store)
+        assert (compared.pairs, compared.episodes) == (1, 2)
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("policies/*/*")}
+
+    here.done.clear()
+    run(suite, folder, here)
+    assert here.done == []
+
+    run(edited(a="nfe = [2, 1] -> nfe = [2, 4]"), folder, here)  # evaluated differently
+    assert here.done == [f"train_and_evaluate {WORK}/flow/0"]
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("policies/*/*")} == trained
+
+    here.done.clear()
+    more = edited(a='name = "flow" -> options = { p_drop = 0 }\nname = "flow"')  # trained so
+    run(more, folder, here, "*/flow")
+    assert here.done[:1] == [f"train_and_evaluate {WORK}/flow/0"]
+    assert len(list(folder.glob("policies/*/*"))) == 3
+
+
+def test_rows_train_as_long_as_the_reference(
+    edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ofp_edge.bench import work
+
+    monkeypatch.setattr(work, "TIMING_STEPS", 40)
+    monkeypatch.setattr(
+        work, "_seconds_a_step", lambda request: 0.01 if request.method == "flow" else 0.03
+    )
+    suite = edited(a="seeds = [0] -> seeds = [0]\nbudget = 'time'\nreference = 'ours'")
+    run(suite, tmp_path / "work", here)
+    assert here.done[1] == f"time_training {WORK}/flow/0"
+    configs = [
+        json.loads(p.read_text()) for p in (tmp_path / "work").glob("policies/*/*/config.json")
+    ]
+    steps = {config["method"]: config["training"]["step"] for config in configs}
+    assert steps == {"ofp-plus": 4, "flow": 12}
+
+
+def bench(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "ofp_edge", "bench", *map(str, arguments)]
+
+
+@pytest.mark.slow
+def test_goes_on_after_a_kill_and_ends_as_if_it_had_not_been(
+    edited: Edit, here: HerePool, tmp_path: Path
+) -> None:
+    """Killed at the first checkpoint: the training goes on from there, with no process left."""
+    changes = ["steps = 4 -> steps = 700", "nfe = [2, 1] -> nfe = [2]"]
+    path = write_suite(tmp_path / "suite.toml", changes)
+    folder, only = tmp_path / "work", ("--only", "*/flow/0")
+    process = subprocess.Popen(
+        bench(path, "-o", folder, "--workers", 1, *only),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("policies/*/*/training/state.json")):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not cell(folder, "training")["finished"]
+    done = json.loads(
+        subprocess.run(
+            bench(path, "-o", folder, "--workers", 1, *only, "--json"),
+            capture_output=True, text=True, check=True,
+        ).stdout
+    )  # fmt: skip
+    assert done["to_do"] == [] and done["cells_done"] == 1
+    killed = cell(folder, "training")
+    run(edited(a=changes[0], b=changes[1]), tmp_path / "again", here, "*/flow/0")
+    straight = cell(tmp_path / "again", "training")
+    assert killed["sha256"] == straight["sha256"]
+    assert cell(folder, "episodes")["steps"] == cell(tmp_path / "again", "episodes")["steps"]
+
+
+def cell(folder: Path, kind: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"cells/{kind}-*")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

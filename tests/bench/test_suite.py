@@ -1,0 +1,77 @@
+"""A wrong suite is one line, before any work; the shipped ones are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ofp_edge.bench.check import check_names
+from ofp_edge.bench.suite import SHIPPED, find_suite, read_suite
+from ofp_edge.errors import SuiteError, UnknownName
+from tests.bench.conftest import Edit, write_suite
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_suite_names_what_exists(path: Path) -> None:
+    suite = read_suite(path)
+    check_names(suite)
+    assert suite.name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("[evaluate] -> color = 1\n[evaluate]", "color: unknown entry"),
+        ("episodes = 1 -> episodes = 0", r"\[evaluate\] episodes: expected 1 or more"),
+        ("seeds = [0] -> seeds = [0, 0]", "seeds: expected different whole numbers"),
+        ("demonstrations = 2 -> demonstration = 2", r"\[tasks 1\] demonstration: unknown entry"),
+        ("steps = 4 -> steps = 4\ngroup = 'one'", "unknown name 'one'"),
+        ("cold = true -> cold = 1", r"\[rows 2\] cold: expected bool"),
+        ('"cold" -> "ours"', "'ours' is there twice"),
+        ('"cold" -> "c/d"', "expected a word without /"),
+        ('["flow", 2] -> ["flow", 9]', "evaluated at nfe"),
+        ('["flow", 2] -> ["fow", 2]', "Did you mean 'flow'"),
+        ('["flow", 2] -> "flow"', r"\[compare 1\] against: expected list"),
+        ("seeds = [0] -> seeds = [0]\nbudget = 'time'", "reference: missing"),
+        ("seeds = [0] -> seeds = [0", "not valid TOML"),
+    ],
+)
+def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> None:
+    path = write_suite(tmp_path / "s.toml", [change])
+    with pytest.raises(SuiteError, match=says) as caught:
+        read_suite(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("button-press-topdown-wide -> button-pres", "unknown task .* Did you mean"),
+        ('"flow"\nnfe -> "flw"\nnfe', r"\[\[rows\]\] flow: unknown method 'flw'"),
+        ('"tiny"\nseeds -> "tny"\nseeds', "preset: unknown preset 'tny'"),
+        ('"state" -> "stat"', "observe: unknown name 'stat'"),
+        ("cold = true -> options = { lambda = 1 }", "cold: .*unknown option 'lambda'"),
+        ('"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 3]', "do not divide its 100 steps"),
+        ('"flow"\nnfe -> "diffusion"\nguard = 8\nnfe', "no guarded choice"),
+    ],
+)
+def test_each_name_that_does_not_exist_is_told(edited: Edit, change: str, says: str) -> None:
+    with pytest.raises(SuiteError, match=says) as caught:
+        check_names(edited(a=change))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_suite_is_a_file_or_a_shipped_name(tmp_path: Path) -> None:
+    path = write_suite(tmp_path / "mine.toml")
+    assert find_suite(str(path)) == path
+    assert find_suite("smoke") == SHIPPED / "smoke.toml"
+    with pytest.raises(UnknownName, match="Did you mean 'small'"):
+        find_suite("smal")
+
+
+def test_rows_of_one_method_and_options_share_a_training(edited: Edit) -> None:
+    ours, cold, flow = edited().rows
+    assert ours.training == cold.training != flow.training
+    other = edited(a="cold = true -> options = { lambda_c = 0 }").rows[1]
+    assert other.training == "ofp-plus lambda_c=0"
