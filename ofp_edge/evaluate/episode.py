@@ -21,7 +21,6 @@ from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
-from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.controller import (
     ChunkReady,
     Controller,
@@ -124,7 +123,7 @@ class Evaluator:
                 if due:
                     chunk = inference.infer(seen.t_obs_ns, controller.warm_source)
                     events += [PlanStarted(tick_ns, seen.t_obs_ns), ChunkReady(chunk)]
-                    sides.append(self._plan_side(chunk))
+                    sides.append(self.simulator.world.plan_side(chunk.actions))
             old = controller.plan
             command = controller.step(tick_ns, events)
             events = []
@@ -165,10 +164,6 @@ class Evaluator:
         """Stop the camera and release the engines."""
         self.simulator.close()
         self.inference.close()
-
-    def _plan_side(self, chunk: Chunk) -> int | None:
-        side = getattr(self.simulator.world, "plan_side", None)
-        return None if side is None else side(chunk.actions)
 
     def _play(self, frames: NDArray[np.uint16] | None) -> None:
         if self.simulator.camera is not None:

@@ -128,3 +128,15 @@ def test_episodes_tell_jerk_and_no_flips_where_the_task_has_no_sides(policy: Pat
     (episode,) = run_episodes(job(policy, nfe=1), SEEDS[:1], workers=1)
     assert episode.jerk is not None and episode.jerk > 0 and episode.flips is None
     assert json.dumps(episode.__dict__)
+
+
+def test_a_two_sided_task_counts_flips_and_has_no_picture(tmp_path: Path) -> None:
+    from ofp_edge.evaluate.video import film
+
+    planar = find_task("planar/obstacle")
+    spec = replace(spec_of(planar, "state"), horizon=8, n_action_steps=4)
+    path = tiny_policy(tmp_path / "p", spec=spec, task=planar.name)
+    episodes = run_episodes(Job(path, planar.name), SEEDS, workers=1)
+    assert any(episode.flips is not None for episode in episodes)
+    with pytest.raises(OfpError, match="planar/obstacle has no picture to film"):
+        film(Job(path, planar.name), SEEDS[:1], tmp_path / "film.mp4")

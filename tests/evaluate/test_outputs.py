@@ -62,7 +62,7 @@ def test_a_film_shows_every_step_and_how_it_ended(
 ) -> None:
     imageio = pytest.importorskip("imageio.v2")
     pytest.importorskip("imageio_ffmpeg")
-    from ofp_edge.sim.world import World
+    from ofp_edge.sim.metaworld import MetaWorld as World
 
     def frame(self: World) -> np.ndarray:  # a world's own picture is taken, and needs no OpenGL
         return np.full((48, 64, 3), 128, np.uint8)
@@ -109,7 +109,7 @@ def test_a_task_without_a_picture_is_told_and_leaves_no_file(
 def test_mujoco_draws_the_picture() -> None:
     from ofp_edge.evaluate.video import _picture
     from ofp_edge.sim.gl import choose_depth_by
-    from ofp_edge.sim.world import World
+    from ofp_edge.sim.metaworld import MetaWorld as World
 
     if choose_depth_by() == "rays":
         absent("no OpenGL: apt install libosmesa6 or libegl1")
