@@ -13,6 +13,7 @@ from ofp_edge.bench.suite import Row, Suite
 from ofp_edge.errors import OfpError, SuiteError, UnknownName
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.presets import preset
+from ofp_edge.runtime.guard import check_guard
 from ofp_edge.sim.fields import Observe
 from ofp_edge.sim.tasks import find_task
 
@@ -40,8 +41,7 @@ def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> No
 
 def _check_row(row: Row) -> None:
     method = build_method(row.method, row.options)
-    if row.guard > 1 and not method.velocity:
-        raise OfpError(f"guard {row.guard}: method {method.name} has no guarded choice")
+    check_guard(row.guard)
     for nfe in row.nfe:  # asked with a network that does nothing: a method may have a most
         method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
 

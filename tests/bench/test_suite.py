@@ -53,7 +53,7 @@ def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> No
         ('"state" -> "stat"', "observe: unknown name 'stat'"),
         ("cold = true -> options = { lambda = 1 }", "cold: .*unknown option 'lambda'"),
         ('"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 101]', "expected 1 to 100 evaluations"),
-        ('"flow"\nnfe -> "diffusion"\nguard = 8\nnfe', "no guarded choice"),
+        ('"flow"\nnfe -> "flow"\nguard = 2\nnfe', "flow: .*guard"),
     ],
 )
 def test_each_name_that_does_not_exist_is_told(edited: Edit, change: str, says: str) -> None:
