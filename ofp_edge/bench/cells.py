@@ -100,6 +100,7 @@ def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
     return {
         "task": unit.task.name, "training": unit.training, "method": unit.method,
         "options": unit.options, "preset": suite.preset, "dataset": dataset["sha256"],
+        "learning_rate": unit.task.learning_rate,
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ demonstrations = 50
 steps = 4000
 group = "standard"             # or "two-sided"; comparisons are pooled over a group
 noise = 0.3                    # optional, as collect's; wander too
+learning_rate = 2e-3           # optional, of every row; the preset's otherwise
 [[rows]]
 name = "ofp-plus"
 method = "ofp-plus"
@@ -60,7 +61,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """One of [[tasks]]. noise, wander: None leaves them to `collect`."""
+    """One of [[tasks]]. noise, wander: None: as `collect` has them; learning_rate: as the preset."""
 
     name: str
     demonstrations: int
@@ -68,6 +69,7 @@ class TaskEntry:
     group: str
     noise: float | None = None
     wander: int | None = None
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ def _task(table: Table) -> TaskEntry:
         table.take("group", str, STANDARD),
         table.positive("noise", allow_zero=True) if "noise" in table.values else None,
         table.count("wander", least=0) if "wander" in table.values else None,
+        table.positive("learning_rate") if "learning_rate" in table.values else None,
     )
     if entry.group not in GROUPS:
         raise SuiteError(f"{table.path}: {table.where('group')}: {_unknown(entry.group, GROUPS)}")

@@ -62,7 +62,8 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
             for name, who in zip(times, (inputs, inputs["reference"]), strict=True):
                 request = Request(
                     dataset, Path(folder) / "p", who["method"], suite.preset, seed=0, force=True,
-                    steps=TIMING_STEPS, options=who["options"] or None,
+                    steps=TIMING_STEPS, learning_rate=unit.task.learning_rate,
+                    options=who["options"] or None,
                 )  # fmt: skip
                 times[name].append(_seconds_a_step(request))
     store.write("timing", inputs, {name: statistics.median(x) for name, x in times.items()})
@@ -107,7 +108,8 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
         store.write("training", inputs, {"finished": False})
         request = Request(
             dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
-            force=policy.exists(), options=unit.options or None,
+            learning_rate=unit.task.learning_rate, options=unit.options or None,
+            force=policy.exists(),
         )  # fmt: skip
     plan, before, began = make_plan(request), memory_mib("VmRSS"), time.process_time()
     first = plan.state.step

@@ -1,8 +1,8 @@
 """The guarded choice: of several candidate chunks, one that others agree with.
 
 A one-step chunk may land between two ways of doing a task, where no demonstration went. There its
-neighbours are few. Taking the first candidate that is not unusually alone, and not the one with
-the closest neighbours, leaves the shares of the ways as the policy draws them.
+neighbours are few. Taking the first candidate of the half that is least alone, and not the one
+with the closest neighbours, nearly leaves the shares of the ways as the policy draws them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ofp_edge.errors import OfpError
 
 FEWEST = 3  # the second-nearest other needs two others
-_LIMIT = 1.5
 
 
 def check_guard(guard: int) -> None:
@@ -29,10 +28,10 @@ def choose(candidates: NDArray[np.float32]) -> int:
     """The index of the chosen one of `candidates` (N, size), normalised chunks, N >= 3.
 
     S_i is the RMS distance of candidate i to its second-nearest other; the first with
-    S_i <= 1.5 median(S) is taken (there always is one).
+    S_i <= median(S) is taken.
     """
     wide = candidates.astype(np.float64)
     distances = np.sqrt(((wide[:, None] - wide[None]) ** 2).mean(2))
     np.fill_diagonal(distances, np.inf)
     alone = np.partition(distances, 1, axis=1)[:, 1]
-    return int(np.argmax(alone <= _LIMIT * np.median(alone)))
+    return int(np.argmax(alone <= np.median(alone)))

@@ -5,9 +5,12 @@ evaluation only), L_sc is weighted by (r - t) / (m - t), rho falls exponentially
 0, and m - t has a lower bound. That weighted loss is close to the alpha-Flow objective
 (arXiv 2510.20771). Never combine this weight and a small rho with a lagging teacher: it collapses.
 
-Own-v (`own_v_from` < 1): from that progress on, z_m follows the network's own instantaneous
-velocity instead of the data's, `z_m = z_t + (m - t) sg[u(z_t, t, t | o)]`: it keeps one-step
-chunks from landing between two modes.
+Own-v: from progress `own_v_from` on, z_m follows the network's own instantaneous velocity instead
+of the data's, `z_m = z_t + (m - t) sg[u(z_t, t, t | o)]`. The data's velocity is random given z, so
+each bootstrap step through it blurs the path, and one-step chunks land between two modes; the own
+one is not. With it m may lie far from t, which makes the bootstrap chain short (`rho_last`,
+`m_smallest`). L_flow is then all that ties the field to data: with a tenth of its weight training
+diverges. Its evaluation of u(z_t, t, t) is L_flow's own, so own-v costs nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +45,12 @@ class OfpPlus:
     lambda_g: float = 0.1
     alpha: float = 0.5
     p_drop: float = 0.1
-    rho_last: float = 0.01
-    m_smallest: float = 0.1
+    rho_last: float = 0.1
+    m_smallest: float = 0.5
     smallest_step: float = 0.01
     guide_from: float = 0.25
     guide_every: float = 2.0
-    own_v_from: float = 1.0
+    own_v_from: float = 0.0
     p_shipped: float = 0.0
 
     @property
