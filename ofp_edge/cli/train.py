@@ -29,7 +29,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="small, tiny, unet or transformer: network and settings. Default: small."
+            help="small, tiny, unet, transformer; with images rgb, resnet18: network and settings. "
+            "Default: small."
         ),
     ] = None,
     steps: Annotated[
@@ -60,6 +61,13 @@ def train(
         Path | None,
         typer.Option(help="Start from this policy's weights and normalisation. Default: random."),
     ] = None,
+    rgb_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="ResNet weights under torchvision's names (safetensors) for the image encoders. "
+            "Default: random."
+        ),
+    ] = None,
     force: Force = False,
 ) -> Document:
     """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
@@ -80,7 +88,7 @@ def train(
 
     plan = make_plan(
         Request(dataset, policy, method, preset, steps, batch_size, learning_rate, seed, resume,
-                init, force)
+                init, force, rgb_weights)
     )  # fmt: skip
     config = plan.policy.config
     with output.progress(f"training {config.method}") as progress:

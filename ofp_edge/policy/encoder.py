@@ -1,21 +1,23 @@
 """Observation encoders: raw fields of one frame in, one feature vector out.
 
-Every operation delegates to XNNPACK and has a TensorRT kernel: 1x1 convolutions on 4-D input,
-`max_pool2d((1, N))`, linear layers and concatenation. No operation mixes frames, so the features
+Every operation delegates to XNNPACK and has a TensorRT kernel: convolutions on 4-D input,
+`max_pool2d`, softmax, linear layers and concatenation. No operation mixes frames, so the features
 of an old frame can be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.config import NetworkConfig
+from ofp_edge.policy.resnet import MEAN, STD, RgbEncoder
 from ofp_edge.spec import ObservationField
 
 _CACHE_CLOUDS = 16  # clouds whose activations stay in a core's cache
@@ -91,7 +93,8 @@ class PointEncoder(nn.Module):
 
 
 class ObservationEncoder(nn.Module):
-    """Fields of one frame, in spec order -> one feature (B, F): points encoded, state passed on."""
+    """Fields of one frame, in spec order -> one feature (B, F): points and images encoded, state
+    passed on."""
 
     def __init__(
         self,
@@ -102,18 +105,18 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         self.fields = tuple(observations)
         self.normalize = nn.ModuleList(
-            Normalize(_seen(f, statistics[f.name]), 4 if f.kind == "points" else 2)
+            Normalize(_seen(f, statistics[f.name]), 2 if f.kind == "state" else 4)
             for f in self.fields
         )
-        self.encoders = nn.ModuleList(
-            PointEncoder(config) if f.kind == "points" else nn.Identity() for f in self.fields
-        )
-        self.feature_dim = sum(
-            config.point_features if f.kind == "points" else f.shape[0] for f in self.fields
-        )
+        self.encoders = nn.ModuleList(self._encoders(config))
+        lengths = {
+            "points": config.point_features, "rgb": config.rgb.features if config.rgb else 0,
+        }  # fmt: skip
+        self.feature_dim = sum(lengths.get(f.kind, f.shape[0]) for f in self.fields)
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """State (B, D) in its own units, points (B, 3, 1, N) in metres -> (B, F)."""
+        """State (B, D) in its own units, points (B, 3, 1, N) in metres, images (B, 3, H, W) in
+        0..1 -> (B, F)."""
         by_name = {f.name: x for f, x in zip(self.fields, observations, strict=True)}
         parts = []
         for field, normalize, encoder in zip(
@@ -125,9 +128,32 @@ class ObservationEncoder(nn.Module):
             parts.append(encoder(normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
+    def _encoders(self, config: NetworkConfig) -> Iterator[nn.Module]:
+        shared: dict[tuple[int, ...], RgbEncoder] = {}
+        for field in self.fields:
+            if field.kind == "state":
+                yield nn.Identity()
+            elif field.kind == "points":
+                yield PointEncoder(config)
+            elif config.rgb is None:
+                raise PolicyError(
+                    f"observation {field.name!r} is an image and this network takes none. Train "
+                    "with a preset for images: --preset rgb or resnet18."
+                )
+            else:
+                encoder = shared.get(field.shape) or RgbEncoder(config.rgb, *field.shape[1:])
+                if config.rgb.shared:
+                    shared[field.shape] = encoder
+                yield encoder
+
 
 def _seen(field: ObservationField, statistics: FieldStatistics) -> FieldStatistics:
-    """The range that reaches the encoder: a box seen from a moving origin has no offset."""
+    """The range that reaches the encoder: a box seen from a moving origin has no offset; images
+    have ImageNet's mean at 0 and its spread at 1."""
+    if field.kind == "rgb":
+        low = tuple(m - s for m, s in zip(MEAN, STD, strict=True))
+        high = tuple(m + s for m, s in zip(MEAN, STD, strict=True))
+        return FieldStatistics.of_range(low, high)
     if field.origin is None:
         return statistics
     half = [(b - a) / 2 for a, b in zip(field.low, field.high, strict=True)]
