@@ -7,7 +7,7 @@ of an old frame can be kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -108,7 +108,12 @@ class ObservationEncoder(nn.Module):
             Normalize(_seen(f, statistics[f.name]), 2 if f.kind == "state" else 4)
             for f in self.fields
         )
-        self.encoders = nn.ModuleList(self._encoders(config))
+        self.encoders = nn.ModuleList()
+        self._uses: list[int] = []  # which encoder a field goes through: shared ones stand once
+        for field in self.fields:
+            self._uses.append(self._twin(config, field))
+            new = self._uses[-1] == len(self.encoders)
+            self.encoders.append(_encoder(config, field) if new else nn.Identity())
         lengths = {
             "points": config.point_features, "rgb": config.rgb.features if config.rgb else 0,
         }  # fmt: skip
@@ -119,32 +124,33 @@ class ObservationEncoder(nn.Module):
         0..1 -> (B, F)."""
         by_name = {f.name: x for f, x in zip(self.fields, observations, strict=True)}
         parts = []
-        for field, normalize, encoder in zip(
-            self.fields, self.normalize, self.encoders, strict=True
-        ):
+        for field, normalize, uses in zip(self.fields, self.normalize, self._uses, strict=True):
             x = by_name[field.name]
             if field.origin is not None:
                 x = x - by_name[field.origin][:, :3].view(-1, 3, 1, 1)
-            parts.append(encoder(normalize(x)))
+            parts.append(self.encoders[uses](normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def _encoders(self, config: NetworkConfig) -> Iterator[nn.Module]:
-        shared: dict[tuple[int, ...], RgbEncoder] = {}
-        for field in self.fields:
-            if field.kind == "state":
-                yield nn.Identity()
-            elif field.kind == "points":
-                yield PointEncoder(config)
-            elif config.rgb is None:
-                raise PolicyError(
-                    f"observation {field.name!r} is an image and this network takes none. Train "
-                    "with a preset for images: --preset rgb or resnet18."
-                )
-            else:
-                encoder = shared.get(field.shape) or RgbEncoder(config.rgb, *field.shape[1:])
-                if config.rgb.shared:
-                    shared[field.shape] = encoder
-                yield encoder
+    def _twin(self, config: NetworkConfig, field: ObservationField) -> int:
+        """The number of the earlier field whose encoder this one shares, else its own."""
+        shares = field.kind == "rgb" and config.rgb is not None and config.rgb.shared
+        for i, other in enumerate(self.fields[: len(self.encoders)]):
+            if shares and other.kind == "rgb" and other.shape == field.shape:
+                return i
+        return len(self.encoders)
+
+
+def _encoder(config: NetworkConfig, field: ObservationField) -> nn.Module:
+    if field.kind == "state":
+        return nn.Identity()
+    if field.kind == "points":
+        return PointEncoder(config)
+    if config.rgb is None:
+        raise PolicyError(
+            f"observation {field.name!r} is an image and this network takes none. Train with a "
+            "preset for images: --preset rgb or resnet18."
+        )
+    return RgbEncoder(config.rgb, *field.shape[1:])
 
 
 def _seen(field: ObservationField, statistics: FieldStatistics) -> FieldStatistics:

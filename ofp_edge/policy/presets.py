@@ -57,10 +57,14 @@ PRESETS = {
         ),
         Preset(
             "tiny", "7 k parameters: to try things out, learns little",
-            NetworkConfig((16, 16), 16, 16, 8, MlpConfig(width=32, blocks=1)),
+            NetworkConfig(
+                (16, 16), 16, 16, 8, MlpConfig(width=32, blocks=1),
+                RgbConfig((8, 16), (1, 1), keypoints=4, features=8, shared=True),
+            ),
             TrainingConfig(
                 steps=100, batch_size=32, learning_rate=1e-2, weight_decay=1e-4, warmup_steps=10,
                 gradient_clip=1.0, ema_decay=0.98, jitter_m=0.003, shift_m=0.02, train_points=0,
+                shift_px=1,
             ),
             n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
         ),

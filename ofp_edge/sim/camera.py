@@ -45,6 +45,10 @@ class SimulatedCamera(RealSenseCamera):
         views = self._world.task.views
         if name not in views:
             raise UnknownName(f"camera of {task}", name, views)
+        if size is not None and not _is_size(size):
+            raise CameraError(
+                f"camera {name!r}: option size: expected [height, width] in pixels, got {size!r}."
+            )
         self._view = views[name].sized(size)
         self._depth_by = depth_by
         truth = self._view.parameters()
@@ -152,6 +156,11 @@ class SimulatedCamera(RealSenseCamera):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _is_size(value: Any) -> bool:
+    pair = isinstance(value, (list, tuple)) and [type(x) for x in value] == [int, int]
+    return pair and min(value) > 0
 
 
 def start_cameras(
