@@ -35,7 +35,7 @@ def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> Observati
 
 
 def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:
-    """Windows drawn uniformly from the fields' ranges (points: from the crop box; images: noise)."""
+    """Windows drawn uniformly from the fields' ranges (points: the crop box; images: noise)."""
     rng = np.random.default_rng(seed)
     fields: dict[str, NDArray[Any]] = {}
     for field in spec.observations:

@@ -42,9 +42,7 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
         raise DatasetError(f"{path}: array meta/episode_ends is missing.")
     try:
         ends = np.asarray(root["meta/episode_ends"][:])
-        names = [
-            name for name in root["data"].array_keys() if name in seen or name[:4] != "rgb_"
-        ]
+        names = [name for name in root["data"].array_keys() if name in seen or name[:4] != "rgb_"]
         arrays = {name: np.asarray(root["data"][name][:]) for name in names}
         stored = {f"data/{name}": root["data"][name] for name in names}
         stored["meta/episode_ends"] = root["meta/episode_ends"]

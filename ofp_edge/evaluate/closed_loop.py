@@ -1,8 +1,9 @@
 """Closed-loop episodes in simulation: the robot's own path on a simulated clock.
 
-SimulatedCamera -> RealSense SDK -> PointCloud or ColorImage -> Inference -> Controller -> SimulatedRobot, with
-the same Observer, Inference and Controller that `run` uses, and the same constant latency L.
-An episode depends on its seed alone: not on the worker that runs it, nor on what ran before.
+SimulatedCamera -> RealSense SDK -> PointCloud or ColorImage -> Inference -> Controller ->
+SimulatedRobot, with the same Observer, Inference and Controller that `run` uses, and the same
+constant latency L. An episode depends on its seed alone: not on the worker that runs it, nor on
+what ran before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ofp_edge.bundle import MANIFEST
 from ofp_edge.errors import OfpError

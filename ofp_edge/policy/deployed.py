@@ -65,7 +65,8 @@ class Deployed:
     """What `compile` exports and `quantize` quantises; both modules are in evaluation mode.
 
     encode takes the observation fields in spec order, state (1, D) raw, points (1, 3, 1, N) in
-    metres and images (1, 3, H, W) in 0..1, and gives (1, feature_dim). The modules share the policy's weights.
+    metres and images (1, 3, H, W) in 0..1, and gives (1, feature_dim). The
+    modules share the policy's weights.
     """
 
     spec: PolicySpec

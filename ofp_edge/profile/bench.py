@@ -17,7 +17,7 @@ from ofp_edge.runtime.robot import RobotState
 
 
 class SyntheticCamera:
-    """A new random frame at every look: the right size, plausible depths, colour, no camera at all."""
+    """A new random frame at every look: the right size, plausible depths, no camera at all."""
 
     def __init__(self, parameters: CameraParameters, seed: int = 0) -> None:
         self.parameters = parameters

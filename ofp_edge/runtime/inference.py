@@ -111,7 +111,8 @@ class Inference:
     def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
         """Encode the newest frame and keep its feature.
 
-        observations: every observation field by name, in its spec's shape, dtype and units. Raises ValueError when the frame is not newer than the last one.
+        observations: every observation field by name, in its spec's shape, dtype and units.
+        Raises ValueError when the frame is not newer than the last one.
         """
         start = time.perf_counter_ns()
         for name, image, view in self._fields:

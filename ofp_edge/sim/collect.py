@@ -70,7 +70,7 @@ class _Looks:
             frame = camera.read(0)
             if frame is None:
                 raise AssertionError("the world moved, and the simulated camera saw nothing")
-            seen = {"depth": frame.depth, "rgb": frame.color}
+            seen: dict[str, Any] = {"depth": frame.depth, "rgb": frame.color}
             images.update({f"{kind}_{name}": seen[kind] for kind in self.stored})
         return images
 

@@ -50,8 +50,8 @@ def open_simulator(
 ) -> Simulator:
     """Build and start one; UnknownName for a task, SpecMismatch for a policy that does not fit it.
 
-    Each episode: `simulator.robot.reset(seed)`, then `read(0)` of every camera and `robot.send(action)` once
-    a control step, moving the clock by `spec.dt_ns`.
+    Each episode: `simulator.robot.reset(seed)`, then `read(0)` of every camera and
+    `robot.send(action)` once a control step, moving the clock by `spec.dt_ns`.
     """
     found = find_task(task)
     robot = SimulatedRobot(spec, task=task, world=task, seed=seed, clock=clock)

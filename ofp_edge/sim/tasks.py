@@ -19,7 +19,8 @@ BASE_FRAME = "world"
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera of depth and colour at `position` looking at `target` (metres, world), upright."""
+    """A pinhole camera (depth and colour) at `position` looking at `target` (metres, world),
+    upright."""
 
     position: tuple[float, float, float] = (-0.55, 0.30, 0.70)
     target: tuple[float, float, float] = (0.0, 0.78, 0.12)

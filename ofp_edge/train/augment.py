@@ -1,4 +1,4 @@
-"""Image augmentation: a displacement of a few pixels, its border repeated (DrQ, arXiv 2004.13649)."""
+"""Image augmentation: a shift of a few pixels, the border repeated (DrQ, arXiv 2004.13649)."""
 
 from __future__ import annotations
 
