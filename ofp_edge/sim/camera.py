@@ -57,7 +57,8 @@ class SimulatedCamera(RealSenseCamera):
         self._software = SoftwareSource(
             truth, self._world.task.control_hz, color, Path(record_to) if record_to else None
         )
-        super().__init__(name, self._software, clock, {**known, **parameters})
+        # Both streams share one viewpoint: aligning could only blacken what is out of depth's range.
+        super().__init__(name, self._software, clock, {**known, **parameters}, align=False)
         self._frame_ns = round(1e9 / self._world.task.control_hz)
         self._renderer: Renderer | None = None
         self._played: Sequence[Frame] = ()
