@@ -57,7 +57,7 @@ class SimulatedCamera(RealSenseCamera):
         self._software = SoftwareSource(
             truth, self._world.task.control_hz, color, Path(record_to) if record_to else None
         )
-        # Both streams share one viewpoint: aligning could only blacken what is out of depth's range.
+        # Both streams share one viewpoint: aligning would only blacken what has no depth.
         super().__init__(name, self._software, clock, {**known, **parameters}, align=False)
         self._frame_ns = round(1e9 / self._world.task.control_hz)
         self._renderer: Renderer | None = None
