@@ -84,7 +84,7 @@ PRESETS = {
             _LARGE, n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
         Preset(
-            "rgb", "0.6 M parameters: colour images by a narrow ResNet, for CPUs",
+            "rgb", "0.5 M parameters with two cameras: colour images by a narrow ResNet, for CPUs",
             NetworkConfig(
                 (32, 64, 128), 64, 128, 32, MlpConfig(width=192, blocks=3),
                 RgbConfig((16, 32), (1, 1), keypoints=16, features=32, shared=False),
