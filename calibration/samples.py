@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,11 @@ FILE = "calibration.npz"
 class ObservationWindows:
     """K moments of a dataset, each with the frames a policy sees then.
 
-    fields: per observation field float32 (K, n_obs_steps, *field.shape), oldest frame first.
+    fields: per observation field (K, n_obs_steps, *field.shape) of its dtype, oldest frame first.
     episode, frame: (K,) int64, where each comes from; `frame` counts within its episode.
     """
 
-    fields: dict[str, NDArray[np.float32]]
+    fields: dict[str, NDArray[Any]]
     episode: NDArray[np.int64]
     frame: NDArray[np.int64]
 
@@ -93,7 +94,10 @@ def load_windows(folder: Path, spec: PolicySpec) -> ObservationWindows:
         raise PolicyError(f"{folder / FILE} is missing or damaged: {cause}") from None
     for field in spec.observations:
         want = (len(episode), spec.n_obs_steps, *field.shape)
-        if fields[field.name].shape != want:
-            got = fields[field.name].shape
-            raise PolicyError(f"{folder / FILE}, {field.name!r}: expected shape {want}, got {got}.")
+        found = fields[field.name]
+        if found.shape != want or found.dtype != field.dtype:
+            raise PolicyError(
+                f"{folder / FILE}, {field.name!r}: expected shape {want} {field.dtype}, got "
+                f"{found.shape} {found.dtype}."
+            )
     return ObservationWindows(fields, episode, frame)

@@ -102,7 +102,8 @@ class Manifest:
     """Everything a robot must know before it opens an artefact.
 
     encode_inputs: the observation fields of the newest frame, each with a leading batch axis of 1
-    ((1, D) for "state"; (1, 3, 1, N) for "points"). encode -> `feature` (1, F).
+    ((1, D) for "state"; (1, 3, 1, N) for "points"; (1, 3, H, W), 0..1, for "rgb").
+    encode -> `feature` (1, F).
     act inputs: `features` (1, n_obs_steps * F, oldest first), `z` (1, horizon * action_dim),
     `time_row` (1, E); outputs `chunk` and `chunk_normalised`, both (1, horizon * action_dim).
     """

@@ -13,19 +13,22 @@ from typing import Any, Literal
 
 from ofp_edge.errors import OfpError, SpecMismatch
 
-ObservationKind = Literal["state", "points"]
+ObservationKind = Literal["state", "points", "rgb"]
 ActionKind = Literal["absolute", "delta", "velocity"]
 Interpolation = Literal["linear", "nearest"]
+_FORMS = {"state": ("(D,)", 1), "points": ("(3, N)", 2), "rgb": ("(3, H, W)", 3)}
 
 
 @dataclass(frozen=True)
 class ObservationField:
-    """One observation, float32.
+    """One observation, float32 where the network reads it.
 
     kind "state":  shape (D,), `unit` per element, range low..high (D values each).
     kind "points": shape (3, N), planar x, y, z rows, in metres in `frame`; low..high is the crop
     box (3 values each): points outside it are dropped, and it is the range normalised to [-1, 1].
-    `camera` names the rig's camera that a "points" field comes from. `origin`, if given, names the
+    kind "rgb":    shape (3, H, W), range 0..1, unit "1": a colour frame, cropped and shrunk. Until
+    the network reads it, it is uint8 (`dtype`), see ofp_edge/image.py.
+    `camera` names the rig's camera that "points" and "rgb" come from. `origin`, if given, names the
     "state" field whose first three values are the position (metres, same frame) that the network
     sees the points from, as a rule the hand's: subtracted inside the network, after the crop.
     """
@@ -42,16 +45,28 @@ class ObservationField:
 
     def __post_init__(self) -> None:
         _check_shape(f"observation {self.name!r}", self.shape)
-        axes = 3 if self.kind == "points" else self.shape[0]
-        if self.kind not in ("state", "points"):
-            raise SpecMismatch(f"observation {self.name!r}, kind", "state or points", self.kind)
-        if len(self.shape) != (2 if self.kind == "points" else 1):
-            raise SpecMismatch(f"observation {self.name!r}, shape", "(D,) or (3, N)", self.shape)
-        _check_range(f"observation {self.name!r}", axes, self.low, self.high)
+        if self.kind not in _FORMS:
+            raise SpecMismatch(f"observation {self.name!r}, kind", ", ".join(_FORMS), self.kind)
+        form, axes = _FORMS[self.kind]
+        if len(self.shape) != axes or (axes > 1 and self.shape[0] != 3):
+            raise SpecMismatch(f"observation {self.name!r}, shape", form, self.shape)
+        _check_range(f"observation {self.name!r}", self.shape[0], self.low, self.high)
+        if self.kind == "rgb" and (set(self.low), set(self.high)) != ({0}, {1}):
+            got = (self.low, self.high)
+            raise SpecMismatch(f"observation {self.name!r}, range", "0..1 for rgb", got)
         if (self.camera is None) != (self.kind == "state"):
-            raise SpecMismatch(f"observation {self.name!r}, camera", "one for points", self.camera)
-        if self.origin is not None and self.kind == "state":
-            raise SpecMismatch(f"observation {self.name!r}, origin", "none for state", self.origin)
+            raise SpecMismatch(
+                f"observation {self.name!r}, camera", "one for points and rgb", self.camera
+            )
+        if self.origin is not None and self.kind != "points":
+            raise SpecMismatch(
+                f"observation {self.name!r}, origin", f"none for {self.kind}", self.origin
+            )
+
+    @property
+    def dtype(self) -> str:
+        """Of the field in datasets, observations and logs."""
+        return "uint8" if self.kind == "rgb" else "float32"
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ofp_edge.calibration.samples import ObservationWindows, load_windows
+from ofp_edge.image import as_input
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.spec import PolicySpec
 
@@ -32,10 +35,14 @@ def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> Observati
 
 
 def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:
-    """Windows drawn uniformly from the fields' ranges (points: from the crop box)."""
+    """Windows drawn uniformly from the fields' ranges (points: the crop box; images: noise)."""
     rng = np.random.default_rng(seed)
-    fields = {}
+    fields: dict[str, NDArray[Any]] = {}
     for field in spec.observations:
+        if field.kind == "rgb":
+            size = count, spec.n_obs_steps, *field.shape
+            fields[field.name] = rng.integers(0, 256, size, dtype=np.uint8)
+            continue
         low, high = np.asarray(field.low), np.asarray(field.high)
         if field.kind == "points":
             low, high = low[:, None], high[:, None]
@@ -49,7 +56,7 @@ def encode_inputs(deployed: Deployed, windows: ObservationWindows) -> list[list[
     return [
         [
             tuple(
-                torch.from_numpy(windows.fields[x.name][k, step]).clone().reshape(x.shape)
+                torch.from_numpy(as_input(windows.fields[x.name][k, step])).clone().reshape(x.shape)
                 for x in deployed.encode_inputs
             )
             for step in range(deployed.spec.n_obs_steps)

@@ -44,6 +44,15 @@ def points_field() -> ObservationField:
     return ObservationField("points", "points", (3, N_POINTS), "m", "base", low, high, "front")
 
 
+def rgb_fields() -> tuple[ObservationField, ...]:
+    """What cameras "front" and "side" see, at half their size."""
+    size, low, high = (3, CAMERA.height // 2, CAMERA.width // 2), (0.0,) * 3, (1.0,) * 3
+    return tuple(
+        ObservationField(f"rgb_{name}", "rgb", size, "1", name, low, high, name)
+        for name in ("front", "side")
+    )
+
+
 def action_fields() -> tuple[ActionField, ...]:
     """One delta and one absolute field: their paddings differ."""
     return (
@@ -64,10 +73,20 @@ def depth_of(blob: NDArray[np.float64]) -> NDArray[np.uint16]:
     return depth
 
 
+def color_of(depth: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """(24, 32, 3): what is near is red, the table green."""
+    near = depth < depth.max()
+    color: NDArray[np.uint8] = np.where(near[..., None], (200, 30, 20), (40, 120, 60)).astype(
+        np.uint8
+    )
+    return color
+
+
 def write_synthetic_dataset(
     path: Path, *, obs: str = "points", episodes: int = 6, length: int = 30, seed: int = 0
 ) -> Path:
-    """Write a valid replay buffer; episode i has `length - i % 3` steps; obs: points or state."""
+    """Write a valid replay buffer; episode i has `length - i % 3` steps; obs: points, rgb or
+    state."""
     rng = np.random.default_rng(seed)
     states, actions, depths, ends = [], [], [], []
     for episode in range(episodes):
@@ -90,13 +109,17 @@ def write_synthetic_dataset(
     if obs == "points":
         arrays["depth_front"] = np.stack(depths)
         fields.append(points_field())
+    if obs == "rgb":
+        colors = np.stack([color_of(depth) for depth in depths])
+        arrays["rgb_front"], arrays["rgb_side"] = colors, colors[:, :, ::-1]
+        fields.extend(rgb_fields())
     write_raw(path, attributes(fields, episodes), arrays, np.asarray(ends, np.int64))
     return path
 
 
 def attributes(fields: list[ObservationField], episodes: int) -> dict[str, Any]:
     """The root attributes of a dataset in the current schema."""
-    cameras = {"front": CAMERA.to_json()} if any(f.kind == "points" for f in fields) else {}
+    cameras = {f.camera: CAMERA.to_json() for f in fields if f.camera}
     return {
         "schema_version": 1, "task": None, "control_hz": CONTROL_HZ,
         "observations": [asdict(field) for field in fields],
@@ -153,7 +176,10 @@ def tiny_policy(
     from ofp_edge.policy.presets import preset
 
     chosen = preset("tiny")
-    observations = (state_field(4), points_field()) if obs == "points" else (state_field(7),)
+    observations = {
+        "points": (state_field(4), points_field()), "rgb": (state_field(4), *rgb_fields()),
+        "state": (state_field(7),),
+    }[obs]  # fmt: skip
     sizes = replace(chosen.network, trunk=tiny_trunk(trunk))
     spec = spec or PolicySpec(
         observations, action_fields(), chosen.n_obs_steps, horizon, chosen.n_action_steps,
@@ -170,7 +196,7 @@ def tiny_policy(
     record = TrainingRecord(chosen.training, seed, 0, "synthetic", "0" * 64, "none", ())
     config = PolicyConfig(
         method="ofp-plus", method_options={}, preset="tiny", network=sizes, spec=spec,
-        task=task, cameras={"front": CAMERA} if spec.cameras else {},
+        task=task, cameras={f.camera: CAMERA for f in spec.observations if f.camera},
         camera_tolerance=CameraTolerance(), time_rows=chosen.time_rows, training=record,
     )  # fmt: skip
     path.mkdir(parents=True)

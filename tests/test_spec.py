@@ -17,6 +17,9 @@ STATE = ObservationField("hand", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,)
 POINTS = ObservationField(
     "points", "points", (3, 64), "m", "base", (-1.0, 0.0, 0.0), (1.0, 2.0, 1.0), camera="front"
 )
+RGB = ObservationField(
+    "rgb", "rgb", (3, 48, 64), "1", "side", (0.0,) * 3, (1.0,) * 3, camera="side"
+)
 MOVE = ActionField("move", (3,), "mm", "base", "delta", 10.0, (-1.0,) * 3, (1.0,) * 3, hold=0.0)
 GRIP = ActionField(
     "grip", (1,), "1", "gripper", "absolute", 1.0, (-1.0,), (1.0,), interpolation="nearest"
@@ -40,16 +43,20 @@ def specs(draw: st.DrawFn) -> PolicySpec:
     split = draw(st.integers(1, len(names) - 1))
     observations, actions = [], []
     for name in names[:split]:
-        if draw(st.booleans()):
+        kind = draw(st.sampled_from(["state", "points", "rgb"]))
+        if kind == "rgb":
+            size = (3, draw(st.integers(1, 512)), draw(st.integers(1, 512)))
+            observations.append(replace(RGB, name=name, shape=size))
+        elif kind == "points":
             low, high = draw(ranges(3))
             shape: tuple[int, ...] = (3, draw(st.integers(1, 2048)))
             observations.append(
                 ObservationField(name, "points", shape, "m", "base", low, high, camera="front")
             )
         else:
-            size = draw(st.integers(1, 9))
-            low, high = draw(ranges(size))
-            observations.append(ObservationField(name, "state", (size,), "m", "b", low, high))
+            length = draw(st.integers(1, 9))
+            low, high = draw(ranges(length))
+            observations.append(ObservationField(name, "state", (length,), "m", "b", low, high))
     for name in names[split:]:
         size = draw(st.integers(1, 7))
         low, high = draw(ranges(size))
@@ -76,7 +83,7 @@ def test_json_gives_back_the_same_spec(spec: PolicySpec) -> None:
 def test_derived_sizes_follow_the_fields(spec: PolicySpec) -> None:
     assert len(spec.action_scale) == len(spec.action_units) == spec.action_dim
     assert spec.dt_ns == pytest.approx(1e9 / spec.control_hz, abs=0.5)
-    assert len(set(spec.cameras)) == len(spec.cameras) <= 1
+    assert len(set(spec.cameras)) == len(spec.cameras) <= 2
 
 
 def test_figures_of_one_spec() -> None:
@@ -114,11 +121,17 @@ def test_a_spec_that_makes_no_sense_is_refused(change: dict[str, Any], message: 
         (STATE, {"high": (float("inf"), 1.0, 1.0)}, "finite numbers"),
         (STATE, {"low": ("a", -1.0, -1.0)}, "finite numbers"),
         (STATE, {"camera": "front"}, "camera"),
-        (STATE, {"kind": "touch"}, "kind: expected state or points"),
+        (STATE, {"kind": "touch"}, "kind: expected state, points, rgb"),
         (STATE, {"shape": (3, 4)}, "shape"),
         (STATE, {"shape": (0,)}, "shape: expected positive whole numbers"),
         (POINTS, {"camera": None}, "camera"),
         (POINTS, {"shape": (3,)}, "shape"),
+        (POINTS, {"shape": (2, 64)}, r"shape: expected \(3, N\)"),
+        (RGB, {"shape": (48, 64, 3)}, r"shape: expected \(3, H, W\)"),
+        (RGB, {"shape": (3, 64)}, r"shape: expected \(3, H, W\)"),
+        (RGB, {"high": (255.0,) * 3}, "range: expected 0..1 for rgb"),
+        (RGB, {"camera": None}, "camera: expected one for points and rgb"),
+        (RGB, {"origin": "hand"}, "origin: expected none for rgb"),
         (MOVE, {"kind": "sideways"}, "kind: expected absolute, delta or velocity"),
         (MOVE, {"hold": None}, "hold"),
         (GRIP, {"hold": 0.0}, "hold"),

@@ -61,7 +61,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """One of [[tasks]]. noise, wander: None: as `collect` has them; learning_rate: as the preset."""
+    """One of [[tasks]]. None: noise, wander as `collect` has them, learning_rate the preset's."""
 
     name: str
     demonstrations: int

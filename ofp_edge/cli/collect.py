@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.errors import UnknownName
 
+if TYPE_CHECKING:
+    from ofp_edge.sim.fields import Observe
+
 KEYS = ("dataset", "task", "observations", "episodes", "steps", "failed", "depth_by", "seconds")
-_OBSERVATIONS = ("depth", "state")
+_OBSERVATIONS: tuple[Observe, ...] = ("depth", "rgb", "state")
 
 
 def collect(
@@ -20,7 +23,11 @@ def collect(
     dataset: Annotated[Path, typer.Option("-o", "--output", help="Dataset folder to write.")],
     n: Annotated[int, typer.Option("-n", "--episodes", help="Successful episodes to keep.")] = 50,
     obs: Annotated[
-        str, typer.Option(help="depth: hand and depth camera; state: everything, goal too.")
+        str,
+        typer.Option(
+            help="depth: hand and depth camera; rgb: hand and colour cameras (needs OpenGL); "
+            "state: everything, goal too."
+        ),
     ] = "depth",
     noise: Annotated[
         float | None,
@@ -40,17 +47,22 @@ def collect(
     color: Annotated[
         bool, typer.Option("--color", help="Also store colour images (needs OpenGL).")
     ] = False,
+    image_size: Annotated[
+        tuple[int, int],
+        typer.Option(min=1, help="Height and width of the images of --obs rgb, pixels."),
+    ] = (48, 64),
     force: Force = False,
 ) -> Document:
     """Collect demonstrations of a simulated task from its scripted expert."""
-    if obs not in _OBSERVATIONS:
+    observe = next((known for known in _OBSERVATIONS if known == obs), None)
+    if observe is None:
         raise UnknownName("--obs", obs, _OBSERVATIONS)
     from ofp_edge.sim.collect import collect_demonstrations
 
     with output.progress("collecting") as progress:
         done = collect_demonstrations(
-            task, n, dataset, observe="state" if obs == "state" else "depth", noise=noise,
-            wander=wander, seed=seed, color=color, force=force, progress=progress,
+            task, n, dataset, observe=observe, noise=noise, wander=wander, seed=seed, color=color,
+            image_size=image_size, force=force, progress=progress,
         )  # fmt: skip
     depth = f", depth by {done.depth_by}" if done.depth_by else ""
     output.console.print(

@@ -35,7 +35,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="small, tiny, unet or transformer: network and settings. Default: small."
+            help="small, tiny, unet, transformer; with images rgb, resnet18: network and settings. "
+            "Default: small."
         ),
     ] = None,
     steps: Annotated[
@@ -65,6 +66,13 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(help="Start from this policy's weights and normalisation. Default: random."),
+    ] = None,
+    rgb_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="ResNet weights under torchvision's names (safetensors) for the image encoders. "
+            "Default: random."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -97,7 +105,7 @@ def train(
         output.mute()
     request = Request(
         dataset, policy, method, preset, steps, batch_size, learning_rate, seed, resume, init,
-        force, _numbers(option or []),
+        force, _numbers(option or []), rgb_weights,
     )  # fmt: skip
     plan = processes.agree(lambda: make_plan(request))
     config = plan.policy.config

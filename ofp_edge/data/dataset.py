@@ -1,6 +1,7 @@
-"""Open a replay buffer: every field checked, depth frames turned into points, in memory.
+"""Open a replay buffer: every field checked, frames turned into points and images, in memory.
 
-    data/state (T, D) · data/action (T, A) · data/depth_<camera> (T, H, W) uint16
+    data/state (T, D) · data/action (T, A) · data/depth_<camera> (T, H, W) uint16 ·
+    data/rgb_<camera> (T, H, W, 3) uint8
     meta/episode_ends (E,) exclusive · root attribute "ofp_edge": fields, cameras, rates, seeds
 
 Nothing is repaired: a NaN, an empty episode or a shape that does not fit raises DatasetError with
@@ -21,6 +22,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.store import camera_parameters, read_store, spec_fields
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import sha256_folder
+from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, ObservationField
@@ -40,7 +42,8 @@ class Split:
 class Dataset:
     """A checked dataset. T frames in E episodes, laid end to end.
 
-    fields: per observation field float32 (T, D), or (T, 3, N) points in metres. action: (T, A).
+    fields: per observation field float32 (T, D), (T, 3, N) points in metres, or uint8 (T, 3, H, W)
+    images. action: (T, A).
     episode_ends: (E,) exclusive. success and seeds: per episode.
     """
 
@@ -50,7 +53,7 @@ class Dataset:
     observations: tuple[ObservationField, ...]
     actions: tuple[ActionField, ...]
     cameras: dict[str, CameraParameters]
-    fields: dict[str, NDArray[np.float32]]
+    fields: dict[str, NDArray[Any]]
     action: NDArray[np.float32]
     episode_ends: NDArray[np.int64]
     seeds: tuple[int, ...]
@@ -87,11 +90,11 @@ class Dataset:
         return np.concatenate(parts).astype(np.int64)
 
     def statistics(self, episodes: Sequence[int]) -> dict[str, FieldStatistics]:
-        """Of every field over these episodes; points take their crop box."""
+        """Of every field over these episodes; points take their crop box, images 0..1."""
         rows = self.frames(episodes)
         statistics = {}
         for item in self.observations:
-            if item.kind == "points":
+            if item.kind != "state":
                 statistics[item.name] = FieldStatistics.of_range(item.low, item.high)
             else:
                 statistics[item.name] = FieldStatistics.of(self.fields[item.name][rows])
@@ -124,7 +127,7 @@ def open_dataset(path: Path) -> Dataset:
         return values
 
     states = [f for f in observations if f.kind == "state"]
-    fields: dict[str, NDArray[np.float32]] = {}
+    fields: dict[str, NDArray[Any]] = {}
     if states:
         width = sum(f.shape[0] for f in states)
         fields.update(_columns(checked("state", (width,), np.float32), states))
@@ -132,11 +135,15 @@ def open_dataset(path: Path) -> Dataset:
     for name, values in (*fields.items(), *_columns(action, actions).items()):
         _check_finite(path, name, values, ends)
     for item in observations:
-        if item.kind == "points":
+        if item.kind != "state":
             camera = item.camera
             if camera is None or camera not in cameras:
                 raise DatasetError(f"{path}: field {item.name!r}: camera {camera!r} is not listed.")
             size = cameras[camera].height, cameras[camera].width
+            if item.kind == "rgb":
+                color = checked(f"rgb_{camera}", (*size, 3), np.uint8)
+                fields[item.name] = _images(item, cameras[camera], color)
+                continue
             depth = checked(f"depth_{camera}", size, np.uint16)
             fields[item.name] = points = _points(item, cameras[camera], depth)
             if not np.ptp(points, axis=2).any():
@@ -170,6 +177,16 @@ def _points(
     for frame, out in zip(depth, points, strict=True):
         cloud(frame, out)
     return points
+
+
+def _images(
+    field: ObservationField, camera: CameraParameters, color: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    shrink = ColorImage(camera.width, camera.height, field.shape)
+    images = np.empty((len(color), *field.shape), np.uint8)
+    for frame, out in zip(color, images, strict=True):
+        shrink(frame, out)
+    return images
 
 
 def _check_ends(path: Path, ends: NDArray[np.int64], attrs: dict[str, Any]) -> None:

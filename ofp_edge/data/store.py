@@ -21,7 +21,10 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
 
 
 def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Attributes, arrays under data/ (colour left on disk), and episode ends. DatasetError."""
+    """Attributes, arrays under data/ (without images that no field reads), and episode ends.
+
+    Raises DatasetError.
+    """
     zarr = require("zarr", "train")
     if not path.is_dir():
         raise DatasetError(f"{path} is not a dataset folder.")
@@ -31,6 +34,7 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
     except (OSError, ValueError, KeyError) as cause:
         raise DatasetError(f"{path} is not a Zarr group: {cause}") from None
     attrs = _check_attributes(path, found)
+    seen = [f"rgb_{f.camera}" for f in spec_fields(path, attrs)[0] if f.kind == "rgb"]
     for name in ("data", "meta"):
         if name not in root:
             raise DatasetError(f"{path}: group {name} is missing.")
@@ -38,7 +42,7 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
         raise DatasetError(f"{path}: array meta/episode_ends is missing.")
     try:
         ends = np.asarray(root["meta/episode_ends"][:])
-        names = [name for name in root["data"].array_keys() if not name.startswith("rgb_")]
+        names = [name for name in root["data"].array_keys() if name in seen or name[:4] != "rgb_"]
         arrays = {name: np.asarray(root["data"][name][:]) for name in names}
         stored = {f"data/{name}": root["data"][name] for name in names}
         stored["meta/episode_ends"] = root["meta/episode_ends"]

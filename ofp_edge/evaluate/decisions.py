@@ -52,10 +52,9 @@ def gather_decisions(
     try:
         if simulator.world.sides is None:
             raise OfpError(f"{task} has no two sides to choose from. Give a two-sided task.")
-        camera = simulator.camera
         observer = Observer(
-            spec, {name: camera for name in spec.cameras if camera is not None},
-            contestant.cameras, contestant.tolerance, {name: spec.dt_ns for name in spec.cameras},
+            spec, simulator.cameras, contestant.cameras, contestant.tolerance,
+            {name: spec.dt_ns for name in spec.cameras},
         )  # fmt: skip
         found: list[Decision] = []
         for seed in seeds:

@@ -1,15 +1,15 @@
 """Closed-loop episodes in simulation: the robot's own path on a simulated clock.
 
-SimulatedCamera -> RealSense SDK -> PointCloud -> Inference -> Controller -> SimulatedRobot, with
-the same Observer, Inference and Controller that `run` uses, and the same constant latency L.
-An episode depends on its seed alone: not on the worker that runs it, what ran before, or what runs
+SimulatedCamera -> RealSense SDK -> PointCloud or ColorImage -> Inference -> Controller ->
+SimulatedRobot, with the same Observer, Inference and Controller that `run` uses, and the same
+constant latency L. An episode depends on its seed alone: not on the worker that runs it, what ran before, or what runs
 beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
+from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.controller import (
     ChunkReady,
     Controller,
@@ -80,13 +81,13 @@ class Evaluator:
         self.clock = ManualClock()
         world = f"{job.task} {lane}"
         self.simulator = open_simulator(job.task, self.spec, self.clock, world=world)
-        camera = self.simulator.camera
-        if camera is None and job.frames == "other":
+        cameras = self.simulator.cameras
+        if not cameras and job.frames == "other":
             raise OfpError("--frames other: this policy reads no camera.")
         dt_ns = self.spec.dt_ns
         self.observer = Observer(
             self.spec,
-            {name: camera for name in self.spec.cameras if camera is not None},
+            cameras,
             self.contestant.cameras,
             self.contestant.tolerance,
             {name: dt_ns for name in self.spec.cameras},
@@ -137,34 +138,33 @@ class Evaluator:
             self.clock.advance(dt_ns)
             if watch is not None:
                 watch()
-        self._play(None)
+        self._play({})
         return Episode(
             seed, outcome.success, self.simulator.world.steps, controller.counters.plans,
             float(np.mean(jumps)) if jumps else None, controller.fault or "",
             jerk(np.asarray(sent, np.float32), self.spec) if sent else None, flips(sides),
         )  # fmt: skip
 
-    def record(self, seed: int) -> NDArray[np.uint16]:
-        """(T, H, W) depth frames of the expert's episode `seed`, through the camera path."""
-        camera, robot, world = self.simulator.camera, self.simulator.robot, self.simulator.world
-        if camera is None:
-            raise OfpError("there is no camera to record.")
-        self._play(None)
+    def record(self, seed: int) -> dict[str, list[Frame]]:
+        """What every camera sees of the expert's episode `seed`, through the camera path."""
+        robot, world = self.simulator.robot, self.simulator.world
+        self._play({})
         robot.reset(seed)
-        frames = []
+        frames: dict[str, list[Frame]] = {name: [] for name in self.simulator.cameras}
         while not robot.outcome().over:
             self.clock.advance(self.spec.dt_ns)
-            frame = camera.read(0.0)
-            if frame is not None:
-                frames.append(frame.depth)
+            for name, camera in self.simulator.cameras.items():
+                frame = camera.read(0.0)
+                if frame is not None:
+                    frames[name].append(frame)
             robot.send(world.expert_action())
-        return np.stack(frames)
+        return frames
 
     def close(self) -> None:
         """Stop the camera and release the engines."""
         self.simulator.close()
         self.inference.close()
 
-    def _play(self, frames: NDArray[np.uint16] | None) -> None:
-        if self.simulator.camera is not None:
-            self.simulator.camera.play(frames)
+    def _play(self, frames: Mapping[str, Sequence[Frame]]) -> None:
+        for name, camera in self.simulator.cameras.items():
+            camera.play(frames.get(name, ()))

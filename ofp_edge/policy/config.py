@@ -55,12 +55,29 @@ TRUNKS: dict[str, type[TrunkConfig]] = {
 
 
 @dataclass(frozen=True)
+class RgbConfig:
+    """ResNet of basic blocks and a spatial softmax.
+
+    channels, blocks: of each layer; the stem has the first layer's channels. keypoints: places that
+    the softmax tells. features: length of one image's feature. shared: one set of weights for all
+    cameras, or one a camera.
+    """
+
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+    keypoints: int
+    features: int
+    shared: bool
+
+
+@dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of the network.
 
     point_channels: outputs of the shared point layers. point_features: length of one cloud's
     feature. condition: length of the vector that modulates the trunk. time_features: sines and
-    cosines of (t, r), a multiple of 4. trunk: its kind and sizes.
+    cosines of (t, r), a multiple of 4. trunk: its kind and sizes. rgb: sizes of the image encoder;
+    None takes no images.
     """
 
     point_channels: tuple[int, ...]
@@ -68,6 +85,7 @@ class NetworkConfig:
     condition: int
     time_features: int
     trunk: TrunkConfig
+    rgb: RgbConfig | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is the inverse."""
@@ -75,28 +93,35 @@ class NetworkConfig:
 
     @staticmethod
     def from_json(value: Any) -> NetworkConfig:
-        """Raises PolicyError. Without "trunk", "width" and "blocks" are those of an MLP: the form
-        written before there were other trunks."""
+        """Raises PolicyError. Without "trunk", "width" and "blocks" are those of an MLP, and
+        without "rgb" there is none: the forms written before there were others."""
         if isinstance(value, dict) and "trunk" not in value:
             mlp = {key: value[key] for key in ("width", "blocks") if key in value}
             rest = {key: item for key, item in value.items() if key not in mlp}
             value = {**rest, "trunk": {"kind": MlpConfig.kind, **mlp}}
+        if isinstance(value, dict):
+            value = {"rgb": None, **value}
         trunk = _checked(NetworkConfig, value, "config.network")["trunk"]
         kind = trunk.get("kind") if isinstance(trunk, dict) else None
         if kind not in tuple(TRUNKS):
             raise PolicyError(
                 f"config.network.trunk.kind: expected one of {', '.join(TRUNKS)}, got {kind!r}."
             )
-        sizes = flat_from_json(
+        sizes = _sizes(
             TRUNKS[kind],
             {key: item for key, item in trunk.items() if key != "kind"},
             "config.network.trunk",
         )
-        for key, item in asdict(sizes).items():
-            if min(item if isinstance(item, tuple) else (item,)) < 1:
-                raise PolicyError(f"config.network.trunk.{key}: expected at least 1, got {item}.")
-        flat = {key: item for key, item in value.items() if key != "trunk"}
-        return flat_from_json(NetworkConfig, flat, "config.network", trunk=sizes)
+        rgb = value["rgb"]
+        if rgb is not None:
+            rgb = _sizes(RgbConfig, rgb, "config.network.rgb")
+            if len(rgb.channels) != len(rgb.blocks):
+                raise PolicyError(
+                    f"config.network.rgb.blocks: expected one number for each of "
+                    f"{len(rgb.channels)} channels, got {len(rgb.blocks)}."
+                )
+        flat = {key: item for key, item in value.items() if key not in ("trunk", "rgb")}
+        return flat_from_json(NetworkConfig, flat, "config.network", trunk=sizes, rgb=rgb)
 
 
 @dataclass(frozen=True)
@@ -106,6 +131,7 @@ class TrainingConfig:
     jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
     displacement of cloud and hand, along x and along y. train_points: points of each cloud that a
     step sees, a random subset (cheaper, and the policy learns to miss some); 0: all of them.
+    shift_px: the largest displacement of an image, along each axis, pixels.
     """
 
     steps: int
@@ -118,6 +144,7 @@ class TrainingConfig:
     jitter_m: float
     shift_m: float
     train_points: int
+    shift_px: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,7 +152,8 @@ class TrainingRecord:
     """Where the weights come from. `step` counts optimiser steps done, of `settings.steps`.
 
     held_out: episodes never trained on, under `split_rule`; calibration samples come from the
-    others. init_sha256: the policy whose weights training started from, if any.
+    others. init_sha256: the policy whose weights training started from, if any;
+    rgb_weights_sha256: the file of ResNet weights.
     """
 
     settings: TrainingConfig
@@ -136,6 +164,7 @@ class TrainingRecord:
     split_rule: str
     held_out: tuple[int, ...]
     init_sha256: str | None = None
+    rgb_weights_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -202,9 +231,11 @@ class PolicyConfig:
                 CameraTolerance, value["camera_tolerance"], "config.camera_tolerance"
             )
             parts["network"] = NetworkConfig.from_json(value["network"])
-            record = dict(_checked(TrainingRecord, value["training"], "config.training"))
+            # The forms written before there were images.
+            record = {"rgb_weights_sha256": None, **value["training"]}
+            record = dict(_checked(TrainingRecord, record, "config.training"))
             record["settings"] = flat_from_json(
-                TrainingConfig, record["settings"], "config.training.settings"
+                TrainingConfig, {"shift_px": 0, **record["settings"]}, "config.training.settings"
             )
             parts["training"] = TrainingRecord(**{**record, "held_out": tuple(record["held_out"])})
             parts["time_rows"] = tuple(
@@ -238,9 +269,9 @@ def flat_from_json(kind: type[T], value: Any, what: str, **built: Any) -> T:
         if key in built:
             continue
         hint = hints[key]
-        if hint in (int, float):
-            allowed = (int,) if hint is int else (int, float)
-            if isinstance(item, bool) or not isinstance(item, allowed):
+        if hint in (int, float, bool):
+            allowed = (int, float) if hint is float else (hint,)
+            if type(item) not in allowed:
                 raise PolicyError(f"{what}.{key}: expected {hint.__name__}, got {item!r}.")
             values[key] = hint(item)
         else:
@@ -249,6 +280,15 @@ def flat_from_json(kind: type[T], value: Any, what: str, **built: Any) -> T:
                 raise PolicyError(f"{what}.{key}: expected a list of whole numbers, got {item!r}.")
             values[key] = tuple(item)
     return kind(**values)
+
+
+def _sizes(kind: type[T], value: Any, what: str) -> T:
+    """`flat_from_json` for sizes of a network: every number at least 1."""
+    sizes = flat_from_json(kind, value, what)
+    for key, item in vars(sizes).items():
+        if min(item if isinstance(item, tuple) else (item,)) < 1 and item is not False:
+            raise PolicyError(f"{what}.{key}: expected at least 1, got {item}.")
+    return sizes
 
 
 def _checked(kind: type[Any], value: Any, what: str) -> dict[str, Any]:

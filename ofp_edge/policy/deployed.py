@@ -87,8 +87,9 @@ class SampledAct(nn.Module):
 class Deployed:
     """What `compile` exports and `quantize` quantises; both modules are in evaluation mode.
 
-    encode takes the observation fields in spec order, state (1, D) raw and points (1, 3, 1, N) in
-    metres, and gives (1, feature_dim). The modules share the policy's weights.
+    encode takes the observation fields in spec order, state (1, D) raw, points (1, 3, 1, N) in
+    metres and images (1, 3, H, W) in 0..1, and gives (1, feature_dim). The
+    modules share the policy's weights.
     """
 
     spec: PolicySpec

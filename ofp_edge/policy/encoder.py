@@ -1,7 +1,7 @@
 """Observation encoders: raw fields of one frame in, one feature vector out.
 
-Every operation delegates to XNNPACK and has a TensorRT kernel: 1x1 convolutions on 4-D input,
-`max_pool2d((1, N))`, linear layers and concatenation. No operation mixes frames, so the features
+Every operation delegates to XNNPACK and has a TensorRT kernel: convolutions on 4-D input,
+`max_pool2d`, softmax, linear layers and concatenation. No operation mixes frames, so the features
 of an old frame can be kept.
 """
 
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.config import NetworkConfig
+from ofp_edge.policy.resnet import MEAN, STD, RgbEncoder
 from ofp_edge.spec import ObservationField
 
 _CACHE_CLOUDS = 16  # clouds whose activations stay in a core's cache
@@ -92,7 +94,8 @@ class PointEncoder(nn.Module):
 
 
 class ObservationEncoder(nn.Module):
-    """Fields of one frame, in spec order -> one feature (B, F): points encoded, state passed on."""
+    """Fields of one frame, in spec order -> one feature (B, F): points and images encoded, state
+    passed on."""
 
     def __init__(
         self,
@@ -103,32 +106,61 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         self.fields = tuple(observations)
         self.normalize = nn.ModuleList(
-            Normalize(_seen(f, statistics[f.name]), 4 if f.kind == "points" else 2)
+            Normalize(_seen(f, statistics[f.name]), 2 if f.kind == "state" else 4)
             for f in self.fields
         )
-        self.encoders = nn.ModuleList(
-            PointEncoder(config) if f.kind == "points" else nn.Identity() for f in self.fields
-        )
-        self.feature_dim = sum(
-            config.point_features if f.kind == "points" else f.shape[0] for f in self.fields
-        )
+        self.encoders = nn.ModuleList()
+        self._uses: list[int] = []  # which encoder a field goes through: shared ones stand once
+        for field in self.fields:
+            self._uses.append(self._twin(config, field))
+            new = self._uses[-1] == len(self.encoders)
+            self.encoders.append(_encoder(config, field) if new else nn.Identity())
+        lengths = {
+            "points": config.point_features, "rgb": config.rgb.features if config.rgb else 0,
+        }  # fmt: skip
+        self.feature_dim = sum(lengths.get(f.kind, f.shape[0]) for f in self.fields)
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """State (B, D) in its own units, points (B, 3, 1, N) in metres -> (B, F)."""
+        """State (B, D) in its own units, points (B, 3, 1, N) in metres, images (B, 3, H, W) in
+        0..1 -> (B, F)."""
         by_name = {f.name: x for f, x in zip(self.fields, observations, strict=True)}
         parts = []
-        for field, normalize, encoder in zip(
-            self.fields, self.normalize, self.encoders, strict=True
-        ):
+        for field, normalize, uses in zip(self.fields, self.normalize, self._uses, strict=True):
             x = by_name[field.name]
             if field.origin is not None:
                 x = x - by_name[field.origin][:, :3].view(-1, 3, 1, 1)
-            parts.append(encoder(normalize(x)))
+            parts.append(self.encoders[uses](normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _twin(self, config: NetworkConfig, field: ObservationField) -> int:
+        """The number of the earlier field whose encoder this one shares, else its own."""
+        shares = field.kind == "rgb" and config.rgb is not None and config.rgb.shared
+        for i, other in enumerate(self.fields[: len(self.encoders)]):
+            if shares and other.kind == "rgb" and other.shape == field.shape:
+                return i
+        return len(self.encoders)
+
+
+def _encoder(config: NetworkConfig, field: ObservationField) -> nn.Module:
+    if field.kind == "state":
+        return nn.Identity()
+    if field.kind == "points":
+        return PointEncoder(config)
+    if config.rgb is None:
+        raise PolicyError(
+            f"observation {field.name!r} is an image and this network takes none. Train with a "
+            "preset for images: --preset rgb or resnet18."
+        )
+    return RgbEncoder(config.rgb, *field.shape[1:])
 
 
 def _seen(field: ObservationField, statistics: FieldStatistics) -> FieldStatistics:
-    """The range that reaches the encoder: a box seen from a moving origin has no offset."""
+    """The range that reaches the encoder: a box seen from a moving origin has no offset; images
+    have ImageNet's mean at 0 and its spread at 1."""
+    if field.kind == "rgb":
+        low = tuple(m - s for m, s in zip(MEAN, STD, strict=True))
+        high = tuple(m + s for m, s in zip(MEAN, STD, strict=True))
+        return FieldStatistics.of_range(low, high)
     if field.origin is None:
         return statistics
     half = [(b - a) / 2 for a, b in zip(field.low, field.high, strict=True)]

@@ -49,11 +49,12 @@ class PolicyNetwork(nn.Module):
         self.register_buffer("action_offset", offset, persistent=False)
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:
-        """Fields in spec order, state (B, To, D) and points (B, To, 3, N), raw -> (B, To*F)."""
+        """Fields in spec order, raw: state (B, To, D), points (B, To, 3, N), images
+        (B, To, 3, H, W) in 0..1 -> (B, To*F)."""
         batch, steps = observations[0].shape[:2]
         frames = [
             x.flatten(0, 1).unsqueeze(2) if x.dim() == 4 else x.flatten(0, 1) for x in observations
-        ]  # (B*To, D) and (B*To, 3, 1, N)
+        ]  # (B*To, D), (B*To, 3, 1, N) and (B*To, 3, H, W)
         features: Tensor = self.encoder(*frames)
         return features.view(batch, steps * self.encoder.feature_dim)
 

@@ -11,6 +11,7 @@ from ofp_edge.policy.config import (
     WARM,
     MlpConfig,
     NetworkConfig,
+    RgbConfig,
     TrainingConfig,
     TransformerConfig,
     UnetConfig,
@@ -42,6 +43,8 @@ _TRAINING = TrainingConfig(
     gradient_clip=1.0, ema_decay=0.998, jitter_m=0.003, shift_m=0.05, train_points=128,
 )  # fmt: skip
 
+_IMAGES = replace(_TRAINING, batch_size=64, shift_m=0.0, jitter_m=0.0, shift_px=3)
+
 _LARGE = replace(_TRAINING, learning_rate=5e-4, warmup_steps=500)
 
 PRESETS = {
@@ -54,10 +57,14 @@ PRESETS = {
         ),
         Preset(
             "tiny", "7 k parameters: to try things out, learns little",
-            NetworkConfig((16, 16), 16, 16, 8, MlpConfig(width=32, blocks=1)),
+            NetworkConfig(
+                (16, 16), 16, 16, 8, MlpConfig(width=32, blocks=1),
+                RgbConfig((8, 16), (1, 1), keypoints=4, features=8, shared=True),
+            ),
             TrainingConfig(
                 steps=100, batch_size=32, learning_rate=1e-2, weight_decay=1e-4, warmup_steps=10,
                 gradient_clip=1.0, ema_decay=0.98, jitter_m=0.003, shift_m=0.02, train_points=0,
+                shift_px=1,
             ),
             n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
         ),
@@ -75,6 +82,24 @@ PRESETS = {
                 TransformerConfig(width=192, blocks=4, heads=4, expand=4),
             ),
             _LARGE, n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
+        ),
+        Preset(
+            "rgb", "0.5 M parameters with two cameras: colour images by a narrow ResNet, for CPUs",
+            NetworkConfig(
+                (32, 64, 128), 64, 128, 32, MlpConfig(width=192, blocks=3),
+                RgbConfig((16, 32), (1, 1), keypoints=16, features=32, shared=False),
+            ),
+            _IMAGES, n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3, t_refine=0.5,
+        ),
+        Preset(
+            "resnet18", "27 M parameters with two cameras: ResNet-18 and a U-Net, for Orin",
+            NetworkConfig(
+                (32, 64, 128), 64, 256, 32, UnetConfig((96, 192, 384), blocks=2, kernel=3),
+                RgbConfig((64, 128, 256, 512), (2, 2, 2, 2), keypoints=32, features=64,
+                          shared=False),
+            ),
+            replace(_IMAGES, learning_rate=1e-4, warmup_steps=500, shift_px=8),
+            n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
     )
 }  # fmt: skip

@@ -25,6 +25,7 @@ class SyntheticCamera:
         size = (8, parameters.height, parameters.width)
         metres = rng.uniform(0.3, 1.5, size)
         self._frames = np.minimum(metres / parameters.depth_unit_m, 65535).astype(np.uint16)
+        self._colors = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         self._sequence = 0
 
     def start(self) -> None:
@@ -33,8 +34,8 @@ class SyntheticCamera:
     def read(self, timeout_ms: float) -> Frame:
         """The next of a few frames, captured just now."""
         self._sequence += 1
-        depth = self._frames[self._sequence % len(self._frames)]
-        return Frame(depth, None, time.monotonic_ns(), self._sequence)
+        i = self._sequence % len(self._frames)
+        return Frame(self._frames[i], self._colors[i], time.monotonic_ns(), self._sequence)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -24,7 +24,8 @@ class Frame:
     """One capture, copied out of the SDK: it stays as it is.
 
     depth: (H, W) uint16, raw (times `depth_unit_m` = metres along the optical axis; 0 = unknown).
-    color: (H, W, 3) uint8 RGB seen from the depth camera, or None.
+    color: (H, W, 3) uint8 RGB seen from the depth camera, or None. A camera that only images are
+    made from may give its colour sensor's own image instead.
     t_capture_ns: when the scene looked like this, on the loop's clock.
     sequence: the camera's frame number; it rises, and gaps are frames that nobody read.
     """
@@ -44,7 +45,7 @@ class Camera(Protocol):
 
     @property
     def parameters(self) -> CameraParameters:
-        """Intrinsics, depth unit and pose of the depth image."""
+        """Intrinsics, depth unit and pose of the image that the policy reads, as a rule depth."""
         ...
 
     def start(self) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle, TimeRow
 from ofp_edge.errors import SpecMismatch
+from ofp_edge.image import to_unit
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.guard import check_guard, choose
 from ofp_edge.runtime.history import FeatureHistory
@@ -100,7 +101,7 @@ class Inference:
         self._cold = self._prepared(self.scheme.cold)
         self._from_warm = self._prepared(self.scheme.warm or ())
         self._fields = [
-            (field.name, encode.inputs[field.name], encode.inputs[field.name].reshape(field.shape))
+            (field.name, field.kind == "rgb", encode.inputs[field.name].reshape(field.shape))
             for field in spec.observations
         ]
         self._eps = np.empty(size, dtype=np.float32)
@@ -123,12 +124,15 @@ class Inference:
     def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
         """Encode the newest frame and keep its feature.
 
-        observations: every observation field by name, in its spec's shape ((D,) or (3, N)),
-        physical units, float32. Raises ValueError when the frame is not newer than the last one.
+        observations: every observation field by name, in its spec's shape, dtype and units.
+        Raises ValueError when the frame is not newer than the last one.
         """
         start = time.perf_counter_ns()
-        for name, _, view in self._fields:
-            np.copyto(view, observations[name])
+        for name, image, view in self._fields:
+            if image:
+                to_unit(observations[name], view)
+            else:
+                np.copyto(view, observations[name])
         row = self.history.slot(t_capture_ns)
         before = time.perf_counter_ns()
         self.encode.infer()

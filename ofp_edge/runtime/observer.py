@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import SpecMismatch
+from ofp_edge.errors import CameraError, SpecMismatch
+from ofp_edge.image import ColorImage
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import PolicySpec
 
@@ -31,13 +32,13 @@ class ObserverCounters:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What was seen at `t_obs_ns`: every observation field by name, in its spec's shape, float32.
+    """What was seen at `t_obs_ns`: every observation field by name, in its spec's shape and dtype.
 
     The arrays are the observer's own and are overwritten by its next observation.
     """
 
     t_obs_ns: int
-    arrays: dict[str, NDArray[np.float32]] = field(repr=False)
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
 
 
 class Observer:
@@ -62,6 +63,8 @@ class Observer:
         self._max_age_ns = dict(max_age_ns)
         self._frames: dict[str, Frame] = {}
         self._clouds: dict[str, PointCloud] = {}
+        self._images: dict[str, ColorImage] = {}
+        self._colored = {f.camera for f in spec.observations if f.kind == "rgb"}
         for item in spec.observations:
             if item.camera is None:
                 continue
@@ -71,9 +74,12 @@ class Observer:
             live = cameras[item.camera].parameters
             if item.camera in trained:
                 tolerance.require(item.camera, trained[item.camera], live)
-            self._clouds[item.name] = PointCloud(live, item.low, item.high, item.shape[1])
-        self._arrays = {
-            item.name: np.zeros(item.shape, dtype=np.float32) for item in spec.observations
+            if item.kind == "rgb":
+                self._images[item.name] = ColorImage(live.width, live.height, item.shape)
+            else:
+                self._clouds[item.name] = PointCloud(live, item.low, item.high, item.shape[1])
+        self._arrays: dict[str, NDArray[Any]] = {
+            item.name: np.zeros(item.shape, dtype=item.dtype) for item in spec.observations
         }
 
     def poll(self, now_ns: int, timeout_ms: float = 0.0, not_before_ns: int = 0) -> bool:
@@ -107,11 +113,17 @@ class Observer:
 
     def _take(self, name: str, frame: Frame | None) -> None:
         if frame is not None:
+            if frame.color is None and name in self._colored:
+                raise CameraError(
+                    f"camera {name!r}: no colour in its frames, which the policy sees. "
+                    f"Set color = true in [cameras.{name}.options]."
+                )
             self.counters.frames += 1
             self._frames[name] = frame
 
     def prepare(self, state: RobotState, *, keep: bool = False) -> Observation:
-        """Use up the polled frames (unless `keep`): points from depth, state as it is.
+        """Use up the polled frames (unless `keep`): points from depth, images from
+        colour, state as it is.
 
         t_obs_ns is the capture time of the oldest frame used, or the state's own without a camera.
         Raises SpecMismatch when the robot's state lacks a field or has another shape.
@@ -120,7 +132,11 @@ class Observer:
         for item in self.spec.observations:
             out = self._arrays[item.name]
             if item.camera is not None:
-                self._clouds[item.name](self._frames[item.camera].depth, out=out)
+                frame = self._frames[item.camera]
+                if frame.color is not None and item.kind == "rgb":
+                    self._images[item.name](frame.color, out=out)
+                else:
+                    self._clouds[item.name](frame.depth, out=out)
                 continue
             value = state.values.get(item.name)
             if value is None or value.shape != item.shape:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import CameraError, OfpError
+from ofp_edge.errors import CameraError, OfpError, UnknownName
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.cameras.software import SoftwareSource
 from ofp_edge.sim.metaworld import MetaWorld
 from ofp_edge.sim.render import Renderer, open_renderer
 from ofp_edge.sim.world import shared_world
+from ofp_edge.spec import ObservationField
 
 _DELIVERY_MS = 2000.0  # the SDK hands a frame over in microseconds; this only bounds a hang
 
@@ -29,21 +30,30 @@ class SimulatedCamera(RealSenseCamera):
     capture time is the clock's when it was rendered. On time.monotonic_ns a thread renders, as a
     camera would; on any other clock (evaluation) `read` renders what is due and returns at once.
 
-    In a rig: driver = "ofp_edge.sim.camera:SimulatedCamera", options task, world (shared with the
-    robot by name), seed, color (needs OpenGL), depth_by (egl, osmesa, rays), record_to (a .db3
+    In a rig: driver = "ofp_edge.sim.camera:SimulatedCamera", the name one of the task's views,
+    options task, world (shared with the robot by name), seed, color (needs OpenGL), size (height
+    and width in pixels, by default the view's), depth_by (egl, osmesa, rays), record_to (a .db3
     file). parameters: T_base_camera and so on, where the rig's own are to differ from the task's.
     """
 
     def __init__(
         self, name: str, clock: Clock, parameters: Mapping[str, Any], *, task: str,
-        world: str = "demo", seed: int = 0, color: bool = False, depth_by: str | None = None,
+        world: str = "demo", seed: int = 0, color: bool = False,
+        size: tuple[int, int] | None = None, depth_by: str | None = None,
         record_to: str | None = None,
     ) -> None:  # fmt: skip
         seen = shared_world(world, task, seed)
         if not isinstance(seen, MetaWorld):
             raise OfpError(f"{task} can't be seen by a camera: only Meta-World's tasks can.")
         self._world = seen
-        self._view = self._world.task.view
+        views = self._world.task.views
+        if name not in views:
+            raise UnknownName(f"camera of {task}", name, views)
+        if size is not None and not _is_size(size):
+            raise CameraError(
+                f"camera {name!r}: option size: expected [height, width] in pixels, got {size!r}."
+            )
+        self._view = views[name].sized(size)
         self._depth_by = depth_by
         truth = self._view.parameters()
         pose = [list(row) for row in truth.T_base_camera]
@@ -51,10 +61,11 @@ class SimulatedCamera(RealSenseCamera):
         self._software = SoftwareSource(
             truth, self._world.task.control_hz, color, Path(record_to) if record_to else None
         )
-        super().__init__(name, self._software, clock, {**known, **parameters})
+        # Both streams share one viewpoint: aligning would only blacken what has no depth.
+        super().__init__(name, self._software, clock, {**known, **parameters}, align=False)
         self._frame_ns = round(1e9 / self._world.task.control_hz)
         self._renderer: Renderer | None = None
-        self._played: NDArray[np.uint16] | None = None
+        self._played: Sequence[Frame] = ()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._failed: BaseException | None = None
@@ -64,15 +75,18 @@ class SimulatedCamera(RealSenseCamera):
         """egl, osmesa or rays; None before the first frame."""
         return self._renderer.by if self._renderer else None
 
-    def play(self, frames: NDArray[np.uint16] | None) -> None:
-        """From now on deliver these depth frames (T, H, W) one by one, the last one again and
-        again, instead of what the world looks like; None ends it. CameraError on another size."""
-        if frames is not None:
-            size = self._view.height, self._view.width
-            if frames.ndim != 3 or frames.shape[1:] != size or not len(frames):
+    def play(self, frames: Sequence[Frame]) -> None:
+        """From now on deliver the depth and colour of these frames one by one, the last one again
+        and again, instead of what the world looks like; none ends it. CameraError on another size.
+        """
+        size = self._view.height, self._view.width
+        for frame in frames:
+            if frame.depth.shape != size or (self._software.color and frame.color is None):
+                colored = "no colour" if frame.color is None else "colour"
                 raise CameraError(
-                    f"camera {self.name!r}: expected frames (T, {size[0]}, {size[1]}), "
-                    f"got {frames.shape}."
+                    f"camera {self.name!r}: expected frames ({size[0]}, {size[1]})"
+                    f"{' with colour' if self._software.color else ''}, "
+                    f"got {frame.depth.shape}, {colored}."
                 )
         self._played, self._play_index = frames, 0
 
@@ -116,14 +130,15 @@ class SimulatedCamera(RealSenseCamera):
     def _produce(self) -> None:
         """Render the world as it is now and push it."""
         self._seen_version, self._seen_ns = self._world.version, self._clock()
-        if self._played is None:
+        color: NDArray[np.uint8] | None
+        if self._played:
+            frame = self._played[min(self._play_index, len(self._played) - 1)]
+            depth, color = frame.depth, frame.color
+            self._play_index += 1
+        else:
             if self._renderer is None:
                 self._renderer = open_renderer(self._world, self._view, self._depth_by)
             depth, color = self._renderer.render(self._software.color)
-        else:
-            depth = self._played[min(self._play_index, len(self._played) - 1)]
-            color = np.zeros((*depth.shape, 3), np.uint8) if self._software.color else None
-            self._play_index += 1
         self._number += 1
         self._software.push(depth, color, self._seen_ns, self._number)
 
@@ -146,3 +161,33 @@ class SimulatedCamera(RealSenseCamera):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _is_size(value: Any) -> bool:
+    pair = isinstance(value, (list, tuple)) and [type(x) for x in value] == [int, int]
+    return pair and min(value) > 0
+
+
+def start_cameras(
+    task: str, fields: Sequence[ObservationField], clock: Clock, *, color: bool = False,
+    depth_by: str | None = None, world: str | None = None,
+) -> dict[str, SimulatedCamera]:  # fmt: skip
+    """The cameras that these fields name, started.
+
+    One that only an image is made from renders in that image's size. color: of all of them.
+    world: name of the world they look at, by default the task's.
+    """
+    cameras: dict[str, SimulatedCamera] = {}
+    for name in dict.fromkeys(f.camera for f in fields if f.camera is not None):
+        kinds = {f.kind: f for f in fields if f.camera == name}
+        image = kinds.get("rgb")
+        size = None
+        if image is not None and "points" not in kinds:
+            _, height, width = image.shape
+            size = height, width
+        cameras[name] = SimulatedCamera(
+            name, clock, {}, task=task, world=world or task, size=size, depth_by=depth_by,
+            color=color or image is not None,
+        )  # fmt: skip
+        cameras[name].start()
+    return cameras

@@ -16,9 +16,9 @@ from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
 from ofp_edge.files import check_output, new_folder
 from ofp_edge.progress import Progress, silent
-from ofp_edge.sim.camera import SimulatedCamera
+from ofp_edge.sim.camera import SimulatedCamera, start_cameras
 from ofp_edge.sim.fields import (
-    CAMERA,
+    IMAGE_SIZE,
     Observe,
     action_fields,
     observation_fields,
@@ -55,10 +55,29 @@ class _Episode:
         return len(self.rows["action"])
 
 
+@dataclass(frozen=True)
+class _Looks:
+    """What every camera sees now; `stored`: "depth", "rgb" or both."""
+
+    cameras: dict[str, SimulatedCamera]
+    stored: tuple[str, ...]
+
+    def __call__(self) -> dict[str, NDArray[Any]]:
+        images: dict[str, NDArray[Any]] = {}
+        for name, camera in self.cameras.items():
+            frame = camera.read(0)
+            if frame is None:
+                raise AssertionError("the world moved, and the simulated camera saw nothing")
+            seen: dict[str, Any] = {"depth": frame.depth, "rgb": frame.color}
+            images.update({f"{kind}_{name}": seen[kind] for kind in self.stored})
+        return images
+
+
 def collect_demonstrations(
     task: str, n: int, output: Path, *, observe: Observe = "depth", noise: float | None = None,
-    wander: int | None = None, seed: int = 0, color: bool = False, force: bool = False,
-    depth_by: str | None = None, progress: Progress = silent,
+    wander: int | None = None, seed: int = 0, color: bool = False,
+    image_size: tuple[int, int] = IMAGE_SIZE, force: bool = False, depth_by: str | None = None,
+    progress: Progress = silent,
 ) -> Collection:  # fmt: skip
     """Collect `n` successful demonstrations into the dataset `output`.
 
@@ -66,35 +85,34 @@ def collect_demonstrations(
     on the hand's three axes), the recorded one is clean: the data then shows how to come back
     (DART, arXiv 1703.09327). An episode begins with up to `wander` control steps in one random
     direction, labelled by the expert all the same: it shows the way from anywhere. None: what the
-    task says. Seeds count up from `seed`; a failed one is replaced by the next.
+    task says. Seeds count up from `seed`; a failed one is replaced by the next. color: colour is
+    stored beside depth. image_size: height and width of the images that observe="rgb" takes.
     Raises UnknownName, OutputExists, MissingExtra, OfpError.
     """
     started = time.monotonic()
     found = find_task(task)
     noise = found.noise if noise is None else noise
     wander = found.wander if wander is None else wander
-    fields = observation_fields(found, observe)
     if n < 1:
         raise OfpError(f"-n: expected at least 1 episode, got {n}.")
     if seed < 0 or wander < 0 or not noise >= 0:
         got = f"{seed}, {noise:g} and {wander}"
         raise OfpError(f"--seed, --noise and --wander: expected 0 or more, got {got}.")
+    if min(image_size) < 1:
+        raise OfpError(f"--image-size: expected two numbers of 1 or more, got {image_size}.")
     require("zarr", "sim")
     check_output(output, force=force, marker=MARKER)
     world = shared_world(task, task, seed)
     clock = ManualClock()
-    camera = None
-    if observe == "depth":
-        camera = SimulatedCamera(
-            CAMERA, clock, {}, task=task, world=task, color=color, depth_by=depth_by
-        )
-        camera.start()
+    fields = observation_fields(found, observe, image_size)
+    cameras = start_cameras(task, fields, clock, color=color, depth_by=depth_by)
+    stored = {"depth": ("depth", "rgb") if color else ("depth",), "rgb": ("rgb",), "state": ()}
     episodes: list[_Episode] = []
     tried = 0
     try:
-        for episode in _demonstrations(
-            world, clock, camera, fields[0].shape[0], noise, wander, seed, _TRIES * n
-        ):
+        looks = _Looks(cameras, stored[observe])
+        dim = fields[0].shape[0]
+        for episode in _demonstrations(world, clock, looks, dim, noise, wander, seed, _TRIES * n):
             tried += 1
             if episode is not None:
                 episodes.append(episode)
@@ -106,19 +124,19 @@ def collect_demonstrations(
                 f"{task}: the expert failed in {tried - len(episodes)} of {tried} episodes with "
                 f"noise {noise:g}. Give a smaller --noise or another task."
             )
-        made_by = camera.depth_by if camera else None
+        made_by = next((camera.depth_by for camera in cameras.values()), None)
         attrs = {
             "task": task,
             "control_hz": found.control_hz,
             "observations": [asdict(field) for field in fields],
             "actions": [asdict(field) for field in action_fields(found)],
-            "cameras": {CAMERA: camera.parameters.to_json()} if camera else {},
+            "cameras": {name: x.parameters.to_json() for name, x in cameras.items()},
             "seeds": [episode.seed for episode in episodes],
             "success": [True] * n,
             "collector": {"noise": noise, "wander": wander, "depth_by": made_by},
         }
     finally:
-        if camera is not None:
+        for camera in cameras.values():
             camera.close()
     arrays = {
         name: np.stack([row for episode in episodes for row in episode.rows[name]])
@@ -132,8 +150,8 @@ def collect_demonstrations(
 
 
 def _demonstrations(
-    world: World, clock: ManualClock, camera: SimulatedCamera | None, dim: int, noise: float,
-    wander: int, seed: int, tries: int,
+    world: World, clock: ManualClock, looks: _Looks, dim: int, noise: float, wander: int,
+    seed: int, tries: int,
 ) -> Iterator[_Episode | None]:  # fmt: skip
     """One expert episode a seed, None where it failed."""
     step_ns = round(1e9 / world.task.control_hz)
@@ -148,8 +166,7 @@ def _demonstrations(
         while not world.over:
             action = world.expert_action()
             row: dict[str, NDArray[Any]] = {"state": world.state(dim), "action": action}
-            if camera is not None:
-                row.update(_images(camera))
+            row.update(looks())
             for name, value in row.items():
                 episode.rows.setdefault(name, []).append(value)
             noisy = action.copy()
@@ -159,13 +176,3 @@ def _demonstrations(
             world.step(noisy)
             clock.advance(step_ns)
         yield episode if world.success else None
-
-
-def _images(camera: SimulatedCamera) -> dict[str, NDArray[Any]]:
-    frame = camera.read(0)
-    if frame is None:
-        raise AssertionError("the world moved, and the simulated camera saw nothing")
-    images: dict[str, NDArray[Any]] = {f"depth_{camera.name}": frame.depth}
-    if frame.color is not None:
-        images[f"rgb_{camera.name}"] = frame.color
-    return images

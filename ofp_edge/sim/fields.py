@@ -9,18 +9,23 @@ from ofp_edge.sim.planar_task import PlanarTask
 from ofp_edge.sim.tasks import BASE_FRAME, AnyTask
 from ofp_edge.spec import ActionField, ObservationField
 
-Observe = Literal["depth", "state"]
+Observe = Literal["depth", "state", "rgb"]
 CAMERA = "front"
+IMAGE_SIZE = 48, 64
+"""Height and width of an image, pixels."""
 HAND_DIM, FULL_DIM = 4, 39
 
 _HAND_LOW, _HAND_HIGH = (-0.525, 0.348, -0.0525, 0.0), (0.525, 1.025, 0.7, 1.0)
 
 
-def observation_fields(task: AnyTask, observe: Observe) -> tuple[ObservationField, ...]:
+def observation_fields(
+    task: AnyTask, observe: Observe, image_size: tuple[int, int] = IMAGE_SIZE
+) -> tuple[ObservationField, ...]:
     """What a policy sees.
 
     depth: `state` (4,) = hand x, y, z (m) and gripper opening (0 closed to 1 open), and `points`
-    (3, N), which the network sees from the hand. state: `state` (39,) = everything Meta-World
+    (3, N), which the network sees from the hand. rgb: the same `state`, and `rgb_<camera>`
+    (3, *image_size) of every camera of the task. state: `state` (39,) = everything Meta-World
     tells, the object and the goal included. A planar task has states only: OfpError.
     """
     if isinstance(task, PlanarTask):
@@ -34,6 +39,15 @@ def observation_fields(task: AnyTask, observe: Observe) -> tuple[ObservationFiel
     hand = ObservationField(
         "state", "state", (HAND_DIM,), "m, m, m, 1", BASE_FRAME, _HAND_LOW, _HAND_HIGH
     )
+    if observe == "rgb":
+        images = (
+            ObservationField(
+                f"rgb_{name}", "rgb", (3, *image_size), "1", name, (0.0,) * 3, (1.0,) * 3,
+                camera=name,
+            )
+            for name in task.views
+        )  # fmt: skip
+        return hand, *images
     points = ObservationField(
         "points", "points", (3, task.n_points), "m", BASE_FRAME, task.crop_low, task.crop_high,
         camera=CAMERA, origin="state",

@@ -1,12 +1,12 @@
-"""World, camera and robot of one task on a simulated clock: what evaluation and collection use."""
+"""World, cameras and robot of one task on a simulated clock: what evaluation and collection use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ofp_edge.runtime.camera import Clock
-from ofp_edge.sim.camera import SimulatedCamera
-from ofp_edge.sim.fields import CAMERA, observation_fields
+from ofp_edge.sim.camera import SimulatedCamera, start_cameras
+from ofp_edge.sim.fields import Observe, observation_fields
 from ofp_edge.sim.robot import SimulatedRobot
 from ofp_edge.sim.tasks import AnyTask, find_task
 from ofp_edge.sim.world import World, shared_world
@@ -30,18 +30,18 @@ class ManualClock:
 
 @dataclass(frozen=True)
 class Simulator:
-    """One task, ready to run. camera: started; None where the policy sees states only."""
+    """One task, ready to run. cameras: started, by the names that the policy's spec has."""
 
     task: AnyTask
     clock: Clock
     world: World
-    camera: SimulatedCamera | None
+    cameras: dict[str, SimulatedCamera]
     robot: SimulatedRobot
 
     def close(self) -> None:
-        """Stop the camera; the world stays in memory for the next simulator."""
-        if self.camera is not None:
-            self.camera.close()
+        """Stop the cameras; the world stays in memory for the next simulator."""
+        for camera in self.cameras.values():
+            camera.close()
         self.robot.close()
 
 
@@ -51,23 +51,20 @@ def open_simulator(
 ) -> Simulator:  # fmt: skip
     """Build and start one; UnknownName for a task, SpecMismatch for a policy that does not fit it.
 
-    Each episode: `simulator.robot.reset(seed)`, then `camera.read(0)` and `robot.send(action)` once
-    a control step, moving the clock by `spec.dt_ns`. world: name of the one it lives in, by default
-    the task's: two simulators at a time need two.
+    Each episode: `simulator.robot.reset(seed)`, then `read(0)` of every camera and
+    `robot.send(action)` once a control step, moving the clock by `spec.dt_ns`. world: name of the
+    one it lives in, by default the task's: two simulators at a time need two.
     """
     found = find_task(task)
     world = world or task
-    camera = None
     robot = SimulatedRobot(spec, task=task, world=world, seed=seed, clock=clock)
-    if spec.cameras:
-        camera = SimulatedCamera(CAMERA, clock, {}, task=task, world=world, depth_by=depth_by)
-        camera.start()
-    return Simulator(found, clock, shared_world(world, task), camera, robot)
+    cameras = start_cameras(task, spec.observations, clock, world=world, depth_by=depth_by)
+    return Simulator(found, clock, shared_world(world, task), cameras, robot)
 
 
-def spec_of(task: AnyTask, observe: str = "depth") -> PolicySpec:
+def spec_of(task: AnyTask, observe: Observe = "depth") -> PolicySpec:
     """A minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
     from ofp_edge.sim.fields import action_fields
 
-    fields = observation_fields(task, "state" if observe == "state" else "depth")
+    fields = observation_fields(task, observe)
     return PolicySpec(fields, action_fields(task), 1, 1, 1, task.control_hz)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ _MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole depth camera at `position` looking at `target` (metres, world), upright."""
+    """A pinhole camera (depth and colour) at `position` looking at `target` (metres, world),
+    upright."""
 
     position: tuple[float, float, float] = (-0.55, 0.30, 0.70)
     target: tuple[float, float, float] = (0.0, 0.78, 0.12)
@@ -39,6 +40,10 @@ class View:
         right = right / np.linalg.norm(right)
         return np.stack([right, np.cross(forward, right), forward], axis=1)
 
+    def sized(self, size: tuple[int, int] | None) -> View:
+        """The same view on (height, width) pixels; None: on its own."""
+        return self if size is None else replace(self, height=size[0], width=size[1])
+
     def parameters(self) -> CameraParameters:
         """The same as CameraParameters; pixel (0, 0) is the centre of the first pixel."""
         focal = self.height / 2 / float(np.tan(np.radians(self.fovy_deg) / 2))
@@ -49,6 +54,9 @@ class View:
         return CameraParameters(
             self.width, self.height, focal, focal, *centre, self.depth_unit_m, BASE_FRAME, rows
         )
+
+
+SIDE = View(position=(0.75, 0.35, 0.60))
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,11 @@ class Task:
     noise: float = 0.3
     wander: int = 8
     detour: Detour | None = None
+
+    @property
+    def views(self) -> dict[str, View]:
+        """By the cameras' names. Points come from the first, images from all of them."""
+        return {"front": self.view, "side": SIDE}
 
     @property
     def control_hz(self) -> float:

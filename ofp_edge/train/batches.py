@@ -1,4 +1,4 @@
-"""Batches from a dataset in memory: random windows, with the point-cloud augmentations."""
+"""Batches from a dataset in memory: random windows, with the augmentations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from torch import Tensor
 
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.windows import windows
+from ofp_edge.image import UNIT
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.draws import count_of, draw, indices, place_of
 from ofp_edge.spec import ObservationField, PolicySpec
+from ofp_edge.train.augment import shift_images
 
 
 class Batches:
@@ -29,26 +31,31 @@ class Batches:
         return len(self.past)
 
     def take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Windows by number (B,): fields (B, To, D) or (B, To, 3, N), and actions (B, H, A)."""
-        past = self.past[rows]
-        return [field[past] for field in self.fields], self.chunks[rows]
+        """Windows by number (B,): fields as `PolicyNetwork.encode` takes them, and actions
+        (B, H, A)."""
+        observations, actions = self._take(rows)
+        return [_as_input(x) for x in observations], actions
 
     def draw(
         self, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
         """`settings.batch_size` random windows, augmented; of several processes' batch a share."""
         share = settings.batch_size // count_of(generator)
-        observations, actions = self.take(indices(len(self), share, generator))
+        observations, actions = self._take(indices(len(self), share, generator))
         place = place_of(generator)
         observations = [x.to(place) for x in observations]
         self._augment(observations, settings, generator)
-        return observations, actions.to(place)
+        return [_as_input(x) for x in observations], actions.to(place)
+
+    def _take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        past = self.past[rows]
+        return [field[past] for field in self.fields], self.chunks[rows]
 
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
     ) -> None:
         """Thin the clouds, jitter every point, and move cloud and hand sideways together: that
-        leaves relative actions true."""
+        leaves relative actions true. Images are shifted, each camera's by itself."""
         if self._positions is None:
             move = None
         else:
@@ -65,23 +72,30 @@ class Batches:
                 x += settings.jitter_m * draw(torch.randn, x.shape, generator)
                 if move is not None:
                     x += move[..., None]
+            elif field.kind == "rgb":
+                observations[i] = shift_images(x, settings.shift_px, generator)
             elif move is not None and self._positions is not None:
                 for start in self._positions[i]:
                     x[..., start : start + 3] += move
+
+
+def _as_input(x: Tensor) -> Tensor:
+    """ofp_edge.image.to_unit, in torch: the same bits."""
+    return x.float() * float(UNIT) if x.dtype == torch.uint8 else x
 
 
 def _shifted_columns(spec: PolicySpec) -> list[list[int]] | None:
     """Per observation field, where a position x, y, z in the clouds' frame starts.
 
     A state field that begins with three values in metres in the frame of the clouds begins with a
-    position. None when moving the scene would make the actions wrong (absolute positions), or when
-    there is no cloud to move.
+    position. None when moving the scene would make the actions wrong (absolute positions), when
+    there is no cloud to move, or an image that would not move along.
     """
     frames = {f.frame for f in spec.observations if f.kind == "points"}
     absolute = any(
         f.kind == "absolute" and f.unit == "m" and f.frame in frames for f in spec.actions
     )
-    if not frames or absolute:
+    if not frames or absolute or any(f.kind == "rgb" for f in spec.observations):
         return None
     return [[0] if f.kind == "state" and f.frame in frames and _metres(f) else []
             for f in spec.observations]  # fmt: skip

@@ -20,6 +20,7 @@ from ofp_edge.policy.folder import MARKER, MODEL, Policy, load_policy
 from ofp_edge.policy.methods import DEFAULT, Method, build_method, options_of
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
+from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
@@ -44,6 +45,7 @@ class Request:
     init: Path | None = None
     force: bool = False
     options: Mapping[str, float] | None = None
+    rgb_weights: Path | None = None
 
 
 @dataclass
@@ -74,6 +76,8 @@ def make_plan(request: Request) -> Plan:
     """Open, check and build. Everything a user got wrong is raised here, before any work."""
     if request.resume and request.init:
         raise OfpError("--resume and --init exclude each other: which weights to start from?")
+    if request.rgb_weights and (request.resume or request.init):
+        raise OfpError("--rgb-weights starts a new policy: leave it out with --resume and --init.")
     if request.resume:
         if not request.output.exists():
             raise PolicyError(f"{request.output} does not exist: nothing to resume.")
@@ -120,8 +124,8 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
     record = TrainingRecord(
         settings, seed, 0, dataset.path.name, dataset.sha256, SPLIT_RULE, split.held_out,
         sha256_file(request.init / MODEL) if request.init else None,
-        {"ofp-edge": ofp_edge.__version__, "torch": torch.__version__,
-         "python": platform.python_version()},
+        versions={"ofp-edge": ofp_edge.__version__, "torch": torch.__version__,
+                  "python": platform.python_version()},
     )  # fmt: skip
     config = PolicyConfig(
         method=method.name, method_options=options_of(method), preset=chosen.name,
@@ -131,6 +135,10 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         time_rows=start.config.time_rows if start else chosen.time_rows, training=record,
     )  # fmt: skip
     network = start.network if start else _seeded_network(config, statistics)
+    if request.rgb_weights:
+        load_resnet_weights(network.encoder, request.rgb_weights)
+        record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
+        config = replace(config, training=record)
     state = new_state(network, settings, seed)
     return Plan(request, dataset, Policy(config, state.average, statistics), method, state)
 

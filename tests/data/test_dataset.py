@@ -12,6 +12,7 @@ import zarr
 
 from ofp_edge.data.dataset import open_dataset
 from ofp_edge.errors import DatasetError
+from ofp_edge.image import ColorImage
 from ofp_edge.preprocess import PointCloud
 from tests.synthetic import CAMERA, N_POINTS, points_field, write_synthetic_dataset
 
@@ -248,3 +249,42 @@ def test_camera_that_contradicts_itself(path: Path) -> None:
 def test_a_missing_chunk_is_not_read_as_zeros(path: Path) -> None:
     sorted((path / "data" / "state").glob("[0-9]*"))[0].unlink()
     refused(path, "data/state", "chunks are missing")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_synthetic_dataset(tmp_path / "rgb.zarr", obs="rgb", length=6)
+
+
+def test_images_are_made_by_the_robots_preprocessing_and_stay_bytes(images: Path) -> None:
+    dataset = open_dataset(images)
+    shrink = ColorImage(CAMERA.width, CAMERA.height, (3, 12, 16))
+    for name in ("front", "side"):
+        got = dataset.fields[f"rgb_{name}"]
+        assert got.dtype == np.uint8 and got.shape == (len(dataset), 3, 12, 16)
+        frames = array(images, f"data/rgb_{name}")
+        np.testing.assert_array_equal(got, [shrink(frame) for frame in frames])
+    assert sorted(dataset.cameras) == ["front", "side"]
+    statistics = dataset.statistics([0])["rgb_side"]
+    assert (statistics.low, statistics.high) == ((0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (None, "data/rgb_side is missing"),
+        (np.ones((31, 24, 32), np.uint8), "data/rgb_side: expected shape"),
+        (np.ones((31, 24, 32, 3), np.float32), "data/rgb_side: expected uint8"),
+    ],
+)
+def test_wrong_images_are_named(images: Path, values: Any, words: str) -> None:
+    if values is not None:
+        values = values[:1].repeat(len(array(images, "data/action")), 0)
+    change(images, "data/rgb_side", values)
+    refused(images, words)
+
+
+def test_colour_that_no_field_reads_stays_on_disk(path: Path) -> None:
+    change_root = zarr.open_group(str(path), mode="r+")
+    change_root.create_array("data/rgb_front", data=np.zeros((1, 2), np.uint8))  # of no use at all
+    assert "points" in open_dataset(path).fields

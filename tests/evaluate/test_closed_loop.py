@@ -128,10 +128,10 @@ def test_the_frames_of_another_episode_reach_the_policy_through_the_camera(bundl
         evaluator.inference.observe = watch  # type: ignore[method-assign]
         episode = evaluator.run(1_000_001)
         if frames == "other":
-            played = evaluator.record(1_000_001 + 500_000_000)
+            played = evaluator.record(1_000_001 + 500_000_000)["front"]
             cloud = evaluator.observer._clouds["points"]
             for i, points in enumerate(kept):
-                np.testing.assert_array_equal(points, cloud(played[min(i, len(played) - 1)]))
+                np.testing.assert_array_equal(points, cloud(played[min(i, len(played) - 1)].depth))
         evaluator.close()
         return episode, kept
 

@@ -29,7 +29,7 @@ _TIMES = (("cold", 0.0, 1.0), ("warm", 0.3, 1.0), ("refine", 0.6, 1.0))
 def write_small_bundle(
     folder: Path, spec: PolicySpec, cameras: dict[str, CameraParameters], *, seed: int = 0
 ) -> Path:
-    """A bundle for `spec` (one state field, then at most one points field) with random weights."""
+    """A bundle for `spec` with random weights."""
     rng = np.random.default_rng(seed)
     size = spec.horizon * spec.action_dim
     rows = tuple(
@@ -84,9 +84,10 @@ def _encode(inputs: tuple[Tensor, ...], rng: np.random.Generator) -> bytes:
     nodes, parts, width = [], [], 0
     for tensor in inputs:
         if len(tensor.shape) == 4:
-            nodes.append(helper.make_node("GlobalMaxPool", [tensor.name], ["pooled"]))
-            nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
-            parts.append("flat")
+            pooled, flat = f"{tensor.name}.pooled", f"{tensor.name}.flat"
+            nodes.append(helper.make_node("GlobalMaxPool", [tensor.name], [pooled]))
+            nodes.append(helper.make_node("Flatten", [pooled], [flat]))
+            parts.append(flat)
             width += 3
         else:
             parts.append(tensor.name)

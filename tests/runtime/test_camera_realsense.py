@@ -193,3 +193,20 @@ def test_a_playback_can_be_stopped_at_any_moment(recording):
     )
     done = subprocess.run([sys.executable, "-c", program, recording], check=False, timeout=60)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_colour_is_whole_unless_it_is_aligned_to_depth(align):
+    source = SoftwareSource(PARAMETERS, 20.0, True)
+    camera = RealSenseCamera("front", source, time.monotonic_ns, POSE, align=align)
+    camera.start()
+    depth = random_frames(1)[0]
+    depth[10:20, 10:20] = 0  # unknown
+    color = np.random.default_rng(1).integers(1, 256, (48, 64, 3), dtype=np.uint8)
+    source.push(depth, color, 10**12, 1)
+    frame = camera.read(1000)
+    np.testing.assert_array_equal(frame.depth, depth)
+    assert (frame.color == color).all() != align
+    assert (frame.color[12:18, 12:18] == 0).all() == align
+    assert (camera.parameters.fx, camera.parameters.cx) == (PARAMETERS.fx, PARAMETERS.cx)
+    camera.close()

@@ -11,7 +11,7 @@ pytest.importorskip("pyrealsense2")
 
 from ofp_edge.errors import CameraError, OfpError, SpecMismatch  # noqa: E402
 from ofp_edge.rig import CameraEntry  # noqa: E402
-from ofp_edge.runtime.camera import open_camera  # noqa: E402
+from ofp_edge.runtime.camera import Frame, open_camera  # noqa: E402
 from ofp_edge.sim.render import open_renderer  # noqa: E402
 from ofp_edge.sim.simulator import ManualClock, open_simulator, spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
@@ -38,8 +38,8 @@ def entry(**options):
 
 def test_a_frame_is_what_was_rendered_stamped_when_it_was(simulator):
     s = simulator
-    frame = s.camera.read(0)
-    renderer = open_renderer(s.world, s.task.view, s.camera.depth_by)
+    frame = s.cameras["front"].read(0)
+    renderer = open_renderer(s.world, s.task.view, s.cameras["front"].depth_by)
     np.testing.assert_array_equal(frame.depth, renderer.render(False)[0])
     renderer.close()
     assert frame.t_capture_ns == s.clock.now_ns and frame.color is None
@@ -49,9 +49,9 @@ def test_one_frame_a_control_step_and_none_twice(simulator):
     s = simulator
     numbers = []
     for _ in range(20):
-        frame = s.camera.read(0)
+        frame = s.cameras["front"].read(0)
         assert frame.t_capture_ns == s.clock.now_ns
-        assert s.camera.read(0) is None and s.camera.read(50) is None
+        assert s.cameras["front"].read(0) is None and s.cameras["front"].read(50) is None
         numbers.append(frame.sequence)
         s.robot.send(RIGHT)
         s.clock.advance(STEP_NS)
@@ -59,11 +59,11 @@ def test_one_frame_a_control_step_and_none_twice(simulator):
 
 
 def test_a_world_that_stands_still_is_seen_again_a_step_later(simulator):
-    first = simulator.camera.read(0)
+    first = simulator.cameras["front"].read(0)
     simulator.clock.advance(STEP_NS - 1)
-    assert simulator.camera.read(0) is None
+    assert simulator.cameras["front"].read(0) is None
     simulator.clock.advance(1)
-    again = simulator.camera.read(0)
+    again = simulator.cameras["front"].read(0)
     np.testing.assert_array_equal(again.depth, first.depth)
     assert again.sequence == first.sequence + 1
 
@@ -75,7 +75,7 @@ def test_equal_episodes_give_equal_frames(simulator):
         frames = []
         for _ in range(6):
             simulator.clock.advance(STEP_NS)
-            frames.append(simulator.camera.read(0).depth)
+            frames.append(simulator.cameras["front"].read(0).depth)
             simulator.robot.send(simulator.world.expert_action())
         episodes.append(np.stack(frames))
     np.testing.assert_array_equal(episodes[0], episodes[2])
@@ -84,15 +84,16 @@ def test_equal_episodes_give_equal_frames(simulator):
 
 def test_foreign_frames_replace_the_worlds_one_by_one_and_the_last_stays(simulator):
     frames = np.random.default_rng(0).integers(0, 65535, (3, 48, 64), dtype=np.uint16)
-    simulator.camera.play(frames)
+    camera = simulator.cameras["front"]
+    camera.play([Frame(depth, None, 0, 0) for depth in frames])
     for expected in (0, 1, 2, 2, 2):
-        np.testing.assert_array_equal(simulator.camera.read(0).depth, frames[expected])
+        np.testing.assert_array_equal(camera.read(0).depth, frames[expected])
         simulator.robot.send(RIGHT)
-    simulator.camera.play(None)
-    seen = simulator.camera.read(0).depth
+    camera.play(())
+    seen = camera.read(0).depth
     assert (seen != frames[2]).mean() > 0.9
-    with pytest.raises(CameraError, match=r"\(T, 48, 64\)"):
-        simulator.camera.play(frames[:, :, 1:])
+    with pytest.raises(CameraError, match=r"\(48, 64\), got \(48, 63\)"):
+        camera.play([Frame(frames[0, :, 1:], None, 0, 0)])
 
 
 def test_in_real_time_frames_keep_coming_and_follow_the_robot(simulator):
@@ -131,7 +132,7 @@ def test_colour_comes_with_depth_where_there_is_gl(gl, simulator):
     for _ in range(4):
         simulator.clock.advance(STEP_NS)
         frame = camera.read(0)
-        np.testing.assert_array_equal(frame.depth, simulator.camera.read(0).depth)
+        np.testing.assert_array_equal(frame.depth, simulator.cameras["front"].read(0).depth)
         assert frame.color.shape == (48, 64, 3) and frame.color.std() > 5
     camera.close()
 
@@ -162,7 +163,7 @@ def test_the_rigs_pose_replaces_the_tasks(simulator):
     moved[0][3] += 0.1
     camera = open_camera(entry(parameters={"T_base_camera": moved}), simulator.clock)
     camera.start()
-    shift = camera.parameters.pose - simulator.camera.parameters.pose
+    shift = camera.parameters.pose - simulator.cameras["front"].parameters.pose
     camera.close()
     assert shift[0, 3] == pytest.approx(0.1) and np.abs(shift).sum() == pytest.approx(0.1)
 

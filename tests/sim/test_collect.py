@@ -152,7 +152,7 @@ def test_the_command_prints_one_json_document(tmp_path):
     result = run(TASK, "-n", 1, "-o", tmp_path / "d", "--obs", "state", "--json")
     assert result.exit_code == 1 and "--force" in json.loads(result.stdout)["error"]
     result = run(TASK, "-n", 1, "-o", tmp_path / "e", "--obs", "smell", "--json")
-    assert "depth, state" in json.loads(result.stdout)["error"]
+    assert "depth, rgb, state" in json.loads(result.stdout)["error"]
 
 
 def test_without_any_gl_library_depth_is_made_by_rays(tmp_path):

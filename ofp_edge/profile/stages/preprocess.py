@@ -1,4 +1,4 @@
-"""Stage preprocess: depth frames to points, robot state to arrays."""
+"""Stage preprocess: depth frames to points, colour frames to images, robot state to arrays."""
 
 from __future__ import annotations
 

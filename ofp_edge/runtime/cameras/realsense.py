@@ -19,7 +19,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import CameraError, SpecMismatch
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
-from ofp_edge.runtime.cameras.sources import DeviceSource, RecordingSource, Source
+from ofp_edge.runtime.cameras.sources import DeviceSource, RecordingSource, Source, Started
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
 
 _OWN_CALIBRATION = ("fx", "fy", "cx", "cy", "base_frame", "T_base_camera")
@@ -32,11 +32,14 @@ class RealSenseCamera:
     and base_frame (default "base"); fx, fy, cx, cy (pixels) replace what the device reports.
     delivery_ms: the quickest way from exposure to arrival, which no timestamp shows (a D435's depth
     is said to take about 9 ms; measure yours); subtracted from every capture time.
+    align: colour is seen from the depth camera, black where there is no depth. Without it colour is
+    the colour sensor's own image, whole, and `parameters` are that image's: T_base_camera is then
+    the colour sensor's pose, and no points can be made.
     """
 
     def __init__(
         self, name: str, source: Source, clock: Clock, parameters: Mapping[str, Any],
-        *, delivery_ms: float = 0.0,
+        *, delivery_ms: float = 0.0, align: bool = True,
     ) -> None:  # fmt: skip
         if unknown := sorted(set(parameters) - set(_OWN_CALIBRATION)):
             raise CameraError(
@@ -52,7 +55,7 @@ class RealSenseCamera:
         self._source, self._clock, self._own = source, clock, dict(parameters)
         self._stamps = TimestampMap(round(delivery_ms * 1e6))
         self._parameters: CameraParameters | None = None
-        self._align: Any = None
+        self._aligned, self._align = align, None
         self._last_number: int | None = None
         self._last_stamp_ms = -math.inf
 
@@ -65,14 +68,14 @@ class RealSenseCamera:
 
     def start(self) -> None:
         """Begin to stream; CameraError when there is no such camera, file or mode."""
-        profile, depth_unit_m = self._source.start(self.name)
+        started = self._source.start(self.name)
         self._last_number, self._last_stamp_ms = None, -math.inf
         try:
-            self._parameters = self._read_parameters(profile.get_intrinsics(), depth_unit_m)
+            self._parameters = self._read_parameters(started)
         except BaseException:
             self._source.close()
             raise
-        if self._source.color:
+        if self._source.color and self._aligned:
             rs = realsense()
             self._align = rs.align(rs.stream.depth)
 
@@ -116,11 +119,14 @@ class RealSenseCamera:
         if self._align is not None:
             frameset = self._align.process(frameset)
             depth = frameset.get_depth_frame()
+        if self._source.color:
             color = np.array(frameset.get_color_frame().get_data(), dtype=np.uint8)
         return Frame(np.array(depth.get_data(), dtype=np.uint16), color, stamp_ns, number)
 
-    def _read_parameters(self, pinhole: Any, depth_unit_m: float) -> CameraParameters:
-        if any(pinhole.coeffs):
+    def _read_parameters(self, started: Started) -> CameraParameters:
+        of_color = self._source.color and not self._aligned
+        pinhole = (started.color if of_color else started.depth).get_intrinsics()
+        if any(pinhole.coeffs) and not of_color:
             raise CameraError(
                 f"camera {self.name!r}: its depth image is distorted ({pinhole.model}), which the "
                 "point cloud does not undo. Choose a rectified depth mode."
@@ -128,7 +134,8 @@ class RealSenseCamera:
         own = {"base_frame": "base", **self._own}
         values = {
             "fx": pinhole.fx, "fy": pinhole.fy, "cx": pinhole.ppx, "cy": pinhole.ppy,
-            "width": pinhole.width, "height": pinhole.height, "depth_unit_m": depth_unit_m, **own,
+            "width": pinhole.width, "height": pinhole.height,
+            "depth_unit_m": started.depth_unit_m, **own,
         }  # fmt: skip
         try:
             return CameraParameters.from_json(values)
@@ -138,18 +145,18 @@ class RealSenseCamera:
 
 def device_camera(
     name: str, clock: Clock, parameters: Mapping[str, Any], *, serial: str | None = None,
-    width: int = 0, height: int = 0, fps: int = 0, color: bool = False, delivery_ms: float = 0.0,
-    context: Any | None = None,
+    width: int = 0, height: int = 0, fps: int = 0, color: bool = False, align: bool = True,
+    delivery_ms: float = 0.0, context: Any | None = None,
 ) -> RealSenseCamera:  # fmt: skip
     """Driver "realsense": the connected camera with this serial (see DeviceSource)."""
     source = DeviceSource(serial, width, height, fps, color, context)
-    return RealSenseCamera(name, source, clock, parameters, delivery_ms=delivery_ms)
+    return RealSenseCamera(name, source, clock, parameters, delivery_ms=delivery_ms, align=align)
 
 
 def recording_camera(
     name: str, clock: Clock, parameters: Mapping[str, Any], *, path: str, real_time: bool = True,
-    repeat: bool = False, color: bool = False,
+    repeat: bool = False, color: bool = False, align: bool = True,
 ) -> RealSenseCamera:  # fmt: skip
     """Driver "recording": a recorded .db3 or .bag file (see RecordingSource)."""
     source = RecordingSource(Path(path), real_time, repeat, color)
-    return RealSenseCamera(name, source, clock, parameters)
+    return RealSenseCamera(name, source, clock, parameters, align=align)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
-from ofp_edge.runtime.cameras.sources import newest
+from ofp_edge.runtime.cameras.sources import Started, newest
 
 SERIAL = "000000000001"
 """The serial number that a recording of a software camera carries."""
@@ -35,7 +35,7 @@ class SoftwareSource:
         self._recorder: Any = None
         self._pushed = False
 
-    def start(self, camera: str) -> tuple[Any, float]:
+    def start(self, camera: str) -> Started:
         """See Source."""
         rs = self._rs = realsense()
         device = self._device = rs.software_device()
@@ -65,7 +65,9 @@ class SoftwareSource:
             sensor.start(self._syncer)
         self._opened = sensors
         self._pushed = False
-        return depth_profile.as_video_stream_profile(), depth.get_option(rs.option.depth_units)
+        profiles = [profile.as_video_stream_profile() for _, profile, _ in self._streams]
+        unit_m = depth.get_option(rs.option.depth_units)
+        return Started(profiles[0], profiles[1] if self.color else None, unit_m)
 
     def push(
         self, depth: NDArray[np.uint16], color: NDArray[np.uint8] | None, stamp_ns: int, number: int

@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ofp_edge.errors import CameraError
 from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
+
+
+class Started(NamedTuple):
+    """Video profiles of the streams, colour's or None, and the metres of one depth unit."""
+
+    depth: Any
+    color: Any
+    depth_unit_m: float
 
 
 class Source(Protocol):
@@ -21,8 +29,8 @@ class Source(Protocol):
     color: bool
     stamps_on_clock: bool
 
-    def start(self, camera: str) -> tuple[Any, float]:
-        """Begin; the depth stream's video profile and the metres of one depth unit."""
+    def start(self, camera: str) -> Started:
+        """Begin."""
         ...
 
     def newest(self, timeout_ms: float) -> Any | None:
@@ -53,7 +61,7 @@ class DeviceSource:
         self._pipeline: Any = None
         self._queue: Any = None
 
-    def start(self, camera: str) -> tuple[Any, float]:
+    def start(self, camera: str) -> Started:
         """See Source."""
         rs = realsense()
         context = self._context or rs.context()
@@ -85,7 +93,7 @@ class DeviceSource:
                     sensor.set_option(queue_size, 1)
             profile = pipeline.start(config, self._queue)
         self._pipeline = pipeline
-        return _depth_profile(profile)
+        return _started(profile, self.color)
 
     def newest(self, timeout_ms: float) -> Any | None:
         """See Source."""
@@ -113,7 +121,7 @@ class RecordingSource:
         self._real_time, self._repeat = real_time, repeat
         self._pipeline: Any = None
 
-    def start(self, camera: str) -> tuple[Any, float]:
+    def start(self, camera: str) -> Started:
         """See Source."""
         if not self.path.is_file():
             raise CameraError(f"camera {camera!r}: the recording {self.path} does not exist.")
@@ -129,7 +137,7 @@ class RecordingSource:
             device.as_playback().set_real_time(self._real_time)  # before the first frame leaves
             profile = pipeline.start(config)
         self._pipeline = pipeline
-        return _depth_profile(profile)
+        return _started(profile, self.color)
 
     def newest(self, timeout_ms: float) -> Any | None:
         """See Source."""
@@ -181,10 +189,12 @@ def _stop(pipeline: Any) -> None:
     pipeline.stop()
 
 
-def _depth_profile(profile: Any) -> tuple[Any, float]:
+def _started(profile: Any, color: bool) -> Started:
     rs = realsense()
-    depth = profile.get_stream(rs.stream.depth).as_video_stream_profile()
-    return depth, profile.get_device().first_depth_sensor().get_depth_scale()
+    kinds = (rs.stream.depth, rs.stream.color) if color else (rs.stream.depth,)
+    streams = [profile.get_stream(kind).as_video_stream_profile() for kind in kinds]
+    unit_m = profile.get_device().first_depth_sensor().get_depth_scale()
+    return Started(streams[0], streams[1] if color else None, unit_m)
 
 
 def _devices(context: Any) -> list[tuple[str, Any]]:
