@@ -2,8 +2,8 @@
 
 SimulatedCamera -> RealSense SDK -> PointCloud or ColorImage -> Inference -> Controller ->
 SimulatedRobot, with the same Observer, Inference and Controller that `run` uses, and the same
-constant latency L. An episode depends on its seed alone: not on the worker that runs it, what ran before, or what runs
-beside it.
+constant latency L. An episode depends on its seed alone: not on the worker that runs it, what ran
+before, or what runs beside it.
 """
 
 from __future__ import annotations
