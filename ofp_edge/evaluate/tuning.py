@@ -13,12 +13,13 @@ WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
 _CONFIDENCE = 0.95
 RULE = (
-    "t_w: of the settings that the best score does not beat (its paired 95 % interval reaches 0), "
-    "the one with the fewest flips, then the smallest jump. Refinement: on where a second "
+    "t_w: of the settings within 2 % of the best score and not proven worse (their paired 95 % "
+    "interval reaches 0), the one with the fewest flips, then the smallest jump. Refinement: on where a second "
     "evaluation's paired interval lies above 0, at 95 % for all times together, over 20 episodes "
     "or more; at the best score."
 )
 FEWEST_EPISODES = 20
+_GIVEN_UP = 0.02  # of the best score, for a calmer start: few episodes prove little
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def choose_warm(settings: Sequence[Measured]) -> tuple[Measured, list[Comparison
     """The start to use, and every setting against the one of the best score."""
     best = max(settings, key=lambda x: (x.score, -(x.jump or 0.0)))
     rows = [_compare(best, setting, _CONFIDENCE) for setting in settings]
-    fit = [row.measured for row in rows if row.high >= 0]
+    least = best.score - _GIVEN_UP * abs(best.score)
+    fit = [row.measured for row in rows if row.high >= 0 and row.measured.score >= least]
     return min(fit, key=lambda x: (x.flips or 0.0, x.jump or 0.0)), rows
 
 

@@ -40,6 +40,13 @@ def test_of_starts_that_the_best_does_not_beat_the_calmest_is_taken() -> None:
     assert rows[1].low <= -0.01 <= rows[1].high and rows[2].high < 0
 
 
+def test_few_episodes_do_not_give_success_away_for_calm() -> None:
+    def few(t: float, good: int, jump: float) -> Measured:
+        return Measured(t, tuple([1.0] * good + [0.0] * (6 - good)), jump, None, {})
+
+    assert choose_warm([few(0.1, 4, 0.3), few(0.5, 2, 0.1)])[0].t == 0.1
+
+
 def test_flips_count_before_jumps() -> None:
     chosen, _ = choose_warm([setting(0.1, 90, 0.1, 2.0), setting(0.3, 90, 0.4, 0.5)])
     assert chosen.t == 0.3
