@@ -58,7 +58,8 @@ class Board:
     def outline(self) -> NDArray[np.float64]:
         """(4, 3) metres: the corners of the printed squares' rectangle."""
         half = np.array([*self.squares, 0.0]) * self.square_m / 2
-        return half * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+        signs = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+        return np.asarray(half * signs)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is the inverse."""

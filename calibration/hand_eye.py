@@ -138,7 +138,9 @@ def solve(A: NDArray[Any], B: NDArray[Any], method: str) -> Pose:
 
 def require_agreement(answers: dict[str, Pose]) -> tuple[float, float]:
     """The largest millimetres and degrees between any two; CheckFailed past the limits."""
-    pairs = [(distance(answers[a], answers[b]), a, b) for a, b in itertools.combinations(answers, 2)]
+    pairs = [
+        (distance(answers[a], answers[b]), a, b) for a, b in itertools.combinations(answers, 2)
+    ]
     far, turned = max(pairs, key=lambda p: p[0][0]), max(pairs, key=lambda p: p[0][1])
     apart_mm, apart_deg = far[0][0], turned[0][1]
     if apart_mm > MAX_APART_MM or apart_deg > MAX_APART_DEG:
@@ -169,5 +171,7 @@ def _jackknife(X: Pose, estimates: list[Pose]) -> tuple[float, float]:
     factor = (len(estimates) - 1) / len(estimates)
     places = np.array([e[:3, 3] for e in estimates])
     turns = np.array([rotation_vector(X[:3, :3].T @ e[:3, :3]) for e in estimates])
-    mm, rad = (math.sqrt(factor * float(((v - v.mean(axis=0)) ** 2).sum())) for v in (places, turns))
+    mm, rad = (
+        math.sqrt(factor * float(((v - v.mean(axis=0)) ** 2).sum())) for v in (places, turns)
+    )
     return 1000 * mm, math.degrees(rad)

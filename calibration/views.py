@@ -1,9 +1,9 @@
 """A folder of views for camera calibration: pictures, depth and robot poses; JSON and PNG alone.
 
-    views/
-      views.json            what was seen by what; see docs/calibration.md
-      000.png  000.depth.png   grey or colour; raw uint16 depth, where the camera gives it
-      001.png  ...
+views/
+  views.json            what was seen by what; see docs/calibration.md
+  000.png  000.depth.png   grey or colour; raw uint16 depth, where the camera gives it
+  001.png  ...
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def write_views(folder: Path, setup: Setup, views: list[View]) -> None:
     for view in views:
         image = view.image if view.image.ndim == 2 else view.image[..., ::-1]
         entry: dict[str, Any] = {"image": view.name}
-        pictures = {view.name: image}
+        pictures: dict[str, NDArray[Any]] = {view.name: image}
         if view.depth is not None:
             entry["depth"] = f"{Path(view.name).stem}.depth.png"
             pictures[entry["depth"]] = view.depth

@@ -62,7 +62,7 @@ class Lens:
             for _ in range(_ROUNDS):
                 factor, shift = self._bend(ideal)
                 ideal = (seen - shift) / factor
-        return ideal * focal + centre
+        return np.asarray(ideal * focal + centre)
 
     def _bend(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Radial factor (n, 1) and tangential shift (n, 2)."""
@@ -79,7 +79,7 @@ class Lens:
 
     @staticmethod
     def from_json(value: Any) -> Lens:
-        """Raises SpecMismatch on missing or unknown keys; model and coefficients may be left out."""
+        """Raises SpecMismatch on wrong keys; model and coefficients may be left out."""
         known = set(Lens.__dataclass_fields__)
         needed = known - {"model", "coefficients"}
         if not isinstance(value, dict) or not needed <= set(value) <= known:

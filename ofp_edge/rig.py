@@ -150,14 +150,16 @@ def set_camera(
     for table, values in changes.items():
         for part in (document, wanted):
             camera: Any = part["cameras"][name]
-            if table not in camera:
-                camera[table] = {} if part is wanted else tomlkit.table()
+            if new := table not in camera:
+                camera[table] = tomlkit.table() if part is document else {}
             entries = camera[table]
             for key in without:
                 if table == "parameters" and key in entries:
                     del entries[key]
             for key, value in values.items():
-                entries[key] = value if part is wanted else _toml(value)
+                _put(entries, key, value)
+            if new and part is document:
+                camera[table].add(tomlkit.nl())
     text = tomlkit.dumps(document)
     if tomlkit.parse(text).unwrap() != wanted:
         raise RigError(f"{path}: this file's order of tables can't be kept. Write by hand, under "
@@ -173,13 +175,25 @@ def require_camera(rig: Rig, name: str) -> CameraEntry:
     return rig.cameras[name]
 
 
-def _toml(value: Any) -> Any:
-    if not (isinstance(value, list) and value and isinstance(value[0], list)):
-        return value
-    array = tomlkit.array()
-    for row in value:
-        array.append(row)
-    return array.multiline(True)
+def _put(entries: Any, key: str, value: Any) -> None:
+    """Set an entry of a table; numbers in a list of rows change in place, beside their comments."""
+    is_rows = isinstance(value, list) and bool(value) and isinstance(value[0], list)
+    old = entries.get(key)
+    if is_rows and isinstance(old, list) and [_length(row) for row in old] == [4] * 4:
+        for old_row, row in zip(old, value, strict=True):
+            for column, number in enumerate(row):
+                old_row[column] = number
+    elif is_rows:
+        array = tomlkit.array()
+        for row in value:
+            array.append(row)
+        entries[key] = array.multiline(True)
+    else:
+        entries[key] = value
+
+
+def _length(row: Any) -> int:
+    return len(row) if isinstance(row, list) else 0
 
 
 def _camera(table: Table, name: str) -> CameraEntry:
@@ -204,7 +218,9 @@ def _parameters(table: Table) -> dict[str, Any]:
                 "(T_base_camera, base_frame) or is on the hand (T_hand_camera, hand_frame)."
             )
     if "hand_frame" in values and "T_base_camera" in values:
-        raise RigError(f"{table.path}: {table.where('hand_frame')}: expected T_hand_camera with it.")
+        raise RigError(
+            f"{table.path}: {table.where('hand_frame')}: expected T_hand_camera with it."
+        )
     if "T_hand_camera" in values:
         values["base_frame"] = values.pop("hand_frame", "hand")
         values["T_base_camera"] = values.pop("T_hand_camera")
