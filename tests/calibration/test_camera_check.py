@@ -43,7 +43,9 @@ def test_wrong_intrinsics_are_refused_and_the_fit_says_what_they_should_be(
 ) -> None:
     wrong = replace(LENS, fx=1.1 * LENS.fx, fy=1.1 * LENS.fy, cx=LENS.cx + 20)
     check = check_camera(seen(pictures, wrong))
-    with pytest.raises(CheckFailed, match=rf"fx is said to be {wrong.fx:.1f} px; these views fit 4"):
+    with pytest.raises(
+        CheckFailed, match=rf"fx is said to be {wrong.fx:.1f} px; these views fit 4"
+    ):
         judge(check, wrong)
     assert abs(check.fitted.fx[0] - LENS.fx) < 4 * check.fitted.fx[1]
     assert check.fitted.rms_px < 0.3
