@@ -113,7 +113,7 @@ def judge(check: Check, lens: Lens) -> None:
 
 
 def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
-    """The pinhole that fits straightened corners best, from `lens` on; distortion stays as it is."""
+    """The pinhole that fits straightened corners best, from `lens` on."""
     cv2 = require("cv2", "calibrate")
     points = [board.corners[f.numbers].astype(np.float32) for f in found]
     pixels = [f.pixels.astype(np.float32) for f in found]

@@ -179,6 +179,37 @@ def test_setting_a_camera_adds_its_tables_and_keeps_everything_else(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[robot]\ndriver = 'a:B'\n[cameras.front]\ndriver = 'x' # y\n[timing]\nlatency_ms = 1\n"
+        "max_plan_age_ms = 9\n[cameras.front.parameters] # late\nfx = 1.0\n[cameras.side]\n"
+        "driver = 'x'\n",
+        "robot = {driver = 'a:B'}\ntiming = {latency_ms = 1, max_plan_age_ms = 9}\n[cameras]\n"
+        "front = {driver = 'x', parameters = {fx = 1.0}}\n",
+    ],
+    ids=["scattered", "inline"],
+)
+def test_a_camera_is_set_in_whatever_form_of_toml(tmp_path: Path, text: str) -> None:
+    path = rig(tmp_path, f"schema_version = 1\n{text}")
+    changes = {"parameters": {"cx": 2.0}, "calibration": {"method": "park"}}
+    set_camera(path, "front", changes)
+    entry = read_rig(path).cameras["front"]
+    assert entry.parameters == {"fx": 1.0, "cx": 2.0} and entry.calibration == {"method": "park"}
+    assert path.read_text().count("#") == text.count("#")
+
+
+def test_a_form_of_toml_that_cannot_be_kept_is_left_as_it_was(tmp_path: Path) -> None:
+    text = (
+        "schema_version = 1\nrobot.driver = 'a:B'\ntiming.latency_ms = 1\n"
+        "timing.max_plan_age_ms = 9\ncameras.front.driver = 'x'\ncameras.front.parameters.fx = 1.0\n"
+    )
+    path = rig(tmp_path, text)
+    with pytest.raises(RigError, match=r"Write by hand, under \[cameras.front\]: .*'park'"):
+        set_camera(path, "front", {"calibration": {"method": "park"}})
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize("text", ["latency_ms = 400", "latency_ms = 0"])
 def test_the_latency_may_reach_its_bounds(tmp_path: Path, text: str) -> None:
     read_rig(rig(tmp_path, GOOD.replace("latency_ms = 50.0", text))).require_fits(SPEC)
