@@ -99,22 +99,22 @@ class Board:
         return np.asarray(self.opencv().generateImage(size, None, 0, 1), dtype=np.uint8)
 
     def svg(self) -> str:
-        """A drawing in true size, with a white rim of half a square and what it is."""
+        """A drawing in true size, with a white rim of a quarter of a square and what it is."""
         cv2 = require("cv2", "calibrate")
         png = base64.b64encode(cv2.imencode(".png", self.picture())[1].tobytes()).decode()
         side, marker = 1000 * self.square_m, 1000 * self.marker_m
         width, height = (n * side for n in self.squares)
-        page = (width + side, height + side)
+        page = (width + side / 2, height + side / 2)
         text = (f"{self.squares[0]} x {self.squares[1]} squares of {side:g} mm, markers {marker:g} "
                 f"mm, {self.dictionary}. Print at 100 %, then measure.")  # fmt: skip
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{page[0]:g}mm" height="{page[1]:g}mm" '
             f'viewBox="0 0 {page[0]:g} {page[1]:g}">\n'
             f'<rect width="100%" height="100%" fill="white"/>\n'
-            f'<image x="{side / 2:g}" y="{side / 2:g}" width="{width:g}" height="{height:g}" '
+            f'<image x="{side / 4:g}" y="{side / 4:g}" width="{width:g}" height="{height:g}" '
             f'preserveAspectRatio="none" style="image-rendering: pixelated" '
             f'href="data:image/png;base64,{png}"/>\n'
-            f'<text x="{side / 2:g}" y="{page[1] - side / 8:g}" font-size="4" '
+            f'<text x="{side / 4:g}" y="{page[1] - side / 12:g}" font-size="{side / 9:g}" '
             f'font-family="sans-serif">{text}</text>\n</svg>\n'
         )
 

@@ -55,7 +55,7 @@ def board(
     made = make_board(squares, square_mm, marker_mm, dictionary)
     write_bytes(file, made.svg().encode())
     columns, rows = made.squares
-    width, height = ((n + 1) * square_mm for n in made.squares)
+    width, height = ((n + 0.5) * square_mm for n in made.squares)
     output.console.print(
         f"{file}: {columns} x {rows} squares of {square_mm:g} mm, {width:g} x {height:g} mm with "
         "its rim. Print at 100 %, glue it to a flat plate, measure a square.", soft_wrap=True,

@@ -76,7 +76,8 @@ def add_command(
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = [
-        p.replace(annotation=hints[p.name]) for p in list(signature.parameters.values())[1:]
+        p.replace(annotation=_annotated(hints[p.name]))
+        for p in list(signature.parameters.values())[1:]
     ]
     flag = inspect.Parameter(
         "json_flag", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
@@ -109,6 +110,13 @@ def add_command(
     # A docstring is wrapped for the source; Typer would keep those line ends.
     paragraphs = (inspect.getdoc(function) or "").split("\n\n")
     app.command(name, help="\n\n".join(" ".join(text.split()) for text in paragraphs))(run)
+
+
+def _annotated(hint: Any) -> Any:
+    """Python 3.10 makes Optional[Annotated[…]] of a parameter whose default is None, which hides
+    from Typer what it is: the Annotated inside."""
+    inside = [part for part in typing.get_args(hint) if typing.get_origin(part) is Annotated]
+    return inside[0] if inside else hint
 
 
 def _fail(output: Output, line: str) -> typing.NoReturn:

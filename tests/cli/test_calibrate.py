@@ -86,7 +86,7 @@ def invoke(*arguments: object, fails: str | None = None, **options: Any) -> dict
 def test_the_printed_board_is_the_board(tmp_path: Path) -> None:
     got = invoke("board", "-o", tmp_path / "board.svg", "--squares", "8x6", "--square-mm", 30)
     text = (tmp_path / "board.svg").read_text()
-    assert 'width="270mm" height="210mm"' in text and got["corners"] == 35
+    assert 'width="255mm" height="195mm"' in text and got["corners"] == 35
     match = re.search(r"base64,([^\"]+)", text)
     assert match is not None
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(match[1]), np.uint8), 0)

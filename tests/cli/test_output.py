@@ -131,3 +131,25 @@ def test_help_is_rewrapped_and_fits_80_columns() -> None:
     assert done.returncode == 0
     assert "Do the work, and wrap this sentence over two lines of the source." in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_an_option_without_a_default_keeps_its_names_on_python_3_10() -> None:
+    """There, type hints wrap it once more: Optional[Annotated[…]]."""
+    import typing
+
+    import typer
+
+    from ofp_edge.cli.output import Document, Output, add_command
+
+    inner = typing.Annotated[Path | None, typer.Option("--out", "-o", help="Where to.")]
+
+    def work(output: Output, out: typing.Optional[inner] = None) -> Document:  # type: ignore[valid-type]  # noqa: UP045
+        """Work."""
+        return {}
+
+    work.__annotations__["out"] = typing.Optional[inner]  # noqa: UP045
+    work.__annotations__["output"], work.__annotations__["return"] = Output, Document
+    app = typer.Typer()
+    add_command(app, "work", work, ())
+    (option,) = (p for p in typer.main.get_command(app).params if p.name == "out")
+    assert option.opts == ["--out", "-o"]
