@@ -74,6 +74,12 @@ def serial_of(camera: Camera) -> str | None:
     return camera.sensors.serial if isinstance(camera, RealSenseCamera) else None
 
 
+def has_color(camera: Camera) -> bool:
+    """Whether a started camera has a colour sensor; of a class of the user's own that isn't known
+    before its first frame."""
+    return not isinstance(camera, RealSenseCamera) or camera.sensors.color is not None
+
+
 def shows_color(entry: CameraEntry) -> bool:
     """Whether the policy's picture, which T_base_camera is of, is the colour sensor's own."""
     known = entry.driver in ("realsense", "recording")

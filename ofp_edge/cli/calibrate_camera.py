@@ -69,6 +69,8 @@ def _device(output: Output, path: Path, name: str, write: bool) -> Document:
     try:
         with live.started(live.open_whole(entry)) as eye:
             (lens, depth), serial = live.eyes(eye), live.serial_of(eye)
+            if not live.has_color(eye):
+                lens = None
     except CameraError as cause:  # as a rule: there is no colour sensor
         with live.started(live.open_whole(entry, color=False)) as eye:
             (_, depth), lens, serial = live.eyes(eye), None, live.serial_of(eye)

@@ -203,6 +203,29 @@ def test_a_hand_that_moves_meanwhile_is_not_taken(tmp_path: Path, rig: Path, sce
     invoke(*arguments, "on-the-wall", fails="unknown mount 'on-the-wall'")
 
 
+def test_the_example_robot_tells_its_hand() -> None:
+    from ofp_edge.calibration.record import HAND_POSE_SPEC, hand_pose
+    from ofp_edge.rig import RobotEntry
+    from ofp_edge.runtime.robot import open_robot
+
+    robot = open_robot(RobotEntry("examples.my_robot:MyRobot"), HAND_POSE_SPEC)
+    np.testing.assert_allclose(hand_pose(robot)[:3, 3], [0.0, 0.6, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [[0.0] * 7, [0, 0, 0, 1, 1, 0, 0], [1.0] * 3, [np.nan] * 7])
+def test_a_hand_pose_that_is_none_is_refused(value: Any) -> None:
+    from ofp_edge.calibration.record import hand_pose
+    from ofp_edge.errors import RobotError
+    from ofp_edge.runtime.robot import RobotState
+
+    class Robot:
+        def state(self) -> RobotState:
+            return RobotState(0, {"hand_pose": np.array(value, dtype=np.float32)})
+
+    with pytest.raises(RobotError, match="expected 7 numbers, the last 4 a unit quaternion"):
+        hand_pose(Robot())  # type: ignore[arg-type]
+
+
 def test_camera_needs_something_to_look_at(rig: Path) -> None:
     invoke("camera", fails="give a folder of views, or --rig and --camera")
     invoke("camera", "--rig", rig, fails="go together")
