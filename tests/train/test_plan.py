@@ -84,7 +84,7 @@ def test_force_does_not_replace_a_foreign_folder(ask: Ask, tmp_path: Path) -> No
 def test_unknown_names_list_what_exists(ask: Ask) -> None:
     with pytest.raises(UnknownName, match=r"Known: diffusion, flow, meanflow, ofp, ofp-plus"):
         make_plan(ask(method="ddpm"))
-    with pytest.raises(UnknownName, match="Known: small, tiny"):
+    with pytest.raises(UnknownName, match="Known: resnet18, rgb, small, tiny"):
         make_plan(ask(preset="huge"))
 
 
