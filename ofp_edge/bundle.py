@@ -183,7 +183,11 @@ class Manifest:
             parts["artefacts"] = tuple(Artefact(**item) for item in value["artefacts"])
             parts["files"] = tuple(FileEntry(**item) for item in value["files"])
             parts["default"] = Default(**value["default"])
-            return Manifest(**parts)
+            manifest = Manifest(**parts)
+            for name in manifest.spec.cameras:
+                if name not in manifest.cameras:
+                    raise BundleError(f"no parameters of the training camera {name!r}.")
+            return manifest
         except (KeyError, TypeError, ValueError, AttributeError) as cause:
             raise BundleError(f"manifest.json is incomplete: {cause}.") from None
         except OfpError as cause:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import SpecMismatch
+from ofp_edge.pose import checked_pose, distance
 
 Rows4x4 = tuple[tuple[float, ...], ...]
 
@@ -40,16 +41,7 @@ class CameraParameters:
                 raise SpecMismatch(f"camera, {name}", "a number", repr(value))
             if name not in ("cx", "cy") and value <= 0:
                 raise SpecMismatch(f"camera, {name}", "a positive number", value)
-        pose = np.asarray(self.T_base_camera, dtype=np.float64)
-        if pose.shape != (4, 4):
-            raise SpecMismatch("T_base_camera", "4 rows of 4 numbers", pose.shape)
-        if not np.isfinite(pose).all() or pose[3].tolist() != [0, 0, 0, 1]:
-            raise SpecMismatch("T_base_camera", "finite numbers, last row 0 0 0 1", pose.tolist())
-        rotation = pose[:3, :3]
-        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
-            raise SpecMismatch(
-                "T_base_camera, rotation", "an orthonormal matrix", rotation.tolist()
-            )
+        checked_pose(self.T_base_camera, "T_base_camera")
 
     @property
     def pose(self) -> NDArray[np.float64]:
@@ -80,6 +72,12 @@ class CameraTolerance:
     position_mm: float = 10.0
     rotation_deg: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (plain and 0 <= value < math.inf):
+                raise SpecMismatch(f"camera tolerance, {name}", "0 or more", repr(value))
+
     def to_json(self) -> dict[str, float]:
         """Plain JSON values."""
         return asdict(self)
@@ -101,18 +99,10 @@ class CameraTolerance:
                 raise SpecMismatch(f"camera {name!r}, {what}", f"{want:g} within {limit:g}", have)
         if expected.base_frame != got.base_frame:
             raise SpecMismatch(f"camera {name!r}, frame", expected.base_frame, got.base_frame)
-        delta = np.linalg.inv(expected.pose) @ got.pose
-        position_mm = 1000 * float(np.linalg.norm(delta[:3, 3]))
-        if position_mm > self.position_mm:
+        away_mm, away_deg = distance(expected.pose, got.pose)
+        if away_mm > self.position_mm or away_deg > self.rotation_deg:
             raise SpecMismatch(
-                f"camera {name!r}, position",
-                f"within {self.position_mm:g} mm",
-                f"{position_mm:.1f} mm away",
-            )
-        cosine = min(1.0, max(-1.0, (float(np.trace(delta[:3, :3])) - 1) / 2))
-        if math.degrees(math.acos(cosine)) > self.rotation_deg:
-            raise SpecMismatch(
-                f"camera {name!r}, rotation",
-                f"within {self.rotation_deg:g} deg",
-                f"{math.degrees(math.acos(cosine)):.2f} deg away",
+                f"camera {name!r}, pose",
+                f"within {self.position_mm:g} mm and {self.rotation_deg:g} deg",
+                f"{away_mm:.1f} mm and {away_deg:.2f} deg away",
             )

@@ -11,7 +11,10 @@
     max_age_ms = 200.0                   # an older frame is never acted upon
     [cameras.front.options]              # e.g. serial = "839112060000"
     [cameras.front.parameters]           # optional: this camera's own calibration
-    T_base_camera = [[...], [...], [...], [...]]
+    T_base_camera = [[...], [...], [...], [...]]   # optical frame -> base_frame ("base"), metres;
+                                         # or T_hand_camera -> hand_frame ("hand"): on the hand
+    fx = 615.3                           # fx, fy, cx, cy in pixels, where not as the device says
+    [cameras.front.calibration]          # how it was found, for people; `calibrate` writes it
 
     [timing]
     latency_ms = 50.0                    # L: what was seen at t_obs acts at t_obs + L
@@ -46,13 +49,18 @@ class RobotEntry:
 
 @dataclass(frozen=True)
 class CameraEntry:
-    """[cameras.<name>]: the class that reads it, its options, and what is known of its optics."""
+    """[cameras.<name>]: the class that reads it, its options, and what is known of its optics.
+
+    parameters: as camera classes take them. T_hand_camera and hand_frame of the file stand here as
+    T_base_camera and base_frame: for a camera on the hand, the hand is its base.
+    """
 
     name: str
     driver: str
     max_age_ms: float = 200.0
     options: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,13 +134,94 @@ def set_latency_ms(path: Path, latency_ms: float) -> None:
     write_bytes(path, tomlkit.dumps(document).encode())
 
 
+def set_camera(
+    path: Path, name: str, changes: dict[str, dict[str, Any]], *, without: tuple[str, ...] = ()
+) -> None:
+    """Write entries of [cameras.<name>.<table>] into a rig file; everything else, comments too,
+    stays.
+
+    changes: by table, e.g. {"parameters": {"fx": 615.3}}. A 4 x 4 list is written a row a line.
+    without: entries of `parameters` to take out. Raises RigError when there is no such camera or
+    the file would not be what was wanted; it is then as it was.
+    """
+    require_camera(read_rig(path), name)
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    wanted = document.unwrap()
+    for table, values in changes.items():
+        for part in (document, wanted):
+            camera: Any = part["cameras"][name]
+            if new := table not in camera:
+                camera[table] = tomlkit.table() if part is document else {}
+            entries = camera[table]
+            for key in without:
+                if table == "parameters" and key in entries:
+                    del entries[key]
+            for key, value in values.items():
+                _put(entries, key, value)
+            if new and part is document:
+                camera[table].add(tomlkit.nl())
+    text = tomlkit.dumps(document)
+    if tomlkit.parse(text).unwrap() != wanted:
+        raise RigError(f"{path}: this file's order of tables can't be kept. Write by hand, under "
+                       f"[cameras.{name}]: {changes}")  # fmt: skip
+    write_bytes(path, text.encode())
+
+
+def require_camera(rig: Rig, name: str) -> CameraEntry:
+    """The rig's camera of this name; RigError names those there are."""
+    if name not in rig.cameras:
+        have = sorted(rig.cameras) or "no camera"
+        raise RigError(f"{rig.path}: [cameras.{name}]: expected, got {have}.")
+    return rig.cameras[name]
+
+
+def _put(entries: Any, key: str, value: Any) -> None:
+    """Set an entry of a table; numbers in a list of rows change in place, beside their comments."""
+    is_rows = isinstance(value, list) and bool(value) and isinstance(value[0], list)
+    old = entries.get(key)
+    if is_rows and isinstance(old, list) and [_length(row) for row in old] == [4] * 4:
+        for old_row, row in zip(old, value, strict=True):
+            for column, number in enumerate(row):
+                old_row[column] = number
+    elif is_rows:
+        array = tomlkit.array()
+        for row in value:
+            array.append(row)
+        entries[key] = array.multiline(True)
+    else:
+        entries[key] = value
+
+
+def _length(row: Any) -> int:
+    return len(row) if isinstance(row, list) else 0
+
+
 def _camera(table: Table, name: str) -> CameraEntry:
     entry = CameraEntry(
         name,
         table.take("driver", str),
         table.positive("max_age_ms", default=200.0),
         table.take("options", dict, {}),
-        table.take("parameters", dict, {}),
+        _parameters(table.sub("parameters", optional=True)),
+        table.take("calibration", dict, {}),
     )
     table.nothing_left()
     return entry
+
+
+def _parameters(table: Table) -> dict[str, Any]:
+    values = table.values
+    for key, other in (("T_hand_camera", "T_base_camera"), ("hand_frame", "base_frame")):
+        if key in values and other in values:
+            raise RigError(
+                f"{table.path}: {table.where(key)}: {other} is there too. A camera either stands "
+                "(T_base_camera, base_frame) or is on the hand (T_hand_camera, hand_frame)."
+            )
+    if "hand_frame" in values and "T_base_camera" in values:
+        raise RigError(
+            f"{table.path}: {table.where('hand_frame')}: expected T_hand_camera with it."
+        )
+    if "T_hand_camera" in values:
+        values["base_frame"] = values.pop("hand_frame", "hand")
+        values["T_base_camera"] = values.pop("T_hand_camera")
+    return values

@@ -65,8 +65,8 @@ def test_a_camera_within_tolerance_passes(camera: CameraParameters) -> None:
         (replace(CAMERA, fy=58.7), "fy, px"),
         (replace(CAMERA, cx=28.4), "cx, px: expected 31.5 within 3"),
         (replace(CAMERA, base_frame="world"), "frame: expected base, got world"),
-        (moved(0.011), "position: expected within 10 mm, got 11.0 mm away"),
-        (moved(0, 1.1), "rotation: expected within 1 deg, got 1.10 deg away"),
+        (moved(0.011), "pose: expected within 10 mm and 1 deg, got 11.0 mm and 0.00 deg away"),
+        (moved(0, 1.1), "pose: expected within 10 mm and 1 deg, got 0.0 mm and 1.10 deg away"),
         (moved(0, 180), "180.00 deg away"),
     ],
 )

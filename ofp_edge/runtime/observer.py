@@ -73,7 +73,7 @@ class Observer:
                 raise SpecMismatch("cameras", f"one named {item.camera!r}", have)
             live = cameras[item.camera].parameters
             if item.camera in trained:
-                tolerance.require(item.camera, trained[item.camera], live)
+                _require_alike(tolerance, item.camera, trained[item.camera], live)
             if item.kind == "rgb":
                 self._images[item.name] = ColorImage(live.width, live.height, item.shape)
             else:
@@ -155,3 +155,16 @@ class Observer:
     def forget(self) -> None:
         """Drop frames that were polled but not used."""
         self._frames.clear()
+
+
+def _require_alike(
+    tolerance: CameraTolerance, name: str, trained: CameraParameters, live: CameraParameters
+) -> None:
+    try:
+        tolerance.require(name, trained, live)
+    except SpecMismatch as cause:
+        raise SpecMismatch(
+            cause.what, cause.expected, cause.got,
+            "The first is the policy's training camera, the second this rig's. Calibrate it "
+            "(ofp-edge calibrate hand-eye), put it where it belongs, or train with this one.",
+        ) from None  # fmt: skip

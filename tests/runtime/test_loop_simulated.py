@@ -109,7 +109,7 @@ def test_a_rig_that_does_not_fit_is_refused_before_anything_moves(
         "[cameras.front.parameters]\nT_base_camera = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0],"
         " [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]\n"
     )
-    with pytest.raises(SpecMismatch, match="'front', position: expected within 10 mm"):
+    with pytest.raises(SpecMismatch, match="'front', pose: expected within 10 mm"):
         with open_session(Request(bundle, rig_file(tmp_path, text=other))):
             pass
 

@@ -15,21 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import CameraError, SpecMismatch
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
+from ofp_edge.runtime.cameras.sensors import Sensors, read_sensors
 from ofp_edge.runtime.cameras.sources import DeviceSource, RecordingSource, Source, Started
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
 
 _OWN_CALIBRATION = ("fx", "fy", "cx", "cy", "base_frame", "T_base_camera")
+_OF_LENS = ("width", "height", "fx", "fy", "cx", "cy")
 
 
 class RealSenseCamera:
     """A depth camera read through the RealSense SDK. See `ofp_edge.runtime.camera.Camera`.
 
     parameters: the rig's [cameras.<name>.parameters]: T_base_camera (4 rows of 4, metres; needed)
-    and base_frame (default "base"); fx, fy, cx, cy (pixels) replace what the device reports.
+    and base_frame (default "base"); fx, fy, cx, cy (pixels) replace what the device reports, which
+    must be the same within CameraTolerance's defaults: else it is another camera or image size.
     delivery_ms: the quickest way from exposure to arrival, which no timestamp shows (a D435's depth
     is said to take about 9 ms; measure yours); subtracted from every capture time.
     align: colour is seen from the depth camera, black where there is no depth. Without it colour is
@@ -55,6 +58,7 @@ class RealSenseCamera:
         self._source, self._clock, self._own = source, clock, dict(parameters)
         self._stamps = TimestampMap(round(delivery_ms * 1e6))
         self._parameters: CameraParameters | None = None
+        self._sensors: Sensors | None = None
         self._aligned, self._align = align, None
         self._last_number: int | None = None
         self._last_stamp_ms = -math.inf
@@ -65,6 +69,18 @@ class RealSenseCamera:
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         return self._parameters
+
+    @property
+    def sensors(self) -> Sensors:
+        """The device's own calibration. Known once started."""
+        if self._sensors is None:
+            raise CameraError(f"camera {self.name!r} has not been started.")
+        return self._sensors
+
+    @property
+    def shows_color(self) -> bool:
+        """Whether `parameters` are the colour sensor's, and not the depth sensor's."""
+        return self._source.color and not self._aligned
 
     def start(self) -> None:
         """Begin to stream; CameraError when there is no such camera, file or mode."""
@@ -98,7 +114,7 @@ class RealSenseCamera:
     def close(self) -> None:
         """Stop streaming. Idempotent."""
         self._source.close()
-        self._parameters = None
+        self._parameters = self._sensors = None
 
     def _take(self, frameset: Any) -> Frame | None:
         """Copy a frameset out, or None when its depth frame is not newer than the last."""
@@ -124,23 +140,34 @@ class RealSenseCamera:
         return Frame(np.array(depth.get_data(), dtype=np.uint16), color, stamp_ns, number)
 
     def _read_parameters(self, started: Started) -> CameraParameters:
-        of_color = self._source.color and not self._aligned
-        pinhole = (started.color if of_color else started.depth).get_intrinsics()
-        if any(pinhole.coeffs) and not of_color:
-            raise CameraError(
-                f"camera {self.name!r}: its depth image is distorted ({pinhole.model}), which the "
-                "point cloud does not undo. Choose a rectified depth mode."
-            )
-        own = {"base_frame": "base", **self._own}
-        values = {
-            "fx": pinhole.fx, "fy": pinhole.fy, "cx": pinhole.ppx, "cy": pinhole.ppy,
-            "width": pinhole.width, "height": pinhole.height,
-            "depth_unit_m": started.depth_unit_m, **own,
-        }  # fmt: skip
         try:
-            return CameraParameters.from_json(values)
+            self._sensors = sensors = read_sensors(started)
+            lens = sensors.depth
+            if self.shows_color and sensors.color is not None:
+                lens = sensors.color
+            elif any(lens.coefficients):
+                raise CameraError(
+                    f"camera {self.name!r}: its depth image is distorted ({lens.model}), which the "
+                    "point cloud does not undo. Choose a rectified depth mode."
+                )
+            reported = {
+                **{name: getattr(lens, name) for name in _OF_LENS},
+                "depth_unit_m": sensors.depth_unit_m,
+                "base_frame": self._own.get("base_frame", "base"),
+                "T_base_camera": self._own["T_base_camera"],
+            }
+            factory = CameraParameters.from_json(reported)
+            own = CameraParameters.from_json({**reported, **self._own})
         except (SpecMismatch, TypeError, ValueError) as cause:
             raise CameraError(f"camera {self.name!r}: {cause} Check its parameters.") from None
+        try:
+            CameraTolerance().require(self.name, own, factory)
+        except SpecMismatch as cause:
+            raise CameraError(
+                f"{cause} The first is the rig's, the second the device's: another camera, or "
+                f"another image size? Run: ofp-edge calibrate camera, with --write."
+            ) from None
+        return own
 
 
 def device_camera(

@@ -67,7 +67,7 @@ class SoftwareSource:
         self._pushed = False
         profiles = [profile.as_video_stream_profile() for _, profile, _ in self._streams]
         unit_m = depth.get_option(rs.option.depth_units)
-        return Started(profiles[0], profiles[1] if self.color else None, unit_m)
+        return Started(profiles[0], profiles[1] if self.color else None, unit_m, SERIAL)
 
     def push(
         self, depth: NDArray[np.uint16], color: NDArray[np.uint8] | None, stamp_ns: int, number: int

@@ -12,11 +12,13 @@ from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
 
 
 class Started(NamedTuple):
-    """Video profiles of the streams, colour's or None, and the metres of one depth unit."""
+    """Video profiles of the streams, colour's or None, the metres of one depth unit, and the
+    device's serial number, if it has one."""
 
     depth: Any
     color: Any
     depth_unit_m: float
+    serial: str | None
 
 
 class Source(Protocol):
@@ -193,8 +195,10 @@ def _started(profile: Any, color: bool) -> Started:
     rs = realsense()
     kinds = (rs.stream.depth, rs.stream.color) if color else (rs.stream.depth,)
     streams = [profile.get_stream(kind).as_video_stream_profile() for kind in kinds]
-    unit_m = profile.get_device().first_depth_sensor().get_depth_scale()
-    return Started(streams[0], streams[1] if color else None, unit_m)
+    device, key = profile.get_device(), rs.camera_info.serial_number
+    unit_m = device.first_depth_sensor().get_depth_scale()
+    serial = device.get_info(key) if device.supports(key) else None
+    return Started(streams[0], streams[1] if color else None, unit_m, serial)
 
 
 def _devices(context: Any) -> list[tuple[str, Any]]:

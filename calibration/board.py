@@ -1,0 +1,172 @@
+"""The ChArUco board: printed, found in an image, and its pose in front of the camera."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import OfpError, SpecMismatch, UnknownName
+from ofp_edge.extras import require
+from ofp_edge.lens import Lens
+from ofp_edge.pose import Pose, distance, make_pose
+
+MIN_CORNERS = 8
+"""Fewer corners of the board in an image and the image doesn't count."""
+AMBIGUITY, APART_DEG = 1.5, 5.0
+"""A flat board seen from afar fits two poses: where they are this far apart, the second must fit
+so many times worse than the first."""
+_FLOOR_PX = 0.05  # below it two fits are not told apart by noise
+_PIXELS_A_SQUARE = 120  # of the printed picture
+
+
+@dataclass(frozen=True)
+class Board:
+    """squares: columns and rows. Sides in metres, as measured on the print. dictionary: OpenCV's
+    name without DICT_, e.g. 4x4_50. Its frame: origin in the middle, x along a row of squares, y
+    down the columns, z into the board, away from who looks at it.
+    """
+
+    squares: tuple[int, int] = (7, 5)
+    square_m: float = 0.036
+    marker_m: float = 0.027
+    dictionary: str = "4x4_50"
+
+    def __post_init__(self) -> None:
+        if len(self.squares) != 2 or not all(type(n) is int and 3 <= n <= 50 for n in self.squares):
+            raise SpecMismatch("board, squares", "two whole numbers from 3 to 50", self.squares)
+        sides = (self.marker_m, self.square_m)
+        if not all(type(x) in (int, float) and math.isfinite(x) for x in sides) or not (
+            0 < self.marker_m < self.square_m < 10
+        ):
+            raise SpecMismatch("board", "0 < marker side < square side, metres", sides)
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """(n, 3) metres in the board's frame, in the order of their numbers."""
+        columns, rows = self.squares
+        x, y = np.meshgrid(np.arange(1, columns), np.arange(1, rows))
+        middle = np.array([columns / 2, rows / 2])
+        flat = (np.stack([x.ravel(), y.ravel()], axis=1) - middle) * self.square_m
+        return np.concatenate([flat, np.zeros((len(flat), 1))], axis=1)
+
+    @property
+    def outline(self) -> NDArray[np.float64]:
+        """(4, 3) metres: the corners of the printed squares' rectangle."""
+        half = np.array([*self.squares, 0.0]) * self.square_m / 2
+        signs = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+        return np.asarray(half * signs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        return {**asdict(self), "squares": list(self.squares)}
+
+    @staticmethod
+    def from_json(value: Any) -> Board:
+        """Raises SpecMismatch on missing or unknown keys."""
+        known = set(Board.__dataclass_fields__)
+        if not isinstance(value, dict) or set(value) != known:
+            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise SpecMismatch("board", f"the keys {sorted(known)}", got)
+        if not isinstance(value["squares"], list):
+            raise SpecMismatch("board, squares", "two whole numbers", value["squares"])
+        return Board(**{**value, "squares": tuple(value["squares"])})
+
+    def opencv(self) -> Any:
+        """cv2.aruco.CharucoBoard; UnknownName for a dictionary that OpenCV hasn't."""
+        cv2 = require("cv2", "calibrate")
+        known = {
+            name.removeprefix("DICT_").lower(): getattr(cv2.aruco, name)
+            for name in dir(cv2.aruco) if name.startswith("DICT_")
+        }  # fmt: skip
+        if str(self.dictionary).lower() not in known:
+            raise UnknownName("dictionary", str(self.dictionary), known)
+        markers = cv2.aruco.getPredefinedDictionary(known[self.dictionary.lower()])
+        needed, have = math.prod(self.squares) // 2, len(markers.bytesList)
+        if needed > have:
+            raise OfpError(f"a board of {self.squares[0]} x {self.squares[1]} squares has {needed} "
+                           f"markers, {self.dictionary} only {have}.")  # fmt: skip
+        return cv2.aruco.CharucoBoard(self.squares, self.square_m, self.marker_m, markers)
+
+    def picture(self) -> NDArray[np.uint8]:
+        """(H, W) uint8: the printed squares and nothing around them."""
+        columns, rows = self.squares
+        size = (columns * _PIXELS_A_SQUARE, rows * _PIXELS_A_SQUARE)
+        return np.asarray(self.opencv().generateImage(size, None, 0, 1), dtype=np.uint8)
+
+    def svg(self) -> str:
+        """A drawing in true size, with a white rim of half a square and what it is."""
+        cv2 = require("cv2", "calibrate")
+        png = base64.b64encode(cv2.imencode(".png", self.picture())[1].tobytes()).decode()
+        side, marker = 1000 * self.square_m, 1000 * self.marker_m
+        width, height = (n * side for n in self.squares)
+        page = (width + side, height + side)
+        text = (f"{self.squares[0]} x {self.squares[1]} squares of {side:g} mm, markers {marker:g} "
+                f"mm, {self.dictionary}. Print at 100 %, then measure.")  # fmt: skip
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{page[0]:g}mm" height="{page[1]:g}mm" '
+            f'viewBox="0 0 {page[0]:g} {page[1]:g}">\n'
+            f'<rect width="100%" height="100%" fill="white"/>\n'
+            f'<image x="{side / 2:g}" y="{side / 2:g}" width="{width:g}" height="{height:g}" '
+            f'preserveAspectRatio="none" style="image-rendering: pixelated" '
+            f'href="data:image/png;base64,{png}"/>\n'
+            f'<text x="{side / 2:g}" y="{page[1] - side / 8:g}" font-size="4" '
+            f'font-family="sans-serif">{text}</text>\n</svg>\n'
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The board in one image: its corners' numbers (n,), straightened pixels (n, 2), and its pose
+    T_camera_board; rms_px is how far the corners of that pose are from the seen ones."""
+
+    numbers: NDArray[np.int64]
+    pixels: NDArray[np.float64]
+    T_camera_board: Pose
+    rms_px: float
+
+
+class Finder:
+    """Finds one board in the images of one lens."""
+
+    def __init__(self, board: Board, lens: Lens) -> None:
+        cv2 = require("cv2", "calibrate")
+        self.board, self.lens = board, lens
+        self._corners = board.corners
+        self._detector = cv2.aruco.CharucoDetector(board.opencv())
+
+    def find(self, image: NDArray[np.uint8]) -> Found | str:
+        """The board in a grey (H, W) or RGB (H, W, 3) uint8 image, or why it doesn't count."""
+        cv2 = require("cv2", "calibrate")
+        if image.ndim == 3:
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        pixels, numbers, _, _ = self._detector.detectBoard(image)
+        count = 0 if numbers is None else len(numbers)
+        if count < MIN_CORNERS:
+            return f"{count} of {len(self._corners)} corners seen, at least {MIN_CORNERS} needed"
+        return self.locate(numbers.reshape(-1), self.lens.straighten(pixels.reshape(-1, 2)))
+
+    def locate(self, numbers: NDArray[Any], pixels: NDArray[np.float64]) -> Found | str:
+        """The pose that fits these corners (straightened pixels), or why there is none."""
+        cv2 = require("cv2", "calibrate")
+        points, matrix = self._corners[numbers], self.lens.matrix
+        if np.linalg.matrix_rank(points[:, :2] - points[0, :2]) < 2:
+            return "all corners seen are on one line"
+        # Its origin must be their middle: that is how IPPE works.
+        count, turns, shifts, errors = cv2.solvePnPGeneric(
+            points, pixels, matrix, None, flags=cv2.SOLVEPNP_IPPE
+        )
+        if count == 0:
+            return "no pose fits the corners"
+        if count > 1 and errors[1, 0] < AMBIGUITY * max(errors[0, 0], _FLOOR_PX):
+            two = [make_pose(cv2.Rodrigues(turn)[0], (0, 0, 0)) for turn in turns]
+            if distance(*two)[1] > APART_DEG:
+                return "two poses fit alike: come nearer, or tilt the board"
+        turn, shift = cv2.solvePnPRefineLM(points, pixels, matrix, None, turns[0], shifts[0])
+        seen = cv2.projectPoints(points, turn, shift, matrix, None)[0].reshape(-1, 2)
+        rms_px = math.sqrt(float(((seen - pixels) ** 2).sum(axis=1).mean()))
+        return Found(numbers, pixels, make_pose(cv2.Rodrigues(turn)[0], shift), rms_px)

@@ -1,0 +1,209 @@
+"""A folder of views for camera calibration: pictures, depth and robot poses; JSON and PNG alone.
+
+views/
+  views.json            what was seen by what; see docs/calibration.md
+  000.png  000.depth.png   grey or colour; raw uint16 depth, where the camera gives it
+  001.png  ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.calibration.board import Board, Finder, Found
+from ofp_edge.errors import OfpError, SpecMismatch
+from ofp_edge.extras import require
+from ofp_edge.files import read_json, write_json
+from ofp_edge.lens import Lens
+from ofp_edge.pose import Pose, checked_pose, rows
+
+SCHEMA_VERSION = 1
+FILE = "views.json"
+MOUNTS = ("eye-to-hand", "eye-in-hand")
+"""eye-to-hand: the camera stands, the hand holds the board. eye-in-hand: the hand carries the
+camera, the board stands."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthSensor:
+    """unit_m: metres of one raw unit. T_image_depth: the depth sensor's pose in the frame of the
+    camera that took the pictures."""
+
+    lens: Lens
+    unit_m: float
+    T_image_depth: Pose
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        pose = rows(self.T_image_depth)
+        return {"lens": self.lens.to_json(), "unit_m": self.unit_m, "T_image_depth": pose}
+
+    @staticmethod
+    def from_json(value: Any) -> DepthSensor:
+        """Raises SpecMismatch, naming the entry."""
+        _require_keys(value, {"lens", "unit_m", "T_image_depth"}, "depth")
+        unit = value["unit_m"]
+        if not isinstance(unit, float) or not 0 < unit < 1:
+            raise SpecMismatch("depth, unit_m", "metres of one raw unit", repr(unit))
+        pose = checked_pose(value["T_image_depth"], "T_image_depth")
+        return DepthSensor(Lens.from_json(value["lens"]), unit, pose)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all views of a folder share. mount: one of MOUNTS, or None where no robot took part."""
+
+    board: Board
+    lens: Lens
+    depth: DepthSensor | None = None
+    mount: str | None = None
+    base_frame: str = "base"
+    hand_frame: str = "hand"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is the inverse."""
+        return {
+            "schema_version": SCHEMA_VERSION, "mount": self.mount, "base_frame": self.base_frame,
+            "hand_frame": self.hand_frame, "board": self.board.to_json(),
+            "lens": self.lens.to_json(), "depth": self.depth.to_json() if self.depth else None,
+        }  # fmt: skip
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Setup:
+        """Of views.json without its views. Raises SpecMismatch, naming the entry."""
+        known = {"schema_version", "mount", "base_frame", "hand_frame", "board", "lens", "depth"}
+        _require_keys(value, known, "the file")
+        if value["schema_version"] != SCHEMA_VERSION:
+            raise SpecMismatch("schema_version", SCHEMA_VERSION, value["schema_version"])
+        if value["mount"] not in (None, *MOUNTS):
+            raise SpecMismatch("mount", f"{' or '.join(MOUNTS)}, or null", repr(value["mount"]))
+        for key in ("base_frame", "hand_frame"):
+            if not (isinstance(value[key], str) and value[key]):
+                raise SpecMismatch(key, "a name", repr(value[key]))
+        depth = None if value["depth"] is None else DepthSensor.from_json(value["depth"])
+        return Setup(Board.from_json(value["board"]), Lens.from_json(value["lens"]), depth,
+                     value["mount"], value["base_frame"], value["hand_frame"])  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One picture: uint8 (H, W) grey or (H, W, 3) RGB, its depth (h, w) raw uint16 or None, and
+    T_base_hand where there is a robot."""
+
+    name: str
+    image: NDArray[np.uint8]
+    depth: NDArray[np.uint16] | None = None
+    T_base_hand: Pose | None = None
+
+
+@dataclass
+class Views:
+    """The board found in a folder's pictures. skipped: (picture, why) of those that don't count."""
+
+    setup: Setup
+    views: list[View] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, view: View, finder: Finder) -> str | None:
+        """Take a view in if the board is found in it, else say why not."""
+        found = finder.find(view.image)
+        if isinstance(found, str):
+            self.skipped.append((view.name, found))
+            return found
+        self.views.append(view)
+        self.found.append(found)
+        return None
+
+
+def find_all(path: Path) -> Views:
+    """Read a folder and find the board in every picture; OfpError names what is wrong in it."""
+    setup, entries = _read_setup(path)
+    views = Views(setup)
+    finder = Finder(setup.board, setup.lens)
+    for number, entry in enumerate(entries, 1):
+        try:
+            view = _read_view(path, entry, setup)
+        except SpecMismatch as cause:
+            raise OfpError(f"{path / FILE}: view {number}: {cause}") from None
+        views.add(view, finder)
+    return views
+
+
+def write_views(folder: Path, setup: Setup, views: list[View]) -> None:
+    """Write views into an existing folder."""
+    cv2 = require("cv2", "calibrate")
+    entries = []
+    for view in views:
+        image = view.image if view.image.ndim == 2 else view.image[..., ::-1]
+        entry: dict[str, Any] = {"image": view.name}
+        pictures: dict[str, NDArray[Any]] = {view.name: image}
+        if view.depth is not None:
+            entry["depth"] = f"{Path(view.name).stem}.depth.png"
+            pictures[entry["depth"]] = view.depth
+        if view.T_base_hand is not None:
+            entry["T_base_hand"] = rows(view.T_base_hand)
+        for name, pixels in pictures.items():
+            (folder / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        entries.append(entry)
+    write_json(folder / FILE, {**setup.to_json(), "views": entries})
+
+
+def _read_setup(path: Path) -> tuple[Setup, list[Any]]:
+    if not path.is_dir():
+        raise OfpError(f"{path} is not a folder of views. Run: ofp-edge calibrate record {path}")
+    value = read_json(path / FILE)
+    if not isinstance(value, dict) or not isinstance(value.get("views"), list):
+        raise OfpError(f"{path / FILE}: expected an object with a list of views.")
+    entries = value.pop("views")
+    try:
+        return Setup.from_json(value), entries
+    except (SpecMismatch, TypeError, ValueError) as cause:
+        raise OfpError(f"{path / FILE}: {cause}") from None
+
+
+def _read_view(path: Path, entry: Any, setup: Setup) -> View:
+    if not isinstance(entry, dict) or not {"image"} <= set(entry) <= {"image", "depth",
+                                                                      "T_base_hand"}:  # fmt: skip
+        raise SpecMismatch("keys", "image, depth, T_base_hand", entry)
+    lens = setup.lens
+    image = _read_picture(path, entry["image"], np.uint8, (lens.height, lens.width))
+    depth = pose = None
+    if "depth" in entry:
+        if setup.depth is None:
+            raise SpecMismatch("depth", "none, as the file says nothing of the sensor", "a picture")
+        size = setup.depth.lens.height, setup.depth.lens.width
+        depth = _read_picture(path, entry["depth"], np.uint16, size)
+    if setup.mount is not None:
+        if "T_base_hand" not in entry:
+            raise SpecMismatch("T_base_hand", f"4 rows of 4 numbers ({setup.mount})", "nothing")
+        pose = checked_pose(entry["T_base_hand"], "T_base_hand")
+    return View(entry["image"], image, depth, pose)
+
+
+def _read_picture(path: Path, name: Any, dtype: type[Any], size: tuple[int, int]) -> NDArray[Any]:
+    cv2 = require("cv2", "calibrate")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise SpecMismatch("picture", "a file name in the folder", repr(name))
+    if not (path / name).is_file():
+        raise SpecMismatch("picture", "a file in the folder", f"no {name}")
+    data = np.frombuffer((path / name).read_bytes(), dtype=np.uint8)
+    flag = cv2.IMREAD_UNCHANGED if dtype is np.uint16 else cv2.IMREAD_GRAYSCALE
+    picture = cv2.imdecode(data, flag) if len(data) else None
+    if picture is None:
+        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
+    if picture.dtype != dtype or picture.shape != size:
+        got = f"{picture.dtype} {picture.shape}"
+        raise SpecMismatch(f"{name}, height and width", f"{dtype.__name__} {size}", got)
+    return np.asarray(picture)
+
+
+def _require_keys(value: Any, known: set[str], what: str) -> None:
+    if not isinstance(value, dict) or set(value) != known:
+        got = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise SpecMismatch(what, f"the keys {sorted(known)}", got)
