@@ -45,7 +45,7 @@ def test_require_is_used_and_every_extra_it_names_brings_the_module() -> None:
     for file, module, extra in required():
         assert extra in have, f"{file}: no extra {extra!r}"
         top = module.split(".")[0]
-        name = DISTRIBUTION.get(top, top)
+        name = DISTRIBUTION.get(top, top).replace("_", "-")
         assert re.search(rf"(?m)^\S*{name}\b", have[extra]), f"{file}: {extra} lacks {top}"
 
 
