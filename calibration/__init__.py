@@ -1,1 +1,1 @@
-"""Calibration: samples for quantisation."""
+"""Calibration: samples for quantisation; cameras, their lenses and where they stand."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.calibration.board import Board, Found
 from ofp_edge.calibration.views import DepthSensor, View, Views
+from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import CheckFailed
 from ofp_edge.extras import require
 from ofp_edge.lens import Lens
@@ -76,8 +77,13 @@ def check_camera(views: Views) -> Check:
     )  # fmt: skip
 
 
-def judge(check: Check) -> None:
-    """CheckFailed with the figures when the camera is not what it says it is."""
+def judge(check: Check, lens: Lens) -> None:
+    """CheckFailed with the figures when the camera is not what it says it is.
+
+    A flat board's pose takes up much of what is wrong with a lens, so the RMS alone is a coarse
+    measure: the fitted values may not be off by more than CameraTolerance's defaults either, and
+    three standard deviations.
+    """
     if check.rms_px > MAX_RMS_PX:
         raise CheckFailed(
             f"camera check: corners are {check.rms_px:.2f} px off (RMS), at most {MAX_RMS_PX:g} px "
@@ -85,6 +91,19 @@ def judge(check: Check) -> None:
             f"intrinsics for these views reach {check.fitted.rms_px:.2f} px. Is the board flat and "
             "measured, was everything still, do the intrinsics belong to this image size?"
         )
+    limits = CameraTolerance()
+    for name, limit in (
+        ("fx", lens.fx * limits.focal_percent / 100), ("cx", limits.centre_px),
+        ("fy", lens.fy * limits.focal_percent / 100), ("cy", limits.centre_px),
+    ):  # fmt: skip
+        given, (value, deviation) = getattr(lens, name), getattr(check.fitted, name)
+        if abs(value - given) > limit + 3 * deviation:
+            raise CheckFailed(
+                f"camera check: {name} is said to be {given:.1f} px; these views fit {value:.1f} "
+                f"± {deviation:.1f} px best, at most {limit:.1f} px apart is accepted. Do the "
+                "intrinsics belong to this camera and image size? Then recalibrate it with the "
+                "maker's tool."
+            )
     if check.depth_percent is not None and abs(check.depth_percent) > MAX_DEPTH_PERCENT:
         raise CheckFailed(
             f"camera check: depth is {check.depth_percent:+.1f} % off on the board, at most "
@@ -94,7 +113,7 @@ def judge(check: Check) -> None:
 
 
 def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
-    """The pinhole that fits straightened corners best, from `lens` on; distortion stays as it is."""
+    """The pinhole that fits straightened corners best, from `lens` on."""
     cv2 = require("cv2", "calibrate")
     points = [board.corners[f.numbers].astype(np.float32) for f in found]
     pixels = [f.pixels.astype(np.float32) for f in found]

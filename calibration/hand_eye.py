@@ -147,8 +147,8 @@ def require_agreement(answers: dict[str, Pose]) -> tuple[float, float]:
         raise CheckFailed(
             f"hand-eye: the methods disagree by {apart_mm:.1f} mm ({far[1]} and {far[2]}) and "
             f"{apart_deg:.2f} deg ({turned[1]} and {turned[2]}); at most {MAX_APART_MM:g} mm and "
-            f"{MAX_APART_DEG:g} deg are accepted. Take more views with larger tilts, and check that "
-            "the robot's pose belongs to the picture."
+            f"{MAX_APART_DEG:g} deg are accepted. More views with larger tilts? Does each pose "
+            "belong to its picture?"
         )
     return apart_mm, apart_deg
 

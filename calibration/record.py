@@ -149,7 +149,7 @@ def hand_pose(robot: Robot) -> Pose:
 def record(
     recorder: Recorder, count: int, ask: Callable[[str], str], say: Callable[[str], None]
 ) -> None:
-    """Ask for the Enter key before each view until `count` count; an answer that begins with q ends.
+    """Ask for the Enter key before each view until `count` were taken; an answer of q ends.
 
     ask: shows a prompt and returns the line typed. say: what became of the view.
     """

@@ -26,7 +26,8 @@ class MyRobot:
     def __init__(
         self, spec: PolicySpec, *, start: tuple[float, ...] = (0.0, 0.6, 0.2, 1.0)
     ) -> None:
-        if spec.action_dim != 4:
+        asked_only = spec.actions[0].name == "none"  # by `ofp-edge calibrate record`: not moved
+        if spec.action_dim != 4 and not asked_only:
             raise RobotError(f"MyRobot moves 4 axes; the policy commands {spec.action_dim}.")
         self._scale = np.asarray(spec.action_scale, dtype=np.float32)  # raw action -> metres
         self._start = np.asarray(start, dtype=np.float32)
@@ -34,9 +35,11 @@ class MyRobot:
         self._stopped = False
 
     def state(self) -> RobotState:
-        """Every "state" observation of the policy by name, and when it was true."""
+        """Every "state" observation of the policy by name, and when it was true; "hand_pose" (x,
+        y, z in metres, unit quaternion x, y, z, w) is for hand-eye calibration alone."""
         # Here: return the newest reading that a thread of yours keeps; never wait for the bus.
-        return RobotState(time.monotonic_ns(), {"state": self._now.copy()})
+        hand = np.array([*self._now[:3], 0, 0, 0, 1], dtype=np.float32)
+        return RobotState(time.monotonic_ns(), {"state": self._now.copy(), "hand_pose": hand})
 
     def send(self, action: NDArray[np.float32]) -> None:
         """One action in the policy's raw units, for one control step; return at once."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import SpecMismatch
 
-MODELS = ("none", "brown_conrady", "inverse_brown_conrady")
-"""brown_conrady bends the ideal point (OpenCV's k1, k2, p1, p2, k3), inverse_brown_conrady the
-seen one. Any other model will do as long as all its coefficients are 0."""
+MODELS = ("none", "brown_conrady", "inverse_brown_conrady", "modified_brown_conrady")
+"""brown_conrady is OpenCV's, with k1, k2, p1, p2, k3. In the other two the tangential part is made
+from the radially bent point; the SDK projects both alike. Any further model will do as long as all
+its coefficients are 0."""
 _ROUNDS = 20  # of the fixed-point iteration; ten are the SDK's own
 
 
@@ -50,26 +51,22 @@ class Lens:
     def straighten(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Where an ideal pinhole would have seen these pixels: (n, 2) x, y to (n, 2)."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
-        if not any(self.coefficients):
+        if self.model == "none" or not any(self.coefficients):
             return pixels
         focal, centre = np.array([self.fx, self.fy]), np.array([self.cx, self.cy])
         seen = (pixels - centre) / focal
-        if self.model == "inverse_brown_conrady":
-            factor, shift = self._bend(seen)
-            ideal = seen * factor + shift
-        else:
-            ideal = seen
-            for _ in range(_ROUNDS):
-                factor, shift = self._bend(ideal)
-                ideal = (seen - shift) / factor
+        ideal = seen
+        for _ in range(_ROUNDS):
+            factor, shift = self._bend(ideal)
+            ideal = (seen - shift) / factor
         return np.asarray(ideal * focal + centre)
 
     def _bend(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Radial factor (n, 1) and tangential shift (n, 2)."""
         k1, k2, p1, p2, k3 = self.coefficients
-        x, y = at.T
-        r2 = x * x + y * y
+        r2 = (at * at).sum(axis=1)
         factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        x, y = at.T if self.model == "brown_conrady" else at.T * factor
         shift = [2 * p1 * x * y + p2 * (r2 + 2 * x * x), 2 * p2 * x * y + p1 * (r2 + 2 * y * y)]
         return factor[:, None], np.stack(shift, axis=1)
 

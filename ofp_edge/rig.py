@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit.items import InlineTable
 
 from ofp_edge.errors import RigError
 from ofp_edge.files import write_bytes
@@ -150,15 +151,16 @@ def set_camera(
     for table, values in changes.items():
         for part in (document, wanted):
             camera: Any = part["cameras"][name]
+            inline = isinstance(camera, InlineTable)
             if new := table not in camera:
-                camera[table] = tomlkit.table() if part is document else {}
+                camera[table] = tomlkit.inline_table() if inline else tomlkit.table()
             entries = camera[table]
             for key in without:
                 if table == "parameters" and key in entries:
                     del entries[key]
             for key, value in values.items():
                 _put(entries, key, value)
-            if new and part is document:
+            if new and not inline and part is document:
                 camera[table].add(tomlkit.nl())
     text = tomlkit.dumps(document)
     if tomlkit.parse(text).unwrap() != wanted:

@@ -233,3 +233,12 @@ def test_truncated_golden_archive_of_a_forged_bundle_is_one_line(folder: Path) -
     write_manifest(folder, replace(manifest, files=(FileEntry.of(folder, GOLDEN),)))
     with pytest.raises(BundleError, match=r"golden\.npz"):
         open_bundle(folder).golden()
+
+
+def test_a_bundle_without_its_training_camera_is_refused(tmp_path: Path) -> None:
+    points = ObservationField("p", "points", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
+    manifest = write_bundle(tmp_path / "b")
+    spec = replace(SPEC, observations=(*SPEC.observations, points))
+    write_manifest(tmp_path / "b", replace(manifest, spec=spec))
+    with pytest.raises(BundleError, match="no parameters of the training camera 'front'"):
+        open_bundle(tmp_path / "b")

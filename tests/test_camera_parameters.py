@@ -33,6 +33,7 @@ def test_json_gives_back_the_same_camera() -> None:
         ({"width": 0}, "positive"),
         ({"fx": -1.0}, "positive"),
         ({"depth_unit_m": 0.0}, "positive"),
+        ({"T_base_camera": ((-1.0, 0.0, 0.0, 0.0), *IDENTITY[1:])}, "a rotation, got a mirror"),
         ({"T_base_camera": IDENTITY[:3]}, "4 rows of 4 numbers"),
         ({"T_base_camera": ((2.0, 0.0, 0.0, 0.0), *IDENTITY[1:])}, "orthonormal"),
     ],
@@ -75,6 +76,12 @@ def test_a_camera_out_of_tolerance_is_refused_with_the_figures(
 ) -> None:
     with pytest.raises(SpecMismatch, match=f"camera 'front', .*{message}|{message}"):
         TOLERANCE.require("front", CAMERA, camera)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, "2", True])
+def test_a_tolerance_that_would_let_everything_through_is_refused(value: Any) -> None:
+    with pytest.raises(SpecMismatch, match="camera tolerance, centre_px: expected 0 or more"):
+        CameraTolerance(centre_px=value)
 
 
 def test_position_is_measured_in_the_base_frame_whatever_the_rotation() -> None:

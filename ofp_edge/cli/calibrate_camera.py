@@ -44,11 +44,12 @@ def camera(
         from ofp_edge.calibration.camera_check import check_camera, judge
         from ofp_edge.calibration.views import find_all
 
-        check = check_camera(find_all(views))
+        seen = find_all(views)
+        check = check_camera(seen)
         values |= {"views": views, "check": asdict(check)}
         _print_check(output, check)
         try:
-            judge(check)
+            judge(check, seen.setup.lens)
         except CheckFailed as cause:
             values["ok"], output.exit_code = False, 1
             output.log.print(f"[bold red]failed:[/] {cause}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A ChArUco board rendered by MuJoCo at known poses, colour and depth, and a robot that holds it."""
+"""A ChArUco board rendered by MuJoCo at known poses, in colour and depth."""
 
 from __future__ import annotations
 

@@ -20,11 +20,12 @@ pytestmark = pytest.mark.slow  # builds, and installs from the package index
 
 ROOT = Path(__file__).resolve().parents[2]
 LINKED = ("quantize", "targets", "calibration")
-HEAVY = ("torch", "onnxruntime", "executorch", "zarr", "mujoco", "pyrealsense2", "scipy")
+HEAVY = ("torch", "onnxruntime", "executorch", "zarr", "mujoco", "pyrealsense2", "scipy", "cv2")
 
 # The layers that must import on a robot: everything but what the workstation alone needs.
 WORKSTATION = (
-    "policy", "train", "data", "sim", "evaluate", "quantize", "calibration", "targets", "bench",
+    "policy", "train", "data", "sim", "evaluate", "quantize", "calibration.samples", "targets",
+    "bench",
 )  # fmt: skip
 
 IMPORT_EVERYTHING = """
@@ -154,7 +155,7 @@ def test_the_robot_side_imports_bare_and_without_torch(bare: Path, tmp_path: Pat
     assert answer["heavy"] == []
     got = set(answer["names"])
     assert {"ofp_edge.bundle", "ofp_edge.preprocess", "ofp_edge.cli.run"} <= got
-    for layer in ("runtime", "profile", "cli", "doctor"):
+    for layer in ("runtime", "profile", "cli", "doctor", "calibration"):
         assert any(name.startswith(f"ofp_edge.{layer}.") for name in got)
 
 

@@ -213,6 +213,9 @@ def test_a_camera_that_differs_from_the_trained_one_is_refused_with_the_figures(
     camera.parameters = dataclasses.replace(CAMERA, fx=CAMERA.fx * 1.05)
     with pytest.raises(SpecMismatch, match="'front', fx, px: expected 32 within 0.64, got 33.6"):
         Observer(SPEC, {"front": camera}, {"front": CAMERA}, CameraTolerance(), {"front": MS})
+    camera.parameters = dataclasses.replace(CAMERA, base_frame="hand")
+    with pytest.raises(SpecMismatch, match=r"'front', frame: .*got hand.* calibrate hand-eye"):
+        Observer(SPEC, {"front": camera}, {"front": CAMERA}, CameraTolerance(), {"front": MS})
     with pytest.raises(SpecMismatch, match="one named 'front'"):
         Observer(SPEC, {}, {"front": CAMERA}, CameraTolerance(), {})
 
