@@ -30,7 +30,7 @@ from ofp_edge.errors import OfpError, ParityError
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
-from ofp_edge.quantize.apply import build_functions
+from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.inputs import calibration_windows, synthetic_windows
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, action_ranges, policy_sha256, read_plan
