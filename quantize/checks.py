@@ -55,7 +55,9 @@ def check_error(errors: Sequence[ActionError], measured_on: str) -> Check:
     )  # fmt: skip
 
 
-def check_weights(floats: dict[str, nn.Module], built: Functions, example: dict[str, Inputs]) -> Check:
+def check_weights(
+    floats: dict[str, nn.Module], built: Functions, example: dict[str, Inputs]
+) -> Check:
     """Every weight of the quantised functions within half a step of the float one."""
     worst, where, layers = 0.0, "", 0
     for function, module in floats.items():

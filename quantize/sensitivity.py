@@ -154,4 +154,3 @@ def float_macs_percent(
     """How much of the multiplications of one `encode` and one `act` stays in float."""
     left = sum(count[x.function, x.name] for x in layers if x.precision == "fp32")
     return 100 * left / max(1, sum(count.values()))
-

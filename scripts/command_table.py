@@ -7,7 +7,9 @@ command_table.py --write    put it into ARCHITECTURE.md, between the two markers
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script, from anywhere
@@ -19,13 +21,21 @@ BEGIN, END = "<!-- commands -->", "<!-- /commands -->"
 HEAD = ("| command | flags | JSON keys |", "|---|---|---|")
 
 
+def leaves(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its whole name, those of groups too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
 def rows() -> list[str]:
     """One Markdown row a command, in the order of the help."""
     from ofp_edge.cli.main import build_app
 
-    group = typer.main.get_command(build_app())
     found = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    for name, command in leaves(typer.main.get_command(build_app())):
         arguments = [str(p.name).upper() for p in command.params if p.param_type_name == "argument"]
         flags = [
             "/".join(f"`{text}`" for text in (*p.opts, *p.secondary_opts))

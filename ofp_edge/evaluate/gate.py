@@ -90,9 +90,7 @@ def _open_loop(
     return checks
 
 
-def _calls(
-    deployed: Deployed, windows: ObservationWindows, seed: int
-) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
+def _calls(deployed: Deployed, windows: ObservationWindows, seed: int) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
     return {
         "encode": [frame for frames in encode_inputs(deployed, windows) for frame in frames],
         "act": [values for _, values in act_inputs(deployed, windows, seed)],
