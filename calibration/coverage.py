@@ -82,4 +82,5 @@ def _distances(points: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArra
     nearest = np.full(len(points), np.inf)
     for row in chosen:
         np.minimum(nearest, _squares(points, points[row]), out=nearest)
-    return np.sqrt(nearest)
+    distances: NDArray[np.float64] = np.sqrt(nearest)
+    return distances

@@ -12,7 +12,7 @@ from ofp_edge import files
 from ofp_edge.calibration.choose import DEFAULT_SAMPLES, check_unseen, choose_samples
 from ofp_edge.calibration.samples import FILE as SAMPLES_FILE
 from ofp_edge.calibration.samples import CalibrationSet, read_samples
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import CONFIG, MARKER, MODEL, STATISTICS, Policy, load_policy
 from ofp_edge.progress import Progress, silent
@@ -21,8 +21,7 @@ from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.quantize.plan import Layer, Plan, policy_sha256, write_plan
 from ofp_edge.quantize.ptq import measure_layers
-from ofp_edge.quantize.ranges import check_method
-from ofp_edge.quantize.recipes import Recipe, recipe
+from ofp_edge.quantize.recipes import METHODS, Recipe, recipe
 from ofp_edge.quantize.sensitivity import (
     LayerCost,
     Trial,
@@ -69,7 +68,8 @@ def quantize_policy(
     Raises PolicyError, DatasetError, SpecMismatch, UnknownName, OutputExists, OfpError.
     """
     chosen = recipe(recipe_name)
-    check_method(method)
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
     files.check_output(output, force=force, marker=MARKER)
     if seed < 0:
         raise OfpError(f"--seed {seed}: expected 0 or more.")

@@ -101,8 +101,8 @@ def check_ranges(
     return Check(
         "ranges", bad is None,
         f"{told['layer'] or 'no layer'}: {100 * told['outside']:.2g} % of its values are cut off, "
-        f"allowed {100 * LARGEST_OUTSIDE:g} %; the range is {told['wider']:.3g} times what is seen, "
-        f"allowed {WIDEST:g}",
+        f"allowed {100 * LARGEST_OUTSIDE:g} %; the range is {told['wider']:.3g} times what is "
+        f"seen, allowed {WIDEST:g}",
         {**told, "largest_outside": LARGEST_OUTSIDE, "widest": WIDEST},
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass(frozen=True)
 class Chunks:
-    """Chunks for the same inputs, raw action units, (K, horizon, action_dim): K windows and rows."""
+    """Chunks for the same K inputs, (K, horizon, action_dim) in raw action units."""
 
     exact: NDArray[np.float32]
     other: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The deployed functions in a plan's precision, as torch modules: what every engine is built from."""
+"""The deployed functions in a plan's precision: the torch modules that engines are built from."""
 
 from __future__ import annotations
 

@@ -17,15 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from ofp_edge.errors import UnknownName
 from ofp_edge.quantize.plan import Range
 
-METHODS = {
-    "min-max": "everything that was seen",
-    "percentile": "99.99 % of the values",
-    "entropy": "where the least information is lost (Kullback-Leibler, as in TensorRT)",
-    "mse": "where rounding and clipping together have the least mean square",
-}
 _PERCENTILE = 99.99
 _QUANTISED_BINS = 128  # onnxruntime's own
 _BINS = {"percentile": 4096, "mse": 4096, "entropy": 512}  # its entropy search is slow in more
@@ -33,12 +26,6 @@ _SMALLEST_SHARE, _EVERY = 16, 8  # `mse` tries limits from max/16 on, at every e
 _STEPS = 127
 
 Histogram = NDArray[np.int64]  # of values in -top..top, an even number of bins
-
-
-def check_method(name: str) -> None:
-    """UnknownName, listing them, when there is no such method."""
-    if name not in METHODS:
-        raise UnknownName("method", name, METHODS)
 
 
 def measure_ranges(

@@ -1,4 +1,4 @@
-"""Recipes: which operations of a policy run in which precision, as data."""
+"""Recipes: which operations of a policy run in which precision, as data; how ranges are chosen."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class Recipe:
     keep_float: tuple[str, ...] = ()
     budgeted: bool = False
 
+
+METHODS = {
+    "min-max": "everything that was seen",
+    "percentile": "99.99 % of the values",
+    "entropy": "where the least information is lost (Kullback-Leibler, as in TensorRT)",
+    "mse": "where rounding and clipping together have the least mean square",
+}
 
 # Rules a recipe may name, with the reason that the plan then states.
 KEEP_FLOAT = {

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.extras import require
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ def quantize(
     force: Force = False,
 ) -> Document:
     """Quantise a policy by static calibration and state the error in robot units."""
-    from ofp_edge.quantize.ranges import check_method
+    from ofp_edge.quantize.recipes import METHODS
     from ofp_edge.quantize.recipes import recipe as known_recipe
     from ofp_edge.targets.registry import require_fit
 
-    known_recipe(recipe), check_method(method)  # before the slow imports
+    known_recipe(recipe)  # before the slow imports
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
     if target is not None:
         require_fit(target, recipe)
     if episodes < 0:
@@ -157,8 +159,10 @@ def _show_sensitivity(output: Output, done: Quantised) -> None:
     from ofp_edge.quantize.sensitivity_report import HEAD, cells
 
     table = Table(title="each layer alone in int8, on calibration samples")
-    for name in HEAD:
-        table.add_column(name, justify="right" if name in HEAD[2:5] else "left")
+    longest = max(len(f"{cost.function}.{cost.name}") for cost in done.sensitivity)
+    for i, name in enumerate(HEAD):
+        width = min(longest, 40) if i == 0 else None
+        table.add_column(name, justify="right" if i in (2, 3, 4) else "left", min_width=width)
     macs = sum(cost.macs for cost in done.sensitivity)
     for cost in done.sensitivity:
         row = cells(cost, macs)

@@ -27,7 +27,7 @@ from ofp_edge.quantize.checks import check_error, check_ranges, check_samples, c
 from ofp_edge.quantize.compare import Chunks, action_errors, both_chunks
 from ofp_edge.quantize.functions import Functions, build_functions
 from ofp_edge.quantize.gate import Check, Gate, write_gate
-from ofp_edge.quantize.inputs import ObservationWindows, act_inputs, encode_inputs
+from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, read_plan
 from ofp_edge.quantize.threads import one_thread
@@ -90,7 +90,7 @@ def _open_loop(
     return checks
 
 
-def _calls(deployed: Deployed, windows: ObservationWindows, seed: int) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
+def _calls(deployed: Deployed, windows: ObservationWindows, seed: int) -> dict[str, Sequence[Inputs]]:
     return {
         "encode": [frame for frames in encode_inputs(deployed, windows) for frame in frames],
         "act": [values for _, values in act_inputs(deployed, windows, seed)],
@@ -140,8 +140,8 @@ def check_success(exact: Sequence[bool], other: Sequence[bool], task: str) -> Ch
     difference, low, high = paired_difference(exact, other)
     return Check(
         CLOSED_LOOP, low >= -SUCCESS_MARGIN,
-        f"{task}: {100 * np.mean(other):.1f} % success, in float {100 * np.mean(exact):.1f} %, over "
-        f"{len(exact)} paired episodes; difference {100 * difference:+.1f} points, 95 % "
+        f"{task}: {100 * np.mean(other):.1f} % success, in float {100 * np.mean(exact):.1f} %, "
+        f"over {len(exact)} paired episodes; difference {100 * difference:+.1f} points, 95 % "
         f"{100 * low:+.1f} to {100 * high:+.1f}, allowed from {-100 * SUCCESS_MARGIN:+g}",
         {"task": task, "episodes": len(exact), "success": float(np.mean(other)),
          "float": float(np.mean(exact)), "difference": difference, "interval": [low, high],

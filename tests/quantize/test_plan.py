@@ -55,7 +55,7 @@ def test_a_plan_is_refused_beside_other_samples(copy: Path, damage: str) -> None
 @pytest.mark.parametrize(
     ("entries", "what"),
     [
-        ({"schema_version": 9}, "schema version 9, this ofp-edge reads 1"),
+        ({"schema_version": 9}, "schema version 9, this ofp-edge reads 2"),
         ({"layers": [{"function": "act"}]}, "malformed"),
         ({"layers": 3}, "malformed"),
         ({"surprise": 1}, "malformed"),

@@ -9,7 +9,7 @@ from ofp_edge.quantize.recipes import KEEP_FLOAT, RECIPES, recipe
 
 
 def test_unknown_recipe_lists_the_known() -> None:
-    with pytest.raises(UnknownName, match=r"Did you mean 'int8'\? Known: fp32, int8"):
+    with pytest.raises(UnknownName, match=r"Did you mean 'int8'\? Known: fp16, fp32, int8, mixed"):
         recipe("int9")
 
 
