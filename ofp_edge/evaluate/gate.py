@@ -90,7 +90,9 @@ def _open_loop(
     return checks
 
 
-def _calls(deployed: Deployed, windows: ObservationWindows, seed: int) -> dict[str, Sequence[Inputs]]:
+def _calls(
+    deployed: Deployed, windows: ObservationWindows, seed: int
+) -> dict[str, Sequence[Inputs]]:
     return {
         "encode": [frame for frames in encode_inputs(deployed, windows) for frame in frames],
         "act": [values for _, values in act_inputs(deployed, windows, seed)],
