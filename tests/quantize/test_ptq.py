@@ -12,7 +12,7 @@ from torch import nn
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.quantize.apply import build_functions
+from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.quantize.ptq import build_quantized, measure_layers
 from ofp_edge.quantize.recipes import Recipe, recipe

@@ -12,7 +12,8 @@ import pytest
 from ofp_edge.bundle import open_bundle
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.quantize.apply import build_functions, quantize_policy
+from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.cost import act_tensors
