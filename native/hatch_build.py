@@ -1,9 +1,9 @@
 """Builds the library while the wheel is made: one g++ call against an unpacked executorch wheel.
 
-    EXECUTORCH=FOLDER   the `executorch` package to build against and to take libraries from
-                        (default: the installed one). Its libraries decide the wheel's platform, so
-                        an unpacked aarch64 wheel and a cross compiler give an aarch64 wheel.
-    CXX=COMMAND         the compiler (default: g++)
+EXECUTORCH=FOLDER   the `executorch` package to build against and to take libraries from
+                    (default: the installed one). Its libraries decide the wheel's platform, so
+                    an unpacked aarch64 wheel and a cross compiler give an aarch64 wheel.
+CXX=COMMAND         the compiler (default: g++)
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def _compile(source: Path, out: Path, executorch: Path, version: str) -> None:
         "-Wall", "-Wno-deprecated-declarations", "-DC10_USING_CUSTOM_GENERATED_MACROS",
         f'-DOFP_VERSION="{version}"',
         f"-I{include}", f"-I{include}/executorch/runtime/core/portable_type/c10",
+        f"-ffile-prefix-map={include}=include", f"-ffile-prefix-map={source.parent}=native",
         str(source), "-o", str(out), f"-L{executorch / 'lib'}",
         # The backend and the kernels register themselves on being loaded: nothing calls them.
         "-Wl,--no-as-needed", *(f"-l{name}" for name in LIBRARIES), "-Wl,--as-needed",

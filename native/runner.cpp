@@ -400,7 +400,7 @@ OFP_EXPORT int ofp_initialize() {
   return guarded([] {
     executorch::runtime::runtime_init();
     executorch::runtime::register_pal(executorch::runtime::PalImpl::create(
-        nullptr, leave, nullptr, nullptr, emit, nullptr, nullptr, __FILE__));
+        nullptr, leave, nullptr, nullptr, emit, nullptr, nullptr, "ofp_edge_executorch"));
     return 0;
   });
 }

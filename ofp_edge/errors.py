@@ -38,7 +38,9 @@ class OutputExists(OfpError):
 def install_line(extra: str) -> str:
     """The command that brings an extra; one wheel is in no package index and built by hand."""
     if extra == "executorch":
-        return f"pip install --find-links DIST 'ofp-edge[{extra}]' (DIST: made by `make runner-wheel`)"
+        return (
+            f"pip install --find-links DIST 'ofp-edge[{extra}]' (DIST: made by `make runner-wheel`)"
+        )
     return f"pip install 'ofp-edge[{extra}]'"
 
 

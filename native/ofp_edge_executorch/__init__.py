@@ -20,8 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DTYPES = {
-    0: "uint8", 1: "int8", 2: "int16", 3: "int32", 4: "int64", 5: "float16", 6: "float32",
-    7: "float64", 11: "bool",
+    0: "uint8",
+    1: "int8",
+    2: "int16",
+    3: "int32",
+    4: "int64",
+    5: "float16",
+    6: "float32",
+    7: "float64",
+    11: "bool",
 }  # fmt: skip  (torch's ScalarType numbers, which programs carry)
 _ALIGNMENT = 64  # of every buffer: a cache line
 _MARGIN = 128  # XNNPACK may read that far past a buffer's end

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import install_line
 from ofp_edge.extras import require
 
 
@@ -66,6 +67,10 @@ def compile_(
             }
         )  # fmt: skip
     output.console.print(table)
+    for engine in known_target(target).engines:
+        if engine not in {item.engine for item in manifest.artefacts}:
+            output.log.print(f"warning: not for {engine}: it is not installed here. "
+                             f"Run: {install_line(engine)}")  # fmt: skip
     default = manifest.default
     output.console.print(
         f"default {default.engine} {default.precision}; every engine loaded and within tolerance; "

@@ -20,6 +20,7 @@ print(ofp_edge_executorch.EXECUTORCH_VERSION, "with XNNPACK, without torch")
 """,
 }
 
+
 def check() -> list[Finding]:
     """One finding an engine."""
     return [judge(engine, program) for engine, program in PROGRAMS.items()]
