@@ -85,8 +85,8 @@ def compile_policy(
     """Build, check and write a bundle.
 
     An engine that is not installed here is left out: nothing enters a bundle unchecked.
-    Raises UnknownName, MissingExtra, PolicyError, OutputExists, ParityError (an engine differs from torch by
-    more than the cap), OfpError (a precision the target does not have).
+    Raises UnknownName, MissingExtra, PolicyError, OutputExists, ParityError (an engine differs from
+    torch by more than the cap), OfpError (a precision the target does not have).
     """
     chosen = _with_installed_engines(target(target_name))
     board_for(target_name, board_name)

@@ -17,8 +17,8 @@ from ofp_edge.quantize.plan import read_plan
 from ofp_edge.quantize.ptq import build_quantized, measure_layers
 from ofp_edge.quantize.recipes import Recipe, recipe
 from ofp_edge.targets.export import export_executorch
-from tests.quantize.conftest import Quantised
 from tests.needs import needs_engines
+from tests.quantize.conftest import Quantised
 
 ALL = Recipe("all", "no layer left in float", "int8", ("conv2d", "conv_transpose2d", "linear"))
 

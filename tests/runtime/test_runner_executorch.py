@@ -54,7 +54,7 @@ def load(model: bytes) -> Iterator[Callable[..., Runner]]:
 
 
 def in_a_process(model: bytes, folder: Path, code: str) -> None:
-    """Run `code` with `program` (bytes), `inputs` and `outputs` in a fresh interpreter; no output."""
+    """Run `code`, silent, with `program`, `inputs` and `outputs` in a fresh interpreter."""
     path = folder / "toy.pte"
     path.write_bytes(model)
     start = (

@@ -78,7 +78,7 @@ def _library() -> Any:
 
 
 def _todo(text: str, code: int) -> str:
-    """What helps, by ExecuTorch's Error code; an out-of-memory inside XNNPACK has none of its own."""
+    """What helps, by ExecuTorch's Error code; XNNPACK's lack of memory has none of its own."""
     if code in _MEMORY or "out_of_memory" in text:
         return " Free memory, or take a smaller policy or int8."
     return " Compile the policy again with this version of ofp-edge." if code in _PROGRAM else ""
