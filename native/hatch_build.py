@@ -41,7 +41,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         out = Path(self.root) / "build" / _machine(executorch / "lib/libexecutorch.so")
         out.mkdir(parents=True, exist_ok=True)
         built = [out / "libofp_edge_executorch.so"]
-        _compile(Path(self.root) / "runner.cpp", built[0], executorch, self.metadata.version)
+        _compile(Path(self.root) / "src/runner.cpp", built[0], executorch, self.metadata.version)
         for name in LIBRARIES:
             built.append(out / f"lib{name}.so")
             shutil.copy2(executorch / "lib" / built[-1].name, built[-1])
@@ -76,7 +76,7 @@ def _compile(source: Path, out: Path, executorch: Path, version: str) -> None:
         "-Wall", "-Wno-deprecated-declarations", "-DC10_USING_CUSTOM_GENERATED_MACROS",
         f'-DOFP_VERSION="{version}"',
         f"-I{include}", f"-I{include}/executorch/runtime/core/portable_type/c10",
-        f"-ffile-prefix-map={include}=include", f"-ffile-prefix-map={source.parent}=native",
+        f"-ffile-prefix-map={include}=include", f"-ffile-prefix-map={source.parent}=src",
         str(source), "-o", str(out), f"-L{executorch / 'lib'}",
         # The backend and the kernels register themselves on being loaded: nothing calls them.
         "-Wl,--no-as-needed", *(f"-l{name}" for name in LIBRARIES), "-Wl,--as-needed",

@@ -5,7 +5,7 @@
     program.run()
     program.outputs[0]
 
-The library beside this file (runner.cpp) is plain C to the outside, so one wheel serves every
+The library beside this file (src/runner.cpp) is plain C to the outside, so one wheel serves every
 Python version. It and ExecuTorch's own libraries are loaded when this module is imported: an
 OSError then says which of them is missing or does not fit this machine.
 """
@@ -60,7 +60,7 @@ class Program:
         if threads < 1:
             raise ValueError(f"threads: expected 1 or more, got {threads}.")
         _check(_library.ofp_load(program, len(program), threads, ctypes.byref(self._id)))
-        self._run = _library.ofp_run
+        self._run, self._close = _library.ofp_run, _library.ofp_close
         try:
             self.inputs = self._bound(0)
             self.outputs = self._bound(1)
@@ -75,11 +75,11 @@ class Program:
 
     def close(self) -> None:
         """Release the program; `run` is an error from then on. May be called again."""
-        _library.ofp_close(self._id)
+        self._close(self._id)
 
     def __del__(self) -> None:
-        if (number := getattr(self, "_id", None)) is not None and number.value:
-            _library.ofp_close(number)
+        if hasattr(self, "_close"):
+            self.close()
 
     def _bound(self, output: int) -> tuple[NDArray[Any], ...]:
         count = ctypes.c_size_t()
