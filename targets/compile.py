@@ -26,7 +26,7 @@ from ofp_edge.bundle import (
     open_bundle,
     write_manifest,
 )
-from ofp_edge.errors import CheckFailed, ParityError
+from ofp_edge.errors import CheckFailed, MissingExtra, OfpError, ParityError
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
@@ -36,7 +36,7 @@ from ofp_edge.quantize.inputs import calibration_windows, synthetic_windows
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, action_ranges, policy_sha256, read_plan
 from ofp_edge.quantize.threads import one_thread
-from ofp_edge.runtime.runners import Runner, load_runner
+from ofp_edge.runtime.runners import MODULES, Runner, installed, load_runner
 from ofp_edge.runtime.runners.check import check_parity, golden_answers, per_dimension
 from ofp_edge.targets.agreement import measure_agreement
 from ofp_edge.targets.cost import costs
@@ -86,11 +86,12 @@ def compile_policy(
 ) -> Compiled:
     """Build, check and write a bundle.
 
-    Raises UnknownName, PolicyError, OutputExists, ParityError (an engine differs from torch by
-    more than the cap), OfpError (a recipe that does not fit the target), CheckFailed (a plan whose
-    gate failed).
+    An engine that is not installed here is left out: nothing enters a bundle unchecked.
+    Raises UnknownName, MissingExtra, PolicyError, OutputExists, ParityError (an engine differs from
+    torch by more than the cap), OfpError (a recipe that does not fit the target), CheckFailed (a
+    plan whose gate failed).
     """
-    chosen = target(target_name)
+    chosen = _with_installed_engines(target(target_name))
     board_for(target_name, board_name)
     files.check_output(output, force=force, marker=MANIFEST)
     policy, plan = load_policy(policy_folder), read_plan(policy_folder)
@@ -160,6 +161,14 @@ def compile_policy(
         sha256, parity = _check_written(folder)
         progress(steps, steps)
     return Compiled(manifest, sha256, {b.file: b.exported for b in built}, parity)
+
+
+def _with_installed_engines(chosen: Target) -> Target:
+    """The target without engines that could not be checked here. MissingExtra when none is left."""
+    engines = tuple(engine for engine in chosen.engines if installed(engine))
+    if not engines:
+        raise MissingExtra(MODULES[chosen.engines[0]], chosen.engines[0])
+    return replace(chosen, engines=engines)
 
 
 def _precisions(chosen: Target, plan: Plan | None) -> list[str]:

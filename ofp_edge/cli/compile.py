@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import install_line
 from ofp_edge.extras import require
 
 
@@ -69,6 +70,10 @@ def compile_(
     output.console.print(table)
     for line in agreement_lines(manifest.provenance["agreement"]):
         output.console.print(line, soft_wrap=True)
+    for engine in known_target(target).engines:
+        if engine not in {item.engine for item in manifest.artefacts}:
+            output.log.print(f"warning: not for {engine}: it is not installed here. "
+                             f"Run: {install_line(engine)}")  # fmt: skip
     default, gate = manifest.default, manifest.provenance["gate"]
     if manifest.provenance["recipe"] is not None and gate is None:
         output.console.print("gate: not run (ofp-edge quantize --gate)")

@@ -11,6 +11,7 @@ from ofp_edge.files import sha256_file
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.targets.compile import Compiled, compile_policy
+from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
 
@@ -26,6 +27,7 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    needs_engines()
     root = tmp_path_factory.mktemp("built")
     policy = tiny_policy(root / "policy", "points")
     data = write_synthetic_dataset(root / "data.zarr", obs="points")
