@@ -26,7 +26,7 @@ from ofp_edge.bundle import (
     open_bundle,
     write_manifest,
 )
-from ofp_edge.errors import CheckFailed, MissingExtra, OfpError, ParityError
+from ofp_edge.errors import CheckFailed, MissingExtra, ParityError
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
