@@ -1,15 +1,18 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo results test check lint format clean distclean
+.PHONY: help setup runner-wheel demo results test check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## Make .venv and install everything into it (ALLOW_CUDA, TORCH_INDEX, PYTHON: scripts/setup)
 	@scripts/setup
+
+runner-wheel: ## Build the robot's ExecuTorch (native/) as a wheel in dist: needs g++, takes seconds
+	@scripts/runner-wheel
 
 demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo

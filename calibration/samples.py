@@ -1,103 +1,130 @@
-"""Calibration samples for quantisation: observation windows from training episodes only.
+"""The file of calibration samples (.npz): what ranges are measured on, and what checks them.
 
-The split is the dataset's own (`Dataset.split`), so that no episode serves both calibration and
-the evaluation of what was calibrated.
+    observation/<field>, episode, frame                     the samples
+    held_out/observation/<field>, held_out/episode, …       windows of other episodes: error, gate
+    about                                                   JSON: source, hash, how they were chosen
+
+The two never share an episode: a file in which they do is refused.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.dataset import Dataset
-from ofp_edge.errors import DatasetError, PolicyError, SpecMismatch
-from ofp_edge.files import write_bytes
+from ofp_edge.calibration.coverage import Coverage
+from ofp_edge.calibration.windows import ObservationWindows
+from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.files import canonical_json
 from ofp_edge.spec import PolicySpec
 
 FILE = "calibration.npz"
+KIND, SCHEMA_VERSION = "calibration samples", 1
+_HELD_OUT = "held_out/"
 
 
 @dataclass(frozen=True)
-class ObservationWindows:
-    """K moments of a dataset, each with the frames a policy sees then.
+class CalibrationSet:
+    """source: name of the dataset or recording, with its hash. coverage: how the samples lie among
+    those they were chosen from."""
 
-    fields: per observation field (K, n_obs_steps, *field.shape) of its dtype, oldest frame first.
-    episode, frame: (K,) int64, where each comes from; `frame` counts within its episode.
-    """
+    samples: ObservationWindows
+    held_out: ObservationWindows
+    source: str
+    source_sha256: str
+    seed: int
+    coverage: Coverage
 
-    fields: dict[str, NDArray[Any]]
-    episode: NDArray[np.int64]
-    frame: NDArray[np.int64]
+    def to_bytes(self) -> bytes:
+        """The file's content; equal bytes for an equal set."""
+        about = {
+            "kind": KIND, "schema_version": SCHEMA_VERSION, "source": self.source,
+            "source_sha256": self.source_sha256, "seed": self.seed,
+            "coverage": asdict(self.coverage),
+        }  # fmt: skip
+        return npz({**arrays_of(self.samples), **arrays_of(self.held_out, _HELD_OUT)}, about)
 
-    def __len__(self) -> int:
-        """K."""
-        return len(self.episode)
-
-
-def choose_windows(
-    dataset: Dataset, spec: PolicySpec, episodes: Sequence[int], count: int, seed: int
-) -> ObservationWindows:
-    """Up to `count` windows of the given episodes, spread evenly over their frames.
-
-    The episodes' frames are laid end to end and cut into `count` equal stretches, one window drawn
-    from each: every episode and every phase is there. Raises SpecMismatch when the dataset's
-    observations are not the policy's, DatasetError when there is no frame.
-    """
-    if dataset.observations != spec.observations:
-        names = [f.name for f in spec.observations]
-        have = [f.name for f in dataset.observations]
-        raise SpecMismatch(
-            f"{dataset.path}: observation fields", names, have if names != have else "other ranges",
-            "Take the dataset the policy was trained on, or one collected like it.",
-        )  # fmt: skip
-    if not episodes:
-        raise DatasetError(f"{dataset.path}: no training episode to take calibration samples from.")
-    frames = dataset.frames(episodes)
-    rng = np.random.default_rng(seed)
-    count = min(count, len(frames))
-    edges = np.linspace(0, len(frames), count + 1)
-    picks = frames[(edges[:-1] + rng.random(count) * np.diff(edges)).astype(np.int64)]
-    episode = np.searchsorted(dataset.episode_ends, picks, side="right")
-    starts = np.concatenate([[0], dataset.episode_ends[:-1]])[episode]
-    past = picks[:, None] + np.arange(1 - spec.n_obs_steps, 1)
-    past = np.maximum(past, starts[:, None])
-    fields = {f.name: dataset.fields[f.name][past] for f in spec.observations}
-    return ObservationWindows(fields, episode.astype(np.int64), (picks - starts).astype(np.int64))
+    def check_apart(self, where: str) -> None:
+        """Raise OfpError when samples and held-out windows share an episode."""
+        shared = sorted(set(self.samples.episode.tolist()) & set(self.held_out.episode.tolist()))
+        if shared:
+            raise OfpError(
+                f"{where}: episode {shared[0]} gives both calibration samples and windows to check "
+                "them by. Choose the samples again: ofp-edge calibrate samples."
+            )
 
 
-def save_windows(windows: ObservationWindows, folder: Path) -> None:
-    """Write calibration.npz: `observation/<field>`, `episode`, `frame`. Equal bytes every time."""
-    arrays = {f"observation/{name}": values for name, values in windows.fields.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, allow_pickle=False, episode=windows.episode, frame=windows.frame, **arrays
-    )
-    write_bytes(folder / FILE, buffer.getvalue())
-
-
-def load_windows(folder: Path, spec: PolicySpec) -> ObservationWindows:
-    """Read calibration.npz; PolicyError when it is damaged or does not fit the spec."""
+def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
+    """Read a file of samples; PolicyError when it is damaged or does not fit the spec, OfpError
+    when its episodes overlap."""
+    values, about = read_npz(path)
+    if about.get("kind") != KIND or about.get("schema_version") != SCHEMA_VERSION:
+        raise PolicyError(
+            f"{path} holds {about.get('kind', 'something else')}, schema version "
+            f"{about.get('schema_version')}; expected {KIND}, {SCHEMA_VERSION}: write them with "
+            "ofp-edge calibrate samples."
+        )
     try:
-        with np.load(folder / FILE, allow_pickle=False) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        episode, frame = values["episode"], values["frame"]
-        fields = {f.name: values[f"observation/{f.name}"] for f in spec.observations}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
-        raise PolicyError(f"{folder / FILE} is missing or damaged: {cause}") from None
+        found = CalibrationSet(
+            windows_of(values, spec, path), windows_of(values, spec, path, _HELD_OUT),
+            about["source"], about["source_sha256"], about["seed"], Coverage(**about["coverage"]),
+        )  # fmt: skip
+    except (KeyError, TypeError) as cause:
+        raise PolicyError(f"{path} is missing or damaged: {cause}") from None
+    found.check_apart(str(path))
+    return found
+
+
+def arrays_of(windows: ObservationWindows, prefix: str = "") -> dict[str, NDArray[Any]]:
+    """The windows as arrays of a file."""
+    found = {f"{prefix}observation/{name}": values for name, values in windows.fields.items()}
+    return {**found, f"{prefix}episode": windows.episode, f"{prefix}frame": windows.frame}
+
+
+def windows_of(
+    values: dict[str, NDArray[Any]], spec: PolicySpec, path: Path, prefix: str = ""
+) -> ObservationWindows:
+    """The inverse of `arrays_of`. PolicyError when a field is missing or has another form."""
+    wanted = {f.name: f"{prefix}observation/{f.name}" for f in spec.observations}
+    for name in (*wanted.values(), f"{prefix}episode", f"{prefix}frame"):
+        if name not in values:
+            raise PolicyError(f"{path} is missing or damaged: it has no {name!r}.")
+    episode, frame = values[f"{prefix}episode"], values[f"{prefix}frame"]
     for field in spec.observations:
         want = (len(episode), spec.n_obs_steps, *field.shape)
-        found = fields[field.name]
-        if found.shape != want or found.dtype != field.dtype:
+        found = values[wanted[field.name]]
+        if found.shape != want or found.dtype != field.dtype or not len(episode):
             raise PolicyError(
-                f"{folder / FILE}, {field.name!r}: expected shape {want} {field.dtype}, got "
+                f"{path}, {field.name!r}: expected shape {want} {field.dtype}, got "
                 f"{found.shape} {found.dtype}."
             )
-    return ObservationWindows(fields, episode, frame)
+    return ObservationWindows({n: values[key] for n, key in wanted.items()}, episode, frame)
+
+
+def npz(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
+    """Compressed arrays with a JSON document among them; the same bytes every time."""
+    buffer = io.BytesIO()
+    text = np.frombuffer(canonical_json(about), np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, about=text, **arrays)
+    return buffer.getvalue()
+
+
+def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and document of `npz`. PolicyError when the file is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            values = {name: arrays[name] for name in arrays.files}
+        about = json.loads(values.pop("about").tobytes())
+        if not isinstance(about, dict):
+            raise ValueError("`about` is no object")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
+        raise PolicyError(f"{path} is missing or damaged: {cause}") from None
+    return values, about

@@ -35,11 +35,20 @@ class OutputExists(OfpError):
         super().__init__(f"{path} exists. Give --force to replace it, or another -o.")
 
 
+def install_line(extra: str) -> str:
+    """The command that brings an extra; one wheel is in no package index and built by hand."""
+    if extra == "executorch":
+        return (
+            f"pip install --find-links DIST 'ofp-edge[{extra}]' (DIST: made by `make runner-wheel`)"
+        )
+    return f"pip install 'ofp-edge[{extra}]'"
+
+
 class MissingExtra(OfpError):
     """An optional dependency is missing; names the pip line that brings it."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed. Run: pip install 'ofp-edge[{extra}]'")
+        super().__init__(f"{module} is not installed. Run: {install_line(extra)}")
 
 
 class UnknownName(OfpError):

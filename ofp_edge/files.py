@@ -64,7 +64,12 @@ def read_json(path: Path, error: type[OfpError] = OfpError) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON in place of `path`, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """What `write_json` writes: readable, the keys in their order."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ofp_edge.calibration.samples import ObservationWindows, load_windows
+from ofp_edge.calibration.samples import FILE, read_samples
+from ofp_edge.calibration.windows import ObservationWindows
 from ofp_edge.image import as_input
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.spec import PolicySpec
@@ -28,10 +29,10 @@ __all__ = [
 
 def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> ObservationWindows:
     """At most `count` of a quantised policy's calibration samples, evenly spaced. PolicyError."""
-    windows = load_windows(folder, spec)
-    keep = np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))
-    fields = {name: values[keep] for name, values in windows.fields.items()}
-    return ObservationWindows(fields, windows.episode[keep], windows.frame[keep])
+    windows = read_samples(folder / FILE, spec).samples
+    return windows.take(
+        np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))
+    )
 
 
 def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:

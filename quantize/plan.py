@@ -14,18 +14,26 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.files import canonical_json, read_json, sha256_bytes, sha256_file, write_json
+from ofp_edge.files import (
+    canonical_json,
+    json_bytes,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
 from ofp_edge.spec import PolicySpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "quantization.json"
-_POLICY_FILES = ("config.json", "model.safetensors", "statistics.json")
+CONFIG, PLAN_ENTRY = "config.json", "plan_sha256"
+_POLICY_FILES = (CONFIG, "model.safetensors", "statistics.json")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Lowest and highest value a tensor took on the calibration samples."""
+    """Lowest and highest value of a tensor that its int8 grid covers: see `ranges.METHODS`."""
 
     low: float
     high: float
@@ -36,12 +44,20 @@ class Range:
         largest = max(abs(self.low), abs(self.high))
         return float(np.float32(largest / 127)) if largest > 1e-6 else 1 / 127
 
+    def joined(self, other: Range | None) -> Range:
+        """What covers both."""
+        if other is None:
+            return self
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer. `input` and `output` are None, and `reason` says why, where it stays in float.
+    """One layer. `reason` says why it stays in float, where the recipe would quantise others.
 
-    weight_scale: smallest and largest of its per-channel weight scales.
+    input, output: the ranges of what it reads and gives, also where they are not used; None where
+    the recipe quantises no such layer. weight_scale: smallest and largest of its per-channel weight
+    scales.
     """
 
     function: str
@@ -70,7 +86,12 @@ class ActionError:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole plan. Hashes are of the float policy's files and of calibration.npz."""
+    """The whole plan. Hashes are of the float policy's files and of calibration.npz.
+
+    method: how the ranges were chosen (`ranges.METHODS`). calibration, calibration_source_sha256:
+    the dataset or recording that the samples are from. float_macs_percent: how much of the two
+    functions' multiplications stays in float.
+    """
 
     recipe: str
     precision: str
@@ -81,12 +102,13 @@ class Plan:
     samples: int
     seed: int
     calibration: str
-    calibration_dataset_sha256: str
+    calibration_source_sha256: str
     calibration_sha256: str
     policy_sha256: str
     error_budget_percent: float
     error: tuple[ActionError, ...]
     error_measured_on: str
+    float_macs_percent: float
     versions: dict[str, str]
     schema_version: int = SCHEMA_VERSION
 
@@ -96,11 +118,19 @@ class Plan:
 
 
 def policy_sha256(folder: Path) -> str:
-    """Hash of what makes a policy answer as it does: configuration, weights, statistics."""
+    """Hash of what makes a policy answer as it does: configuration, weights, statistics.
+
+    Which plan the configuration names does not count: the plan holds this hash.
+    """
     missing = [name for name in _POLICY_FILES if not (folder / name).is_file()]
     if missing:
         raise PolicyError(f"{folder} is not a policy folder: {missing[0]} is missing.")
-    return sha256_bytes(canonical_json({n: sha256_file(folder / n) for n in _POLICY_FILES}))
+    hashes = {n: sha256_file(folder / n) for n in _POLICY_FILES}
+    config = read_json(folder / CONFIG, PolicyError)
+    if isinstance(config, dict) and PLAN_ENTRY in config:
+        del config[PLAN_ENTRY]
+        hashes[CONFIG] = sha256_bytes(json_bytes(config))
+    return sha256_bytes(canonical_json(hashes))
 
 
 def action_names(spec: PolicySpec) -> tuple[str, ...]:
@@ -118,18 +148,27 @@ def action_ranges(spec: PolicySpec) -> tuple[float, ...]:
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
-    """Write quantization.json."""
+    """Write quantization.json, and its hash into the policy's config.json."""
     write_json(folder / FILE, asdict(plan))
+    config = read_json(folder / CONFIG, PolicyError)
+    write_json(folder / CONFIG, {**config, PLAN_ENTRY: sha256_file(folder / FILE)})
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a policy folder, or None where it has none.
+    """The plan of a policy folder, or None of a float policy.
 
     Raises PolicyError when the plan is malformed, or made for other weights or other samples than
-    those beside it.
+    those beside it, and when it is gone: the policy would run in float and nobody would notice.
     """
     path = folder / FILE
+    config = read_json(folder / CONFIG, PolicyError)
+    named = config.get(PLAN_ENTRY) if isinstance(config, dict) else None
     if not path.exists():
+        if named is not None:
+            raise PolicyError(
+                f"{folder} is a quantised policy and its {FILE} is missing: it would run in float. "
+                "Quantise the float policy again."
+            )
         return None
     value = read_json(path, PolicyError)
     version = value.get("schema_version") if isinstance(value, dict) else None
@@ -145,6 +184,7 @@ def read_plan(folder: Path) -> Plan | None:
     except (AttributeError, KeyError, TypeError, ValueError) as cause:
         raise PolicyError(f"{path} is malformed: {cause}") from None
     for what, expected, got in (
+        ("the configuration", sha256_file(path), str(named)),
         ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
         ("calibration.npz", plan.calibration_sha256, sha256_file(folder / "calibration.npz")
          if (folder / "calibration.npz").is_file() else "no file"),

@@ -31,6 +31,7 @@ from ofp_edge.quantize.pt2e import (
     convert_pt2e,
     prepare_pt2e,
 )
+from ofp_edge.quantize.ranges import measure_ranges
 from ofp_edge.quantize.recipes import Recipe
 
 _KEY = "quantization_annotation"
@@ -38,32 +39,44 @@ _DECOMPOSED = torch.ops.quantized_decomposed
 
 
 def measure_layers(
-    module: nn.Module, function: str, samples: Sequence[Sequence[Tensor]], recipe: Recipe
+    module: nn.Module,
+    function: str,
+    samples: Sequence[Sequence[Tensor]],
+    recipe: Recipe,
+    method: str = "min-max",
 ) -> list[Layer]:
-    """Decide each layer's precision and measure the ranges of those to be quantised.
+    """Decide each layer's precision and measure the ranges of all that could be quantised.
 
     samples: the function's inputs, one tuple a call, all of the shapes it is deployed with.
+    method: of `ranges.METHODS`. A layer that is called twice (an encoder that two cameras share) is
+    one, with the range of both.
     """
     graph = export_graph(module, samples[0])
     reasons = float_reasons(graph, function, recipe)
-    quantised = [layer for layer in find_layers(graph) if layer.name not in reasons]
-    ranges = _ranges(graph, samples, {n for q in quantised for n in (q.input, q.last)})
-    layers = []
-    for layer in find_layers(graph):
-        if layer.name in reasons:
-            layers.append(
-                Layer(function, layer.name, layer.operation, "fp32", reasons[layer.name],
-                      None, None, None)
+    every = find_layers(graph)
+    wanted = [layer for layer in every if layer.operation in recipe.operations]
+    nodes = {n for layer in wanted for n in (layer.input, layer.last)}
+    ranges = measure_ranges(graph, samples, nodes, method) if nodes else {}
+    found: dict[str, Layer] = {}
+    for layer in every:
+        reason = reasons.get(layer.name)
+        plain = recipe.precision if not recipe.operations else "fp32"
+        if layer.operation not in recipe.operations:
+            found[layer.name] = Layer(
+                function, layer.name, layer.operation, plain,
+                reason if plain == "fp32" else None, None, None, None,
             )  # fmt: skip
-        else:
-            weight = graph.get_parameter(str(layer.weight.target)).detach()
-            scales = weight.abs().transpose(0, layer.channel_axis).flatten(1).amax(1) / 127
-            layers.append(
-                Layer(function, layer.name, layer.operation, recipe.precision, None,
-                      ranges[layer.input], ranges[layer.last],
-                      Range(float(scales.min()), float(scales.max())))
-            )  # fmt: skip
-    return layers
+            continue
+        weight = graph.get_parameter(str(layer.weight.target)).detach()
+        scales = weight.abs().transpose(0, layer.channel_axis).flatten(1).amax(1) / 127
+        twin = found.get(layer.name)
+        found[layer.name] = Layer(
+            function, layer.name, layer.operation, "fp32" if reason else recipe.precision, reason,
+            ranges[layer.input].joined(twin.input if twin else None),
+            ranges[layer.last].joined(twin.output if twin else None),
+            Range(float(scales.min()), float(scales.max())),
+        )  # fmt: skip
+    return list(found.values())
 
 
 def build_quantized(
@@ -82,27 +95,6 @@ def build_quantized(
     return converted
 
 
-def _ranges(
-    graph: fx.GraphModule, samples: Sequence[Sequence[Tensor]], nodes: set[fx.Node]
-) -> dict[fx.Node, Range]:
-    found: dict[fx.Node, Range] = {}
-
-    class Watch(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if n in nodes:
-                low, high = (float(x) for x in torch.aminmax(value))
-                old = found.get(n, Range(low, high))
-                found[n] = Range(min(low, old.low), max(high, old.high))
-            return value
-
-    watch = Watch(graph)
-    with torch.no_grad():
-        for sample in samples:
-            watch.run(*sample)
-    return found
-
-
 class _PlanQuantizer(Quantizer):  # type: ignore[misc]
     """Annotates the layers that a plan quantises, with the scales it gives."""
 
@@ -115,8 +107,8 @@ class _PlanQuantizer(Quantizer):  # type: ignore[misc]
             if layer.name not in self._layers:
                 raise PolicyError(f"{FILE} has no layer {layer.name}. Quantise the policy again.")
             entry = self._layers[layer.name]
-            if entry.input is None or entry.output is None:
-                continue  # stays in float
+            if entry.precision != "int8" or entry.input is None or entry.output is None:
+                continue
             output = _activation(entry.output)
             fused = layer.last is not layer.node
             layer.node.meta[_KEY] = QuantizationAnnotation(

@@ -1,8 +1,8 @@
-"""Recipes: which operations of a policy run in which precision, as data."""
+"""Recipes: which operations of a policy run in which precision, as data; how ranges are chosen."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ofp_edge.errors import UnknownName
 
@@ -13,7 +13,8 @@ class Recipe:
 
     precision: what the plan's bundle artefacts are called. operations: quantised kinds ("conv2d",
     "conv_transpose2d", "linear"); empty leaves all in float. keep_float: parts that stay in float,
-    see `KEEP_FLOAT`.
+    see `KEEP_FLOAT`. budgeted: layers whose rounding costs most are put back into float, as few as
+    meet the error budget.
     """
 
     name: str
@@ -21,7 +22,15 @@ class Recipe:
     precision: str
     operations: tuple[str, ...]
     keep_float: tuple[str, ...] = ()
+    budgeted: bool = False
 
+
+METHODS = {
+    "min-max": "everything that was seen",
+    "percentile": "99.99 % of the values",
+    "entropy": "where the least information is lost (Kullback-Leibler, as in TensorRT)",
+    "mse": "where rounding and clipping together have the least mean square",
+}
 
 # Rules a recipe may name, with the reason that the plan then states.
 KEEP_FLOAT = {
@@ -34,19 +43,26 @@ KEEP_FLOAT = {
     ),
 }
 
+_INT8 = Recipe(
+    "int8",
+    "static symmetric int8: per-tensor activations, per-channel weights",
+    "int8",
+    ("conv2d", "conv_transpose2d", "linear"),
+    ("noise_input", "velocity_output"),
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("fp32", "every layer in float", "fp32", ()),
-        Recipe(
-            "int8",
-            "static symmetric int8: per-tensor activations, per-channel weights, min-max ranges",
-            "int8",
-            ("conv2d", "conv_transpose2d", "linear"),
-            ("noise_input", "velocity_output"),
+        Recipe("fp16", "every layer in half precision: for GPUs", "fp16", ()),
+        _INT8,
+        replace(
+            _INT8, name="mixed", budgeted=True,
+            summary="int8, with the fewest layers in float that meet the error budget",
         ),
     )
-}
+}  # fmt: skip
 
 
 def recipe(name: str) -> Recipe:

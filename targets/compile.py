@@ -26,22 +26,24 @@ from ofp_edge.bundle import (
     open_bundle,
     write_manifest,
 )
-from ofp_edge.errors import OfpError, ParityError
+from ofp_edge.errors import CheckFailed, MissingExtra, ParityError
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
-from ofp_edge.quantize.apply import build_functions
+from ofp_edge.quantize.functions import build_functions
+from ofp_edge.quantize.gate import Gate, read_gate
 from ofp_edge.quantize.inputs import calibration_windows, synthetic_windows
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, action_ranges, policy_sha256, read_plan
 from ofp_edge.quantize.threads import one_thread
-from ofp_edge.runtime.runners import Runner, load_runner
+from ofp_edge.runtime.runners import MODULES, Runner, installed, load_runner
 from ofp_edge.runtime.runners.check import check_parity, golden_answers, per_dimension
+from ofp_edge.targets.agreement import measure_agreement
 from ofp_edge.targets.cost import costs
 from ofp_edge.targets.export import Exported, export_executorch, export_onnx
 from ofp_edge.targets.fastest import fastest
 from ofp_edge.targets.golden import COUNT, Golden, make_golden, tolerance
-from ofp_edge.targets.registry import board_for, target
+from ofp_edge.targets.registry import board_for, require_fit, target
 from ofp_edge.targets.target import Target
 
 _SUFFIX = {"onnxruntime": "onnx", "executorch": "pte"}
@@ -84,13 +86,16 @@ def compile_policy(
 ) -> Compiled:
     """Build, check and write a bundle.
 
-    Raises UnknownName, PolicyError, OutputExists, ParityError (an engine differs from torch by
-    more than the cap), OfpError (a precision the target does not have).
+    An engine that is not installed here is left out: nothing enters a bundle unchecked.
+    Raises UnknownName, MissingExtra, PolicyError, OutputExists, ParityError (an engine differs from
+    torch by more than the cap), OfpError (a recipe that does not fit the target), CheckFailed (a
+    plan whose gate failed).
     """
-    chosen = target(target_name)
+    chosen = _with_installed_engines(target(target_name))
     board_for(target_name, board_name)
     files.check_output(output, force=force, marker=MANIFEST)
     policy, plan = load_policy(policy_folder), read_plan(policy_folder)
+    gate = _passed_gate(policy_folder) if plan is not None else None
     precisions = _precisions(chosen, plan)
     deployed = deploy(policy)
     references: dict[str, dict[str, Any]] = {
@@ -114,6 +119,10 @@ def compile_policy(
                 built.append(_build(draft, engine, precision, function, modules[function], golden))
     fraction = plan.budget_fraction() / 4 if plan is not None else 0.01
     tolerances = _tolerances(built, golden, deployed, fraction)
+    pairs: dict[tuple[str, str], dict[str, Runner]] = {}
+    for item in built:
+        pairs.setdefault((item.engine, item.precision), {})[item.function] = item.runner
+    agreement = measure_agreement(deployed, references, pairs, windows, _SEED)
     default = Default(chosen.engines[0], precisions[-1])
     if chosen.picks_fastest:
         default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
@@ -140,7 +149,11 @@ def compile_policy(
                 ),
                 "files": tuple(FileEntry.of(folder, name) for name in extra),
                 "default": default,
-                "provenance": _provenance(policy_folder, policy, plan, deployed, draft, built),
+                "provenance": {
+                    **_provenance(policy_folder, policy, plan, deployed, draft, built),
+                    "gate": gate.summary() if gate else None,
+                    "agreement": agreement,
+                },
             }
         )  # fmt: skip
         write_manifest(folder, manifest)
@@ -150,15 +163,33 @@ def compile_policy(
     return Compiled(manifest, sha256, {b.file: b.exported for b in built}, parity)
 
 
+def _with_installed_engines(chosen: Target) -> Target:
+    """The target without engines that could not be checked here. MissingExtra when none is left."""
+    engines = tuple(engine for engine in chosen.engines if installed(engine))
+    if not engines:
+        raise MissingExtra(MODULES[chosen.engines[0]], chosen.engines[0])
+    return replace(chosen, engines=engines)
+
+
 def _precisions(chosen: Target, plan: Plan | None) -> list[str]:
     """Those the bundle will hold; the last one is the best. OfpError when the plan's is unfit."""
     precisions = list(chosen.float_precisions)
-    if plan is not None and plan.precision not in precisions:
-        if plan.precision not in chosen.plan_precisions:
-            reason = chosen.unfit.get(plan.precision, "its engines cannot run it.")
-            raise OfpError(f"target {chosen.name} has no {plan.precision}: {reason}")
-        precisions.append(plan.precision)
+    if plan is not None:
+        require_fit(chosen.name, plan.recipe)
+        if plan.precision not in precisions:
+            precisions.append(plan.precision)
     return precisions
+
+
+def _passed_gate(folder: Path) -> Gate | None:
+    """The plan's gate, if it was run. CheckFailed when it failed."""
+    gate = read_gate(folder)
+    if gate is not None and not gate.passed:
+        check = gate.failed[0]
+        raise CheckFailed(
+            f"{folder} has failed its gate, {check.name}: {check.says}. Quantise it another way."
+        )
+    return gate
 
 
 def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Deployed) -> Manifest:
@@ -275,6 +306,7 @@ def _provenance(
         "training_steps": policy.config.training.step,
         "dataset_sha256": policy.config.training.dataset_sha256,
         "recipe": plan.recipe if plan else None,
+        "ranges": plan.method if plan else None,
         "plan_sha256": files.sha256_file(folder / PLAN_FILE) if plan else None,
         "calibration_sha256": plan.calibration_sha256 if plan else None,
         "costs": costs(deployed, draft.act_inputs),

@@ -70,6 +70,7 @@ def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
     """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs."""
     partition = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "quantize")
     exir = require("executorch.exir", "quantize")
+    passes = require("executorch.exir.passes", "quantize")
     with _quiet(), captured_stderr():
         exported = torch.export.export(module, example_inputs(inputs))
         edge = exir.to_edge_transform_and_lower(
@@ -86,7 +87,10 @@ def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
                 inside += sum(n.op == "call_function" for n in lowered.original_module.graph.nodes)
             else:
                 outside.append(_operator_name(node.target))
-        model = bytes(edge.to_executorch().buffer)
+        # Inputs and outputs get no memory of the program's own: the runner's arrays serve.
+        unplanned = passes.MemoryPlanningPass(alloc_graph_input=False, alloc_graph_output=False)
+        config = exir.ExecutorchBackendConfig(memory_planning_pass=unplanned)
+        model = bytes(edge.to_executorch(config).buffer)
     share = inside / max(1, inside + len(outside))
     operations = {"delegate": delegates, **Counter(outside)}
     return Exported(model, operations, delegates, share, tuple(sorted(set(outside))))

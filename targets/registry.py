@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.quantize.recipes import RECIPES, Recipe, recipe
 from ofp_edge.targets import arm_cpu, host
 from ofp_edge.targets.boards import Board, board, boards
 from ofp_edge.targets.target import Target
@@ -34,3 +35,20 @@ def board_for(target_name: str, board_name: str | None) -> Board | None:
             f"(boards of {target_name}: {fitting})."
         )
     return chosen
+
+
+def unfit_reason(chosen: Target, of: Recipe) -> str | None:
+    """Why the target's engines don't run what the recipe makes; None when they do."""
+    if of.precision in (*chosen.float_precisions, *chosen.plan_precisions):
+        return None
+    return chosen.unfit.get(of.precision, f"{' and '.join(chosen.engines)} cannot run it.")
+
+
+def require_fit(target_name: str, recipe_name: str) -> None:
+    """Refuse a recipe that the target cannot run. UnknownName, or OfpError with the reason."""
+    chosen, of = target(target_name), recipe(recipe_name)
+    if (reason := unfit_reason(chosen, of)) is not None:
+        fitting = ", ".join(r.name for r in RECIPES.values() if unfit_reason(chosen, r) is None)
+        raise OfpError(
+            f"recipe {of.name} does not fit target {chosen.name}: {reason} Fitting: {fitting}."
+        )

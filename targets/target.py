@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class Target:
     """A kind of computer that bundles are built for.
 
-    engines: what every bundle holds an artefact for, the preferred one first. float_precisions:
-    those that every bundle holds. plan_precisions: those a policy's plan may ask for. unfit: other
-    precisions, each with the reason. picks_fastest: the default is measured at compile time on this
-    very machine; otherwise it is the plan's precision on the preferred engine.
+    engines: what a bundle holds artefacts for, where they are installed, the preferred one first.
+    float_precisions: those that every bundle holds. plan_precisions: those a policy's plan may ask
+    for. unfit: other precisions, each with the reason. picks_fastest: the default is measured at
+    compile time on this very machine; otherwise it is the plan's precision on the preferred engine.
     """
 
     name: str

@@ -7,9 +7,19 @@ from typing import NoReturn
 
 import pytest
 
+from ofp_edge.errors import install_line
+from ofp_edge.runtime.runners import ENGINES, installed
+
 
 def absent(reason: str) -> NoReturn:
     """Skip, saying why and what would help; where CI=true, fail: there it must be installed."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"must be there in CI: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def needs_engines() -> None:
+    """Every inference engine: the one of ExecuTorch is built from native/, by a C++ compiler."""
+    for engine in ENGINES:
+        if not installed(engine):
+            absent(f"no engine {engine}: {install_line(engine)}")

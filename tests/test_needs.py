@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import absent
+from tests.needs import absent, needs_engines
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +24,13 @@ def test_a_missing_tool_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="must be there in CI: no Chromium"):
         absent("no Chromium")
+
+
+def test_a_missing_engine_skips_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("tests.needs.installed", lambda engine: engine != "executorch")
+    with pytest.raises(pytest.skip.Exception, match="no engine executorch: .*make runner-wheel"):
+        needs_engines()
 
 
 @pytest.mark.realsense_device

@@ -202,8 +202,8 @@ def test_a_camera_is_set_in_whatever_form_of_toml(tmp_path: Path, text: str) -> 
 def test_a_form_of_toml_that_cannot_be_kept_is_left_as_it_was(tmp_path: Path) -> None:
     text = (
         "schema_version = 1\nrobot.driver = 'a:B'\ntiming.latency_ms = 1\n"
-        "timing.max_plan_age_ms = 9\ncameras.front.driver = 'x'\n"
-        "cameras.front.parameters.fx = 1.0\n"
+        "timing.max_plan_age_ms = 9\n"
+        "cameras.front.driver = 'x'\ncameras.front.parameters.fx = 1.0\n"
     )
     path = rig(tmp_path, text)
     with pytest.raises(RigError, match=r"Write by hand, under \[cameras.front\]: .*'park'"):

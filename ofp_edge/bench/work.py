@@ -65,11 +65,11 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
                     steps=TIMING_STEPS, learning_rate=unit.task.learning_rate,
                     options=who["options"] or None,
                 )  # fmt: skip
-                times[name].append(_seconds_a_step(request))
+                times[name].append(seconds_a_step(request))
     store.write("timing", inputs, {name: statistics.median(x) for name, x in times.items()})
 
 
-def _seconds_a_step(request: Request) -> float:
+def seconds_a_step(request: Request) -> float:
     """Of a whole training of few steps: what starts late in one has its share of it."""
     marks: list[float] = []
 

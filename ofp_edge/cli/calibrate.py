@@ -6,13 +6,15 @@ import importlib
 
 import typer
 
-COMMANDS = ("board", "record", "camera", "hand_eye")
+COMMANDS = ("samples", "board", "record", "camera", "hand_eye")
 
 
 def add(app: typer.Typer) -> None:
     """Register the group; every file offers `add(group)`."""
     group = typer.Typer(
-        help="Calibrate a robot's cameras.", no_args_is_help=True, pretty_exceptions_enable=False
+        help="Choose samples for quantisation; calibrate a robot's cameras.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
     )
     for name in COMMANDS:
         importlib.import_module(f"ofp_edge.cli.calibrate_{name}").add(group)

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import install_line
 from ofp_edge.extras import require
 
 
@@ -66,7 +68,15 @@ def compile_(
             }
         )  # fmt: skip
     output.console.print(table)
-    default = manifest.default
+    for line in agreement_lines(manifest.provenance["agreement"]):
+        output.console.print(line, soft_wrap=True)
+    for engine in known_target(target).engines:
+        if engine not in {item.engine for item in manifest.artefacts}:
+            output.log.print(f"warning: not for {engine}: it is not installed here. "
+                             f"Run: {install_line(engine)}")  # fmt: skip
+    default, gate = manifest.default, manifest.provenance["gate"]
+    if manifest.provenance["recipe"] is not None and gate is None:
+        output.console.print("gate: not run (ofp-edge quantize --gate)")
     output.console.print(
         f"default {default.engine} {default.precision}; every engine loaded and within tolerance; "
         f"{seconds:.0f} s"
@@ -74,11 +84,14 @@ def compile_(
     return {
         "bundle": out, "target": manifest.target, "board": manifest.board,
         "default": {"engine": default.engine, "precision": default.precision},
-        "artefacts": artefacts, "sha256": compiled.sha256, "seconds": seconds,
+        "artefacts": artefacts, "gate": gate, "agreement": manifest.provenance["agreement"],
+        "sha256": compiled.sha256, "seconds": seconds,
     }  # fmt: skip
 
 
-KEYS = ("bundle", "target", "board", "default", "artefacts", "sha256", "seconds")
+KEYS = (
+    "bundle", "target", "board", "default", "artefacts", "gate", "agreement", "sha256", "seconds",
+)  # fmt: skip
 
 
 def add(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from ofp_edge.bundle import MANIFEST, TimeRow, open_bundle
+from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.output import Document, Output, add_command
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
@@ -63,11 +64,13 @@ def _policy(path: Path) -> Document:
     require("safetensors", "train")
     from ofp_edge.policy.deployed import method_of, split
     from ofp_edge.policy.folder import load_policy
+    from ofp_edge.quantize.gate import read_gate
     from ofp_edge.quantize.plan import policy_sha256, read_plan
     from ofp_edge.targets.cost import act_tensors, costs
 
     policy, plan = load_policy(path), read_plan(path)
     deployed, config = split(policy), policy.config
+    gate = read_gate(path) if plan else None
     rows = deployed.time_rows if method_of(policy).velocity else ()
     return {
         "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
@@ -79,7 +82,9 @@ def _policy(path: Path) -> Document:
             "method": config.method, "preset": config.preset,
             "trunk": config.network.trunk.kind, "task": config.task,
             "training": config.to_json()["training"], "recipe": plan.recipe if plan else None,
+            "ranges": plan.method if plan else None,
             "calibration_sha256": plan.calibration_sha256 if plan else None,
+            "gate": gate.summary() if gate else None,
         },
     }  # fmt: skip
 
@@ -129,9 +134,23 @@ def _show(output: Output, document: Document) -> None:
             )  # fmt: skip
         say(table)
         say(f"default      {document['default']['engine']} {document['default']['precision']}")
-    for key, value in document["provenance"].items():
+    provenance = document["provenance"]
+    for key, value in provenance.items():
         if isinstance(value, (str, int)):
             say(f"{key:<18} {value}", soft_wrap=True)
+    if provenance["recipe"] is not None:
+        _show_gate(output, provenance.get("gate"))
+    for line in agreement_lines(provenance.get("agreement", {})):
+        say(f"agreement          {line}", soft_wrap=True)
+
+
+def _show_gate(output: Output, gate: dict[str, Any] | None) -> None:
+    if gate is None:
+        output.console.print("gate               not run")
+        return
+    output.console.print(f"gate               {'passed' if gate['passed'] else 'FAILED'}")
+    for name, says in gate["says"].items():
+        output.console.print(f"  {name:<16} {says}", soft_wrap=True)
 
 
 KEYS = (

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.extras import require
+
+if TYPE_CHECKING:
+    from ofp_edge.quantize.apply import Quantised
+    from ofp_edge.quantize.gate import Gate
+    from ofp_edge.quantize.plan import Plan
 
 
 def quantize(
@@ -18,74 +25,169 @@ def quantize(
     calibration: Annotated[
         Path,
         typer.Option(
-            "--calibration", help="Dataset; samples come from its training episodes only."
+            "--calibration",
+            help="Dataset (samples come from its training episodes), or what calibrate samples "
+            "wrote.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--output", help="Policy folder to write.")],
     recipe: Annotated[
-        str, typer.Option("--recipe", help="fp32 or int8 (static, symmetric).")
+        str,
+        typer.Option(
+            "--recipe",
+            help="int8 (static, symmetric), mixed (int8, the fewest layers in float that meet the "
+            "error budget), fp16 or fp32.",
+        ),
     ] = "int8",
+    method: Annotated[
+        str, typer.Option("--method", help="Ranges: min-max, percentile, entropy or mse.")
+    ] = "min-max",
+    target: Annotated[
+        str | None, typer.Option("--target", help="Refuse a recipe that this target can't run.")
+    ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", help="Calibration samples: observation windows.")
+        int, typer.Option("--samples", help="Calibration samples to choose from a dataset.")
     ] = 128,
     seed: Annotated[int, typer.Option("--seed", help="Of the choice of samples, and noise.")] = 0,
     error_budget: Annotated[
         float,
         typer.Option("--error-budget", help="Mean error allowed per action, percent of its range."),
     ] = 2.0,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Try each layer alone in int8: sensitivity.json and .html beside the plan.",
+        ),
+    ] = False,
+    gate: Annotated[
+        bool,
+        typer.Option("--gate", help="Check the result against float: gate.json beside the plan."),
+    ] = False,
+    task: Annotated[
+        str | None, typer.Option(help="Task of the gate's episodes. Default: the policy's own.")
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(help="Pairs of episodes of the gate's closed loop; 0 leaves it out.")
+    ] = 500,
+    workers: Annotated[int, typer.Option(help="Processes of the gate's episodes.")] = 2,
     force: Force = False,
 ) -> Document:
     """Quantise a policy by static calibration and state the error in robot units."""
+    from ofp_edge.quantize.recipes import METHODS
     from ofp_edge.quantize.recipes import recipe as known_recipe
+    from ofp_edge.targets.registry import require_fit
 
     known_recipe(recipe)  # before the slow imports
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
+    if target is not None:
+        require_fit(target, recipe)
+    if episodes < 0:
+        raise OfpError(f"--episodes {episodes}: expected 0 or more.")
     for module in ("torch", "torchao", "safetensors"):
         require(module, "quantize")
     from ofp_edge.quantize.apply import quantize_policy
 
     with output.progress("quantising") as progress:
-        plan = quantize_policy(
-            policy, recipe, calibration, out, samples=samples, seed=seed,
-            error_budget_percent=error_budget, force=force, progress=progress,
+        done = quantize_policy(
+            policy, recipe, calibration, out, method=method, samples=samples, seed=seed,
+            error_budget_percent=error_budget, sensitivity=sensitivity, force=force,
+            progress=progress,
         )  # fmt: skip
-    table = Table(title=f"float against {plan.precision}, {plan.error_measured_on}")
-    for column in ("action", "unit", "max error", "mean error", "budget (mean)", ""):
-        table.add_column(column, justify="left" if column in ("action", "unit") else "right")
-    for item in plan.error:
-        verdict = "ok" if item.mean <= item.budget else "[bold red]over budget[/]"
-        name = item.name.replace("[", r"\[")
-        table.add_row(
-            name, item.unit, f"{item.max:.4g}", f"{item.mean:.4g}", f"{item.budget:.4g}", verdict
-        )
-    output.console.print(table)
-    low = sum(layer.reason is None for layer in plan.layers)
+    plan = done.plan
+    _show_errors(output, plan)
+    if done.sensitivity:
+        _show_sensitivity(output, done)
+    low = sum(layer.precision != "fp32" for layer in plan.layers)
     output.console.print(
-        f"{low} of {len(plan.layers)} layers in {plan.precision}; {plan.samples} calibration "
-        f"samples; written to {out}"
+        f"{low} of {len(plan.layers)} layers in {plan.precision}, {plan.float_macs_percent:.1f} % "
+        f"of the multiplications in float; {plan.samples} calibration samples; written to {out}",
+        soft_wrap=True,
     )
+    judged = None
+    if gate:
+        from ofp_edge.evaluate.gate import run_gate
+
+        with output.progress("gate") as progress:
+            judged = run_gate(out, task=task, episodes=episodes, workers=workers, progress=progress)
+        _show_gate(output, judged)
+    return _document(out, done, judged)
+
+
+def _document(out: Path, done: Quantised, judged: Gate | None) -> Document:
+    plan = done.plan
     return {
         "policy": out,
         "recipe": plan.recipe,
         "precision": plan.precision,
+        "method": plan.method,
         "layers": [
             {"function": x.function, "name": x.name, "precision": x.precision, "reason": x.reason}
             for x in plan.layers
         ],
+        "float_macs_percent": plan.float_macs_percent,
         "samples": plan.samples,
+        "coverage": asdict(done.calibration.coverage),
         "error": [
             {"name": x.name, "unit": x.unit, "max": x.max, "mean": x.mean, "budget": x.budget}
             for x in plan.error
         ],
         "error_measured_on": plan.error_measured_on,
         "within_budget": all(x.mean <= x.budget for x in plan.error),
+        "sensitivity": [cost.to_json() for cost in done.sensitivity],
+        "gate": None if judged is None else {"passed": judged.passed, **asdict(judged)},
         "calibration_sha256": plan.calibration_sha256,
         "policy_sha256": plan.policy_sha256,
     }
 
 
+def _show_errors(output: Output, plan: Plan) -> None:
+    from ofp_edge.quantize.units import shown
+
+    table = Table(title=f"float against {plan.precision}, {plan.error_measured_on}")
+    for column in ("action", "max error", "mean error", "budget (mean)", ""):
+        table.add_column(column, justify="left" if column == "action" else "right")
+    for item in plan.error:
+        verdict = "ok" if item.mean <= item.budget else "[bold red]over budget[/]"
+        told: list[Any] = [shown(x, item.unit) for x in (item.max, item.mean, item.budget)]
+        table.add_row(item.name.replace("[", r"\["), *told, verdict)
+    output.console.print(table)
+
+
+def _show_sensitivity(output: Output, done: Quantised) -> None:
+    from ofp_edge.quantize.sensitivity_report import HEAD, cells
+
+    table = Table(title="each layer alone in int8, on calibration samples")
+    longest = max(len(f"{cost.function}.{cost.name}") for cost in done.sensitivity)
+    for i, name in enumerate(HEAD):
+        width = min(longest, 40) if i == 0 else None
+        table.add_column(name, justify="right" if i in (2, 3, 4) else "left", min_width=width)
+    macs = sum(cost.macs for cost in done.sensitivity)
+    for cost in done.sensitivity:
+        row = cells(cost, macs)
+        table.add_row(*(cell.replace("[", r"\[") for cell in row[:-1]), row[-1].split(":")[0])
+    output.console.print(table)
+
+
+def _show_gate(output: Output, gate: Gate) -> None:
+    for check in gate.checks:
+        verdict = {True: "ok", False: "[bold red]failed[/]", None: "[yellow]–[/]"}[check.passed]
+        says = check.says.replace("[", r"\[")
+        output.console.print(f"{check.name}: {says}  {verdict}", soft_wrap=True)
+    if gate.passed:
+        output.console.print("gate passed")
+        return
+    for check in gate.failed:
+        says = check.says.replace("[", r"\[")
+        output.log.print(f"[bold red]gate failed[/], {check.name}: {says}", soft_wrap=True)
+    output.exit_code = 1
+
+
 KEYS = (
-    "policy", "recipe", "precision", "layers", "samples", "error", "error_measured_on",
-    "within_budget", "calibration_sha256", "policy_sha256",
+    "policy", "recipe", "precision", "method", "layers", "float_macs_percent", "samples",
+    "coverage", "error", "error_measured_on", "within_budget", "sensitivity", "gate",
+    "calibration_sha256", "policy_sha256",
 )  # fmt: skip
 
 

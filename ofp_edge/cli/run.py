@@ -18,7 +18,7 @@ KEYS = (
     "bundle", "rig", "engine", "precision", "nfe", "guard", "seed", "dry_run", "seconds", "ticks",
     "skipped_ticks", "misses", "held", "clamped", "stale_frames", "plans", "episodes",
     "successes", "success", "latency_ms", "capture_to_ready_ms", "tick_jitter_us_p99",
-    "stopped_because", "log", "log_rows_lost",
+    "stopped_because", "log", "log_rows_lost", "recorded",
 )  # fmt: skip
 
 
@@ -37,6 +37,12 @@ def run(
         bool, typer.Option("--dry-run", help="Do everything but move the robot.")
     ] = False,
     log: Annotated[Path | None, typer.Option(help="Write an MCAP log here. Default: none.")] = None,
+    record_calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what the policy saw here, at most 2048 moments, for calibrate samples."
+        ),
+    ] = None,
     robot: Annotated[
         str | None, typer.Option(help="package.module:Class in place of the rig's driver.")
     ] = None,
@@ -64,6 +70,8 @@ def run(
     """Run a bundle on a robot; Ctrl-C stops it safely."""
     if log is not None:
         check_output_file(log, force=force)
+    if record_calibration is not None:
+        check_output_file(record_calibration, force=force)
     if threads < 1:
         raise OfpError(f"--threads {threads}: expected 1 or more.")
     if seed < 0:
@@ -77,7 +85,9 @@ def run(
     from ofp_edge.runtime.loop import Limits, stop_on_signals
     from ofp_edge.runtime.session import Request, open_session
 
-    request = Request(bundle, rig, engine, precision, threads, seed, nfe, guard, robot, log)
+    request = Request(
+        bundle, rig, engine, precision, threads, seed, nfe, guard, robot, log, record_calibration
+    )
     limits = Limits(duration, episodes, dry_run, seed)
     with stop_on_signals() as stop, open_session(request) as session:
         if episodes is not None and not session.loop.episodic:
@@ -90,13 +100,21 @@ def run(
             f"{session.bundle.spec.control_hz:g} Hz, L = {session.rig.timing.latency_ms:g} ms; "
             "Ctrl-C stops"
         )
+        if record_calibration is not None and session.loop.episodic:
+            from ofp_edge.evaluate.seeds import check_for_calibration
+
+            check_for_calibration(seed)
         try:
             session.loop.run(limits, stop)
         finally:
-            if session.log is not None:
-                session.log.close()
+            for place in (session.log, session.recorder):
+                if place is not None:
+                    place.close()
     values = _document(session, request, dry_run)
     _print(output, values)
+    if session.recorder is not None and session.recorder.trouble:
+        output.log.print(f"[yellow]nothing recorded:[/] {session.recorder.trouble}")
+        output.exit_code = 1
     if session.log is not None and session.log.trouble:
         output.log.print(f"[yellow]the log is incomplete:[/] {session.log.trouble}")
         output.exit_code = 1
@@ -142,6 +160,14 @@ def _document(session: Session, request: Any, dry_run: bool) -> Document:
         "stopped_because": report.stopped_because,
         "log": None if request.log is None else str(request.log),
         "log_rows_lost": 0 if session.log is None else session.log.lost,
+        "recorded": None
+        if (kept := session.recorder) is None
+        else {
+            "file": str(request.record_calibration),
+            "moments": kept.kept,
+            "seen": kept.seen,
+            "lost": kept.lost,
+        },
     }
 
 
@@ -166,6 +192,9 @@ def _print(output: Output, values: Document) -> None:
     grid.add_row("stopped because", values["stopped_because"])
     if values["log"] is not None:
         grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost)")
+    if (kept := values["recorded"]) is not None:
+        grid.add_row("for calibration", f"{kept['moments']} of {kept['seen']} moments in "
+                     f"{kept['file']} ({kept['lost']} lost)")  # fmt: skip
     output.console.print(grid)
 
 

@@ -10,7 +10,8 @@ from ofp_edge.cli.output import Document, Output, add_command
 
 def targets(output: Output) -> Document:
     """List targets, their engines and precisions, and the boards each fits."""
-    from ofp_edge.targets.registry import TARGETS, boards_of
+    from ofp_edge.quantize.recipes import RECIPES
+    from ofp_edge.targets.registry import TARGETS, boards_of, unfit_reason
 
     found = []
     for item in TARGETS.values():
@@ -19,6 +20,8 @@ def targets(output: Output) -> Document:
         output.console.print(f"  engines     {', '.join(item.engines)}")
         precisions = [*item.float_precisions, *item.plan_precisions]
         output.console.print(f"  precisions  {', '.join(precisions)}")
+        recipes = [r.name for r in RECIPES.values() if unfit_reason(item, r) is None]
+        output.console.print(f"  recipes     {', '.join(recipes)}")
         for name, reason in item.unfit.items():
             output.console.print(f"  no {name}:    {reason}")
         if fitting:
@@ -32,7 +35,7 @@ def targets(output: Output) -> Document:
         found.append(
             {
                 "name": item.name, "summary": item.summary, "engines": list(item.engines),
-                "precisions": precisions, "unfit": item.unfit,
+                "precisions": precisions, "recipes": recipes, "unfit": item.unfit,
                 "boards": [x.to_json() for x in fitting],
             }
         )  # fmt: skip

@@ -33,6 +33,16 @@ def validation_seeds(episodes: int) -> range:
     return range(VALIDATION, VALIDATION + episodes)
 
 
+def check_for_calibration(first: int) -> None:
+    """Refuse to record calibration samples in episodes from seed `first` on, unless they are
+    neither for evaluation nor for validation. OfpError."""
+    if first + SEEDS_A_RUN > FIRST_SEED:
+        raise OfpError(
+            f"--record-calibration with --seed {first}: episodes from {FIRST_SEED} on are for "
+            f"evaluation. Give a seed of at most {FIRST_SEED - SEEDS_A_RUN}."
+        )
+
+
 def _check(episodes: int) -> None:
     if not 1 <= episodes <= SEEDS_A_RUN:
         raise OfpError(f"--episodes {episodes}: expected 1..{SEEDS_A_RUN}.")

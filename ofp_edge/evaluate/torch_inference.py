@@ -67,7 +67,7 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
         raise UnknownName("precision of this policy folder", precision, known)
     quantised = plan is not None and precision != "fp32"
     if plan is not None and quantised:
-        from ofp_edge.quantize.apply import build_functions
+        from ofp_edge.quantize.functions import build_functions
 
         functions = build_functions(deployed, plan)
         encode, act = functions.encode, functions.act

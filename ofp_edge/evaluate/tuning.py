@@ -14,9 +14,9 @@ REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
 _CONFIDENCE = 0.95
 RULE = (
     "t_w: of the settings within 2 % of the best score and not proven worse (their paired 95 % "
-    "interval reaches 0), the one with the fewest flips, then the smallest jump. Refinement: on where a second "
-    "evaluation's paired interval lies above 0, at 95 % for all times together, over 20 episodes "
-    "or more; at the best score."
+    "interval reaches 0), the one with the fewest flips, then the smallest jump. Refinement: on "
+    "where a second evaluation's paired interval lies above 0, at 95 % for all times together, "
+    "over 20 episodes or more; at the best score."
 )
 FEWEST_EPISODES = 20
 _GIVEN_UP = 0.02  # of the best score, for a calmer start: few episodes prove little

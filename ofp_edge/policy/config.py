@@ -174,7 +174,8 @@ class PolicyConfig:
 
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
     method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
-    a chunk takes the refining evaluation where nothing else is asked for.
+    a chunk takes the refining evaluation where nothing else is asked for. plan_sha256: of the
+    quantization.json that belongs to it; a float policy has none.
     """
 
     method: str
@@ -188,6 +189,7 @@ class PolicyConfig:
     time_rows: tuple[tuple[str, float, float], ...]
     training: TrainingRecord
     refine: bool = False
+    plan_sha256: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -221,7 +223,7 @@ class PolicyConfig:
                 f"policy schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
             )
         try:
-            value = {"refine": False, **value}  # folders of before it was there
+            value = {"refine": False, "plan_sha256": None, **value}  # folders of before
             parts = dict(_checked(PolicyConfig, value, "config"))
             parts["spec"] = PolicySpec.from_json(value["spec"])
             parts["cameras"] = {
@@ -248,6 +250,8 @@ class PolicyConfig:
             raise PolicyError(f"config: {cause}") from None
         if {COLD, WARM} - {name for name, _, _ in config.time_rows}:
             raise PolicyError("config.time_rows: expected at least cold and warm.")
+        if not isinstance(config.plan_sha256, (str, type(None))):
+            raise PolicyError(f"config.plan_sha256: expected a hash, got {config.plan_sha256!r}.")
         if not isinstance(config.refine, bool):
             raise PolicyError(f"config.refine: expected true or false, got {config.refine!r}.")
         if config.refine and REFINE not in {name for name, _, _ in config.time_rows}:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ofp_edge import __version__
 
-_DISTRIBUTIONS = ("numpy", "onnxruntime", "executorch", "torch", "pyrealsense2")
+_DISTRIBUTIONS = ("numpy", "onnxruntime", "ofp-edge-executorch", "torch", "pyrealsense2")
 
 
 def fingerprint(threads: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.inference import Inference, load_inference
 from ofp_edge.runtime.loop import ControlLoop
 from ofp_edge.runtime.observer import Observer
+from ofp_edge.runtime.recording import CalibrationRecorder, Several
 from ofp_edge.runtime.robot import open_robot
 from ofp_edge.runtime.telemetry import McapLog
 
@@ -35,6 +36,7 @@ class Request:
     guard: int = 1
     robot: str | None = None
     log: Path | None = None
+    record_calibration: Path | None = None
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Session:
     observer: Observer
     loop: ControlLoop
     log: McapLog | None
+    recorder: CalibrationRecorder | None
 
 
 @contextlib.contextmanager
@@ -107,8 +110,15 @@ def open_session(request: Request) -> Iterator[Session]:
         if request.log is not None:
             log = McapLog(request.log, _header(bundle, rig, engine, precision, inference, request))
             stack.callback(log.close)
-        loop = ControlLoop(inference, controller, observer, robot, telemetry=log)
-        yield Session(bundle, rig, engine, precision, inference, observer, loop, log)
+        recorder = None
+        if request.record_calibration is not None:
+            made_from = {"bundle_sha256": bundle.sha256, "first_seed": request.seed}
+            recorder = CalibrationRecorder(request.record_calibration, bundle.spec, made_from)
+            stack.callback(recorder.close)
+        places = [place for place in (log, recorder) if place is not None]
+        telemetry = Several(*places) if len(places) > 1 else places[0] if places else None
+        loop = ControlLoop(inference, controller, observer, robot, telemetry=telemetry)
+        yield Session(bundle, rig, engine, precision, inference, observer, loop, log, recorder)
 
 
 def _header(

@@ -68,7 +68,7 @@ def test_rows_train_as_long_as_the_reference(
 
     monkeypatch.setattr(work, "TIMING_STEPS", 40)
     monkeypatch.setattr(
-        work, "_seconds_a_step", lambda request: 0.01 if request.method == "flow" else 0.03
+        work, "seconds_a_step", lambda request: 0.01 if request.method == "flow" else 0.03
     )
     suite = edited(a="seeds = [0] -> seeds = [0]\nbudget = 'time'\nreference = 'ours'")
     run(suite, tmp_path / "work", here)

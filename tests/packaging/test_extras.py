@@ -45,7 +45,7 @@ def test_require_is_used_and_every_extra_it_names_brings_the_module() -> None:
     for file, module, extra in required():
         assert extra in have, f"{file}: no extra {extra!r}"
         top = module.split(".")[0]
-        name = DISTRIBUTION.get(top, top)
+        name = DISTRIBUTION.get(top, top.replace("_", "-"))
         assert re.search(rf"(?m)^\S*{name}\b", have[extra]), f"{file}: {extra} lacks {top}"
 
 
@@ -53,8 +53,11 @@ def test_the_base_and_the_robot_s_extras_never_bring_torch() -> None:
     import tomlkit
 
     base = tomlkit.parse((ROOT / "pyproject.toml").read_text()).unwrap()["project"]["dependencies"]
-    for text in ("\n".join(base), extras()["onnxruntime"], extras()["realsense"]):
-        assert "torch" not in text
+    robot = (extras()[name] for name in ("onnxruntime", "executorch", "realsense"))
+    for text in ("\n".join(base), *robot):
+        assert not re.search(
+            r"(?m)^(torch|executorch)\b", text
+        )  # official ExecuTorch imports torch
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])

@@ -27,5 +27,5 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Quantised:
     root = tmp_path_factory.mktemp("quantised")
     policy = tiny_policy(root / "policy", "points")
     dataset = write_synthetic_dataset(root / "data.zarr", obs="points")
-    plan = quantize_policy(policy, "int8", dataset, root / "int8", samples=16)
+    plan = quantize_policy(policy, "int8", dataset, root / "int8", samples=16).plan
     return Quantised(policy, dataset, root / "int8", plan)

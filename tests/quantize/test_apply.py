@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofp_edge.calibration.samples import load_windows
+from ofp_edge.calibration.samples import FILE as SAMPLES
+from ofp_edge.calibration.samples import read_samples
 from ofp_edge.data.dataset import open_dataset
 from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
+from ofp_edge.files import sha256_file
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.quantize.apply import build_functions, compare, quantize_policy
+from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.quantize.compare import compare
+from ofp_edge.quantize.functions import Functions, build_functions
 from ofp_edge.quantize.inputs import act_inputs, synthetic_windows
 from tests.quantize.conftest import Quantised
 from tests.synthetic import tiny_policy, write_synthetic_dataset
@@ -25,8 +29,12 @@ def test_writes_the_policy_with_plan_and_samples(quantised: Quantised) -> None:
         "config.json", "model.safetensors", "statistics.json", "quantization.json",
         "calibration.npz",
     }  # fmt: skip
-    for name in ("config.json", "model.safetensors", "statistics.json"):
+    for name in ("model.safetensors", "statistics.json"):
         assert (quantised.folder / name).read_bytes() == (quantised.policy / name).read_bytes()
+    before, after = (json.loads((p / "config.json").read_text()) for p in
+                     (quantised.policy, quantised.folder))  # fmt: skip
+    assert after.pop("plan_sha256") == sha256_file(quantised.folder / "quantization.json")
+    assert before.pop("plan_sha256") is None and before == after
 
 
 def test_samples_come_from_training_episodes_and_errors_from_the_others(
@@ -34,9 +42,10 @@ def test_samples_come_from_training_episodes_and_errors_from_the_others(
 ) -> None:
     split = open_dataset(quantised.dataset).split()
     spec = load_policy(quantised.policy).config.spec
-    windows = load_windows(quantised.folder, spec)
-    assert len(windows) == quantised.plan.samples == 16
-    assert set(windows.episode.tolist()) == set(split.train)
+    found = read_samples(quantised.folder / SAMPLES, spec)
+    assert len(found.samples) == quantised.plan.samples == 16
+    assert set(found.samples.episode.tolist()) <= set(split.train)
+    assert set(found.held_out.episode.tolist()) == set(split.held_out)
     assert f"{len(split.held_out)} held-out episodes" in quantised.plan.error_measured_on
 
 
@@ -45,7 +54,8 @@ def test_every_layer_is_in_the_plan_with_its_precision(quantised: Quantised) -> 
     assert {x.function for x in layers} == {"encode", "act"}
     assert len({(x.function, x.name) for x in layers}) == len(layers)
     for layer in layers:
-        assert (layer.input is None) == (layer.reason is not None) == (layer.precision == "fp32")
+        assert (layer.reason is not None) == (layer.precision == "fp32")
+        assert layer.input is not None and layer.output is not None
     assert sum(x.precision == "int8" for x in layers) > sum(x.precision == "fp32" for x in layers)
 
 
@@ -61,8 +71,6 @@ def test_error_is_stated_in_robot_units(quantised: Quantised) -> None:
 
 
 def test_comparing_float_with_itself_gives_no_error(quantised: Quantised) -> None:
-    from ofp_edge.quantize.apply import Functions
-
     deployed = deploy(load_policy(quantised.policy))
     windows = synthetic_windows(deployed.spec, 4, 0)
     same = compare(deployed, Functions(deployed.encode, deployed.act), windows, 0, 2.0)
@@ -112,7 +120,7 @@ def test_a_dataset_with_other_observations_is_refused(quantised: Quantised, tmp_
 def test_a_state_policy_quantises_too(tmp_path: Path) -> None:
     policy = tiny_policy(tmp_path / "p", "state")
     data = write_synthetic_dataset(tmp_path / "d.zarr", obs="state")
-    plan = quantize_policy(policy, "int8", data, tmp_path / "q", samples=8)
+    plan = quantize_policy(policy, "int8", data, tmp_path / "q", samples=8).plan
     assert {x.function for x in plan.layers} == {"act"}  # there is nothing to encode
 
 

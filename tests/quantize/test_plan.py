@@ -33,6 +33,32 @@ def test_a_policy_without_plan_has_none(quantised: Quantised) -> None:
     assert read_plan(quantised.policy) is None
 
 
+def test_a_deleted_plan_is_an_error_not_a_float_policy(copy: Path) -> None:
+    (copy / FILE).unlink()
+    with pytest.raises(PolicyError, match=r"quantization\.json is missing: it would run in float"):
+        read_plan(copy)
+    from ofp_edge.evaluate.contestant import Choice, open_contestant
+    from ofp_edge.targets.compile import compile_policy
+
+    with pytest.raises(PolicyError, match="is missing"):
+        open_contestant(copy, Choice())
+    with pytest.raises(PolicyError, match="is missing"):
+        compile_policy(copy, "host", copy.parent / "bundle")
+
+
+def test_an_edited_plan_and_one_put_beside_a_float_policy_are_refused(
+    copy: Path, quantised: Quantised, tmp_path: Path
+) -> None:
+    edit(copy, seed=99)
+    with pytest.raises(PolicyError, match="another version of the configuration"):
+        read_plan(copy)
+    shutil.copytree(quantised.policy, tmp_path / "float")
+    for name in (FILE, "calibration.npz"):
+        shutil.copyfile(quantised.folder / name, tmp_path / "float" / name)
+    with pytest.raises(PolicyError, match="another version of the configuration"):
+        read_plan(tmp_path / "float")
+
+
 def test_a_plan_is_refused_beside_other_weights(copy: Path) -> None:
     weights = bytearray((copy / "model.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -55,7 +81,7 @@ def test_a_plan_is_refused_beside_other_samples(copy: Path, damage: str) -> None
 @pytest.mark.parametrize(
     ("entries", "what"),
     [
-        ({"schema_version": 9}, "schema version 9, this ofp-edge reads 1"),
+        ({"schema_version": 9}, "schema version 9, this ofp-edge reads 2"),
         ({"layers": [{"function": "act"}]}, "malformed"),
         ({"layers": 3}, "malformed"),
         ({"surprise": 1}, "malformed"),

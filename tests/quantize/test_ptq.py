@@ -12,11 +12,12 @@ from torch import nn
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.quantize.apply import build_functions
+from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.quantize.ptq import build_quantized, measure_layers
 from ofp_edge.quantize.recipes import Recipe, recipe
 from ofp_edge.targets.export import export_executorch
+from tests.needs import needs_engines
 from tests.quantize.conftest import Quantised
 
 ALL = Recipe("all", "no layer left in float", "int8", ("conv2d", "conv_transpose2d", "linear"))
@@ -122,6 +123,7 @@ def test_each_output_channel_of_a_convolution_has_its_own_scale() -> None:
     exported = export_executorch(built, (Tensor("x", (1, 3, 1, 8)),))
     assert (exported.delegates, exported.delegated_share) == (1, 1.0)
     ends = Tensor("x", (1, 3, 1, 8)), Tensor("y", (1, 4, 1, 8))
+    needs_engines()
     runner = load_runner("executorch", exported.model, ends[:1], ends[1:])
     assert layers[1].output is not None
     for (x,) in drawn:

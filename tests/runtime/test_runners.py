@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from torch import nn
 from ofp_edge.bundle import Tensor
 from ofp_edge.errors import BundleError, MissingExtra, UnknownName
 from ofp_edge.policy.torch_runner import TorchRunner
-from ofp_edge.runtime.runners import ENGINES, Runner, load_runner
+from ofp_edge.runtime.runners import ENGINES, MODULES, Runner, load_runner
 from ofp_edge.runtime.runners.null import NullRunner
 from ofp_edge.targets.export import Exported, export_executorch, export_onnx
+from tests.needs import needs_engines
 
 INPUTS = (Tensor("a", (1, 6)), Tensor("b", (1, 2)))
 OUTPUTS = (Tensor("sum", (1, 4)), Tensor("first", (1, 2)))
@@ -43,6 +45,7 @@ class Models:
 
 @pytest.fixture(scope="module")
 def models() -> Models:
+    needs_engines()
     module = Toy().eval()
     return Models(
         module,
@@ -188,14 +191,18 @@ def test_unknown_engine_lists_the_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "module"), [("onnxruntime", "onnxruntime"), ("executorch", "torch")]
+    ("engine", "remedy"),
+    [
+        ("onnxruntime", r"Run: pip install 'ofp-edge\[onnxruntime\]'"),
+        ("executorch", r"--find-links DIST 'ofp-edge\[executorch\]'.*make runner-wheel"),
+    ],
 )
 def test_a_missing_engine_names_its_pip_line(
-    engine: str, module: str, monkeypatch: pytest.MonkeyPatch
+    engine: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import importlib
 
-    real = importlib.import_module
+    real, module = importlib.import_module, MODULES[engine]
 
     def without(name: str, package: str | None = None) -> object:
         if name.split(".")[0] == module:
@@ -203,21 +210,21 @@ def test_a_missing_engine_names_its_pip_line(
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(MissingExtra, match=rf"ofp-edge\[{engine}\]"):
+    with pytest.raises(MissingExtra, match=remedy):
         load_runner(engine, b"", INPUTS, OUTPUTS)
 
 
-def test_onnxruntime_brings_no_torch_says_nothing_and_allocates_next_to_nothing(
-    models: Models, tmp_path: object
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_brings_no_torch_says_nothing_and_leaves_nothing_behind(
+    engine: str, models: Models, tmp_path: Path
 ) -> None:
-    path = f"{tmp_path}/toy.onnx"
-    with open(path, "wb") as file:
-        file.write(models.exported["onnxruntime"].model)
+    path = tmp_path / "toy"
+    path.write_bytes(models.exported[engine].model)
     code = f"""
 import sys, tracemalloc
 from ofp_edge.bundle import Tensor
 from ofp_edge.runtime.runners import load_runner
-r = load_runner("onnxruntime", open({path!r}, "rb").read(),
+r = load_runner({engine!r}, open({str(path)!r}, "rb").read(),
     (Tensor("a", (1, 6)), Tensor("b", (1, 2))), (Tensor("sum", (1, 4)), Tensor("first", (1, 2))))
 r.warm_up(1000)  # the interpreter fills its free lists first
 assert "torch" not in sys.modules

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ofp_edge.files import sha256_file
 from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.targets.compile import Compiled, compile_policy
+from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
 
@@ -24,9 +27,12 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    needs_engines()
     root = tmp_path_factory.mktemp("built")
     policy = tiny_policy(root / "policy", "points")
     data = write_synthetic_dataset(root / "data.zarr", obs="points")
     quantize_policy(policy, "int8", data, root / "int8", samples=32)
+    checked = (Check("error", True, "within", {}), Check("closed-loop", None, "not run", {}))
+    write_gate(Gate(sha256_file(root / "int8/quantization.json"), checked), root / "int8")
     report = compile_policy(root / "int8", "arm-cpu", root / "bundle", board_name="raspberry-pi-5")
     return Built(policy, root / "int8", root / "bundle", report)

@@ -14,9 +14,19 @@ import onnx
 import pytest
 
 from ofp_edge.bundle import FUNCTIONS, GOLDEN, open_bundle
-from ofp_edge.errors import OfpError, OutputExists, ParityError, PolicyError, UnknownName
+from ofp_edge.errors import (
+    CheckFailed,
+    OfpError,
+    OutputExists,
+    ParityError,
+    PolicyError,
+    UnknownName,
+)
+from ofp_edge.files import sha256_file
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.runtime.inference import load_inference
 from ofp_edge.runtime.runners import ENGINES, load_runner
 from ofp_edge.targets import compile as compiling
@@ -216,3 +226,40 @@ def test_golden_data_hold_the_reference_of_every_precision(built: Built) -> None
     assert not np.array_equal(golden["output/act/fp32/chunk"], golden["output/act/int8/chunk"])
     raw = np.load(io.BytesIO((built.bundle / GOLDEN).read_bytes()), allow_pickle=False)
     assert set(raw.files) == set(golden)
+
+
+def test_the_bundle_says_that_its_plan_passed_and_what_was_not_run(built: Built) -> None:
+    gate = open_bundle(built.bundle).manifest.provenance["gate"]
+    assert gate["passed"] is True and gate["not_run"] == ["closed-loop"]
+
+
+def test_a_plan_that_failed_its_gate_is_not_compiled(built: Built, tmp_path: Path) -> None:
+    shutil.copytree(built.quantised, tmp_path / "p")
+    failed = (Check("jerk", False, "chunks at 9 m/s^3", {}),)
+    write_gate(Gate(sha256_file(tmp_path / "p/quantization.json"), failed), tmp_path / "p")
+    with pytest.raises(CheckFailed, match=r"failed its gate, jerk: chunks at 9 m/s\^3"):
+        compile_policy(tmp_path / "p", "host", tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_half_precision_is_not_compiled_for_a_cpu(built: Built, tmp_path: Path) -> None:
+    quantize_policy(built.policy, "fp16", built.quantised / "calibration.npz", tmp_path / "p")
+    with pytest.raises(OfpError, match="recipe fp16 does not fit target host"):
+        compile_policy(tmp_path / "p", "host", tmp_path / "b")
+
+
+def test_how_far_engines_agree_is_stated_in_robot_units(built: Built) -> None:
+    agreement = open_bundle(built.bundle).manifest.provenance["agreement"]
+    assert set(agreement) == {"fp32", "int8"}
+    for item in agreement.values():
+        pairs = {tuple(pair["engines"]): pair["actions"] for pair in item["pairs"]}
+        assert set(pairs) == {
+            ("torch", "onnxruntime"), ("torch", "executorch"), ("onnxruntime", "executorch"),
+        }  # fmt: skip
+        for actions in pairs.values():
+            assert [(a["name"], a["unit"]) for a in actions][-2:] == [
+                ("move[2]", "m"),
+                ("grip", "1"),
+            ]
+            assert all(0 <= a["mean"] <= a["max"] < 0.01 for a in actions)
+    assert any(a["max"] > 0 for pair in agreement["fp32"]["pairs"] for a in pair["actions"])

@@ -17,6 +17,7 @@ from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.runtime.inference import load_inference
 from ofp_edge.targets.compile import Compiled, compile_policy
 from ofp_edge.targets.export import export_executorch, export_onnx
+from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
 
@@ -32,6 +33,7 @@ def policy(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def compiled(root: Path, policy: Path) -> Compiled:
+    needs_engines()
     data = write_synthetic_dataset(root / "data.zarr", obs="rgb")
     quantize_policy(policy, "int8", data, root / "int8", samples=16)
     return compile_policy(root / "int8", "arm-cpu", root / "bundle")

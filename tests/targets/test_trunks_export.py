@@ -12,11 +12,13 @@ import pytest
 from ofp_edge.bundle import open_bundle
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.quantize.apply import build_functions, quantize_policy
+from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.cost import act_tensors
 from ofp_edge.targets.export import export_executorch
+from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
 KINDS = ["unet", "transformer"]  # the other tests run on an MLP
@@ -43,6 +45,7 @@ def test_int8_lowers_to_one_subgraph(quantised: Path) -> None:
 def test_a_bundle_holds_one_subgraph_a_precision_and_passes_parity(
     quantised: Path, tmp_path: Path
 ) -> None:
+    needs_engines()
     report = compile_policy(quantised, "arm-cpu", tmp_path / "bundle")
     programs = {n: x for n, x in report.exported.items() if n.startswith("act.") and x.delegates}
     assert sorted(programs) == ["act.fp32.pte", "act.int8.pte"]

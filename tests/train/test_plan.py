@@ -26,10 +26,10 @@ def stopped(ask: Ask) -> Path:
 
 
 def test_the_methods_own_numbers_are_stored(ask: Ask) -> None:
-    plan = make_plan(ask(options={"lambda_g": 0.02}))
-    assert plan.policy.config.method_options["lambda_g"] == 0.02
+    plan = make_plan(ask(options={"lambda_g": 0.05}))
+    assert plan.policy.config.method_options["lambda_g"] == 0.05
     assert plan.policy.config.method_options["lambda_c"] == 1.0
-    assert getattr(plan.method, "lambda_g") == 0.02  # noqa: B009
+    assert getattr(plan.method, "lambda_g") == 0.05  # noqa: B009
     with pytest.raises(PolicyError, match="unknown option 'lambda'"):
         make_plan(ask(options={"lambda": 1.0}))
 
@@ -42,7 +42,7 @@ def test_the_methods_own_numbers_are_stored(ask: Ask) -> None:
         ({"steps": 80}, "steps 40, got 80"),
         ({"batch_size": 7}, "batch_size 32, got 7"),
         ({"seed": 5}, "seed 0, got 5"),
-        ({"options": {"lambda_g": 0.5}}, "lambda_g 0.1, got 0.5"),
+        ({"options": {"lambda_g": 0.5}}, "lambda_g 0.02, got 0.5"),
     ],
 )
 def test_resume_with_other_settings_names_the_difference(
@@ -84,7 +84,7 @@ def test_force_does_not_replace_a_foreign_folder(ask: Ask, tmp_path: Path) -> No
 def test_unknown_names_list_what_exists(ask: Ask) -> None:
     with pytest.raises(UnknownName, match=r"Known: diffusion, flow, meanflow, ofp, ofp-plus"):
         make_plan(ask(method="ddpm"))
-    with pytest.raises(UnknownName, match="Known: small, tiny"):
+    with pytest.raises(UnknownName, match="Known: resnet18, rgb, small, tiny"):
         make_plan(ask(preset="huge"))
 
 

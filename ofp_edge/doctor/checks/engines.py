@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.probe import installed, probe
+from ofp_edge.errors import install_line
+from ofp_edge.runtime.runners import MODULES
 
 # Engine -> a program that loads it and prints what it found.
 PROGRAMS = {
@@ -13,11 +15,8 @@ print(ort.__version__, "with", ", ".join(ort.get_available_providers()))
 assert "CPUExecutionProvider" in ort.get_available_providers(), "no CPU provider"
 """,
     "executorch": """
-from importlib.metadata import version
-from executorch.runtime import Runtime
-names = Runtime.get().backend_registry.registered_backend_names
-assert "XnnpackBackend" in names, "no XNNPACK backend"
-print(version("executorch"), "with", ", ".join(names))
+import ofp_edge_executorch
+print(ofp_edge_executorch.EXECUTORCH_VERSION, "with XNNPACK, without torch")
 """,
 }
 
@@ -29,11 +28,11 @@ def check() -> list[Finding]:
 
 def judge(engine: str, program: str) -> Finding:
     """Load one engine in a process of its own."""
-    name, remedy = f"engine {engine}", f"pip install 'ofp-edge[{engine}]'"
-    if not installed(engine):
-        return Finding(name, "absent", "not installed", remedy)
+    name = f"engine {engine}"
+    if not installed(MODULES.get(engine, engine)):
+        return Finding(name, "absent", "not installed", install_line(engine))
     answer = probe(program)
     if answer.ok:
         return Finding(name, "ok", answer.text)
-    again = f"pip install --force-reinstall 'ofp-edge[{engine}]'"
+    again = install_line(engine).replace("install", "install --force-reinstall", 1)
     return Finding(name, "fail", f"does not load: {answer.text}", again)

@@ -6,6 +6,7 @@ from importlib import metadata
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.requirements import Requirement, requirements_by_extra
+from ofp_edge.errors import install_line
 
 _NOT_FOR_USERS = ("dev",)
 
@@ -27,7 +28,7 @@ def check() -> list[Finding]:
 def judge(extra: str, needs: list[Requirement]) -> Finding:
     """Look up the installed version of everything an extra needs on this machine."""
     name = f"extra {extra}" if extra else "base"
-    remedy = f"pip install 'ofp-edge[{extra}]'" if extra else "pip install ofp-edge"
+    remedy = install_line(extra) if extra else "pip install ofp-edge"
     if not needs:
         return Finding(name, "absent", "nothing to be had for this Python on this machine")
     have: list[str] = []

@@ -42,7 +42,7 @@ class OfpPlus:
     jumps: ClassVar[bool] = True
     velocity: ClassVar[bool] = True
     lambda_c: float = 1.0
-    lambda_g: float = 0.1
+    lambda_g: float = 0.02
     alpha: float = 0.5
     p_drop: float = 0.1
     rho_last: float = 0.1

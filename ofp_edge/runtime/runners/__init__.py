@@ -5,6 +5,7 @@ An engine is a file here with a class of its own and one entry in `ENGINES`.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -51,6 +52,12 @@ def _executorch(model: bytes, i: Sequence[Tensor], o: Sequence[Tensor], threads:
 
 
 ENGINES: dict[str, Load] = {"onnxruntime": _onnxruntime, "executorch": _executorch}
+MODULES = {"onnxruntime": "onnxruntime", "executorch": "ofp_edge_executorch"}  # what they import
+
+
+def installed(engine: str) -> bool:
+    """Whether an engine's module could be imported, without importing it."""
+    return importlib.util.find_spec(MODULES[engine]) is not None
 
 
 def load_runner(

@@ -1,28 +1,29 @@
-"""ExecuTorch by its official Python runtime; that runtime needs torch for its tensors."""
+"""ExecuTorch by our own small library over its C++ runtime (native/): numpy only, no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.bundle import Tensor
-from ofp_edge.errors import BundleError
+from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
-from ofp_edge.quiet import captured_stderr
-from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
+from ofp_edge.runtime.runners.buffers import require_signature
 
-# torch's ScalarType numbers, which the program's metadata carries.
-_DTYPES = {6: "float32", 5: "float16", 4: "int64"}
+# ExecuTorch's Error codes (runtime/core/error.h).
+_MEMORY = (0x21, 0x25, 0x31)  # MemoryAllocationFailed, OutOfResources, the delegate's own
+_PROGRAM = (0x14, 0x20, 0x23, 0x30)  # OperatorMissing, NotFound, InvalidProgram, delegate version
 
 
 class ExecuTorchRunner:
-    """See `Runner`. XNNPACK does the work, on a thread pool that all programs of a process share.
+    """See `Runner`. XNNPACK does the work; with one thread no other is ever started.
 
-    The program reads the numpy arrays in place; its outputs are copied into the arrays, and the
-    official runtime makes a few small Python objects a call.
+    The program reads and writes the numpy arrays themselves unless its buffers were planned into
+    its own memory when it was exported; then they are copied at each call. `infer` makes no Python
+    object that outlives it. More than one thread: all programs of a process share one pool, so
+    those that are open at a time must have the same number.
     """
 
     def __init__(
@@ -33,37 +34,24 @@ class ExecuTorchRunner:
         *,
         threads: int = 1,
     ) -> None:
-        with captured_stderr() as said:
-            torch: Any = require("torch", "executorch")
-            library: Any = require("executorch.extension.pybindings._C", "executorch")
-            # Not portable_lib: that brings the whole exporter, 5 seconds of imports.
-            # Reports on the machine when asked for its size the first time: ask it here.
-            if library._threadpool_get_thread_count() != threads:
-                library._unsafe_reset_threadpool(threads)
-            problem, method = "", None
-            try:
-                self._program = library._load_program_from_buffer(model)
-                method = self._program.load_method("forward")
-            except RuntimeError as cause:
-                problem = str(cause)
-        if method is None:
-            text = " ".join(f"{problem} {said.last_line}".split())
-            raise BundleError(f"executorch refuses the program: {text}")
-        self._model = model  # the program points into these bytes
-        meta = method.method_meta()
-        require_signature(
-            "executorch", "input", inputs,
-            [_signature(meta.input_tensor_meta(i)) for i in range(meta.num_inputs())],
-        )  # fmt: skip
-        require_signature(
-            "executorch", "output", outputs,
-            [_signature(meta.output_tensor_meta(i)) for i in range(meta.num_outputs())],
-        )  # fmt: skip
-        self.inputs: dict[str, NDArray[Any]] = allocate(inputs)
-        self.outputs: dict[str, NDArray[Any]] = allocate(outputs)
-        self._arguments = [torch.from_numpy(array) for array in self.inputs.values()]
-        self._results = list(self.outputs.values())
-        self._method = method
+        library = _library()
+        try:
+            program = library.Program(model, threads)
+        except library.ExecuTorchError as cause:
+            text = " ".join(str(cause).split()).rstrip(".")
+            raise BundleError(
+                f"executorch {library.EXECUTORCH_VERSION} refuses the program: {text}."
+                + _todo(text, cause.code)
+            ) from None
+        for side, expected, got in (
+            ("input", inputs, program.inputs),
+            ("output", outputs, program.outputs),
+        ):
+            signatures = [(None, x.shape, x.dtype.name) for x in got]
+            require_signature("executorch", side, expected, signatures)
+        self.inputs: dict[str, NDArray[Any]] = _named(inputs, program.inputs)
+        self.outputs: dict[str, NDArray[Any]] = _named(outputs, program.outputs)
+        self._program = program
 
     def warm_up(self, runs: int = 3) -> None:
         """Run a few times, so that no first call falls into the control loop."""
@@ -72,14 +60,29 @@ class ExecuTorchRunner:
 
     def infer(self) -> None:
         """Fill `outputs` from `inputs`."""
-        results = self._method(self._arguments, False)
-        for array, result in zip(self._results, results):  # noqa: B905 (counted at load)
-            np.copyto(array, result.numpy())
+        self._program.run()
 
     def close(self) -> None:
-        """Release the program."""
-        del self._method, self._program, self._arguments
+        """Release the program; the arrays stay readable."""
+        self._program.close()
 
 
-def _signature(item: Any) -> Signature:
-    return None, tuple(item.sizes()), _DTYPES.get(item.dtype(), str(item.dtype()))
+def _library() -> Any:
+    try:
+        return require("ofp_edge_executorch", "executorch")
+    except OSError as cause:
+        raise OfpError(
+            f"ofp_edge_executorch does not load on this machine: {cause}. Install the wheel that "
+            "`make runner-wheel` makes on a machine of this kind."
+        ) from None
+
+
+def _todo(text: str, code: int) -> str:
+    """What helps, by ExecuTorch's Error code; XNNPACK's lack of memory has none of its own."""
+    if code in _MEMORY or "out_of_memory" in text:
+        return " Free memory, or take a smaller policy or int8."
+    return " Compile the policy again with this version of ofp-edge." if code in _PROGRAM else ""
+
+
+def _named(tensors: Sequence[Tensor], arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}

@@ -1,0 +1,152 @@
+"""Choose calibration samples for a policy, from a dataset or from what a robot's loop recorded.
+
+Candidates come from training episodes, the windows that check them from held-out ones: the
+dataset's own split, which the policy was trained by. A recording is split in the same way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ofp_edge.calibration.coverage import coverage, farthest_points
+from ofp_edge.calibration.samples import CalibrationSet, read_npz, windows_of
+from ofp_edge.calibration.windows import ObservationWindows, choose_windows
+from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.files import sha256_file
+from ofp_edge.image import as_input
+from ofp_edge.policy.deployed import Deployed, deploy
+from ofp_edge.policy.folder import Policy
+from ofp_edge.progress import Progress, silent
+from ofp_edge.runtime.recording import KIND as RECORDING
+
+LIMIT_BYTES = 4_000_000
+DEFAULT_SAMPLES = 128
+_BATCH = 32  # windows encoded at once
+_CANDIDATES = 8  # for each sample, at most
+_STRETCHES = 10  # that a recording of one episode is cut into
+
+
+def choose_samples(
+    source: Path, policy: Policy, count: int, seed: int, progress: Progress = silent
+) -> CalibrationSet:
+    """At most `count` samples and half as many held-out windows, fewer where they exceed 4 MB.
+
+    source: a dataset's folder, or a file of `run --record-calibration`. Raises OfpError (an overlap
+    with held-out episodes, too few episodes), DatasetError, SpecMismatch.
+    """
+    if count < 1:
+        raise OfpError(f"--samples {count}: expected 1 or more.")
+    if seed < 0:
+        raise OfpError(f"--seed {seed}: expected 0 or more.")
+    deployed = deploy(policy)
+    if source.is_dir():
+        candidates, held_out, sha256 = _of_dataset(source, policy, deployed, count, seed)
+    else:
+        candidates, held_out, sha256 = _of_recording(source, deployed, count)
+    features = window_features(deployed, candidates, progress)
+    order = farthest_points(features, count)
+    checking = len(held_out)
+    while True:
+        samples = candidates.take(np.sort(order))
+        spaced = np.unique(np.linspace(0, len(held_out) - 1, checking).astype(np.int64))
+        found = CalibrationSet(
+            samples, held_out.take(spaced), source.name, sha256, seed,
+            coverage(features, order, seed),
+        )  # fmt: skip
+        size = len(found.to_bytes())
+        if size <= LIMIT_BYTES or (len(order) == 1 and checking == 1):
+            break
+        shrink = min(0.9, 0.95 * LIMIT_BYTES / size)
+        order, checking = order[: max(1, int(len(order) * shrink))], max(1, int(checking * shrink))
+    found.check_apart(str(source))
+    return found
+
+
+def check_unseen(found: CalibrationSet, policy: Policy, where: Path) -> None:
+    """OfpError when samples come from an episode that the policy's training held out."""
+    training = policy.config.training
+    if found.source_sha256 != training.dataset_sha256:
+        return
+    if shared := sorted(set(found.samples.episode.tolist()) & set(training.held_out)):
+        raise OfpError(
+            f"{where}: calibration samples from episode {shared[0]}, which is held out for "
+            "evaluation. Choose them again: ofp-edge calibrate samples."
+        )
+
+
+def window_features(
+    deployed: Deployed, windows: ObservationWindows, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """(K, n_obs_steps * feature_dim): what the policy's encoder makes of each window."""
+    steps = deployed.spec.n_obs_steps
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(windows), _BATCH):
+            progress(start, len(windows), "encoding")
+            part = windows.take(np.arange(start, min(len(windows), start + _BATCH)))
+            frames = (
+                torch.from_numpy(as_input(part.fields[x.name])).reshape(-1, *x.shape[1:])
+                for x in deployed.encode_inputs
+            )
+            found.append(deployed.encode(*frames).reshape(len(part), steps * deployed.feature_dim))
+    progress(len(windows), len(windows))
+    return torch.cat(found).numpy()
+
+
+def _of_dataset(
+    source: Path, policy: Policy, deployed: Deployed, count: int, seed: int
+) -> tuple[ObservationWindows, ObservationWindows, str]:
+    dataset = open_dataset(source)
+    train, held_out = _episodes(dataset, policy)
+    return (
+        choose_windows(dataset, deployed.spec, train, _CANDIDATES * count, seed),
+        choose_windows(dataset, deployed.spec, held_out, max(1, count // 2), seed + 1),
+        dataset.sha256,
+    )
+
+
+def _episodes(dataset: Dataset, policy: Policy) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Training and held-out episodes; they share none, whatever the policy's own record says."""
+    training, split = policy.config.training, dataset.split()
+    if training.dataset_sha256 != dataset.sha256:
+        return split.train, split.held_out
+    train = tuple(e for e in split.train if e not in set(training.held_out))
+    held_out = tuple(sorted(set(training.held_out) - set(train))) or split.held_out
+    if not train:
+        raise PolicyError(f"{dataset.path}: the policy was trained on none of its episodes.")
+    return train, held_out
+
+
+def _of_recording(
+    source: Path, deployed: Deployed, count: int
+) -> tuple[ObservationWindows, ObservationWindows, str]:
+    values, about = read_npz(source)
+    if about.get("kind") != RECORDING:
+        raise OfpError(
+            f"{source} holds {about.get('kind')}: expected a dataset's folder or a file that "
+            "`ofp-edge run --record-calibration` wrote."
+        )
+    every = windows_of(values, deployed.spec, source)
+    episodes = np.unique(every.episode)
+    if len(episodes) < 2:  # one long run: stretches of time take the place of episodes
+        stretches = (np.arange(len(every)) * _STRETCHES // len(every)).astype(np.int64)
+        every = ObservationWindows(every.fields, stretches, every.frame)
+        episodes = np.unique(stretches)
+    if len(episodes) < 2:
+        raise OfpError(f"{source}: {len(every)} moments, expected at least 2. Record longer.")
+    held = episodes[-max(1, len(episodes) // 10) :]
+    apart = np.isin(every.episode, held)
+    return (
+        every.take(_spaced(np.flatnonzero(~apart), _CANDIDATES * count)),
+        every.take(_spaced(np.flatnonzero(apart), max(1, count // 2))),
+        sha256_file(source),
+    )
+
+
+def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))]

@@ -1,0 +1,73 @@
+"""Observation windows: moments of recorded episodes, each with the frames a policy sees then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.errors import DatasetError, SpecMismatch
+from ofp_edge.spec import PolicySpec
+
+
+@dataclass(frozen=True)
+class ObservationWindows:
+    """K moments, each with the frames a policy sees then.
+
+    fields: per observation field (K, n_obs_steps, *field.shape) of its dtype, oldest frame first.
+    episode, frame: (K,) int64, where each comes from; `frame` counts within its episode.
+    """
+
+    fields: dict[str, NDArray[Any]]
+    episode: NDArray[np.int64]
+    frame: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self.episode)
+
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> ObservationWindows:
+        """Some of them, in the order of `rows`."""
+        index = np.asarray(rows, dtype=np.int64)
+        fields = {name: values[index] for name, values in self.fields.items()}
+        return ObservationWindows(fields, self.episode[index], self.frame[index])
+
+    def distinct(self) -> int:
+        """How many differ in what is seen."""
+        seen = zip(*(values.reshape(len(self), -1) for values in self.fields.values()), strict=True)
+        return len({tuple(part.tobytes() for part in parts) for parts in seen})
+
+
+def choose_windows(
+    dataset: Dataset, spec: PolicySpec, episodes: Sequence[int], count: int, seed: int
+) -> ObservationWindows:
+    """Up to `count` windows of the given episodes, spread evenly over their frames.
+
+    The episodes' frames are laid end to end and cut into `count` equal stretches, one window drawn
+    from each: every episode and every phase is there. Raises SpecMismatch when the dataset's
+    observations are not the policy's, DatasetError when there is no frame.
+    """
+    if dataset.observations != spec.observations:
+        names = [f.name for f in spec.observations]
+        have = [f.name for f in dataset.observations]
+        raise SpecMismatch(
+            f"{dataset.path}: observation fields", names, have if names != have else "other ranges",
+            "Take the dataset the policy was trained on, or one collected like it.",
+        )  # fmt: skip
+    if not episodes:
+        raise DatasetError(f"{dataset.path}: no training episode to take calibration samples from.")
+    frames = dataset.frames(episodes)
+    rng = np.random.default_rng(seed)
+    count = min(count, len(frames))
+    edges = np.linspace(0, len(frames), count + 1)
+    picks = frames[(edges[:-1] + rng.random(count) * np.diff(edges)).astype(np.int64)]
+    episode = np.searchsorted(dataset.episode_ends, picks, side="right")
+    starts = np.concatenate([[0], dataset.episode_ends[:-1]])[episode]
+    past = picks[:, None] + np.arange(1 - spec.n_obs_steps, 1)
+    past = np.maximum(past, starts[:, None])
+    fields = {f.name: dataset.fields[f.name][past] for f in spec.observations}
+    return ObservationWindows(fields, episode.astype(np.int64), (picks - starts).astype(np.int64))

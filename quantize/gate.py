@@ -1,0 +1,77 @@
+"""gate.json: whether a plan has passed its checks, beside the plan that it belongs to.
+
+A plan is good only where this file says so for that very plan. `compile` refuses one that failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.files import read_json, sha256_file, write_json
+from ofp_edge.quantize.plan import FILE as PLAN_FILE
+
+FILE = "gate.json"
+SCHEMA_VERSION = 1
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. passed: None when it was not run, and `says` why. figures: what was measured and
+    the limit, plain JSON."""
+
+    name: str
+    passed: bool | None
+    says: str
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The checks of one plan, by its hash."""
+
+    plan_sha256: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Those that failed."""
+        return tuple(check for check in self.checks if check.passed is False)
+
+    def summary(self) -> dict[str, Any]:
+        """For a bundle's provenance: {"passed", "closed_loop", "not_run"}."""
+        missing = [check.name for check in self.checks if check.passed is None]
+        return {"passed": self.passed, "not_run": missing,
+                "says": {check.name: check.says for check in self.checks}}  # fmt: skip
+
+
+def write_gate(gate: Gate, folder: Path) -> None:
+    """Write gate.json."""
+    value = {"schema_version": SCHEMA_VERSION, "passed": gate.passed, **asdict(gate)}
+    write_json(folder / FILE, value)
+
+
+def read_gate(folder: Path) -> Gate | None:
+    """The gate of a policy folder, None when it was never run. PolicyError when the file is
+    malformed or belongs to another plan."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    value = read_json(path, PolicyError)
+    try:
+        if value["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {value['schema_version']}")
+        gate = Gate(value["plan_sha256"], tuple(Check(**item) for item in value["checks"]))
+    except (KeyError, TypeError, ValueError) as cause:
+        raise PolicyError(f"{path} is malformed: {cause}. Run quantize --gate again.") from None
+    if gate.plan_sha256 != sha256_file(folder / PLAN_FILE):
+        raise PolicyError(f"{path} is of another {PLAN_FILE}. Run quantize --gate again.")
+    return gate

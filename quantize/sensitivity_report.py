@@ -1,0 +1,79 @@
+"""The ranked layers as a JSON document and as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from ofp_edge.files import write_bytes, write_json
+from ofp_edge.profile.html import facts, page, table
+from ofp_edge.quantize.plan import Plan
+from ofp_edge.quantize.sensitivity import FILE, SCHEMA_VERSION, LayerCost
+from ofp_edge.quantize.units import shown
+
+PAGE = "sensitivity.html"
+HEAD = ("layer", "worst action", "mean error", "of budget", "MACs", "in the plan")
+_ROW, _LABEL, _WIDTH = 18, 250, 860
+
+
+def write_sensitivity(folder: Path, plan: Plan, costs: Sequence[LayerCost]) -> None:
+    """sensitivity.json and sensitivity.html, beside the plan; costs: the costliest first."""
+    write_json(
+        folder / FILE,
+        {
+            "schema_version": SCHEMA_VERSION, "recipe": plan.recipe, "method": plan.method,
+            "error_budget_percent": plan.error_budget_percent,
+            "float_macs_percent": plan.float_macs_percent,
+            "measured_on": "calibration samples", "layers": [cost.to_json() for cost in costs],
+        },
+    )  # fmt: skip
+    write_bytes(folder / PAGE, render(plan, costs).encode())
+
+
+def render(plan: Plan, costs: Sequence[LayerCost]) -> str:
+    """One page: a bar for each layer's error over its budget, and the figures."""
+    known = facts(
+        [
+            ("recipe", plan.recipe),
+            ("ranges", plan.method),
+            ("measured", "each layer alone in int8 against float, on calibration samples"),
+            ("budget", f"{plan.error_budget_percent:g} % of each action's range, mean error"),
+            ("left in float", f"{plan.float_macs_percent:.1f} % of the multiplications"),
+        ]
+    )
+    rows = [cells(cost, sum(c.macs for c in costs)) for cost in costs]
+    sections = ("<h1>Sensitivity to int8</h1>", known, bars(costs), table(HEAD, rows, 2))
+    return page("Sensitivity to int8", sections)
+
+
+def cells(cost: LayerCost, macs: int) -> tuple[str, ...]:
+    """One row of the table, as text; macs: of all layers."""
+    worst = cost.worst
+    return (
+        f"{cost.function}.{cost.name}", worst.name, shown(worst.mean, worst.unit),
+        f"{100 * cost.share:.1f} %", f"{100 * cost.macs / max(1, macs):.1f} %",
+        "int8" if cost.kept is None else f"float: {cost.kept}",
+    )  # fmt: skip
+
+
+def bars(costs: Sequence[LayerCost]) -> str:
+    """An SVG bar for each layer, as long as its share of the budget; float ones are hollow."""
+    longest = max((cost.share for cost in costs), default=1.0) or 1.0
+    parts = []
+    for i, cost in enumerate(costs):
+        y, length = i * _ROW + 4, (_WIDTH - _LABEL - 60) * cost.share / longest
+        hollow = "" if cost.kept is None else ' fill-opacity="0.25" stroke="currentColor"'
+        parts.append(
+            f'<text x="{_LABEL - 6}" y="{y + 11}" text-anchor="end">'
+            f"{escape(f'{cost.function}.{cost.name}')}</text>"
+            f'<rect class="bar" x="{_LABEL}" y="{y}" width="{max(1, length):.1f}" height="13"'
+            f'{hollow}/><text x="{_LABEL + length + 5:.1f}" y="{y + 11}">{100 * cost.share:.1f} %'
+            "</text>"
+        )
+    height = _ROW * len(costs) + 24
+    legend = "of the error budget; hollow: float in the plan"
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="Error of each layer alone">'
+        f'{"".join(parts)}<text x="{_LABEL}" y="{height - 4}">{legend}</text></svg>'
+    )

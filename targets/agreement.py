@@ -1,0 +1,94 @@
+"""How far the engines agree: whole chunks for the same observations and noise, in robot units.
+
+Each engine runs its own `encode` and then its own `act`; parity, in contrast, looks at the two
+functions one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ofp_edge.policy.deployed import Deployed
+from ofp_edge.quantize.inputs import ObservationWindows, act_inputs, encode_inputs
+from ofp_edge.quantize.plan import action_names
+from ofp_edge.runtime.runners import Runner
+
+TORCH = "torch"
+_WINDOWS = 16
+
+Pair = Mapping[str, Any]  # function -> Runner, or torch module
+
+
+def measure_agreement(
+    deployed: Deployed,
+    references: Mapping[str, Pair],
+    runners: Mapping[tuple[str, str], Pair],
+    windows: ObservationWindows,
+    seed: int,
+) -> dict[str, Any]:
+    """By precision: {"chunks", "pairs"}; for each pair of engines (torch is one), {"engines",
+    "actions": [{"name", "unit", "max", "mean"}]}.
+
+    references: torch modules by precision; runners: by (engine, precision).
+    """
+    windows = windows.take(np.arange(min(len(windows), _WINDOWS)))
+    frames = encode_inputs(deployed, windows)
+    calls = [values for _, values in act_inputs(deployed, windows, seed)]
+    found = {}
+    for precision, modules in references.items():
+        chunks = {TORCH: _torch(modules, frames, calls)}
+        for (engine, of), pair in runners.items():
+            if of == precision:
+                chunks[engine] = _engine(deployed, pair, frames, calls)
+        pairs = [
+            {"engines": [a, b], "actions": _actions(deployed, chunks[a] - chunks[b])}
+            for a, b in combinations(chunks, 2)
+        ]
+        found[precision] = {"chunks": len(calls), "pairs": pairs}
+    return found
+
+
+def _actions(deployed: Deployed, difference: NDArray[np.float32]) -> list[dict[str, Any]]:
+    spec = deployed.spec
+    raw = np.abs(difference).reshape(-1, spec.action_dim) * np.asarray(spec.action_scale)
+    named = zip(action_names(spec), spec.action_units, strict=True)
+    return [
+        {"name": name, "unit": unit, "max": float(raw[:, i].max()), "mean": float(raw[:, i].mean())}
+        for i, (name, unit) in enumerate(named)
+    ]
+
+
+def _torch(modules: Pair, frames: Sequence[Any], calls: Sequence[Any]) -> NDArray[np.float32]:
+    each = len(calls) // len(frames)
+    with torch.no_grad():
+        seen = [torch.cat([modules["encode"](*x) for x in window], 1) for window in frames]
+        chunks = [modules["act"](seen[k // each], *call[1:])[0] for k, call in enumerate(calls)]
+    return torch.cat(chunks).numpy()
+
+
+def _engine(
+    deployed: Deployed, pair: Pair, frames: Sequence[Any], calls: Sequence[Any]
+) -> NDArray[np.float32]:
+    encode: Runner = pair["encode"]
+    act: Runner = pair["act"]
+    each, chunks = len(calls) // len(frames), []
+    for k, window in enumerate(frames):
+        seen = []
+        for frame in window:
+            for tensor, value in zip(deployed.encode_inputs, frame, strict=True):
+                np.copyto(encode.inputs[tensor.name], value.numpy())
+            encode.infer()
+            seen.append(encode.outputs["feature"].copy())
+        np.copyto(act.inputs["features"], np.concatenate(seen, 1))
+        for _, z, row in calls[k * each : (k + 1) * each]:
+            np.copyto(act.inputs["z"], z.numpy())
+            np.copyto(act.inputs["time_row"], row.numpy())
+            act.infer()
+            chunks.append(act.outputs["chunk"].copy())
+    return np.concatenate(chunks)
