@@ -5,6 +5,7 @@ A plan is good only where this file says so for that very plan. `compile` refuse
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,20 @@ NOT_RUN = "not run"
 @dataclass(frozen=True)
 class Check:
     """One check. passed: None when it was not run, and `says` why. figures: what was measured and
-    the limit, plain JSON."""
+    the limit, plain JSON; what is no finite number becomes None."""
 
     name: str
     passed: bool | None
     says: str
     figures: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """JSON has no NaN."""
+        plain = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in self.figures.items()
+        }
+        object.__setattr__(self, "figures", plain)
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Gate:
         return tuple(check for check in self.checks if check.passed is False)
 
     def summary(self) -> dict[str, Any]:
-        """For a bundle's provenance: {"passed", "closed_loop", "not_run"}."""
+        """For a bundle's provenance: {"passed", "not_run", "says"}, the last by check."""
         missing = [check.name for check in self.checks if check.passed is None]
         return {"passed": self.passed, "not_run": missing,
                 "says": {check.name: check.says for check in self.checks}}  # fmt: skip

@@ -37,7 +37,7 @@ def samples(
     check_output_file(out, force=force)
     for module in ("torch", "safetensors"):
         require(module, "quantize")
-    from ofp_edge.calibration.choose import check_unseen, choose_samples
+    from ofp_edge.calibration.choose import LIMIT_BYTES, check_unseen, choose_samples
     from ofp_edge.policy.folder import load_policy
 
     opened = load_policy(policy)
@@ -49,7 +49,7 @@ def samples(
     known, held = found.samples, found.held_out
     episodes = len(set(known.episode.tolist()))
     apart = len(set(held.episode.tolist()))
-    cover = found.coverage
+    cover, full = found.coverage, f"{LIMIT_BYTES / 1e6:g} MB is the limit, or the rest are copies"
     say = output.console.print
     say(f"{len(known)} samples of {episodes} episodes, chosen among {cover.candidates} windows")
     say(f"{len(held)} held-out windows of {apart} other episodes, to check them by")
@@ -58,7 +58,7 @@ def samples(
         f"(at random: {cover.random_largest:.3g}, {cover.random_mean:.3g})"
     )
     if len(known) < count:
-        say(f"fewer than {count}: there are no others, or {len(data) / 1e6:.1f} MB is the limit")
+        say(f"fewer than {count}: {full if len(known) < cover.candidates else 'there are no more'}")
     say(f"{len(data) / 1e6:.2f} MB written to {out}")
     return {
         "file": out, "policy": policy, "source": found.source,

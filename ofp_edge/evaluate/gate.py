@@ -107,7 +107,7 @@ def check_jerk(spec: PolicySpec, chunks: Chunks) -> Check:
         return Check("jerk", None, "not run: no chunk has a jerk", {})
     ratio = other / exact
     return Check(
-        "jerk", bool(ratio <= JERK_LIMIT),
+        "jerk", bool(ratio <= JERK_LIMIT),  # not `>`: a NaN must fail
         f"chunks at {other:.3g} {unit}, in float {exact:.3g}: {ratio:.3g} times, allowed "
         f"{JERK_LIMIT:g}",
         {"jerk": other, "float": exact, "unit": unit, "ratio": ratio, "limit": JERK_LIMIT},

@@ -1,6 +1,7 @@
 """The policy folder: config.json, model.safetensors (evaluation weights), statistics.json.
 
-quantize adds quantization.json and calibration.npz; tune adds tuning.json, what it measured;
+quantize adds quantization.json and calibration.npz (where asked for, sensitivity.json, its page and
+gate.json); tune adds tuning.json, what it measured;
 training adds validation.json and best/ (the policy of lowest validation loss, a folder like this
 one), and training/ while it is unfinished.
 Nothing is ever pickled.

@@ -19,6 +19,7 @@ from ofp_edge.quantize.plan import Layer
 from ofp_edge.quantize.ptq import build_quantized, measure_layers
 from ofp_edge.quantize.recipes import recipe
 from ofp_edge.quantize.sensitivity import (
+    TO_SPARE,
     Trial,
     float_macs_percent,
     keep_within_budget,
@@ -110,9 +111,9 @@ def test_mixed_meets_the_budget_and_can_spare_none_of_what_it_keeps(
     kept = keep_within_budget(measure, layers, ranked)
     low = [x for x in kept if x.precision == "int8"]
     high = [x for x in kept if x.precision == "fp32"]
-    assert low and high and measure.share(low) <= 1
+    assert low and high and measure.share(low) <= TO_SPARE
     for layer in high:
-        assert measure.share([*low, layer]) > 1, layer.name
+        assert measure.share([*low, layer]) > TO_SPARE, layer.name
         assert layer.reason is not None and "alone in int8 it costs" in layer.reason
     percent = float_macs_percent(measure.macs(), kept)
     assert 0 < percent < 100

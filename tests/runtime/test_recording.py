@@ -107,3 +107,21 @@ def test_a_log_and_a_recording_go_side_by_side(tmp_path: Path) -> None:
     see(both, 1)
     both.close()
     assert (tmp_path / "0.npz").read_bytes() == (tmp_path / "1.npz").read_bytes()
+
+
+def test_the_loop_s_own_frames_are_recorded(tmp_path: Path) -> None:
+    from ofp_edge.runtime.loop import Limits
+    from tests.runtime.standins import FakeEpisodicRobot
+    from tests.runtime.test_loop import SPEC as LOOP_SPEC
+    from tests.runtime.test_loop import Stand
+
+    recorder = CalibrationRecorder(tmp_path / "r.npz", LOOP_SPEC, {})
+    stand = Stand(FakeEpisodicRobot, telemetry=recorder)
+    stand.loop.run(Limits(duration_s=None, episodes=2))
+    recorder.close()
+    values = load(tmp_path / "r.npz")
+    assert set(values["episode"].tolist()) == {0, 1} and recorder.lost == 0
+    for field in LOOP_SPEC.observations:
+        seen = values[f"observation/{field.name}"]
+        assert seen.shape == (recorder.seen, LOOP_SPEC.n_obs_steps, *field.shape)
+        assert seen.dtype == field.dtype and np.isfinite(seen).all()

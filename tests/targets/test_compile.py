@@ -175,7 +175,8 @@ def test_a_precision_the_target_lacks_is_refused_with_the_reason(
 
     unfit = replace(TARGETS["host"], plan_precisions=(), unfit={"int8": "it has no integers."})
     monkeypatch.setitem(TARGETS, "host", unfit)
-    with pytest.raises(OfpError, match=r"target host has no int8: it has no integers\."):
+    line = r"recipe int8 does not fit target host: it has no integers\. Fitting: fp32\."
+    with pytest.raises(OfpError, match=line):
         compile_policy(built.quantised, "host", tmp_path / "b")
 
 
