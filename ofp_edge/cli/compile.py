@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
@@ -69,8 +70,9 @@ def compile_(
     output.console.print(table)
     for engine in known_target(target).engines:
         if engine not in {item.engine for item in manifest.artefacts}:
-            output.log.print(f"warning: not for {engine}: it is not installed here. "
-                             f"Run: {install_line(engine)}")  # fmt: skip
+            remedy = escape(install_line(engine))
+            said = f"warning: not for {engine}: it is not installed here. Run: {remedy}"
+            output.log.print(said, soft_wrap=True)
     default = manifest.default
     output.console.print(
         f"default {default.engine} {default.precision}; every engine loaded and within tolerance; "
