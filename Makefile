@@ -37,7 +37,7 @@ format: setup ## Rewrite the code in the one format
 	@$(BIN)/ruff format
 
 clean: ## Remove caches, builds and what the demo wrote
-	@rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf build native/build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## Remove .venv too

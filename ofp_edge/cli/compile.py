@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ofp_edge.cli.agreement import agreement_lines
@@ -72,8 +73,9 @@ def compile_(
         output.console.print(line, soft_wrap=True)
     for engine in known_target(target).engines:
         if engine not in {item.engine for item in manifest.artefacts}:
-            output.log.print(f"warning: not for {engine}: it is not installed here. "
-                             f"Run: {install_line(engine)}")  # fmt: skip
+            remedy = escape(install_line(engine))
+            said = f"warning: not for {engine}: it is not installed here. Run: {remedy}"
+            output.log.print(said, soft_wrap=True)
     default, gate = manifest.default, manifest.provenance["gate"]
     if manifest.provenance["recipe"] is not None and gate is None:
         output.console.print("gate: not run (ofp-edge quantize --gate)")

@@ -221,6 +221,25 @@ def test_a_program_that_plans_its_own_buffers_answers_the_same(
         assert np.array_equal(planned.outputs["sum"], shared.outputs["sum"])
 
 
+def test_what_xnnpack_does_not_take_is_computed_all_the_same() -> None:
+    class Outside(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.layer_norm(a, (64,)) * b.amax(1, keepdim=True)
+
+    needs_engines()
+    exported = export_executorch(Outside(), INPUTS)
+    assert exported.left_out
+    runner = load_runner("executorch", exported.model, INPUTS, OUTPUTS)
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        for array in runner.inputs.values():
+            array[:] = rng.normal(size=array.shape)
+        runner.infer()
+        wanted = Outside()(*(torch.from_numpy(x) for x in runner.inputs.values()))
+        np.testing.assert_allclose(runner.outputs["sum"], wanted.numpy(), atol=1e-5)
+    runner.close()
+
+
 def test_a_library_that_does_not_load_names_the_remedy(
     model: bytes, load: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:

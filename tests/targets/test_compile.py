@@ -16,6 +16,7 @@ import pytest
 from ofp_edge.bundle import FUNCTIONS, GOLDEN, open_bundle
 from ofp_edge.errors import (
     CheckFailed,
+    MissingExtra,
     OfpError,
     OutputExists,
     ParityError,
@@ -155,6 +156,25 @@ def test_a_wrong_engine_is_refused_when_compiling(
     with pytest.raises(ParityError, match="onnxruntime fp32, encode: feature differs from torch"):
         compile_policy(built.policy, "host", tmp_path / "b")
     assert not (tmp_path / "b").exists() and not list(tmp_path.iterdir())
+
+
+def test_an_engine_that_is_not_installed_is_left_out_and_said(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from ofp_edge.cli.main import build_app
+
+    monkeypatch.setattr(compiling, "installed", lambda engine: engine == "onnxruntime")
+    arguments = ["compile", str(built.policy), "--target", "host", "-o", str(tmp_path / "b")]
+    result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "warning: not for executorch: it is not installed here" in result.output
+    assert "'ofp-edge[executorch]'" in result.output
+    assert open_bundle(tmp_path / "b").engines() == [("onnxruntime", "fp32")]
+    monkeypatch.setattr(compiling, "installed", lambda engine: False)
+    with pytest.raises(MissingExtra, match="onnxruntime is not installed"):
+        compile_policy(built.policy, "host", tmp_path / "none")
 
 
 def test_a_plan_for_other_weights_is_refused(built: Built, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_users_error_is_one_line_and_exit_1(points_data: Path, tmp_path: Path)
     arguments = ["train", str(points_data), "-o", str(tmp_path / "p"), "--preset", "huge"]
     result = CliRunner().invoke(app(), [*arguments, "--json"])
     assert result.exit_code == 1
-    assert "Known: small, tiny" in json.loads(result.stdout)["error"]
+    assert "Known: resnet18, rgb, small, tiny" in json.loads(result.stdout)["error"]
 
 
 def test_tells_what_it_will_do_and_that_nothing_is_left(points_data: Path, tmp_path: Path) -> None:
