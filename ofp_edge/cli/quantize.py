@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.errors import UnknownName
 from ofp_edge.extras import require
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def quantize(
         str | None, typer.Option(help="Task of the gate's episodes. Default: the policy's own.")
     ] = None,
     episodes: Annotated[
-        int, typer.Option(help="Pairs of episodes of the gate's closed loop; 0 leaves it out.")
+        int, typer.Option(help="Pairs of the gate's closed loop, at least 100; 0 leaves it out.")
     ] = 500,
     workers: Annotated[int, typer.Option(help="Processes of the gate's episodes.")] = 2,
     force: Force = False,
@@ -83,12 +83,14 @@ def quantize(
         raise UnknownName("method", method, METHODS)
     if target is not None:
         require_fit(target, recipe)
-    if episodes < 0:
-        raise OfpError(f"--episodes {episodes}: expected 0 or more.")
     for module in ("torch", "torchao", "safetensors"):
         require(module, "quantize")
     from ofp_edge.quantize.apply import quantize_policy
 
+    if gate:
+        from ofp_edge.evaluate.gate import check_episodes, run_gate
+
+        check_episodes(episodes)
     with output.progress("quantising") as progress:
         done = quantize_policy(
             policy, recipe, calibration, out, method=method, samples=samples, seed=seed,
@@ -107,8 +109,6 @@ def quantize(
     )
     judged = None
     if gate:
-        from ofp_edge.evaluate.gate import run_gate
-
         with output.progress("gate") as progress:
             judged = run_gate(out, task=task, episodes=episodes, workers=workers, progress=progress)
         _show_gate(output, judged)

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from ofp_edge.calibration.choose import choose_samples
 from ofp_edge.cli.main import build_app
-from ofp_edge.errors import PolicyError
+from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.evaluate import gate as gating
 from ofp_edge.evaluate.gate import check_jerk, check_success, run_gate
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.policy.folder import load_policy
@@ -99,7 +100,9 @@ def test_one_corrupted_weight_scale_is_caught_and_the_layer_named(folder: Path) 
     assert check.figures["layer"].startswith("act.trunk") and check.figures["steps"] > 10
 
 
-def test_it_runs_paired_episodes_where_there_is_a_simulator(tmp_path: Path) -> None:
+def test_it_runs_paired_episodes_where_there_is_a_simulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ofp_edge.sim.collect import collect_demonstrations
     from ofp_edge.sim.tasks import find_task
     from tests.evaluate.test_lanes import spec_of
@@ -109,14 +112,19 @@ def test_it_runs_paired_episodes_where_there_is_a_simulator(tmp_path: Path) -> N
     policy = tiny_policy(tmp_path / "p", spec=spec, task=task.name)
     collect_demonstrations(task.name, 6, tmp_path / "d.zarr", observe="state")
     quantize_policy(policy, "int8", tmp_path / "d.zarr", tmp_path / "q", samples=24)
+    with pytest.raises(OfpError, match="--episodes 3: expected 0 or at least 100"):
+        run_gate(tmp_path / "q", episodes=3)
+    monkeypatch.setattr(gating, "FEWEST_EPISODES", 3)
     check = run_gate(tmp_path / "q", episodes=3, workers=1).checks[-1]
     assert check.name == "closed-loop" and check.figures["episodes"] == 3
-    assert check.passed is True and check.figures["interval"] == [0, 0]
+    assert check.figures["difference"] == 0
+    assert check.passed is False and check.figures["interval"] == [-1, 0]  # 3 can't tell
 
 
 def test_success_must_not_be_lower_by_more_than_the_margin() -> None:
     good = [True] * 500
-    assert check_success(good, good, "t").passed
+    same = check_success(good, good, "t")
+    assert same.passed and same.figures["interval"][0] == pytest.approx(-3 / 500)
     assert check_success(good, [True] * 498 + [False] * 2, "t").passed
     worse = check_success(good, [True] * 480 + [False] * 20, "t")
     assert not worse.passed and "difference -4.0 points" in worse.says
