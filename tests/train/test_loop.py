@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ofp_edge.errors import CheckFailed, PolicyError
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.policy.methods import METHODS
+from ofp_edge.policy.methods import METHODS, build_method, options_of
 from ofp_edge.train import loop, state
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan
@@ -56,7 +56,7 @@ def test_writes_a_policy_that_loads(ask: Ask) -> None:
     assert policy.config.training.step == result.step == 40
     assert policy.config.training.held_out == (11,)
     assert policy.config.training.dataset_sha256 == plan.dataset.sha256
-    assert policy.config.method_options["lambda_g"] == 0.1
+    assert policy.config.method_options == options_of(build_method("ofp-plus"))
     assert result.parameters == policy.network.parameter_count
     assert not result.interrupted
     assert {file.name for file in plan.request.output.iterdir()} == {
