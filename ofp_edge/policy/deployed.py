@@ -15,7 +15,8 @@ from ofp_edge import bundle
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.folder import Policy
-from ofp_edge.policy.methods import Method, build_method
+from ofp_edge.policy.methods import build_method
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.trunks.trunk import Trunk
 from ofp_edge.spec import PolicySpec

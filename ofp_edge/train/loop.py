@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.files import new_folder
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
-from ofp_edge.policy.methods import Method
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.progress import Progress, silent
 from ofp_edge.train.batches import Batches

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ofp_edge.policy.draws import RowGenerator
-from ofp_edge.policy.methods import Method
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.times import noise_like
 from ofp_edge.train.batches import Batches

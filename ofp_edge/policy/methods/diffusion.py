@@ -25,11 +25,12 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
 from ofp_edge.policy import times
 from ofp_edge.policy.draws import integers
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class Diffusion:
+class Diffusion(Method):
     """train_steps: T, a whole number. p_drop: share of samples without condition, as in OFP."""
 
     name: ClassVar[str] = "diffusion"
@@ -38,11 +39,6 @@ class Diffusion:
     velocity: ClassVar[bool] = False
     train_steps: float = 100
     p_drop: float = 0.1
-
-    @property
-    def teacher_decay(self) -> float | None:
-        """No teacher."""
-        return None
 
     @property
     def own_nfe(self) -> int:

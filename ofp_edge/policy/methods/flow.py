@@ -13,28 +13,18 @@ import torch
 from torch import Tensor
 
 from ofp_edge.policy import times
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Method):
     """p_drop: share of samples without condition, the same as in OFP."""
 
     name: ClassVar[str] = "flow"
     summary: ClassVar[str] = "flow matching: the many-step baseline"
     jumps: ClassVar[bool] = False
-    velocity: ClassVar[bool] = True
     p_drop: float = 0.1
-
-    @property
-    def teacher_decay(self) -> float | None:
-        """No teacher."""
-        return None
-
-    @property
-    def own_nfe(self) -> int:
-        """One."""
-        return 1
 
     def losses(
         self,

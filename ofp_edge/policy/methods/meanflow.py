@@ -26,12 +26,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ofp_edge.policy import sampler, times
+from ofp_edge.policy import times
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class MeanFlow:
+class MeanFlow(Method):
     """same_share: share of pairs with r = t. weight_power, weight_floor: p and c of the weight w.
 
     All three are the paper's for ImageNet (section 5, appendix A). Times are uniform, as in the
@@ -42,21 +43,10 @@ class MeanFlow:
     name: ClassVar[str] = "meanflow"
     summary: ClassVar[str] = "MeanFlow: average velocity by a Jacobian-vector product"
     jumps: ClassVar[bool] = True
-    velocity: ClassVar[bool] = True
     same_share: float = 0.75
     weight_power: float = 1.0
     weight_floor: float = 1e-3
     p_drop: float = 0.1
-
-    @property
-    def teacher_decay(self) -> float | None:
-        """No teacher."""
-        return None
-
-    @property
-    def own_nfe(self) -> int:
-        """One."""
-        return 1
 
     def losses(
         self,
@@ -87,10 +77,6 @@ class MeanFlow:
             target = average_velocity(v[jump], (r - t)[jump], slope)
             losses["average"] = self._weighted(u, target, 1 - same / rows)
         return losses
-
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """Evenly spaced jumps."""
-        return sampler.sample(network, features, noise, sampler.ladder(nfe))
 
     def _weighted(self, u: Tensor, target: Tensor, share: float) -> Tensor:
         error = times.squared_error(u, target)

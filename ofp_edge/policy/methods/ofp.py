@@ -19,12 +19,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ofp_edge.policy import sampler, times
+from ofp_edge.policy import times
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class Ofp:
+class Ofp(Method):
     """lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of the guidance.
 
     p_drop: share of samples without condition. smallest_step: least r - t. What the paper leaves
@@ -34,7 +35,6 @@ class Ofp:
     name: ClassVar[str] = "ofp"
     summary: ClassVar[str] = "One-Step Flow Policy, the paper's objective with an EMA teacher"
     jumps: ClassVar[bool] = True
-    velocity: ClassVar[bool] = True
     lambda_c: float = 1.0
     lambda_g: float = 0.1
     alpha: float = 0.5
@@ -46,11 +46,6 @@ class Ofp:
     def teacher_decay(self) -> float | None:
         """Of u_ema."""
         return self.ema_decay
-
-    @property
-    def own_nfe(self) -> int:
-        """One."""
-        return 1
 
     def losses(
         self,
@@ -99,10 +94,6 @@ class Ofp:
             "consistency": self.lambda_c * times.squared_error(u_sc, target).mean(),
             "guidance": self.lambda_g * times.squared_error(u_one, guided).mean(),
         }
-
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """Evenly spaced jumps."""
-        return sampler.sample(network, features, noise, sampler.ladder(nfe))
 
 
 def consistency_target(

@@ -22,13 +22,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ofp_edge.policy import sampler, times
+from ofp_edge.policy import times
+from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.methods.ofp import consistency_target, guidance_target
 from ofp_edge.policy.network import PolicyNetwork
 
 
 @dataclass(frozen=True)
-class OfpPlus:
+class OfpPlus(Method):
     """lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of the guidance.
 
     p_drop: share of samples without condition. rho_last: rho at the end. m_smallest: least
@@ -40,7 +41,6 @@ class OfpPlus:
     name: ClassVar[str] = "ofp-plus"
     summary: ClassVar[str] = "One-Step Flow Policy with live teacher and weighted consistency"
     jumps: ClassVar[bool] = True
-    velocity: ClassVar[bool] = True
     lambda_c: float = 1.0
     lambda_g: float = 0.02
     alpha: float = 0.5
@@ -52,16 +52,6 @@ class OfpPlus:
     guide_every: float = 2.0
     own_v_from: float = 0.0
     p_shipped: float = 0.0
-
-    @property
-    def teacher_decay(self) -> float | None:
-        """The teacher is the network itself."""
-        return None
-
-    @property
-    def own_nfe(self) -> int:
-        """One."""
-        return 1
 
     def losses(
         self,
@@ -117,7 +107,3 @@ class OfpPlus:
         if guided:
             losses["guidance"] = self.lambda_g * times.squared_error(u_one, sharper).mean()
         return losses
-
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """Evenly spaced jumps."""
-        return sampler.sample(network, features, noise, sampler.ladder(nfe))
