@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
 from ofp_edge.files import canonical_json, write_bytes
-from ofp_edge.runtime.telemetry import Telemetry
 from ofp_edge.spec import PolicySpec
 
 KIND, SCHEMA_VERSION = "recording for calibration", 1
@@ -120,20 +119,3 @@ class CalibrationRecorder:
         text = np.frombuffer(canonical_json(about), np.uint8)
         np.savez_compressed(buffer, allow_pickle=False, about=text, **arrays)
         return buffer.getvalue()
-
-
-class Several:
-    """Telemetry that goes to several places."""
-
-    def __init__(self, *places: Telemetry) -> None:
-        self._places = places
-
-    def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """To each of them."""
-        for place in self._places:
-            place.write(topic, t_ns, **values)
-
-    def close(self) -> None:
-        """Each of them."""
-        for place in self._places:
-            place.close()

@@ -17,9 +17,9 @@ from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.inference import Inference, load_inference
 from ofp_edge.runtime.loop import ControlLoop
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.recording import CalibrationRecorder, Several
+from ofp_edge.runtime.recording import CalibrationRecorder
 from ofp_edge.runtime.robot import open_robot
-from ofp_edge.runtime.telemetry import McapLog
+from ofp_edge.runtime.telemetry import McapLog, Several
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,23 @@ class NoTelemetry:
         """Nothing happens."""
 
 
+class Several:
+    """Telemetry that goes to several places."""
+
+    def __init__(self, *places: Telemetry) -> None:
+        self._places = places
+
+    def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
+        """To each of them."""
+        for place in self._places:
+            place.write(topic, t_ns, **values)
+
+    def close(self) -> None:
+        """Each of them."""
+        for place in self._places:
+            place.close()
+
+
 class McapLog:
     """Writes rows to `path` from its own thread. `lost` counts the rows that were not written.
 

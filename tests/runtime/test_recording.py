@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.runtime import recording
-from ofp_edge.runtime.recording import CalibrationRecorder, Several
-from ofp_edge.runtime.telemetry import Telemetry
+from ofp_edge.runtime.recording import CalibrationRecorder
+from ofp_edge.runtime.telemetry import Several, Telemetry
 from tests.test_bundle import SPEC
 
 SIZES = {f.name: f.shape for f in SPEC.observations}
