@@ -38,19 +38,28 @@ def solve(hands: list[Pose], boards: list[Pose], mount: str) -> HandEye:
     return calibrate(hands, boards, mount == "eye-in-hand")
 
 
-def noisy(seed: int, n: int, pixel: float, mm: float, deg: float, mount: str) -> Any:
-    """Hands and boards as a robot and a camera would tell them, with normal errors: of a pixel's
-    coordinate, of the hand's position and of its rotation (root mean square over three axes)."""
+def noisy_views(
+    seed: int, n: int, pixel: float, mm: float, deg: float, mount: str
+) -> list[tuple[Pose, Found | str]]:
+    """Hands, and boards or why they were not found, as a robot and a camera would tell them, with
+    normal errors: of a pixel's coordinate, of the hand's position and of its rotation (root mean
+    square over three axes)."""
     rng = np.random.default_rng(seed)
     finder, boards = Finder(BOARD, LENS), board_poses(n, seed + 100)
     hands = []
     for T in hands_of(boards, mount):
         slip = pose(rng.normal(size=3) * math.radians(deg) / 3**0.5, rng.normal(size=3) * mm / 1732)
         hands.append(T @ slip)
-    seen = []
-    for T in boards:
-        found = finder.locate(np.arange(24), project(T) + rng.normal(size=(24, 2)) * pixel)
+    corners = [project(T) + rng.normal(size=(24, 2)) * pixel for T in boards]
+    return [(T, finder.locate(np.arange(24), x)) for T, x in zip(hands, corners, strict=True)]
+
+
+def noisy(*given: Any) -> Any:
+    """Hands and boards of `noisy_views`, all of them found."""
+    hands, seen = [], []
+    for T, found in noisy_views(*given):
         assert isinstance(found, Found), found
+        hands.append(T)
         seen.append(found.T_camera_board)
     return hands, seen
 
