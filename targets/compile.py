@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import ofp_edge
 from ofp_edge import files
 from ofp_edge.bundle import (
     FUNCTIONS,
@@ -34,15 +31,15 @@ from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.gate import Gate, read_gate
 from ofp_edge.quantize.inputs import calibration_windows, synthetic_windows
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
-from ofp_edge.quantize.plan import Plan, action_ranges, policy_sha256, read_plan
+from ofp_edge.quantize.plan import Plan, action_ranges, read_plan
 from ofp_edge.quantize.threads import one_thread
 from ofp_edge.runtime.runners import MODULES, Runner, installed, load_runner
 from ofp_edge.runtime.runners.check import check_parity, golden_answers, per_dimension
 from ofp_edge.targets.agreement import measure_agreement
-from ofp_edge.targets.cost import costs
 from ofp_edge.targets.export import Exported, export_executorch, export_onnx
 from ofp_edge.targets.fastest import fastest
 from ofp_edge.targets.golden import COUNT, Golden, make_golden, tolerance
+from ofp_edge.targets.provenance import provenance
 from ofp_edge.targets.registry import board_for, require_fit, target
 from ofp_edge.targets.target import Target
 
@@ -127,6 +124,7 @@ def compile_policy(
     if chosen.picks_fastest:
         default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
     default = replace(default, nfe=1 if policy.config.t_refine is None else 2)
+    exported = {b.file: b.exported for b in built}
     with files.new_folder(output, force=force, marker=MANIFEST) as folder:
         progress(steps - 2, steps, "writing")
         for item in built:
@@ -150,7 +148,9 @@ def compile_policy(
                 "files": tuple(FileEntry.of(folder, name) for name in extra),
                 "default": default,
                 "provenance": {
-                    **_provenance(policy_folder, policy, plan, deployed, draft, built),
+                    **provenance(
+                        policy_folder, policy, plan, deployed, draft.act_inputs, exported
+                    ),
                     "gate": gate.summary() if gate else None,
                     "agreement": agreement,
                 },
@@ -160,7 +160,7 @@ def compile_policy(
         progress(steps - 1, steps, "checking what was written")
         sha256, parity = _check_written(folder)
         progress(steps, steps)
-    return Compiled(manifest, sha256, {b.file: b.exported for b in built}, parity)
+    return Compiled(manifest, sha256, exported, parity)
 
 
 def _with_installed_engines(chosen: Target) -> Target:
@@ -290,34 +290,3 @@ def _check_written(folder: Path) -> tuple[str, dict[str, dict[str, float]]]:
         for runner in runners.values():
             runner.close()
     return bundle.sha256, parity
-
-
-def _provenance(
-    folder: Path, policy: Policy, plan: Plan | None, deployed: Deployed, draft: Manifest,
-    built: Sequence[_Built],
-) -> dict[str, Any]:  # fmt: skip
-    """What the bundle was made from. No dates and no paths: equal input gives equal bundles."""
-    tools = ("torch", "torchao", "executorch", "onnx", "onnxscript", "onnxruntime", "numpy")
-    return {
-        "policy_sha256": policy_sha256(folder),
-        "task": policy.config.task,
-        "method": policy.config.method,
-        "preset": policy.config.preset,
-        "training_steps": policy.config.training.step,
-        "dataset_sha256": policy.config.training.dataset_sha256,
-        "recipe": plan.recipe if plan else None,
-        "ranges": plan.method if plan else None,
-        "plan_sha256": files.sha256_file(folder / PLAN_FILE) if plan else None,
-        "calibration_sha256": plan.calibration_sha256 if plan else None,
-        "costs": costs(deployed, draft.act_inputs),
-        "graphs": {
-            b.file: {
-                "operations": b.exported.operations, "delegates": b.exported.delegates,
-                "delegated_share": b.exported.delegated_share,
-                "left_out": list(b.exported.left_out),
-            }
-            for b in built
-        },
-        "versions": {"ofp-edge": ofp_edge.__version__, **{n: metadata.version(n) for n in tools}},
-        "machine": platform.machine(),
-    }  # fmt: skip

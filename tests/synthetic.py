@@ -18,7 +18,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 if TYPE_CHECKING:
-    from ofp_edge.policy.config import TrunkConfig
+    from ofp_edge.policy.network_config import TrunkConfig
 
 N_POINTS = 64
 STEP_M = 0.05
@@ -145,7 +145,7 @@ def write_raw(
 
 def tiny_trunk(kind: str) -> TrunkConfig:
     """A trunk of each kind, a few thousand parameters."""
-    from ofp_edge.policy.config import MlpConfig, TransformerConfig, UnetConfig
+    from ofp_edge.policy.network_config import MlpConfig, TransformerConfig, UnetConfig
 
     kinds: dict[str, TrunkConfig] = {
         "mlp": MlpConfig(width=32, blocks=1),

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
-from ofp_edge.policy.config import NetworkConfig
+from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.resnet import MEAN, STD, RgbEncoder
 from ofp_edge.spec import ObservationField
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge.normalize import Affine, FieldStatistics
-from ofp_edge.policy.config import NetworkConfig
 from ofp_edge.policy.encoder import ObservationEncoder
+from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.trunks import build_trunk
 from ofp_edge.policy.trunks.trunk import TimeEmbedding
 from ofp_edge.spec import PolicySpec

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ofp_edge.errors import UnknownName
-from ofp_edge.policy.config import (
-    COLD,
-    REFINE,
-    WARM,
+from ofp_edge.policy.config import COLD, REFINE, WARM, TrainingConfig
+from ofp_edge.policy.network_config import (
     MlpConfig,
     NetworkConfig,
     RgbConfig,
-    TrainingConfig,
     TransformerConfig,
     UnetConfig,
 )

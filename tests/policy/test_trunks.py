@@ -9,8 +9,14 @@ import pytest
 import torch
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.config import TRUNKS, NetworkConfig, TransformerConfig, TrunkConfig, UnetConfig
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.network_config import (
+    TRUNKS,
+    NetworkConfig,
+    TransformerConfig,
+    TrunkConfig,
+    UnetConfig,
+)
 from ofp_edge.policy.presets import preset
 from ofp_edge.policy.trunks import build_trunk
 from ofp_edge.policy.trunks.trunk import Trunk

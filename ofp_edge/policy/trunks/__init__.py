@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofp_edge.policy.config import MlpConfig, NetworkConfig, UnetConfig
+from ofp_edge.policy.network_config import MlpConfig, NetworkConfig, UnetConfig
 from ofp_edge.policy.trunks.mlp import FilmMlp
 from ofp_edge.policy.trunks.transformer import FilmTransformer
 from ofp_edge.policy.trunks.trunk import Trunk

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofp_edge.policy.config import MlpConfig, NetworkConfig
+from ofp_edge.policy.network_config import MlpConfig, NetworkConfig
 from ofp_edge.policy.trunks.trunk import Trunk, film, zero
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofp_edge.policy.config import NetworkConfig
+from ofp_edge.policy.network_config import NetworkConfig
 
 
 class TimeEmbedding(nn.Module):

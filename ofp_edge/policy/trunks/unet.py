@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.config import NetworkConfig, UnetConfig
+from ofp_edge.policy.network_config import NetworkConfig, UnetConfig
 from ofp_edge.policy.trunks.trunk import Trunk, film, zero
 
 
