@@ -12,18 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge import files
-from ofp_edge.bundle import (
-    FUNCTIONS,
-    GOLDEN,
-    MANIFEST,
-    Artefact,
-    Default,
-    FileEntry,
-    Manifest,
-    open_bundle,
-    write_manifest,
-)
+from ofp_edge.bundle import GOLDEN, MANIFEST, open_bundle, write_manifest
 from ofp_edge.errors import CheckFailed, MissingExtra, ParityError
+from ofp_edge.manifest import FUNCTIONS, Artefact, Default, FileEntry, Manifest
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ofp_edge.bundle import Tensor
+from ofp_edge.manifest import Tensor
 from ofp_edge.policy.deployed import Deployed
 
 

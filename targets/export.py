@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ofp_edge.bundle import Tensor
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
+from ofp_edge.manifest import Tensor
 from ofp_edge.quiet import captured_stderr
 
 OPSET = 20  # the newest that TensorRT 10.3's parser reads

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Mapping
 
-from ofp_edge.bundle import Default
+from ofp_edge.manifest import Default
 from ofp_edge.runtime.runners import Runner
 
 _ROUNDS, _CALLS = 5, 40

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import ofp_edge
-from ofp_edge.bundle import Tensor
 from ofp_edge.files import sha256_file
+from ofp_edge.manifest import Tensor
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.policy.folder import Policy
 from ofp_edge.quantize.plan import FILE as PLAN_FILE

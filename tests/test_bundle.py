@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofp_edge.bundle import (
-    DIGEST,
-    GOLDEN,
-    MANIFEST,
+from ofp_edge.bundle import DIGEST, GOLDEN, MANIFEST, open_bundle, write_manifest
+from ofp_edge.camera_parameters import CameraTolerance
+from ofp_edge.errors import BundleError, UnknownName
+from ofp_edge.files import sha256_bytes
+from ofp_edge.manifest import (
     SCHEMA_VERSION,
     Artefact,
     Default,
@@ -22,12 +23,7 @@ from ofp_edge.bundle import (
     Manifest,
     Tensor,
     TimeRow,
-    open_bundle,
-    write_manifest,
 )
-from ofp_edge.camera_parameters import CameraTolerance
-from ofp_edge.errors import BundleError, UnknownName
-from ofp_edge.files import sha256_bytes
 from ofp_edge.runtime import inference
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 

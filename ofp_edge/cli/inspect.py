@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ofp_edge.bundle import MANIFEST, TimeRow, open_bundle
+from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.output import Document, Output, add_command
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
+from ofp_edge.manifest import TimeRow
 from ofp_edge.spec import PolicySpec
 
 _PLAN = "quantization.json"

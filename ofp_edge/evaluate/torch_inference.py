@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from ofp_edge.bundle import Tensor, TimeRow
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.manifest import Tensor, TimeRow
 from ofp_edge.policy.deployed import LadderAct, SampledAct, deploy, method_of, split, time_row
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.sampler import ladder

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ofp_edge import bundle
+from ofp_edge import manifest
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.folder import Policy
@@ -96,8 +96,8 @@ class Deployed:
     spec: PolicySpec
     encode: ObservationEncoder
     act: Act
-    time_rows: tuple[bundle.TimeRow, ...]
-    encode_inputs: tuple[bundle.Tensor, ...]
+    time_rows: tuple[manifest.TimeRow, ...]
+    encode_inputs: tuple[manifest.Tensor, ...]
     feature_dim: int
 
 
@@ -120,7 +120,7 @@ def split(policy: Policy) -> Deployed:
     network = policy.network.eval()
     fields = policy.config.spec.observations
     inputs = tuple(
-        bundle.Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
+        manifest.Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
         for f in fields
     )
     rows = tuple(time_row(policy, *row) for row in policy.config.time_rows)
@@ -130,7 +130,7 @@ def split(policy: Policy) -> Deployed:
     )
 
 
-def time_row(policy: Policy, name: str, t: float, r: float) -> bundle.TimeRow:
+def time_row(policy: Policy, name: str, t: float, r: float) -> manifest.TimeRow:
     """The constant input of `act` for the pair (t, r).
 
     A method that learned velocities at r = t alone is asked for that one: an Euler step.
@@ -138,4 +138,4 @@ def time_row(policy: Policy, name: str, t: float, r: float) -> bundle.TimeRow:
     asked = r if method_of(policy).jumps else t
     with torch.no_grad():
         embedded = policy.network.time(torch.tensor([t]), torch.tensor([asked]))[0]
-    return bundle.TimeRow(name, t, r, (*embedded.tolist(), r - t))
+    return manifest.TimeRow(name, t, r, (*embedded.tolist(), r - t))

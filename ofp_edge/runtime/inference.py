@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Bundle, TimeRow
+from ofp_edge.bundle import Bundle
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.image import to_unit
+from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.guard import check_guard, choose
 from ofp_edge.runtime.history import FeatureHistory

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ofp_edge.bundle import TimeRow
 from ofp_edge.errors import OfpError
+from ofp_edge.manifest import TimeRow
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofp_edge.bundle import Tensor
+from ofp_edge.manifest import Tensor
 from ofp_edge.policy import sampler
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import Policy, load_policy

@@ -106,7 +106,7 @@ class Shrinking(nn.Module):
 
 
 def test_each_output_channel_of_a_convolution_has_its_own_scale() -> None:
-    from ofp_edge.bundle import Tensor
+    from ofp_edge.manifest import Tensor
     from ofp_edge.runtime.runners import load_runner
 
     module, generator = Shrinking(), torch.Generator().manual_seed(0)
@@ -152,7 +152,7 @@ def test_biases_lie_on_the_integer_grid_the_engines_hold_them_on() -> None:
 
 
 def test_a_residual_stream_out_of_an_int8_layer_lowers_to_one_delegate() -> None:
-    from ofp_edge.bundle import Tensor
+    from ofp_edge.manifest import Tensor
 
     module = Residual()
     layers = measure_layers(module, "act", samples(), ALL)

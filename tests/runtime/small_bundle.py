@@ -8,17 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ofp_edge.bundle import (
-    GOLDEN,
-    Artefact,
-    Default,
-    FileEntry,
-    Manifest,
-    Tensor,
-    TimeRow,
-    write_manifest,
-)
+from ofp_edge.bundle import GOLDEN, write_manifest
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, Tensor, TimeRow
 from ofp_edge.runtime.runners import load_runner
 from ofp_edge.spec import PolicySpec
 

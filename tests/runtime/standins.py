@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import TimeRow
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.robot import Outcome, RobotState

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from ofp_edge.bundle import Tensor
 from ofp_edge.errors import BundleError, MissingExtra, UnknownName
+from ofp_edge.manifest import Tensor
 from ofp_edge.policy.torch_runner import TorchRunner
 from ofp_edge.runtime.runners import ENGINES, MODULES, Runner, load_runner
 from ofp_edge.runtime.runners.null import NullRunner
@@ -222,7 +222,7 @@ def test_an_engine_brings_no_torch_says_nothing_and_leaves_nothing_behind(
     path.write_bytes(models.exported[engine].model)
     code = f"""
 import sys, tracemalloc
-from ofp_edge.bundle import Tensor
+from ofp_edge.manifest import Tensor
 from ofp_edge.runtime.runners import load_runner
 r = load_runner({engine!r}, open({str(path)!r}, "rb").read(),
     (Tensor("a", (1, 6)), Tensor("b", (1, 2))), (Tensor("sum", (1, 4)), Tensor("first", (1, 2))))

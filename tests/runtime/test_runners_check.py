@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import GOLDEN, Bundle, FileEntry, open_bundle, write_manifest
+from ofp_edge.bundle import GOLDEN, Bundle, open_bundle, write_manifest
 from ofp_edge.errors import BundleError, ParityError
+from ofp_edge.manifest import FileEntry
 from ofp_edge.runtime.runners.check import check_parity, per_dimension
 from ofp_edge.runtime.runners.null import NullRunner
 from tests.test_bundle import write_bundle

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ofp_edge.bundle import FUNCTIONS, GOLDEN, open_bundle
+from ofp_edge.bundle import GOLDEN, open_bundle
 from ofp_edge.errors import (
     CheckFailed,
     MissingExtra,
@@ -25,6 +25,7 @@ from ofp_edge.errors import (
     UnknownName,
 )
 from ofp_edge.files import sha256_file
+from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy

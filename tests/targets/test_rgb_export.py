@@ -81,6 +81,6 @@ def test_what_the_robot_gives_as_uint8_the_engine_gets_in_0_to_1(
 
 
 def _feature(size: int) -> list[object]:
-    from ofp_edge.bundle import Tensor
+    from ofp_edge.manifest import Tensor
 
     return [Tensor("feature", (1, size))]

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Tensor
 from ofp_edge.errors import UnknownName
+from ofp_edge.manifest import Tensor
 
 
 class Runner(Protocol):

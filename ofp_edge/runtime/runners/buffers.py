@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Tensor
 from ofp_edge.errors import BundleError
+from ofp_edge.manifest import Tensor
 
 Signature = tuple[str | None, tuple[int, ...], str]  # name (None: not recorded), shape, dtype
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Artefact, Bundle, Tensor
+from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, ParityError
+from ofp_edge.manifest import Artefact, Tensor
 from ofp_edge.runtime.runners import Runner
 
 Golden = Mapping[str, NDArray[Any]]

@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Tensor
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
+from ofp_edge.manifest import Tensor
 from ofp_edge.runtime.runners.buffers import require_signature
 
 # ExecuTorch's Error codes (runtime/core/error.h).

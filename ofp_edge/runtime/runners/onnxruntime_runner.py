@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Tensor
 from ofp_edge.errors import BundleError
 from ofp_edge.extras import require
+from ofp_edge.manifest import Tensor
 from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
