@@ -94,7 +94,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3, weight_decay=1e-6)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.steps)
     policy.train()
-    begun = time.monotonic()
+    begun, loss = time.monotonic(), torch.tensor(float("nan"))
     for step in range(arguments.steps):
         rows = torch.randint(0, len(every), (arguments.batch_size,))
         loss, _ = policy({key: x[rows] for key, x in normal.items() if x is not None
@@ -110,7 +110,8 @@ def main() -> None:
     for processor in (before, after):
         processor.save_pretrained(folder)
     seconds = time.monotonic() - begun
-    print(json.dumps({"steps": arguments.steps, "loss": loss.item(), "seconds": seconds}))
+    last = round(loss.item(), 5) if arguments.steps else None
+    print(json.dumps({"steps": arguments.steps, "loss": last, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.runners.tensorrt.api import make_log
 from ofp_edge.runtime.runners.tensorrt.build import build_engine
+from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.tensorrt_graph import check_graph, operator_table
 from tests import synthetic
@@ -104,6 +105,16 @@ def test_the_demos_policy_builds_in_both_float_precisions(rtx: Any, tmp_path: Pa
     sizes = build_all(rtx, tmp_path / "b")
     assert sorted(sizes) == sorted(f"{f}.{p}.onnx" for f in FUNCTIONS for p in ("fp32", "fp16"))
     assert all(size > 10_000 for size in sizes.values())
+
+
+def test_the_demos_policy_builds_quantised(rtx: Any, tmp_path: Path) -> None:
+    """By a plan from frames of its own task, as a user makes it."""
+    data = tmp_path / "data.zarr"
+    collect_demonstrations("metaworld/button-press-topdown-wide", 2, data)
+    quantize_policy(DEMO, "int8", data, tmp_path / "int8", samples=16)
+    compile_policy(tmp_path / "int8", "jetson-orin", tmp_path / "b")
+    sizes = build_all(rtx, tmp_path / "b")
+    assert sorted(sizes) == sorted(f"{f}.{p}.onnx" for f in FUNCTIONS for p in PRECISIONS)
 
 
 @pytest.mark.parametrize("trunk", ["mlp", "unet", "transformer"])
