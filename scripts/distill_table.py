@@ -26,8 +26,8 @@ def main() -> None:
     print(f"""# Distilled from a LeRobot DiffusionPolicy
 
 Written by `scripts/distill_table`, from the JSON beside it. {teacher["task"]}, state,
-{teacher["episodes"]} unseen episodes each, every chunk from fresh noise; brackets: Wilson's 95 %. One
-network shape throughout, one training seed. Seconds are wall clock on a shared machine.
+{teacher["episodes"]} unseen episodes each, every chunk from fresh noise; brackets: Wilson's 95 %.
+One network shape throughout, one training seed. Seconds are wall clock on a shared machine.
 
 | policy | training steps | seconds | evaluations a chunk | success |
 |---|---|---|---|---|""")

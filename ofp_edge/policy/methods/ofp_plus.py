@@ -58,7 +58,7 @@ class OfpPlus(Method):
     own_v_from: float = 0.0
     p_shipped: float = 0.0
     rollout_from: float = 0.4
-    rollout_steps: float = 8.0
+    rollout_steps: float = 6.0
     lambda_r: float = 0.1
 
     def losses(
