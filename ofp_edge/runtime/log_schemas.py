@@ -6,6 +6,7 @@
                    timings, both scales
     /command       one tick: nominal time, wake-up, what the state machine was told (`heard`, with
                    the robot's state), its decision, the action before and after the safety layer
+    /thumbnail/... what a camera saw, for people (thumbnail.py): foxglove.RawImage
 
 `heard` and the order of a command's row are enough to run the state machine again (replay.py).
 """
@@ -61,7 +62,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def schema_of(topic: str) -> dict[str, Any]:
+# https://docs.foxglove.dev/docs/sdk/schemas/raw-image, in its JSON form.
+RAW_IMAGE: dict[str, Any] = {
+    "timestamp": {"type": "object", "properties": {"sec": _INTEGER, "nsec": _INTEGER}},
+    "frame_id": _TEXT, "width": _INTEGER, "height": _INTEGER, "encoding": _TEXT, "step": _INTEGER,
+    "data": {"type": "string", "contentEncoding": "base64"},
+}  # fmt: skip
+
+
+def schema_of(properties: dict[str, Any]) -> dict[str, Any]:
     """The JSON schema of a topic's rows; every entry is required."""
-    properties = SCHEMAS[topic]
     return {"type": "object", "properties": properties, "required": sorted(properties)}

@@ -182,9 +182,9 @@ class Observer:
         return dict(self._cameras)
 
     @property
-    def polled(self) -> dict[str, int]:
-        """Capture time of the frame held for each camera, ns."""
-        return {name: frame.t_capture_ns for name, frame in self._frames.items()}
+    def frames(self) -> dict[str, Frame]:
+        """The frame held for each camera."""
+        return dict(self._frames)
 
     def forget(self) -> None:
         """Drop frames that were polled but not used, and what was seen before."""

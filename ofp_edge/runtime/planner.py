@@ -19,6 +19,7 @@ from ofp_edge.runtime.rate import Clock
 from ofp_edge.runtime.samples import Samples
 from ofp_edge.runtime.states import StateHistory
 from ofp_edge.runtime.telemetry import Telemetry
+from ofp_edge.runtime.thumbnail import Thumbnails
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.chunk import Chunk
@@ -42,6 +43,7 @@ class Planner:
         self.clock = clock
         self.states = StateHistory()
         self.capture_to_ready_ns = Samples()
+        self._thumbnails = Thumbnails()
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._events: deque[Event | BaseException] = deque()
         self._idle = threading.Event()
@@ -118,6 +120,7 @@ class Planner:
         """Encode the polled frames; when they were seen, or None if that is nothing new."""
         t_look = self.observer.t_obs_ns
         state = self.states.nearest(self.clock() if t_look is None else t_look)
+        frames = self.observer.frames
         seen = self.observer.prepare(state)
         if not self.inference.history.newer(seen.t_obs_ns):
             return None
@@ -127,6 +130,8 @@ class Planner:
             "/observation", seen.t_obs_ns, t_obs_ns=seen.t_obs_ns, state_ns=state.t_ns,
             inputs=seen.arrays, observe_ns=timings.observe_ns, encode_ns=timings.encode_ns,
         )  # fmt: skip
+        for topic, t_ns, row in self._thumbnails.due(frames):
+            self.telemetry.write(topic, t_ns, **row)
         return seen.t_obs_ns
 
     def _patience_ms(self, order: Order) -> float:

@@ -1,8 +1,8 @@
 """The log of a run: an MCAP file of JSON messages, written off the control thread.
 
 What the topics hold: log_schemas.py. Arrays are {"dtype", "shape", "data": base64 of little-endian
-bytes}: bit-exact, no text rounding. The control thread copies and enqueues; when the queue is full,
-or the disk, rows are lost and counted, and the control thread goes on.
+bytes}: bit-exact, no text rounding; bytes are base64 too. The control thread copies and enqueues;
+when the queue is full, or the disk, rows are lost and counted, and the control thread goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,8 @@ from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.log_schemas import SCHEMAS, schema_of
+from ofp_edge.runtime import thumbnail
+from ofp_edge.runtime.log_schemas import RAW_IMAGE, SCHEMAS, schema_of
 
 _QUEUE_ROWS = 1024
 _CHUNK_BYTES = 1 << 15  # what a kill may cost: less than a second of a run
@@ -32,7 +34,7 @@ class Telemetry(Protocol):
     """Where the loop writes. `write` copies arrays, never blocks and never raises."""
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Keep one row for `topic` (a key of SCHEMAS) at monotonic `t_ns`."""
+        """Keep one row for `topic` (of SCHEMAS, or a thumbnail's) at monotonic `t_ns`."""
 
     def close(self) -> None:
         """Write what is left."""
@@ -73,10 +75,11 @@ class McapLog:
 
     Several threads may write, /event too: a camera's remarks come from the planner's.
     header: plain JSON put in front as the metadata record "ofp_edge" (bundle hash, spec, seed, L).
+    cameras: names of those that thumbnails may come from.
     Raises OfpError when the file can't be opened.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], cameras: Sequence[str] = ()) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("wb")
@@ -84,8 +87,9 @@ class McapLog:
             raise OfpError(f"log {path} can't be written: {cause.strerror}.") from None
         self.path = path
         # `next` is one step of the interpreter: two threads never draw the same number.
-        self._numbers = {topic: itertools.count(1) for topic in SCHEMAS}
-        self._refused = dict.fromkeys(SCHEMAS, 0)  # by a full queue
+        topics = [*SCHEMAS, *map(thumbnail.topic, cameras)]
+        self._numbers = {topic: itertools.count(1) for topic in topics}
+        self._refused = dict.fromkeys(topics, 0)  # by a full queue
         self._unwritten = 0
         self.trouble = ""
         self._unsaved = 0  # rows of the chunk that is not in the file yet
@@ -93,12 +97,12 @@ class McapLog:
             _QUEUE_ROWS
         )
         self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE)
-        self._channels = self._start(header)
+        self._channels = self._start(header, cameras)
         self._thread = threading.Thread(target=self._drain, name="telemetry", daemon=True)
         self._thread.start()
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Enqueue one row for `topic` (a key of SCHEMAS) at `t_ns`; arrays are copied here."""
+        """Enqueue one row for `topic` at `t_ns`; arrays are copied here."""
         row = {key: _copied(value) for key, value in values.items()}
         number = next(self._numbers[topic])
         try:
@@ -124,19 +128,26 @@ class McapLog:
             with contextlib.suppress(OSError):
                 self._file.close()
 
-    def _start(self, header: dict[str, Any]) -> dict[str, int]:
+    def _start(self, header: dict[str, Any], cameras: Sequence[str]) -> dict[str, int]:
         self._writer.start(profile="", library="ofp-edge")
         self._writer.add_metadata("ofp_edge", {"json": json.dumps(header)})
         with contextlib.suppress(OSError):  # a disk that is full already is found by the first row
             self._file.flush()
-        channels = {}
-        for topic in SCHEMAS:
-            name = f"ofp_edge.{topic[1:]}"
-            number = self._writer.register_schema(
-                name, "jsonschema", json.dumps(schema_of(topic)).encode()
-            )
-            channels[topic] = self._writer.register_channel(topic, "json", number)
+        channels = {
+            topic: self._register(topic, self._schema(f"ofp_edge.{topic[1:]}", properties))
+            for topic, properties in SCHEMAS.items()
+        }
+        if cameras:
+            image = self._schema("foxglove.RawImage", RAW_IMAGE)
+            channels |= {t: self._register(t, image) for t in map(thumbnail.topic, cameras)}
         return channels
+
+    def _schema(self, name: str, properties: dict[str, Any]) -> int:
+        text = json.dumps(schema_of(properties))
+        return self._writer.register_schema(name, "jsonschema", text.encode())
+
+    def _register(self, topic: str, schema: int) -> int:
+        return self._writer.register_channel(topic, "json", schema)
 
     def _drain(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -195,6 +206,8 @@ def _plain(value: Any) -> Any:
             "shape": list(value.shape),
             "data": base64.b64encode(little.tobytes()).decode("ascii"),
         }
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -80,7 +80,7 @@ def test_what_is_seen_at_a_tick_is_the_world_before_the_action_of_that_tick(
         report = session.loop.run(Limits(duration_s=2.0))
     rows = rows_of(log)
     assert report.fault is None and len(rows["/command"]) == session.loop.controller.counters.ticks
-    assert len(sent) > 5
+    assert len(sent) > 5 and rows["/thumbnail/front"]
     # n sends have executed n - 1 actions: the last one is still to come.
     assert robot.world.steps == len(sent) - 1
     # The run may end between the last plan and the tick that would have heard of it.

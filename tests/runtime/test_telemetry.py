@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from mcap.reader import make_reader
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.telemetry import SCHEMAS, McapLog, array_from_json
+from ofp_edge.runtime.telemetry import McapLog, array_from_json
 
 
 def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
-    rows: dict[str, list[dict[str, Any]]] = {topic: [] for topic in SCHEMAS}
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with path.open("rb") as file:
         for schema, channel, message in make_reader(file).iter_messages():
             assert schema is not None and schema.encoding == "jsonschema"

@@ -31,9 +31,9 @@ class Stage:
         if not (poll(time.monotonic_ns) or poll(time.monotonic_ns, _PATIENCE_MS)):
             raise CameraError(f"a camera of {sorted(bench.cameras)} has stopped delivering frames.")
         now_ns = time.monotonic_ns()
-        polled = bench.observer.polled
-        if not bench.real_cameras or polled == self._known or not polled:
+        seen = {name: frame.t_capture_ns for name, frame in bench.observer.frames.items()}
+        if not bench.real_cameras or seen == self._known or not seen:
             return None
-        self._known = polled
-        bench.frame_age_ns = now_ns - min(polled.values())
+        self._known = seen
+        bench.frame_age_ns = now_ns - min(seen.values())
         return bench.frame_age_ns

@@ -18,6 +18,7 @@ import pytest
 
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.errors import BundleError, OfpError, ParityError
+from ofp_edge.manifest import FUNCTIONS, Artefact
 from ofp_edge.runtime.inference import load_inference
 from ofp_edge.runtime.jetson import machine as machines
 from ofp_edge.runtime.jetson.machine import Machine
@@ -123,6 +124,23 @@ def test_a_damaged_engine_is_found_by_its_hash_and_built_again(
     why = reasons(bundle)
     assert why[0] == "" and says in why[1]
     assert reasons(bundle) == ["", ""]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_runner_that_answers_wrongly_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, gpu: Gpu, bundle: Bundle, function: str
+) -> None:
+    reasons(bundle)
+    before = len(gpu.streams)
+
+    def wrong(artefact: Artefact, *_: Any) -> None:
+        if artefact.function == function:
+            raise ParityError("wrong")
+
+    monkeypatch.setattr(engines, "_parity", wrong)
+    with pytest.raises(ParityError):
+        load_inference(bundle)
+    assert len(gpu.streams) == before
 
 
 def test_finished_engines_may_lie_where_nothing_can_be_written(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,12 +107,18 @@ def prepare(
 def open_runners(
     bundle: Bundle, precision: str, *, cuda_name: str | None = None
 ) -> dict[str, TensorRTRunner]:
-    """`encode` and `act` ready to run, built first if they have to be, and held against golden."""
+    """`encode` and `act` ready to run, built first if they have to be, and held against golden.
+
+    Both or none: when the second fails, the first gives its memory and stream back.
+    """
     device, golden, runners = open_device(), bundle.golden(), {}
-    for item in prepare(bundle, precision, device):
-        runner = _load(bundle, item.function, item.plan, device, cuda_name)
-        _parity(bundle.artefact(item.function, ENGINE, precision), runner, bundle, golden)
-        runners[item.function] = runner
+    with ExitStack() as opened:
+        for item in prepare(bundle, precision, device):
+            runner = _load(bundle, item.function, item.plan, device, cuda_name)
+            opened.callback(runner.close)
+            _parity(bundle.artefact(item.function, ENGINE, precision), runner, bundle, golden)
+            runners[item.function] = runner
+        opened.pop_all()
     return runners
 
 
@@ -152,7 +158,7 @@ def _prepare(
         try:
             parity = _parity(artefact, runner, bundle, golden)
         finally:
-            with contextlib.suppress(RuntimeError):  # what went wrong first is said
+            with suppress(RuntimeError):  # what went wrong first is said
                 runner.close()
         cache.keep_timing(built.timing)
         cache.keep(
