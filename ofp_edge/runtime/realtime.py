@@ -7,7 +7,10 @@ there: children would inherit its priority and its core.
     control thread   SCHED_FIFO priority          one core of its own
     bus, camera      SCHED_FIFO priority - 5      the other cores
     planner          SCHED_FIFO priority - 10     the other cores
-    all others       as they are                  the other cores
+    all others       SCHED_FIFO priority - 15     the other cores
+
+All others too: a thread of the camera's SDK that holds one of its locks, or a thread that holds
+Python's, would else be put off by any other program on its core, and the control thread with it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from ofp_edge.rig_realtime import RealtimeEntry
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _LIMITS = "/etc/security/limits.d/ofp-edge.conf"
 _STEPS_BELOW = {"planner": 10, "servo bus": 5, "remote robot": 5, "camera": 5}
+_OTHERS_BELOW = 15
 # Flush to zero and denormals are zero: in MXCSR on x86, in FPCR on ARM; both lie in fenv_t.
 _FLUSH_BITS = {"x86_64": (28, 0x8040), "aarch64": (0, 1 << 24)}
 
@@ -135,14 +139,17 @@ def _names(cpus: set[int]) -> str:
 
 
 def _priorities(priority: int) -> list[Setting]:
-    raised = []
+    names = {str(thread.native_id): thread.name for thread in threading.enumerate()}
+    me, raised = str(threading.get_native_id()), []
     try:
-        for thread in threading.enumerate():
-            names = (name for name in _STEPS_BELOW if thread.name.startswith(name))
-            below = _STEPS_BELOW.get(next(names, ""))
-            if below is not None and thread.native_id is not None:
-                _fifo(thread.native_id, max(1, priority - below))
-                raised.append(f"{thread.name} {max(1, priority - below)}")
+        for task in os.listdir("/proc/self/task"):
+            name = names.get(task, "")
+            known = (start for start in _STEPS_BELOW if name.startswith(start))
+            below = max(1, priority - _STEPS_BELOW.get(next(known, ""), _OTHERS_BELOW))
+            if task != me:
+                with contextlib.suppress(ProcessLookupError):
+                    _fifo(int(task), below)
+                    raised.append((below, name))
         _fifo(0, priority)
     except OSError as cause:
         remedy = (
@@ -150,7 +157,10 @@ def _priorities(priority: int) -> list[Setting]:
             "writes"
         )
         return [Setting("priority", False, f"SCHED_FIFO {priority}: {cause.strerror}", remedy)]
-    also = f"; {', '.join(raised)}" if raised else ""
+    parts = [f"{name} {below}" for below, name in raised if name.startswith(tuple(_STEPS_BELOW))]
+    if len(parts) < len(raised):
+        parts.append(f"all others {max(1, priority - _OTHERS_BELOW)}")
+    also = f"; {', '.join(parts)}" if parts else ""
     return [Setting("priority", True, f"control thread SCHED_FIFO {priority}{also}")]
 
 

@@ -18,7 +18,7 @@ from ofp_edge.runtime.wakeup import WakeUps, measure_wakeups, require_floor
 from ofp_edge.toml import Table
 
 PROGRAM = """
-import json, os, threading, time
+import ctypes, json, os, threading, time
 from ofp_edge.rig_realtime import RealtimeEntry
 from ofp_edge.runtime.realtime import enter, prepare
 import numpy as np
@@ -27,6 +27,8 @@ stay = threading.Event()
 other = [threading.Thread(target=stay.wait, name=name, daemon=True)
          for name in ("planner", "telemetry", "camera top")]
 for thread in other: thread.start()
+libc = ctypes.CDLL(None)  # a thread that Python does not know, as an SDK's
+libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
 settings += enter(RealtimeEntry(priority=30))
 found = {"settings": {s.name: [s.ok, s.remedy] for s in settings}, "threads": {}}
 for thread in threading.enumerate():
@@ -35,6 +37,9 @@ for thread in threading.enumerate():
         os.sched_getscheduler(i), os.sched_getparam(i).sched_priority,
         sorted(os.sched_getaffinity(i)),
     ]
+known = {thread.native_id for thread in threading.enumerate()}
+unknown = {int(task) for task in os.listdir("/proc/self/task")} - known
+found["unknown"] = [os.sched_getparam(i).sched_priority for i in unknown]
 tiny = np.float32(1e-38)
 found["denormal"] = [float(tiny * np.float32(0.01))]
 def run(): found["denormal"].append(float(tiny * np.float32(0.01)))
@@ -67,7 +72,8 @@ def test_the_kernel_confirms_every_setting_or_the_remedy_is_named():
         assert main[:2] == [os.SCHED_FIFO, 30]
         assert threads["planner"][:2] == [os.SCHED_FIFO, 20]
         assert threads["camera top"][:2] == [os.SCHED_FIFO, 25]
-        assert threads["telemetry"][0] == os.SCHED_OTHER
+        assert threads["telemetry"][:2] == [os.SCHED_FIFO, 15]
+        assert found["unknown"] and set(found["unknown"]) == {15}
 
 
 def test_what_is_not_allowed_names_the_line_that_would_allow_it(monkeypatch):
