@@ -144,10 +144,12 @@ class McapLog:
 
     def _schema(self, name: str, properties: dict[str, Any]) -> int:
         text = json.dumps(schema_of(properties))
-        return self._writer.register_schema(name, "jsonschema", text.encode())
+        number: int = self._writer.register_schema(name, "jsonschema", text.encode())
+        return number
 
     def _register(self, topic: str, schema: int) -> int:
-        return self._writer.register_channel(topic, "json", schema)
+        number: int = self._writer.register_channel(topic, "json", schema)
+        return number
 
     def _drain(self) -> None:
         while (item := self._queue.get()) is not None:
