@@ -25,6 +25,13 @@ def make_spec():
     return PolicySpec((state,), (action,), 1, 8, 4, 20.0)
 
 
+def rest(bus):
+    """Every servo at a place of its own, with nowhere to go: its torque may be on."""
+    for servo in range(1, 7):
+        for register in (42, 56):
+            bus.put(servo, register, 1500 + 150 * servo)
+
+
 def test_lerobots_arm_and_ours_read_and_write_the_same_numbers(tmp_path):
     joint = {"drive_mode": 0, "homing_offset": 0, "range_min": LOW, "range_max": HIGH}
     calibration = {name: {"id": i, **joint} for i, name in enumerate(JOINTS, 1)}
@@ -33,7 +40,7 @@ def test_lerobots_arm_and_ours_read_and_write_the_same_numbers(tmp_path):
     for servo in range(1, 7):
         bus.put(servo, 9, LOW)
         bus.put(servo, 11, HIGH)
-        bus.put(servo, 56, 1500 + 150 * servo)
+    rest(bus)
     options = {
         "robot": "lerobot.robots.so_follower:SOFollower",
         "config": {"port": bus.path, "id": "arm", "calibration_dir": str(tmp_path),
@@ -52,8 +59,7 @@ def test_lerobots_arm_and_ours_read_and_write_the_same_numbers(tmp_path):
     reached = theirs.state().values["state"]
     ticks = [bus.get(servo, 42) for servo in range(1, 7)]
     theirs.close()
-    for servo in range(1, 7):
-        bus.put(servo, 56, 1500 + 150 * servo)
+    rest(bus)
     ours = So101(spec, port=bus.path, calibration=str(tmp_path / "arm.json"), max_age_ms=2000)
     np.testing.assert_allclose(ours.state().values["state"], seen, atol=1e-3)
     ours.send(goal)
