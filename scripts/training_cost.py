@@ -43,14 +43,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--presets", nargs="+", required=True)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for preset in given.presets:
-        found: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
+        found: dict[str, list[dict[str, float]]] = {method: [] for method in given.methods}
         for _ in range(given.rounds):
-            for method in METHODS:
+            for method in given.methods:
                 # A process of its own, so that memory is its own.
                 with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                     asked = pool.submit(measure, given.dataset, preset, method, given.steps)
