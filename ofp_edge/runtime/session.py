@@ -140,7 +140,7 @@ def open_session(files: RunFiles) -> Iterator[Session]:
         log, recorder = None, None
         if request.log is not None:
             header = _header(bundle, rig, choice, nfe, first_ns, request)
-            log = McapLog(request.log, header, bundle.spec.cameras)
+            log = McapLog(request.log, header)
             stack.callback(log.close)
         if request.record_calibration is not None:
             made_from = {"bundle_sha256": bundle.sha256, "first_seed": request.seed}

@@ -14,7 +14,6 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +22,6 @@ from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime import thumbnail
 from ofp_edge.runtime.log_schemas import RAW_IMAGE, SCHEMAS, schema_of
 
 _QUEUE_ROWS = 1024
@@ -75,11 +73,10 @@ class McapLog:
 
     Several threads may write, /event too: a camera's remarks come from the planner's.
     header: plain JSON put in front as the metadata record "ofp_edge" (bundle hash, spec, seed, L).
-    cameras: names of those that thumbnails may come from.
     Raises OfpError when the file can't be opened.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], cameras: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("wb")
@@ -87,9 +84,8 @@ class McapLog:
             raise OfpError(f"log {path} can't be written: {cause.strerror}.") from None
         self.path = path
         # `next` is one step of the interpreter: two threads never draw the same number.
-        topics = [*SCHEMAS, *map(thumbnail.topic, cameras)]
-        self._numbers = {topic: itertools.count(1) for topic in topics}
-        self._refused = dict.fromkeys(topics, 0)  # by a full queue
+        self._numbers = {topic: itertools.count(1) for topic in SCHEMAS}
+        self._refused = dict.fromkeys(SCHEMAS, 0)  # by a full queue
         self._unwritten = 0
         self.trouble = ""
         self._unsaved = 0  # rows of the chunk that is not in the file yet
@@ -97,18 +93,18 @@ class McapLog:
             _QUEUE_ROWS
         )
         self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE)
-        self._channels = self._start(header, cameras)
+        self._channels = self._start(header)
         self._thread = threading.Thread(target=self._drain, name="telemetry", daemon=True)
         self._thread.start()
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """Enqueue one row for `topic` at `t_ns`; arrays are copied here."""
         row = {key: _copied(value) for key, value in values.items()}
-        number = next(self._numbers[topic])
+        number = next(self._numbers.setdefault(topic, itertools.count(1)))
         try:
             self._queue.put_nowait((topic, number, t_ns, time.time_ns(), row))
         except queue.Full:
-            self._refused[topic] += 1
+            self._refused[topic] = self._refused.get(topic, 0) + 1
 
     @property
     def lost(self) -> int:
@@ -128,28 +124,22 @@ class McapLog:
             with contextlib.suppress(OSError):
                 self._file.close()
 
-    def _start(self, header: dict[str, Any], cameras: Sequence[str]) -> dict[str, int]:
+    def _start(self, header: dict[str, Any]) -> dict[str, int]:
         self._writer.start(profile="", library="ofp-edge")
         self._writer.add_metadata("ofp_edge", {"json": json.dumps(header)})
         with contextlib.suppress(OSError):  # a disk that is full already is found by the first row
             self._file.flush()
-        channels = {
-            topic: self._register(topic, self._schema(f"ofp_edge.{topic[1:]}", properties))
+        return {
+            topic: self._channel(topic, f"ofp_edge.{topic[1:]}", properties)
             for topic, properties in SCHEMAS.items()
         }
-        if cameras:
-            image = self._schema("foxglove.RawImage", RAW_IMAGE)
-            channels |= {t: self._register(t, image) for t in map(thumbnail.topic, cameras)}
-        return channels
 
-    def _schema(self, name: str, properties: dict[str, Any]) -> int:
-        text = json.dumps(schema_of(properties))
-        number: int = self._writer.register_schema(name, "jsonschema", text.encode())
-        return number
-
-    def _register(self, topic: str, schema: int) -> int:
-        number: int = self._writer.register_channel(topic, "json", schema)
-        return number
+    def _channel(self, topic: str, schema: str, properties: dict[str, Any]) -> int:
+        number = self._writer.register_schema(
+            schema, "jsonschema", json.dumps(schema_of(properties)).encode()
+        )
+        channel: int = self._writer.register_channel(topic, "json", number)
+        return channel
 
     def _drain(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -161,6 +151,8 @@ class McapLog:
             before = self._file.tell()
             self._unsaved += 1
             try:
+                if topic not in self._channels:  # a camera's first thumbnail
+                    self._channels[topic] = self._channel(topic, "foxglove.RawImage", RAW_IMAGE)
                 self._writer.add_message(
                     self._channels[topic], log_time=wall_ns, publish_time=t_ns, data=data,
                     sequence=number,

@@ -47,7 +47,7 @@ def test_a_clock_that_jumped_back_does_not_end_them() -> None:
 def test_it_reads_back_as_foxgloves_raw_image(
     tmp_path: Path, color: bool, encoding: str, of: np.ndarray
 ) -> None:
-    log = McapLog(tmp_path / "run.mcap", {}, cameras=["front"])
+    log = McapLog(tmp_path / "run.mcap", {})
     log.write("/thumbnail/front", 5 * MS, **raw_image("front", frame(1_002_003, color)))
     log.close()
     with (tmp_path / "run.mcap").open("rb") as file:
