@@ -22,6 +22,7 @@ from ofp_edge.runtime.telemetry import Telemetry
 from ofp_edge.runtime.thumbnail import Thumbnails
 
 if TYPE_CHECKING:
+    from ofp_edge.runtime.camera import Frame
     from ofp_edge.runtime.chunk import Chunk
 
 _PATIENCE = 0.4  # of a period: how long to wait for a frame of this tick before an older one does
@@ -44,6 +45,7 @@ class Planner:
         self.states = StateHistory()
         self.capture_to_ready_ns = Samples()
         self._thumbnails = Thumbnails()
+        self._frames: dict[str, Frame] = {}  # those of the last observation
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._events: deque[Event | BaseException] = deque()
         self._idle = threading.Event()
@@ -98,6 +100,9 @@ class Planner:
             if order.may_refine(ready_ns, t_obs_ns):
                 self._ready(order, self.inference.refine(t_obs_ns), since_ns=ready_ns)
         self._events.append(PlannerFree())
+        # Last of all: no plan waits for a picture that only people look at.
+        for topic, t_ns, row in self._thumbnails.due(self._frames):
+            self.telemetry.write(topic, t_ns, **row)
 
     def _ready(self, order: Order, chunk: Chunk, since_ns: int = 0) -> int:
         """Say that a chunk is there, then log it; the moment at which it was."""
@@ -120,7 +125,7 @@ class Planner:
         """Encode the polled frames; when they were seen, or None if that is nothing new."""
         t_look = self.observer.t_obs_ns
         state = self.states.nearest(self.clock() if t_look is None else t_look)
-        frames = self.observer.frames
+        self._frames = self.observer.frames
         seen = self.observer.prepare(state)
         if not self.inference.history.newer(seen.t_obs_ns):
             return None
@@ -130,8 +135,6 @@ class Planner:
             "/observation", seen.t_obs_ns, t_obs_ns=seen.t_obs_ns, state_ns=state.t_ns,
             inputs=seen.arrays, observe_ns=timings.observe_ns, encode_ns=timings.encode_ns,
         )  # fmt: skip
-        for topic, t_ns, row in self._thumbnails.due(frames):
-            self.telemetry.write(topic, t_ns, **row)
         return seen.t_obs_ns
 
     def _patience_ms(self, order: Order) -> float:

@@ -140,16 +140,18 @@ def _names(cpus: set[int]) -> str:
 
 def _priorities(priority: int) -> list[Setting]:
     names = {str(thread.native_id): thread.name for thread in threading.enumerate()}
-    me, raised = str(threading.get_native_id()), []
+    me, raised, others = str(threading.get_native_id()), [], max(1, priority - _OTHERS_BELOW)
     try:
         for task in os.listdir("/proc/self/task"):
+            if task == me:
+                continue
             name = names.get(task, "")
-            known = (start for start in _STEPS_BELOW if name.startswith(start))
-            below = max(1, priority - _STEPS_BELOW.get(next(known, ""), _OTHERS_BELOW))
-            if task != me:
-                with contextlib.suppress(ProcessLookupError):
-                    _fifo(int(task), below)
-                    raised.append((below, name))
+            steps = next((n for start, n in _STEPS_BELOW.items() if name.startswith(start)), None)
+            level = others if steps is None else max(1, priority - steps)
+            with contextlib.suppress(ProcessLookupError):
+                _fifo(int(task), level)
+            if steps is not None:
+                raised.append(f"{name} {level}")
         _fifo(0, priority)
     except OSError as cause:
         remedy = (
@@ -157,11 +159,8 @@ def _priorities(priority: int) -> list[Setting]:
             "writes"
         )
         return [Setting("priority", False, f"SCHED_FIFO {priority}: {cause.strerror}", remedy)]
-    parts = [f"{name} {below}" for below, name in raised if name.startswith(tuple(_STEPS_BELOW))]
-    if len(parts) < len(raised):
-        parts.append(f"all others {max(1, priority - _OTHERS_BELOW)}")
-    also = f"; {', '.join(parts)}" if parts else ""
-    return [Setting("priority", True, f"control thread SCHED_FIFO {priority}{also}")]
+    raised.append(f"all others {others}")
+    return [Setting("priority", True, f"control thread SCHED_FIFO {priority}; {', '.join(raised)}")]
 
 
 def _fifo(thread: int, priority: int) -> None:

@@ -14,11 +14,6 @@ _EVERY_NS = 10**9
 _WIDTH = 96  # at most
 
 
-def topic(camera: str) -> str:
-    """Where its pictures are."""
-    return f"/thumbnail/{camera}"
-
-
 class Thumbnails:
     """Says which pictures are due. One thread."""
 
@@ -31,7 +26,7 @@ class Thumbnails:
             t_ns, last_ns = frame.t_capture_ns, self._last_ns.get(camera)
             if last_ns is None or abs(t_ns - last_ns) >= _EVERY_NS:
                 self._last_ns[camera] = t_ns
-                yield topic(camera), t_ns, raw_image(camera, frame)
+                yield f"/thumbnail/{camera}", t_ns, raw_image(camera, frame)
 
 
 def raw_image(camera: str, frame: Frame) -> dict[str, Any]:
