@@ -1,7 +1,7 @@
 """The control loop for a long time: a bundle, idle and under stress-ng, then cyclictest.
 
-soak.py BUNDLE --name light --load idle --seconds 600 -o build/soak    one case -> light-idle.json
-soak.py --summary build/soak                                           soak.json and a table
+soak.py BUNDLE --name light --load idle --seconds 600 --results DIR    one case -> light-idle.json
+soak.py --summary --results DIR                                        README.md with the table
 
 A copy of the bundle runs at --hz; all else in it is as it was. The simulator's physics run in a
 process of their own, on any core but the control thread's.
@@ -157,7 +157,9 @@ def one_case(arguments: argparse.Namespace) -> None:
 
     out, seconds = arguments.output, arguments.seconds
     out.mkdir(parents=True, exist_ok=True)
-    bundle = at_rate(arguments.bundle, arguments.hz, out / f"{arguments.name}-bundle").resolve()
+    # As seen from ROOT, where the loop runs: the results name no machine's folders.
+    out = Path(os.path.relpath(out, ROOT))
+    bundle = at_rate(arguments.bundle, arguments.hz, out / f"{arguments.name}-bundle")
     steps = STEPS_OF_LATENCY[arguments.name]
     rig = write_rig(out / f"{arguments.name}.toml", bundle, arguments.task, steps)
     case = f"{arguments.name}-{arguments.load}"
@@ -178,7 +180,9 @@ def one_case(arguments: argparse.Namespace) -> None:
     document = {"case": case, "load": arguments.load, "seconds": seconds, "hz": arguments.hz,
                 "encode_and_act_percent_of_period": round(think_ms * arguments.hz / 10, 1),
                 **found}  # fmt: skip
-    (out / f"{case}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=1) + "\n"
+    (arguments.results / f"{case}.json").write_text(text, encoding="utf-8")
     print(row(document))
 
 
@@ -197,19 +201,19 @@ def row(case: dict[str, Any]) -> str:
 
 
 HEAD = (
+    "# Soak\n\n`make soak`, from the JSON beside it: [realtime.md](../../realtime.md#soak).\n\n"
     "| case | encode + act of a period | ticks | plans | late | ticks skipped | out of slot | tick "
     "late p50 / p99.9 / max, µs | cyclictest, µs | memory, KiB a minute |\n" + "|---" * 10 + "|"
 )
 
 
 def summary(folder: Path) -> None:
-    """Every case in one file, and the table."""
+    """The table of every case."""
     cases = [json.loads(p.read_text()) for p in sorted(folder.glob("*-*.json"))]
     if not cases:
         raise SystemExit(f"no case in {folder}")
-    (folder / "soak.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")
     table = "\n".join([HEAD, *(row(case) for case in cases)])
-    (folder / "soak.md").write_text(table + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(table + "\n", encoding="utf-8")
     print(table)
 
 
@@ -217,16 +221,17 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path, nargs="?")
-    parser.add_argument("--summary", type=Path)
+    parser.add_argument("--summary", action="store_true")
     parser.add_argument("--name", choices=sorted(STEPS_OF_LATENCY), default="light")
     parser.add_argument("--load", choices=("idle", "stress"), default="idle")
     parser.add_argument("--task", default="metaworld/button-press-topdown-wide")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--hz", type=float, default=50.0)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "build/soak")
+    parser.add_argument("--results", type=Path, required=True)
     arguments = parser.parse_args()
-    if arguments.summary is not None:
-        summary(arguments.summary)
+    if arguments.summary:
+        summary(arguments.results)
     elif arguments.bundle is None:
         parser.error("a bundle, or --summary FOLDER")
     else:
