@@ -141,4 +141,4 @@ def has_modes(unit: Unit) -> bool:
 
 def suite_json(suite: Suite) -> dict[str, Any]:
     """The suite as plain JSON, for the results."""
-    return {**asdict(suite), "path": str(suite.path)}
+    return {**asdict(suite), "path": suite.path.name}

@@ -131,10 +131,12 @@ def _costs(suite: Suite, store: Store) -> list[Document]:
         units = [cells.Unit(t, training, s, members) for t in suite.tasks for s in suite.seeds]
         done = [cell for unit in units if (cell := _trained(suite, store, unit))]
         per_task: dict[str, list[float]] = {}
+        seconds: dict[str, list[float]] = {}
         timing = None
         for unit, cell in ((u, _trained(suite, store, u)) for u in units):
             if cell:
                 per_task.setdefault(unit.task.name, []).append(cell["cpu_s_per_step"])
+                seconds.setdefault(unit.task.name, []).append(cell["seconds"])
             if timing is None and cells.needs_timing(suite, unit):
                 timing = store.read("timing", cells.timing_inputs(suite, store, unit) or {})
         if done:
@@ -144,7 +146,7 @@ def _costs(suite: Suite, store: Store) -> list[Document]:
                 "cpu_s_per_step": float(np.median([cell["cpu_s_per_step"] for cell in done])),
                 "cpu_s_per_step_of_task": {k: float(np.median(v)) for k, v in per_task.items()},
                 "steps": sorted({cell["steps"] for cell in done}),
-                "seconds": float(np.median([cell["seconds"] for cell in done])),
+                "seconds_of_task": {k: float(np.median(v)) for k, v in seconds.items()},
                 "peak_memory_mib": max(cell["peak_memory_mib"] for cell in done),
                 "training_memory_mib": max(
                     cell["peak_memory_mib"] - cell["memory_before_mib"] for cell in done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,26 +50,28 @@ def modes(values: Document) -> TextTable | None:
             if e["between"] is None:
                 continue
             shares = e["demonstrations"]
+            kept = min(e[side] / shares[side] for side in ("left", "right"))
             flips = "–" if e["flips"] is None else f"{e['flips']:.2f}"
             rows.append(
                 (short_names([task["name"]])[task["name"]], f"{name} @{nfe}",
                  f"{100 * e['between']:.1f}", f"{100 * e['left']:.0f} / {100 * e['right']:.0f}",
-                 flips)
+                 f"{100 * kept:.0f}", flips)
             )  # fmt: skip
         if isinstance(shares, dict):
             rows.append(
                 (short_names([task["name"]])[task["name"]], "demonstrations",
                  f"{100 * shares['between']:.1f}",
-                 f"{100 * shares['left']:.0f} / {100 * shares['right']:.0f}", "–")
+                 f"{100 * shares['left']:.0f} / {100 * shares['right']:.0f}", "–", "–")
             )  # fmt: skip
     if not rows:
         return None
     caption = (
         f"Of {values['suite']['evaluate']['chunks']} cold chunks, one a state (with a guard, the "
-        "one it chooses): plans that run between the two sides. Flips: changes of side "
-        "between an episode's consecutive plans, mean, run as the row is run."
+        "one it chooses): plans that run between the two sides. Kept: what is left of a side's share "
+        "of the demonstrations, on the side that keeps less. Flips: changes of side between an "
+        "episode's consecutive plans, mean, run as the row is run."
     )
-    head = ("task", "row", "between, %", "left / right, %", "flips")
+    head = ("task", "row", "between, %", "left / right, %", "kept, %", "flips")
     return TextTable("Between the modes", head, rows, caption, 2)
 
 
@@ -97,24 +99,28 @@ def costs(values: Document) -> TextTable | None:
     rows = []
     for cost in values["costs"]:
         ratio = cost["relative_to_flow"]
-        steps = [str(x) for x in cost["steps"]]
         rows.append(
             (", ".join(cost["rows"]), "–" if ratio is None else f"{ratio:.2f}",
              f"{1000 * cost['cpu_s_per_step']:.1f}",
-             steps[0] if len(steps) == 1 else f"{steps[0]} … {steps[-1]}",
-             f"{cost['seconds']:.0f}", f"{cost['training_memory_mib']:.0f}",
-             f"{cost['peak_memory_mib']:.0f}")
+             _range(cost["steps"]), _range(cost["seconds_of_task"].values()),
+             f"{cost['training_memory_mib']:.0f}", f"{cost['peak_memory_mib']:.0f}")
         )  # fmt: skip
     if not rows:
         return None
     caption = (
         f"One torch thread a training, {many(values['workers'], 'process', 'processes')} at a "
         "time. A step: processor time, whatever else the machine did. Medians over tasks and "
-        "training seeds; memory: the most of any process, and how much of it came after torch, the "
-        "dataset and the network were loaded."
+        "training seeds; wall s: a training's, median over seeds, from the quickest task to the "
+        "slowest; memory: the most of any process, and how much of it came after torch, the dataset "
+        "and the network were loaded."
     )
     head = ("rows", "step / flow's", "CPU ms a step", "steps", "wall s", "train MiB", "peak MiB")
     return TextTable("Training cost", head, rows, caption)
+
+
+def _range(values: Collection[float]) -> str:
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+    return low if low == high else f"{low} … {high}"
 
 
 def comparisons(values: Document) -> TextTable | None:
@@ -172,6 +178,13 @@ def findings(values: Document) -> list[str]:
     done, planned = len(values["cells"]), values["cells_planned"]
     if done < planned:
         said.append(f"{planned - done} of {planned} cells are not done: tables show a –.")
+    ended = {
+        f"{cell['row']} on {cell['task']}, training seed {cell['seed']}": cell["training"]["steps"]
+        for cell in values["cells"]
+        if cell["training"].get("diverged")
+    }
+    for who, step in ended.items():
+        said.append(f"{who}: the loss ran away; evaluated is its last checkpoint, of step {step}.")
     made = {cell["made_by"] for cell in values["cells"]}
     if len(made) > 1:
         said.append(f"The episodes were run by {len(made)} versions of the code.")

@@ -5,6 +5,7 @@ Every function writes its own cells and can be killed at any time: called again,
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import tempfile
 import time
@@ -19,11 +20,11 @@ from ofp_edge.bench.cells import Unit
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import Row, Suite, TaskEntry
 from ofp_edge.data.dataset import open_dataset
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
 from ofp_edge.evaluate.contestant import Choice
 from ofp_edge.files import sha256_file
-from ofp_edge.policy.folder import MODEL
+from ofp_edge.policy.folder import MODEL, load_policy
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan
@@ -106,23 +107,30 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
         request = Request(dataset, policy, resume=True)
     else:
         store.write("training", inputs, {"finished": False})
+        shutil.rmtree(policy, ignore_errors=True)  # of other code
         request = Request(
             dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
             learning_rate=unit.task.learning_rate, options=unit.options or None,
-            force=policy.exists(),
         )  # fmt: skip
     plan, before, began = make_plan(request), memory_mib("VmRSS"), time.process_time()
     first = plan.state.step
-    result = train(plan)
+    try:
+        diverged = False
+        if train(plan).interrupted:
+            raise KeyboardInterrupt
+    except CheckFailed:  # a result too: the last good checkpoint is what this method gives here
+        if not (policy / MODEL).exists():
+            raise
+        diverged = True
     cpu_s = time.process_time() - began
-    if result.interrupted:
-        raise KeyboardInterrupt
+    last = plan.history.points[-1]
     return store.write("training", inputs, {
-        "finished": True, "sha256": sha256_file(policy / MODEL), "policy": str(policy),
-        "steps": result.step, "seconds": result.seconds,
-        "cpu_s_per_step": cpu_s / max(1, result.step - first),  # of this process
-        "parameters": result.parameters, "validation_loss": result.validation.loss,
-        "chunk_error": result.validation.chunk_error,
+        "finished": True, "diverged": diverged, "sha256": sha256_file(policy / MODEL),
+        "policy": str(policy.relative_to(store.root)),
+        "steps": load_policy(policy).config.training.step, "seconds": plan.state.seconds,
+        "cpu_s_per_step": cpu_s / max(1, plan.state.step - first),  # of this process
+        "parameters": plan.state.network.parameter_count, "validation_loss": last.loss,
+        "chunk_error": last.chunk_error,
         "memory_before_mib": before, "peak_memory_mib": memory_mib("VmHWM"),
     })  # fmt: skip
 
@@ -133,7 +141,7 @@ def _run_episodes(
     inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
     cell = store.read("episodes", inputs) or {name: [] for name in _EPISODE}
     job = Job(
-        Path(training["policy"]),
+        store.root / training["policy"],
         unit.task.name,
         Choice(nfe=nfe, cold=row.cold, guard=row.guard),
         suite.evaluate.latency_ms,
@@ -156,8 +164,9 @@ def _measure_modes(
     if store.read("modes", inputs):
         return
     report = measure_modes(
-        Path(training["policy"]), unit.task.name, chunks=inputs["chunks"], nfe=nfe, guard=row.guard
-    )
+        store.root / training["policy"], unit.task.name, chunks=inputs["chunks"], nfe=nfe,
+        guard=row.guard,
+    )  # fmt: skip
     shares = ("between", "left", "right")
     store.write("modes", inputs, {
         **{name: getattr(report, name) for name in shares},

@@ -30,7 +30,7 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
             assert inputs is not None
             cost = {"ofp-plus": 0.03, "flow": 0.01}[unit.method]
             training = store.write("training", inputs, {
-                "finished": True, "sha256": f"{unit}", "policy": "p", "steps": 4, "seconds": 1.0,
+                "finished": True, "sha256": f"{unit}", "policy": "p", "steps": 4, "seconds": len(unit.task.name),
                 "cpu_s_per_step": cost, "parameters": 7, "memory_before_mib": 300.0,
                 "peak_memory_mib": 350.0,
             })  # fmt: skip
@@ -80,9 +80,11 @@ def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path) -> 
     text, html = markdown.read_text(), page.read_text()
     assert max(map(len, text.splitlines())) <= 100
     assert "better: the whole interval is above 0" in text
-    assert re.search(r"\| reach +\| ours @1 +\| +25.0 \| +50 / 25 \|  2.00 \|", text)
+    assert re.search(r"\| reach +\| ours @1 +\| +25.0 \| +50 / 25 \| +50 \|  2.00 \|", text)
     rate = 100 * next(r["success"] for r in values["rows"] if r["row"] == "flow")
     assert f"{rate:.1f} (" in text and f"{rate:.1f} (" in html
+    slow, quick = len("metaworld/button-press-topdown-wide"), len("metaworld/reach")
+    assert f"| {quick} … {slow} |" in text  # a training's seconds, task by task
     assert html.count("<svg") >= 4
     assert not re.search(r"<script|<link|src=|https?://", html)
 

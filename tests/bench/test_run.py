@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
+from ofp_edge.bench import work
 from ofp_edge.bench.cells import units
 from ofp_edge.bench.comparisons import compare_all
 from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
-from ofp_edge.train.plan import Request
+from ofp_edge.errors import CheckFailed
+from ofp_edge.train.loop import TrainResult, train
+from ofp_edge.train.plan import Plan, Request
 from tests.bench.conftest import Edit, HerePool, write_suite
 
 WORK = "metaworld/button-press-topdown-wide"
@@ -125,6 +128,30 @@ def test_goes_on_after_a_kill_and_ends_as_if_it_had_not_been(
     straight = cell(tmp_path / "again", "training")
     assert killed["sha256"] == straight["sha256"]
     assert cell(folder, "episodes")["steps"] == cell(tmp_path / "again", "episodes")["steps"]
+
+
+def test_a_training_that_diverges_is_a_result_if_it_left_a_checkpoint(
+    edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = edited(a="nfe = [2, 1] -> nfe = [2]")
+
+    def runs_away(plan: Plan) -> TrainResult:
+        train(plan)
+        raise CheckFailed("the loss is not finite at step 5")
+
+    monkeypatch.setattr(work, "train", runs_away)
+    run(suite, tmp_path / "work", here, "*/flow/0")
+    trained = cell(tmp_path / "work", "training")
+    assert trained["diverged"] and trained["finished"] and trained["steps"] == 4
+    assert len(cell(tmp_path / "work", "episodes")["success"]) == 1
+
+    def at_once(plan: Plan) -> TrainResult:
+        raise CheckFailed("the loss is not finite at step 1")
+
+    monkeypatch.setattr(work, "train", at_once)
+    with pytest.raises(AssertionError, match="step 1"):  # as HerePool raises it
+        run(suite, tmp_path / "none", here, "*/flow/0")
+    assert not cell(tmp_path / "none", "training")["finished"]
 
 
 def cell(folder: Path, kind: str) -> dict[str, Any]:
