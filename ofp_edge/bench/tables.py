@@ -67,9 +67,9 @@ def modes(values: Document) -> TextTable | None:
         return None
     caption = (
         f"Of {values['suite']['evaluate']['chunks']} cold chunks, one a state (with a guard, the "
-        "one it chooses): plans that run between the two sides. Kept: what is left of a side's share "
-        "of the demonstrations, on the side that keeps less. Flips: changes of side between an "
-        "episode's consecutive plans, mean, run as the row is run."
+        "one it chooses): plans that run between the two sides. Kept: what is left of a side's "
+        "share of the demonstrations, on the side that keeps less. Flips: changes of side between "
+        "an episode's consecutive plans, mean, run as the row is run."
     )
     head = ("task", "row", "between, %", "left / right, %", "kept, %", "flips")
     return TextTable("Between the modes", head, rows, caption, 2)
@@ -111,8 +111,8 @@ def costs(values: Document) -> TextTable | None:
         f"One torch thread a training, {many(values['workers'], 'process', 'processes')} at a "
         "time. A step: processor time, whatever else the machine did. Medians over tasks and "
         "training seeds; wall s: a training's, median over seeds, from the quickest task to the "
-        "slowest; memory: the most of any process, and how much of it came after torch, the dataset "
-        "and the network were loaded."
+        "slowest; memory: the most of any process, and how much of it came after torch, the "
+        "dataset and the network were loaded."
     )
     head = ("rows", "step / flow's", "CPU ms a step", "steps", "wall s", "train MiB", "peak MiB")
     return TextTable("Training cost", head, rows, caption)

@@ -30,7 +30,8 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
             assert inputs is not None
             cost = {"ofp-plus": 0.03, "flow": 0.01}[unit.method]
             training = store.write("training", inputs, {
-                "finished": True, "sha256": f"{unit}", "policy": "p", "steps": 4, "seconds": len(unit.task.name),
+                "finished": True, "sha256": f"{unit}", "policy": "p", "steps": 4,
+                "seconds": len(unit.task.name),
                 "cpu_s_per_step": cost, "parameters": 7, "memory_before_mib": 300.0,
                 "peak_memory_mib": 350.0,
             })  # fmt: skip
