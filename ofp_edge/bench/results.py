@@ -68,7 +68,7 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
         found.append({
             "task": unit.task.name, "row": row.name, "nfe": nfe, "seed": unit.seed,
             "episodes": count, "success": good / count, "interval": wilson_interval(good, count),
-            **{f"mean_{name}": _mean(episodes.get(name)) for name in ("steps", *_ABOUT)},
+            **{name: middle(episodes.get(name)) for name, middle in _ABOUT.items()},
             "modes": _modes(suite, store, unit, training, row, nfe),
             "training": {k: v for k, v in training.items() if k not in ("kind", "finished")},
             "made_by": episodes["code"],
@@ -78,12 +78,19 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
     return found
 
 
-_ABOUT = ("jump", "jerk", "flips")  # of an episode; what the code does not measure is None
-
-
 def _mean(values: list[float | None] | None) -> float | None:
     known = [x for x in values or () if x is not None]
     return float(np.mean(known)) if known else None
+
+
+def _median(values: list[float | None] | None) -> float | None:
+    known = [x for x in values or () if x is not None]
+    return float(np.median(known)) if known else None
+
+
+# Of an episode; what the code does not measure is None. A jump has no bound: a chunk that runs
+# away far from all demonstrations, once, would be the mean of all.
+_ABOUT = {"steps": _mean, "jump": _median, "jerk": _median, "flips": _mean}
 
 
 def _modes(
@@ -109,8 +116,8 @@ def _row(suite: Suite, store: Store, task: TaskEntry, row: Row, nfe: int) -> Doc
         sure = estimate([success], SUCCESS)
         interval = max(0.0, sure.low), min(1.0, sure.high)
         values.update({"success": sure.mean, "interval": interval})
-    for name in _ABOUT:
-        values[name] = _mean([_mean(cell.get(name)) for cell in done])
+    for name, middle in _ABOUT.items():
+        values[name] = _mean([middle(cell.get(name)) for cell in done])
     units = [cells.Unit(task, row.training, seed, (row,)) for seed in suite.seeds]
     modes = [
         _modes(suite, store, unit, training, row, nfe)

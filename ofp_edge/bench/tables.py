@@ -88,8 +88,9 @@ def motion(values: Document) -> TextTable | None:
     if all(cell == "–" for row in rows for cell in row[1:]):
         return None
     caption = (
-        "Means over tasks. Jump: how far a new plan's action is from the old plan's for the same "
-        "step, in half ranges of the action. Jerk: as `ofp-edge eval` gives it."
+        "Medians over episodes; of these, means over training seeds and tasks. Jump: how far a new "
+        "plan's action is from the old plan's for the same step, in half ranges of the action. "
+        "Jerk: as `ofp-edge eval` gives it."
     )
     return TextTable("Smoothness", ("row", "jump", "jerk"), rows, caption)
 
