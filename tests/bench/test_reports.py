@@ -39,7 +39,8 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
                 went = (random.random(episodes) < RATES[unit.method]).tolist()
                 values = {
                     "seed": list(range(episodes)), "success": went, "steps": [9] * episodes,
-                    "jump": [1e9, *[0.1] * (episodes - 1)], "jerk": [None] * episodes, "flips": [2] * episodes,
+                    "jump": [1e9, *[0.1] * (episodes - 1)], "jerk": [None] * episodes,
+                    "flips": [2] * episodes,
                 }  # fmt: skip
                 inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
                 store.write("episodes", inputs, values)
