@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
         found.append({
             "task": unit.task.name, "row": row.name, "nfe": nfe, "seed": unit.seed,
             "episodes": count, "success": good / count, "interval": wilson_interval(good, count),
-            **{name: middle(episodes.get(name)) for name, middle in _ABOUT.items()},
+            **{name: _middle(of, episodes.get(name)) for name, of in _ABOUT.items()},
             "modes": _modes(suite, store, unit, training, row, nfe),
             "training": {k: v for k, v in training.items() if k not in ("kind", "finished")},
             "made_by": episodes["code"],
@@ -78,19 +79,16 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
     return found
 
 
-def _mean(values: list[float | None] | None) -> float | None:
-    known = [x for x in values or () if x is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _median(values: list[float | None] | None) -> float | None:
-    known = [x for x in values or () if x is not None]
-    return float(np.median(known)) if known else None
-
-
 # Of an episode; what the code does not measure is None. A jump has no bound: a chunk that runs
 # away far from all demonstrations, once, would be the mean of all.
-_ABOUT = {"steps": _mean, "jump": _median, "jerk": _median, "flips": _mean}
+_ABOUT: dict[str, Callable[..., Any]] = {
+    "steps": np.mean, "jump": np.median, "jerk": np.median, "flips": np.mean,
+}  # fmt: skip
+
+
+def _middle(of: Callable[..., Any], values: list[float | None] | None) -> float | None:
+    known = [x for x in values or () if x is not None]
+    return float(of(known)) if known else None
 
 
 def _modes(
@@ -116,8 +114,8 @@ def _row(suite: Suite, store: Store, task: TaskEntry, row: Row, nfe: int) -> Doc
         sure = estimate([success], SUCCESS)
         interval = max(0.0, sure.low), min(1.0, sure.high)
         values.update({"success": sure.mean, "interval": interval})
-    for name, middle in _ABOUT.items():
-        values[name] = _mean([middle(cell.get(name)) for cell in done])
+    for name, of in _ABOUT.items():
+        values[name] = _middle(np.mean, [_middle(of, cell.get(name)) for cell in done])
     units = [cells.Unit(task, row.training, seed, (row,)) for seed in suite.seeds]
     modes = [
         _modes(suite, store, unit, training, row, nfe)
@@ -125,7 +123,7 @@ def _row(suite: Suite, store: Store, task: TaskEntry, row: Row, nfe: int) -> Doc
         if (training := _trained(suite, store, unit))
     ]
     for name in ("between", "left", "right"):
-        values[name] = _mean([m[name] for m in modes if m])
+        values[name] = _middle(np.mean, [m[name] for m in modes if m])
     values["demonstrations"] = next((m["demonstrations"] for m in modes if m), None)
     return values
 
