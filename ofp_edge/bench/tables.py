@@ -179,17 +179,26 @@ def findings(values: Document) -> list[str]:
     done, planned = len(values["cells"]), values["cells_planned"]
     if done < planned:
         said.append(f"{planned - done} of {planned} cells are not done: tables show a –.")
-    ended = {
-        f"{cell['row']} on {cell['task']}, training seed {cell['seed']}": cell["training"]["steps"]
-        for cell in values["cells"]
-        if cell["training"].get("diverged")
-    }
-    for who, step in ended.items():
-        said.append(f"{who}: the loss ran away; evaluated is its last checkpoint, of step {step}.")
+    said += _ran_away(values)
     made = {cell["made_by"] for cell in values["cells"]}
     if len(made) > 1:
         said.append(f"The episodes were run by {len(made)} versions of the code.")
     return said
+
+
+def _ran_away(values: Document) -> list[str]:
+    """A line for each row and task of which trainings ended before their last step."""
+    ended: dict[tuple[str, str], dict[int, int]] = {}
+    for cell in values["cells"]:
+        if cell["training"].get("diverged"):
+            last = ended.setdefault((cell["row"], cell["task"]), {})
+            last[cell["seed"]] = cell["training"]["steps"]
+    return [
+        f"{row} on {task}: the loss ran away at {many(len(last), 'training seed')} "
+        f"({', '.join(map(str, last))}); evaluated is the last checkpoint before it "
+        f"(step {', '.join(map(str, last.values()))})."
+        for (row, task), last in ended.items()
+    ]
 
 
 def points(value: float) -> str:

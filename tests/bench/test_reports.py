@@ -104,6 +104,18 @@ def test_says_plainly_where_it_falls_short(edited: Edit, tmp_path: Path) -> None
     assert "1 of 4 cells are not done" in findings(found)[-1]
 
 
+def test_trainings_that_ran_away_are_one_line_a_row_and_task(edited: Edit, tmp_path: Path) -> None:
+    from ofp_edge.bench.tables import findings
+
+    found = filled(edited(a="seeds = [0] -> seeds = [0, 1, 2]"), tmp_path / "work", 2)
+    for cell in found["cells"]:
+        if cell["row"] == "flow" and cell["seed"] != 1:
+            cell["training"].update({"diverged": True, "steps": 10 + cell["seed"]})
+    (said,) = (line for line in findings(found) if "ran away" in line)
+    assert "flow on metaworld/" in said and "at 2 training seeds (0, 2)" in said
+    assert "(step 10, 12)" in said
+
+
 def test_a_wide_table_is_split_with_its_first_column(edited: Edit, tmp_path: Path) -> None:
     names = (
         "button-press-topdown-wall",
