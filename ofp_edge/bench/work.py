@@ -5,6 +5,7 @@ Every function writes its own cells and can be killed at any time: called again,
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 import tempfile
@@ -31,6 +32,7 @@ from ofp_edge.train.plan import Request, make_plan
 
 TIMING_STEPS, TIMING_ROUNDS = 100, 3
 _BLOCK = 50  # episodes between two writes of a cell: what a kill can cost
+_OVERFLOWED = 1e300  # a few of them can still be added
 _EPISODE = tuple(entry.name for entry in fields(Episode))
 
 
@@ -151,8 +153,15 @@ def _run_episodes(
     while len(cell["seed"]) < wanted:
         done = len(cell["seed"])
         block = [asdict(e) for e in run_episodes(job, seeds[done : done + _BLOCK], workers=1)]
-        columns = {name: [*cell[name], *(e[name] for e in block)] for name in _EPISODE}
+        columns = {
+            name: [*cell[name], *map(_finite, (e[name] for e in block))] for name in _EPISODE
+        }
         cell = store.write("episodes", inputs, columns)
+
+
+def _finite(value: Any) -> Any:
+    """A jump or jerk that overflowed as a huge number: JSON has no infinity, medians agree."""
+    return _OVERFLOWED if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _measure_modes(

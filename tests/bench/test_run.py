@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
 from ofp_edge.errors import CheckFailed
+from ofp_edge.evaluate.closed_loop import Episode, run_episodes
 from ofp_edge.train.loop import TrainResult, train
 from ofp_edge.train.plan import Plan, Request
 from tests.bench.conftest import Edit, HerePool, write_suite
@@ -128,6 +131,17 @@ def test_goes_on_after_a_kill_and_ends_as_if_it_had_not_been(
     straight = cell(tmp_path / "again", "training")
     assert killed["sha256"] == straight["sha256"]
     assert cell(folder, "episodes")["steps"] == cell(tmp_path / "again", "episodes")["steps"]
+
+
+def test_a_plan_that_overflows_is_a_result(
+    edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflows(*arguments: Any, **named: Any) -> list[Episode]:
+        return [replace(e, jerk=math.inf) for e in run_episodes(*arguments, **named)]
+
+    monkeypatch.setattr(work, "run_episodes", overflows)
+    run(edited(a="nfe = [2, 1] -> nfe = [2]"), tmp_path / "work", here, "*/flow/0")
+    assert cell(tmp_path / "work", "episodes")["jerk"] == [1e300]
 
 
 def test_a_training_that_diverges_is_a_result_if_it_left_a_checkpoint(
