@@ -111,12 +111,21 @@ def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
     return cell if cell and cell["finished"] else None
 
 
+def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
+    """Of the times that `tune` chooses, on as many validation episodes as are evaluated."""
+    return {
+        "task": unit.task.name, "training": unit.training, "seed": unit.seed,
+        "weights": training["sha256"], "episodes": suite.evaluate.episodes,
+    }  # fmt: skip
+
+
 def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
     """Of the closed-loop episodes of a row at an nfe."""
+    tuned = {"tuned_on": suite.evaluate.episodes} if row.tuned else {}
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
         "weights": training["sha256"], "nfe": nfe, "cold": row.cold, "guard": row.guard,
-        "latency_ms": suite.evaluate.latency_ms,
+        "latency_ms": suite.evaluate.latency_ms, **tuned,
     }  # fmt: skip
 
 
@@ -132,6 +141,11 @@ def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:
     """(row, nfe) of a unit."""
     return ((row, nfe) for row in unit.rows for nfe in row.nfe)
+
+
+def is_tuned(unit: Unit) -> bool:
+    """Does a row of it run with the times that `tune` chooses?"""
+    return any(row.tuned for row in unit.rows)
 
 
 def has_modes(unit: Unit) -> bool:

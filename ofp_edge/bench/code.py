@@ -19,6 +19,7 @@ _PARTS = {  # "" is the core: the files at the top
     "timing": ("", "data", "policy", "train"),
     "episodes": ("", "runtime", "policy", "sim", "evaluate"),
     "modes": ("", "runtime", "policy", "sim", "evaluate"),
+    "tuning": ("", "runtime", "policy", "sim", "evaluate"),
 }
 KINDS = tuple(_PARTS)
 

@@ -22,6 +22,7 @@ def render(values: Document) -> str:
         _success_plots(values),
         _nfe_plots(values),
         _table(tables.modes(values)),
+        _table(tables.tuning(values)),
         _table(tables.motion(values)),
         _table(tables.costs(values)),
         _cost_plots(values),

@@ -18,7 +18,7 @@ def markdown(values: Document) -> str:
         parts.append("\n".join(_wrapped(line, "- ") for line in said))
     for found in (
         tables.comparisons(values), tables.success(values), tables.modes(values),
-        tables.motion(values), tables.costs(values),
+        tables.tuning(values), tables.motion(values), tables.costs(values),
     ):  # fmt: skip
         if found is not None:
             parts += [f"## {found.title}", *_tables(found), _wrapped(found.caption)]

@@ -71,6 +71,7 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
             "episodes": count, "success": good / count, "interval": wilson_interval(good, count),
             **{name: _middle(of, episodes.get(name)) for name, of in _ABOUT.items()},
             "modes": _modes(suite, store, unit, training, row, nfe),
+            "tuning": _tuning(suite, store, unit, training, row),
             "training": {k: v for k, v in training.items() if k not in ("kind", "finished")},
             "made_by": episodes["code"],
             "first_seed": episodes["seed"][0],
@@ -96,7 +97,18 @@ def _modes(
 ) -> Document | None:
     if not cells.has_modes(unit):
         return None
-    cell = store.read("modes", cells.modes_inputs(suite, unit, training, row, nfe))
+    return _content(store.read("modes", cells.modes_inputs(suite, unit, training, row, nfe)))
+
+
+def _tuning(
+    suite: Suite, store: Store, unit: cells.Unit, training: Cell, row: Row
+) -> Document | None:
+    if not row.tuned:
+        return None
+    return _content(store.read("tuning", cells.tuning_inputs(suite, unit, training)))
+
+
+def _content(cell: Cell | None) -> Document | None:
     return cell and {k: v for k, v in cell.items() if k not in ("kind", "inputs", "code")}
 
 

@@ -101,6 +101,9 @@ def pending(
     if training is None:
         return [f"train {unit}", *(f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit))]
     missing = []
+    if cells.is_tuned(unit):
+        if store.read("tuning", cells.tuning_inputs(suite, unit, training)) is None:
+            missing.append(f"tune {unit}")
     for row, nfe in cells.variants(unit):
         name = f"{unit.task.name}/{row.name}/{unit.seed} @{nfe}"
         inputs = cells.episodes_inputs(suite, unit, training, row, nfe)

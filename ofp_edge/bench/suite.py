@@ -26,6 +26,7 @@ method = "ofp-plus"
 nfe = [1, 4]                   # network evaluations a chunk; the first is the row's own
 options = { lambda_c = 0.0 }   # optional: the method's numbers
 cold = false                   # optional: every chunk starts from noise
+tuned = false                  # optional: t_w as `tune` chooses it, a policy its own
 guard = 1                      # optional: candidates of a guarded choice at a cold start
 [[compare]]
 candidate = ["ofp-plus", 1]    # row and nfe
@@ -81,6 +82,7 @@ class Row:
     nfe: tuple[int, ...]
     options: dict[str, float] = field(default_factory=dict)
     cold: bool = False
+    tuned: bool = False
     guard: int = 1
 
     @property
@@ -205,12 +207,18 @@ def _row(table: Table) -> Row:
         _whole(table, "nfe", least=1),
         {name: float(value) for name, value in options.items()},
         table.take("cold", bool, False),
+        table.take("tuned", bool, False),
         table.count("guard", 1),
     )
     if not row.name or set(row.name) & set("/*?[] @|"):
         raise SuiteError(
             f"{table.path}: {table.where('name')}: expected a word without / * ? [ ] @ | or space, "
             f"got {row.name!r}."
+        )
+    if row.cold and row.tuned:
+        raise SuiteError(
+            f"{table.path}: {table.where('tuned')}: a cold start has no t_w to choose; give one "
+            "of cold and tuned."
         )
     table.nothing_left()
     return row

@@ -51,7 +51,7 @@ def modes(values: Document) -> TextTable | None:
                 continue
             shares = e["demonstrations"]
             kept = min(e[side] / shares[side] for side in ("left", "right"))
-            flips = "–" if e["flips"] is None else f"{e['flips']:.2f}"
+            flips = "–" if e["flips"] is None else f"{e['flips']:.3f}"
             rows.append(
                 (short_names([task["name"]])[task["name"]], f"{name} @{nfe}",
                  f"{100 * e['between']:.1f}", f"{100 * e['left']:.0f} / {100 * e['right']:.0f}",
@@ -73,6 +73,37 @@ def modes(values: Document) -> TextTable | None:
     )
     head = ("task", "row", "between, %", "left / right, %", "kept, %", "flips")
     return TextTable("Between the modes", head, rows, caption, 2)
+
+
+def tuning(values: Document) -> TextTable | None:
+    """What `tune` chose for the tuned rows; None where there are none."""
+    found: dict[tuple[str, str], dict[int, Document]] = {}
+    for cell in values["cells"]:
+        if cell["tuning"]:
+            of_row = found.setdefault((cell["task"], cell["row"]), {})
+            of_row[cell["seed"]] = cell["tuning"]
+    if not found:
+        return None
+    short = short_names([task["name"] for task in values["suite"]["tasks"]])
+    rows = []
+    for (task, name), of_seed in found.items():
+        tuned = of_seed.values()
+        best = [max(t["refine"], key=lambda second: second["difference"]) for t in tuned]
+        rows.append(
+            (short[task], name, ", ".join(f"{t['chosen']['t_w']:g}" for t in tuned),
+             ", ".join(points(second["difference"]) for second in best),
+             ", ".join(f"{second['t']:g}" for second in best),
+             f"{sum(t['chosen']['refine'] for t in tuned)} of {len(tuned)}")
+        )  # fmt: skip
+    caption = (
+        f"A figure a training seed, on {values['suite']['evaluate']['episodes']} validation "
+        "episodes a setting, none of them among the evaluated ones. a2 − a1: success of a "
+        "refined chunk less that of one evaluation, in points, at the t_refine where it is "
+        "largest, so too high by choice; refined: where it was shown to be more than 0. The rows "
+        "run with this t_w and do not refine."
+    )
+    head = ("task", "row", "t_w", "a2 − a1", "t_refine", "refined")
+    return TextTable("What tune chooses", head, rows, caption, 2)
 
 
 def motion(values: Document) -> TextTable | None:

@@ -24,6 +24,7 @@ from ofp_edge.data.dataset import open_dataset
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
 from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.evaluate.tune import tune_policy
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.folder import MODEL, load_policy
 from ofp_edge.sim.collect import collect_demonstrations
@@ -88,11 +89,19 @@ def seconds_a_step(request: Request) -> float:
 def train_and_evaluate(
     suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
 ) -> None:
-    """The unit's policy, then at least so many episodes of each (row, nfe), then its modes."""
+    """The unit's policy, the times for its tuned rows, then at least so many episodes of each
+    (row, nfe), then its modes."""
     torch.set_num_threads(1)
     training = _train(suite, store, unit)
+    tuning = _tune(suite, store, unit, training) if cells.is_tuned(unit) else None
     for row, nfe in cells.variants(unit):
-        _run_episodes(suite, store, unit, training, row, nfe, episodes[row.name, nfe])
+        t_w = tuning["chosen"]["t_w"] if tuning and row.tuned else None
+        choice = Choice(nfe=nfe, t_w=t_w, cold=row.cold, guard=row.guard)
+        inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
+        job = Job(
+            store.root / training["policy"], unit.task.name, choice, suite.evaluate.latency_ms
+        )
+        _run_episodes(store, inputs, job, episodes[row.name, nfe])
         if cells.has_modes(unit):
             _measure_modes(suite, store, unit, training, row, nfe)
 
@@ -137,19 +146,21 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
     })  # fmt: skip
 
 
-def _run_episodes(
-    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, nfe: int, wanted: int
-) -> None:
-    inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
+def _tune(suite: Suite, store: Store, unit: Unit, training: Cell) -> Cell:
+    inputs = cells.tuning_inputs(suite, unit, training)
+    if found := store.read("tuning", inputs):
+        return found
+    tuned = tune_policy(
+        store.root / training["policy"], task=unit.task.name, episodes=inputs["episodes"],
+        workers=1, dry_run=True,
+    )  # fmt: skip
+    return store.write("tuning", inputs, {k: tuned.table[k] for k in ("warm", "refine", "chosen")})
+
+
+def _run_episodes(store: Store, inputs: cells.Inputs, job: Job, wanted: int) -> None:
     cell = store.read("episodes", inputs) or {name: [] for name in _EPISODE}
-    job = Job(
-        store.root / training["policy"],
-        unit.task.name,
-        Choice(nfe=nfe, cold=row.cold, guard=row.guard),
-        suite.evaluate.latency_ms,
-    )
     # Of a training's own run number: episodes belong to a training seed, in every row to the same.
-    seeds = evaluation_seeds(unit.seed, wanted)
+    seeds = evaluation_seeds(inputs["seed"], wanted)
     while len(cell["seed"]) < wanted:
         done = len(cell["seed"])
         block = [asdict(e) for e in run_episodes(job, seeds[done : done + _BLOCK], workers=1)]

@@ -42,6 +42,14 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
                     "jump": [1e9, *[0.1] * (episodes - 1)], "jerk": [None] * episodes,
                     "flips": [2] * episodes,
                 }  # fmt: skip
+                if row.tuned:
+                    gain = 0.01 * unit.seed
+                    refine = [{"t": 0.3, "difference": -0.5}, {"t": 0.7, "difference": gain}]
+                    chosen = {"t_w": 0.1 * unit.seed, "refine": unit.seed == 2}
+                    store.write(
+                        "tuning", cells.tuning_inputs(suite, unit, training),
+                        {"warm": [], "refine": refine, "chosen": chosen},
+                    )  # fmt: skip
                 inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
                 store.write("episodes", inputs, values)
                 if cells.has_modes(unit):
@@ -83,13 +91,22 @@ def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path) -> 
     text, html = markdown.read_text(), page.read_text()
     assert max(map(len, text.splitlines())) <= 100
     assert "better: the whole interval is above 0" in text
-    assert re.search(r"\| reach +\| ours @1 +\| +25.0 \| +50 / 25 \| +50 \|  2.00 \|", text)
+    assert re.search(r"\| reach +\| ours @1 +\| +25.0 \| +50 / 25 \| +50 \| 2.000 \|", text)
+    assert "What tune chooses" not in text
     rate = 100 * next(r["success"] for r in values["rows"] if r["row"] == "flow")
     assert f"{rate:.1f} (" in text and f"{rate:.1f} (" in html
     slow, quick = len("metaworld/button-press-topdown-wide"), len("metaworld/reach")
     assert f"| {quick} … {slow} |" in text  # a training's seconds, task by task
     assert html.count("<svg") >= 4
     assert not re.search(r"<script|<link|src=|https?://", html)
+
+
+def test_what_tune_chose_is_a_figure_a_training_seed(edited: Edit, tmp_path: Path) -> None:
+    suite = edited(a="cold = true -> tuned = true", b="seeds = [0] -> seeds = [0, 1, 2]")
+    _, markdown, page = write_reports(tmp_path / "out", filled(suite, tmp_path / "work", 2))
+    row = r"wide +\| cold +\| 0, 0.1, 0.2 +\| 0.0, \+1.0, \+2.0 +\| 0.7, 0.7, 0.7 +\| +1 of 3 \|"
+    assert re.search(row, markdown.read_text())
+    assert "What tune chooses" in page.read_text()
 
 
 def test_says_plainly_where_it_falls_short(edited: Edit, tmp_path: Path) -> None:

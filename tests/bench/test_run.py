@@ -22,7 +22,9 @@ from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
 from ofp_edge.errors import CheckFailed
-from ofp_edge.evaluate.closed_loop import Episode, run_episodes
+from ofp_edge.evaluate.closed_loop import Episode, Job, run_episodes
+from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.evaluate.tuning import WARM_TIMES
 from ofp_edge.train.loop import TrainResult, train
 from ofp_edge.train.plan import Plan, Request
 from tests.bench.conftest import Edit, HerePool, write_suite
@@ -94,6 +96,28 @@ def test_rows_train_as_long_as_the_reference(
     assert steps == {"ofp-plus": 4, "flow": 12}
     rates = {config["training"]["settings"]["learning_rate"] for config in configs}
     assert rates == set(timed) == {2e-3}
+
+
+def test_a_tuned_row_runs_with_the_time_that_its_policy_is_given(
+    edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[Choice] = []
+
+    def remembers(job: Job, *arguments: Any, **named: Any) -> list[Episode]:
+        chosen.append(job.choice)
+        return run_episodes(job, *arguments, **named)
+
+    monkeypatch.setattr(work, "run_episodes", remembers)
+    suite = edited(a="cold = true -> tuned = true", b="most_episodes = 2 -> most_episodes = 1")
+    run(suite, tmp_path / "work", here, "*/cold")
+    tuning = cell(tmp_path / "work", "tuning")
+    assert [row["t"] for row in tuning["warm"]] == list(WARM_TIMES)
+    assert chosen == [Choice(nfe=1, t_w=tuning["chosen"]["t_w"])]
+    here.done.clear()
+    run(suite, tmp_path / "work", here, "*/cold")
+    assert here.done == [] and len(chosen) == 1
+    run(edited(a="episodes = 1 -> episodes = 2"), tmp_path / "work", here, "*/cold")  # untuned
+    assert chosen[1:] == [Choice(nfe=1, cold=True)]
 
 
 def bench(*arguments: object) -> list[str]:

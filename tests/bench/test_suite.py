@@ -28,6 +28,7 @@ def test_every_shipped_suite_names_what_exists(path: Path) -> None:
         ("demonstrations = 2 -> demonstration = 2", r"\[tasks 1\] demonstration: unknown entry"),
         ("steps = 4 -> steps = 4\ngroup = 'one'", "unknown name 'one'"),
         ("cold = true -> cold = 1", r"\[rows 2\] cold: expected bool"),
+        ("cold = true -> cold = true\ntuned = true", "give one of cold and tuned"),
         ('"cold" -> "ours"', "'ours' is there twice"),
         ('"cold" -> "c/d"', "expected a word without /"),
         ('["flow", 2] -> ["flow", 9]', "evaluated at nfe"),
@@ -53,6 +54,7 @@ def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> No
         ('"state" -> "stat"', "observe: unknown name 'stat'"),
         ("cold = true -> options = { lambda = 1 }", "cold: .*unknown option 'lambda'"),
         ('"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 101]', "expected 1 to 100 evaluations"),
+        ('"flow"\nnfe -> "diffusion"\ntuned = true\nnfe', "flow: .*nothing to tune"),
         ('"flow"\nnfe -> "flow"\nguard = 2\nnfe', "flow: .*guard"),
     ],
 )
