@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    if given.steps < 40:
+        parser.error(f"--steps {given.steps}: expected 40 or more; the first and last ten are left out.")
     rows: list[dict[str, Any]] = []
     for preset in given.presets:
         found: dict[str, list[dict[str, float]]] = {method: [] for method in given.methods}
