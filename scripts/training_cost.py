@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if given.steps < 40:
-        parser.error(f"--steps {given.steps}: expected 40 or more; the first and last tens are not used.")
+        parser.error(
+            f"--steps {given.steps}: expected 40 or more; the first and last tens are not used."
+        )
     rows: list[dict[str, Any]] = []
     for preset in given.presets:
         found: dict[str, list[dict[str, float]]] = {method: [] for method in given.methods}
