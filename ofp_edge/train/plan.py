@@ -128,7 +128,8 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
     chosen = _preset_of(start) if start else preset(request.preset or "small")
     own = start and not request.distill
     method_name = request.method or (start.config.method if start and own else DEFAULT)
-    method = build_method(method_name, request.options)
+    of_preset = chosen.method_options.get(method_name, {})
+    method = build_method(method_name, {**of_preset, **(request.options or {})})
     if request.distill and not method.jumps:
         raise PolicyError(f"--method {method.name}: expected one that jumps: ofp or ofp-plus.")
     if start and own and build_method(start.config.method).velocity != method.velocity:
@@ -230,10 +231,11 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
                 "keeps its settings: leave the option out, or train anew with --force."
             )
     wanted = options_of(build_method(config.method, request.options))
+    trained = options_of(build_method(config.method, config.method_options))
     for name in request.options or {}:
-        if wanted[name] != config.method_options[name]:
+        if wanted[name] != trained[name]:
             raise PolicyError(
-                f"{request.output} was trained with {name} {config.method_options[name]:g}, got "
+                f"{request.output} was trained with {name} {trained[name]:g}, got "
                 f"{wanted[name]:g}. A resumed run keeps its settings: leave --option out."
             )
 

@@ -100,6 +100,23 @@ def test_one_evaluation_serves_the_data_term_and_own_v() -> None:
     assert torch.equal(live["r"][2 * ROWS :], torch.ones(guided))
 
 
+def test_jumps_may_be_learned_on_a_share_of_the_rows() -> None:
+    few, all_rows = Recorded(bend=1.0), Recorded(bend=1.0)
+    found = losses("ofp-plus", few, 0.1, jump_every=4)
+    assert [call["rows"] for call in few.calls] == [ROWS + ROWS // 4, ROWS // 4]
+    every = losses("ofp-plus", all_rows, 0.1)["consistency"]
+    assert 0.7 < float(found["consistency"].detach() / every.detach()) < 1.4  # a mean, not a sum
+    late = Recorded()
+    losses("ofp-plus", late, 0.9, jump_every=4)
+    assert [call["rows"] for call in late.calls] == [ROWS + ROWS // 4]
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan])
+def test_one_row_in_so_many_is_a_whole_number(value: float) -> None:
+    with pytest.raises(PolicyError, match="jump_every = .*expected a whole number, 1 or more"):
+        build_method("ofp-plus", {"jump_every": value})
+
+
 def test_guidance_of_ofp_plus_starts_late() -> None:
     assert set(losses("ofp-plus", Recorded(), 0.2)) == {"flow", "consistency"}
     assert set(losses("ofp-plus", Recorded(), 0.25)) == {"flow", "consistency", "guidance"}

@@ -24,11 +24,12 @@ class Leaning(Recorded):
 
 
 def found(
-    network: Recorded, teacher: Recorded, p_drop: float = 0.0, weight: float = 0.5
-) -> dict[str, Tensor]:
+    network: Recorded, teacher: Recorded, p_drop: float = 0.0, weight: float = 0.5,
+    jumping: int = ROWS,
+) -> dict[str, Tensor]:  # fmt: skip
     return rollout_losses(
         network, teacher, [torch.ones(ROWS, 2)], DATA.expand(ROWS, 4),  # type: ignore[arg-type]
-        steps=8, weight=weight, smallest_step=0.01, p_drop=p_drop,
+        jumping=jumping, steps=8, weight=weight, smallest_step=0.01, p_drop=p_drop,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
 
@@ -69,6 +70,13 @@ def test_most_rows_learn_the_jump_of_a_cold_start_and_all_stay_in_order() -> Non
     assert 0.65 < float(((t == 0) & (r == 1)).float().mean()) < 0.85
     assert bool((r > t).all())
     assert torch.equal(live["t"][:ROWS], live["r"][:ROWS])
+
+
+def test_jumps_may_be_learned_on_a_share_of_the_rows() -> None:
+    network, teacher = Leaning(), Leaning()
+    found(network, teacher, jumping=ROWS // 4)
+    assert [call["rows"] for call in network.calls] == [ROWS + ROWS // 4]
+    assert {call["rows"] for call in teacher.calls} == {ROWS // 4}
 
 
 def test_a_wrong_jump_shows_in_rollout_and_not_in_flow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,32 @@ def test_the_methods_own_numbers_are_stored(ask: Ask) -> None:
     assert getattr(plan.method, "lambda_g") == 0.05  # noqa: B009
     with pytest.raises(PolicyError, match="unknown option 'lambda'"):
         make_plan(ask(options={"lambda": 1.0}))
+
+
+def test_a_preset_has_numbers_of_its_own_that_options_go_before(ask: Ask, state_data: Path) -> None:
+    def jump_every(**changes: Any) -> float:
+        return make_plan(ask(dataset=state_data, **changes)).policy.config.method_options[
+            "jump_every"
+        ]
+
+    assert jump_every() == jump_every(preset="small") == 1
+    assert jump_every(preset="unet") == jump_every(preset="transformer") == 2
+    assert jump_every(preset="unet", options={"jump_every": 3.0}) == 3
+    assert (
+        "jump_every"
+        not in make_plan(
+            ask(dataset=state_data, preset="unet", method="flow")
+        ).policy.config.method_options
+    )
+
+
+def test_a_run_from_before_an_option_was_there_had_its_default(ask: Ask, stopped: Path) -> None:
+    config = json.loads((stopped / "config.json").read_text())
+    del config["method_options"]["jump_every"]
+    (stopped / "config.json").write_text(json.dumps(config))
+    assert make_plan(ask(resume=True)).resumed_from == 10
+    with pytest.raises(PolicyError, match="jump_every 1, got 2"):
+        make_plan(ask(resume=True, options={"jump_every": 2.0}))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.policy import times
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.methods.ofp import consistency_target, guidance_target
@@ -37,10 +38,11 @@ class OfpPlus(Method):
 
     p_drop: share of samples without condition. rho_last: rho at the end. m_smallest: least
     (m - t) / (rho (r - t)). smallest_step: least r - t. guide_from, own_v_from: progress at which
-    guidance and own-v start (1: never). guide_every: one row in so many carries L_sg, a whole
-    number. p_shipped: share of pairs (t, r) that are (0, 1). rollout_from: progress from which
-    jumps learn the ends of rolled-out paths (1: never), of rollout_steps steps each; lambda_r:
-    weight of that. A larger one sharpens the edge between modes and costs precision.
+    guidance and own-v start (1: never). guide_every, jump_every: one row in so many carries L_sg,
+    and L_sc or the roll-out. p_shipped: share of pairs (t, r) that are (0, 1). rollout_from:
+    progress from which jumps learn the ends of rolled-out paths (1: never), of rollout_steps steps
+    each; lambda_r: weight of that. A larger one sharpens the edge between modes and costs
+    precision. guide_every, jump_every and rollout_steps are whole numbers.
     """
 
     name: ClassVar[str] = "ofp-plus"
@@ -55,11 +57,20 @@ class OfpPlus(Method):
     smallest_step: float = 0.01
     guide_from: float = 0.25
     guide_every: float = 2.0
+    jump_every: float = 1.0
     own_v_from: float = 0.0
     p_shipped: float = 0.0
     rollout_from: float = 0.4
     rollout_steps: float = 6.0
     lambda_r: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("guide_every", "jump_every", "rollout_steps"):
+            if getattr(self, name) < 1 or getattr(self, name) % 1:
+                raise PolicyError(
+                    f"method {self.name}: {name} = {getattr(self, name):g}: expected a whole "
+                    "number, 1 or more."
+                )
 
     def losses(
         self,
@@ -71,16 +82,17 @@ class OfpPlus(Method):
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """See Method. Two passes of the network: one with gradient, one for the targets."""
-        if progress >= self.rollout_from:
-            return rollout_losses(
-                network, teacher, observations, actions, steps=int(self.rollout_steps),
-                weight=self.lambda_r, smallest_step=self.smallest_step, p_drop=self.p_drop,
-                generator=generator,
-            )  # fmt: skip
         rows = len(actions)
         # The first rows: windows come in random order.
+        jumping = max(1, rows // int(self.jump_every))
+        if progress >= self.rollout_from:
+            return rollout_losses(
+                network, teacher, observations, actions, jumping=jumping,
+                steps=int(self.rollout_steps), weight=self.lambda_r,
+                smallest_step=self.smallest_step, p_drop=self.p_drop, generator=generator,
+            )  # fmt: skip
         guided = rows // int(self.guide_every) if progress >= self.guide_from else 0
-        some = slice(guided)
+        jump, guide = slice(jumping), slice(guided)
         eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
         t_renoised, share = (times.uniform(rows, generator) for _ in range(2))
         t, r = times.sorted_pair(rows, self.smallest_step, self.p_shipped, generator)
@@ -90,28 +102,29 @@ class OfpPlus(Method):
 
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
-        z_some, t_some, ends = z_t[some], t[some], torch.ones_like(t[some])
+        z_jump, t_jump, m, r = z_t[jump], t[jump], m[jump], r[jump]
+        z_guide, t_guide, seen = z_t[guide], t[guide], features[guide]
         u_t, u_r, u_one = network(
-            torch.cat([z_t, z_t, z_some]),  # (2B + G, K)
-            torch.cat([t, t, t_some]),
-            torch.cat([t, r, ends]),
-            torch.cat([condition, condition, features[some]]),
-        ).split([rows, rows, guided])
+            torch.cat([z_t, z_jump, z_guide]),  # (B + J + G, K)
+            torch.cat([t, t_jump, t_guide]),
+            torch.cat([t, r, torch.ones_like(t_guide)]),
+            torch.cat([condition, condition[jump], seen]),
+        ).split([rows, jumping, guided])
 
         with torch.no_grad():
-            v = u_t if progress >= self.own_v_from else actions - eps
-            z_m = z_t + (m - t)[:, None] * v
-            a_hat = z_some + (1 - t_some)[:, None] * u_one
-            at = t_renoised[some]
-            z_renoised = times.between(eps2[some], a_hat, at)
+            v = u_t[jump] if progress >= self.own_v_from else (actions - eps)[jump]
+            z_m = z_jump + (m - t_jump)[:, None] * v
+            a_hat = z_guide + (1 - t_guide)[:, None] * u_one
+            at = t_renoised[guide]
+            z_renoised = times.between(eps2[guide], a_hat, at)
             u_m, v_null, v_seen = network(
                 torch.cat([z_m, z_renoised, z_renoised]),
                 torch.cat([m, at, at]),
                 torch.cat([r, at, at]),
-                torch.cat([condition, network.null.expand_as(features[some]), features[some]]),
-            ).split([rows, guided, guided])
-            target = consistency_target(z_t, t, z_m, m, r, u_m)
-            weight = (r - t) / (m - t)
+                torch.cat([condition[jump], network.null.expand_as(seen), seen]),
+            ).split([jumping, guided, guided])
+            target = consistency_target(z_jump, t_jump, z_m, m, r, u_m)
+            weight = (r - t_jump) / (m - t_jump)
             sharper = guidance_target(u_one, v_null, v_seen, self.alpha)
 
         losses = {

@@ -25,27 +25,28 @@ _KNEE = 0.1  # RMS error from which the loss bends, in normalised units
 
 def rollout_losses(
     network: PolicyNetwork, teacher: PolicyNetwork, observations: Sequence[Tensor],
-    actions: Tensor, *, steps: int, weight: float, smallest_step: float, p_drop: float,
-    generator: torch.Generator,
+    actions: Tensor, *, jumping: int, steps: int, weight: float, smallest_step: float,
+    p_drop: float, generator: torch.Generator,
 ) -> dict[str, Tensor]:  # fmt: skip
     """L_flow, and how far `z_t + (r - t) u(z_t, t, r)` is from the end of a path of `steps` Euler
-    steps by the averaged weights. See Method.losses."""
-    rows = len(actions)
+    steps by the averaged weights: of the first `jumping` rows. See Method.losses."""
+    rows, some = len(actions), slice(jumping)
     eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
     t_flow, share = (times.uniform(rows, generator) for _ in range(2))
     t, r = times.sorted_pair(rows, smallest_step, 0.0, generator)
     cold = share < _SHARE_COLD
-    t, r = t.masked_fill(cold, 0.0), r.masked_fill(cold, 1.0)
-    z_flow, z_t = times.between(eps, actions, t_flow), times.between(eps2, actions, t)
+    t, r = t.masked_fill(cold, 0.0)[some], r.masked_fill(cold, 1.0)[some]
+    z_flow, z_t = times.between(eps, actions, t_flow), times.between(eps2[some], actions[some], t)
 
     features = network.encode(observations)
     condition = times.drop_condition(features, network.null, p_drop, generator)
     u_t, u_r = network(
         torch.cat([z_flow, z_t]), torch.cat([t_flow, t]), torch.cat([t_flow, r]),
-        torch.cat([condition, features]),
-    ).chunk(2)  # fmt: skip
+        torch.cat([condition, features[some]]),
+    ).split([rows, jumping])  # fmt: skip
     with torch.no_grad():
-        velocity = _mean_velocity(teacher, teacher.encode(observations), z_t, t, r, steps)
+        seen = teacher.encode([field[some] for field in observations])
+        velocity = _mean_velocity(teacher, seen, z_t, t, r, steps)
     error = times.squared_error((r - t)[:, None] * u_r, (r - t)[:, None] * velocity)
     return {
         "flow": times.squared_error(u_t, actions - eps).mean(),
