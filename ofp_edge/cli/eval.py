@@ -62,7 +62,7 @@ def evaluate(
     ] = 1,
     frames: Annotated[
         str,
-        typer.Option(help="own, or other: play another episode's depth frames, as a control."),
+        typer.Option(help="own, or other: play another episode's camera frames, as a control."),
     ] = "own",
     workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 2,
     result: Annotated[

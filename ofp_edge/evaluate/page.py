@@ -15,7 +15,7 @@ def render(values: dict[str, Any]) -> str:
     """values: the document of `report.document`. Returns a whole HTML page."""
     name = Path(values["evaluated"]).name
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
-    frames = "" if values["frames"] == "own" else " · another episode’s depth frames (control)"
+    frames = "" if values["frames"] == "own" else " · another episode’s camera frames (control)"
     head, rows = latency_rows(values)
     points = [
         (item["latency_ms"], *(100 * share for share in (item["success"], *item["interval"])))

@@ -79,7 +79,7 @@ def table(values: dict[str, Any]) -> RenderableType:
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
     if values["guard"] > 1:
         start += f", guarded among {values['guard']}"
-    frames = "its own" if values["frames"] == "own" else "another episode's (control)"
+    control = values["frames"] == "other"
     several = len(values["by_latency"]) > 1
     measured = [
         ("success", f"{100 * values['success']:.1f} %  of {values['episodes']} unseen episodes"),
@@ -94,7 +94,7 @@ def table(values: dict[str, Any]) -> RenderableType:
         *([("episodes", f"{values['episodes']} unseen ones")] if several else measured),
         ("evaluations a chunk", f"{values['nfe']}, {start}"),
         ("engine", f"{values['engine']}, {values['precision']}"),
-        ("depth frames", frames),
+        *([("camera frames", "another episode's (control)")] if control else []),
         ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
     ]
     grid = Table(box=None, show_header=False)

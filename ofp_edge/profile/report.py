@@ -109,10 +109,10 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
              str(item["nfe"]), f"{item['latency_ms']:g} ms", str(item["episodes"]),
              f"{100 * item['success']:.1f} %", f"{100 * low:.1f} … {100 * high:.1f} %")
         )  # fmt: skip
-    head = ("task", "precision", "engine", "depth frames", "nfe", "L", "episodes",
+    head = ("task", "precision", "engine", "camera frames", "nfe", "L", "episodes",
             "success", "95 % interval")  # fmt: skip
     other = (
-        " With another episode’s depth frames the policy acts on a picture of a different scene: "
+        " With another episode’s camera frames the policy acts on a picture of a different scene: "
         "what it still achieves is luck and habit, the rest is what it sees."
         if any(item["frames"] == "other" for item in evaluations)
         else ""
