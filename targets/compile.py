@@ -37,7 +37,7 @@ from ofp_edge.targets.provenance import provenance
 from ofp_edge.targets.registry import board_for, require_fit, target
 from ofp_edge.targets.target import Target
 from ofp_edge.targets.tensorrt_graph import check_graphs
-from ofp_edge.targets.unsigned import unsigned_activations
+from ofp_edge.targets.unsigned import unsigned_integers
 
 # Oldest version that reads what is written here.
 _REQUIRES = {"onnxruntime": ">=1.23", "executorch": ">=1.5.1", "tensorrt": ">=10.3"}
@@ -110,7 +110,7 @@ def compile_policy(
         precisions.remove("fp16")
         references.pop("fp16")
     draft = _draft(chosen, board_name, policy, deployed)
-    unsigned = _unsigned(plan) if plan is not None and chosen.unsigned_activations else None
+    unsigned = _unsigned(plan) if plan is not None and chosen.unsigned_integers else None
     built: list[Built] = []
     for precision, modules in references.items():
         for engine in engines:
@@ -213,7 +213,7 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
 
 def _unsigned(plan: Plan) -> Callable[[bytes], bytes]:
     # The other methods cut values off, and every engine must cut the same.
-    return partial(unsigned_activations, relu_from_zero=plan.method == "min-max")
+    return partial(unsigned_integers, relu_from_zero=plan.method == "min-max")
 
 
 def _artefacts(

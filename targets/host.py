@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-
+from ofp_edge.int8_kernels import unsigned_here
 from ofp_edge.targets.target import Target
 
 TARGET = Target(
@@ -17,5 +16,5 @@ TARGET = Target(
         "less exact.",
     },
     picks_fastest=True,
-    unsigned_activations=platform.machine() in ("x86_64", "AMD64"),
+    unsigned_integers=unsigned_here(),
 )

@@ -15,7 +15,7 @@ class Target:
     compile time on this very machine; otherwise it is the plan's precision on the preferred engine.
     on_device: engines that are built on the device alone, each with the engine that stands in for
     it while compiling: both take the same graph, which must also pass `tensorrt_graph.check_graph`.
-    unsigned_activations: what ONNX Runtime gets in int8 has uint8 activations (unsigned.py).
+    unsigned_integers: what ONNX Runtime gets in int8 is uint8 (unsigned.py).
     """
 
     name: str
@@ -26,4 +26,4 @@ class Target:
     unfit: dict[str, str]
     picks_fastest: bool = False
     on_device: dict[str, str] = field(default_factory=dict)
-    unsigned_activations: bool = False
+    unsigned_integers: bool = False

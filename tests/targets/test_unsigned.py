@@ -1,4 +1,4 @@
-"""Unsigned activations for ONNX Runtime on x86: other integers, the same answers."""
+"""Unsigned integers for ONNX Runtime on x86: other integers, the same answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.manifest import FUNCTIONS
+from ofp_edge.onnx_file import tensor_types
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.runtime.runners import load_runner
 from ofp_edge.runtime.runners.check import golden_answers
 from ofp_edge.targets import registry
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.targets.unsigned import unsigned_activations
+from ofp_edge.targets.unsigned import unsigned_integers
 from tests.targets.conftest import Built
 
 INT8, UINT8 = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
@@ -31,6 +32,12 @@ def zero_points(model: bytes) -> list[tuple[int, int]]:
     return [(x.data_type, int(onnx.numpy_helper.to_array(x))) for x in found]
 
 
+def unread(model: bytes) -> set[str]:
+    """Constants that no node reads."""
+    graph = onnx.load_from_string(model).graph
+    return {x.name for x in graph.initializer} - {name for n in graph.node for name in n.input}
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("relu_from_zero", [False, True])
 def test_answers_stay_the_same_bit_by_bit(
@@ -38,10 +45,12 @@ def test_answers_stay_the_same_bit_by_bit(
 ) -> None:
     bundle = open_bundle(built.bundle)
     signed = bundle.read(f"{function}.int8.onnx")
-    shifted = unsigned_activations(signed, relu_from_zero=relu_from_zero)
+    shifted = unsigned_integers(signed, relu_from_zero=relu_from_zero)
     onnx.checker.check_model(onnx.load_from_string(shifted))
     assert {kind for kind, _ in zero_points(signed)} == {INT8}
     assert {kind for kind, _ in zero_points(shifted)} == {UINT8}
+    assert {INT8, UINT8} & tensor_types(shifted) == {UINT8}, "weights and zero points too"
+    assert unread(shifted) == set(), "the engine would warn of what it removes"
     relu = "Relu" in {n.op_type for n in onnx.load_from_string(signed).graph.node}
     assert (0 in {point for _, point in zero_points(shifted)}) is (relu and relu_from_zero)
     assert relu is (function == "encode")
@@ -60,7 +69,7 @@ def _answers(bundle: Bundle, function: str, model: bytes) -> dict[str, NDArray[n
 def test_a_target_asks_for_it_and_ranges_that_cut_off_keep_their_relu(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, lowest: set[int]
 ) -> None:
-    known = replace(registry.target("host"), unsigned_activations=True, engines=("onnxruntime",))
+    known = replace(registry.target("host"), unsigned_integers=True, engines=("onnxruntime",))
     monkeypatch.setitem(registry.TARGETS, "host", known)
     data = built.policy.parent / "data.zarr"
     quantize_policy(built.policy, "int8", data, tmp_path / "q", samples=32, method=method)

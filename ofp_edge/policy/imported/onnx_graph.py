@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
+from ofp_edge.int8_kernels import open_exactly
 
 NEWEST_OPSET = 20  # the newest that TensorRT 10.3's parser reads
 
@@ -33,6 +34,7 @@ class OnnxModule(nn.Module):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
+        open_exactly(options, data)
         try:
             self.session: Any = runtime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]

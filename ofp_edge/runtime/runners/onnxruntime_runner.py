@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
+from ofp_edge.int8_kernels import open_exactly
 from ofp_edge.manifest import Tensor
 from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
 from ofp_edge.runtime.runners.threads import ONE, Threads
@@ -50,6 +51,7 @@ class OnnxRuntimeRunner:
             numbers = ";".join(str(cpu + 1) for cpu in threads.helpers)  # it counts from 1
             options.add_session_config_entry("session.intra_op_thread_affinities", numbers)
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        open_exactly(options, model)
         errors = require("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
         refusals = tuple(getattr(errors, name) for name in _REFUSALS if hasattr(errors, name))
         try:
