@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.quantize.inputs import ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.quantize.plan import action_names
+from ofp_edge.quantize.units import shown
 from ofp_edge.runtime.runners import Runner
 
 TORCH = "torch"
@@ -52,6 +53,22 @@ def measure_agreement(
         ]
         found[precision] = {"chunks": len(calls), "pairs": pairs}
     return found
+
+
+def farthest(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """The largest difference of any of the pairs for each unit: "1.2 mm (hand[0]), 0.01 (grip)"."""
+    worst: dict[str, Mapping[str, Any]] = {}
+    for pair in pairs:
+        for action in pair["actions"]:
+            known = worst.get(action["unit"])
+            if known is None or not action["max"] < known["max"]:  # a NaN is the farthest
+                worst[action["unit"]] = action
+    return ", ".join(f"{shown(a['max'], a['unit'])} ({a['name']})" for a in worst.values())
+
+
+def pairs_of(agreement: Mapping[str, Any], engine: str, precision: str) -> list[Mapping[str, Any]]:
+    """An engine against torch, of what `measure_agreement` gave."""
+    return [x for x in agreement[precision]["pairs"] if x["engines"] == [TORCH, engine]]
 
 
 def _actions(deployed: Deployed, difference: NDArray[np.float32]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ofp_edge import files
 from ofp_edge.bundle import GOLDEN, MANIFEST, open_bundle, write_manifest
-from ofp_edge.errors import CheckFailed, MissingExtra, ParityError
+from ofp_edge.errors import CheckFailed, MissingExtra, OfpError, ParityError
 from ofp_edge.manifest import FUNCTIONS, Artefact, Default, FileEntry, Manifest
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
@@ -32,6 +32,7 @@ from ofp_edge.targets.fastest import fastest
 from ofp_edge.targets.fit import estimate_for, require_delegated
 from ofp_edge.targets.golden import COUNT, make_golden
 from ofp_edge.targets.imported import own_nfe, unfit, without_unfit
+from ofp_edge.targets.leave_out import Pair, left_out_pairs
 from ofp_edge.targets.limits import half_unfit, limits
 from ofp_edge.targets.provenance import provenance
 from ofp_edge.targets.registry import board_for, require_fit, target
@@ -66,6 +67,7 @@ def compile_policy(
     *,
     board_name: str | None = None,
     nfe: int | None = None,
+    leave_out: Sequence[str] = (),
     strict: bool = False,
     force: bool = False,
     progress: Progress = silent,
@@ -73,7 +75,8 @@ def compile_policy(
     """Build, check and write a bundle.
 
     nfe: network evaluations a chunk, of a policy that takes many; None: its own number.
-    An engine that is not installed here is left out: nothing enters a bundle unchecked.
+    An engine that is not installed here is left out: nothing enters a bundle unchecked. leave_out:
+    what else the bundle does without, each "ENGINE" or "ENGINE:PRECISION".
     strict: an operation that XNNPACK does not take is an error. Raises UnknownName, MissingExtra,
     PolicyError, OutputExists, ParityError (an engine differs from torch by more than the cap),
     OfpError (a recipe that does not fit the target), CheckFailed (a plan whose gate failed, a board
@@ -86,6 +89,11 @@ def compile_policy(
     chosen = without_unfit(chosen, policy)
     gate = _passed_gate(policy_folder) if plan is not None else None
     precisions = _precisions(chosen, plan)
+    dropped = left_out_pairs(leave_out, target(target_name), precisions)
+    kept = [(e, p) for p in precisions for e in chosen.engines if (e, p) not in dropped]
+    if not kept:
+        raise OfpError(f"--leave-out leaves no engine that is installed: {chosen.engines}.")
+    precisions = [p for p in precisions if p in {precision for _, precision in kept}]
     deployed = deploy(policy, nfe)
     references: dict[str, dict[str, Any]] = {
         "fp32": {"encode": deployed.encode, "act": deployed.act}
@@ -102,7 +110,7 @@ def compile_policy(
         references["fp16"] = {"encode": Half(deployed.encode), "act": Half(deployed.act)}
     references = {precision: references[precision] for precision in precisions}
     golden = make_golden(deployed, references, windows, _SEED)
-    left_out = {}
+    left_out = {f"{e} {p}": "by --leave-out" for e, p in sorted(dropped)}
     if "fp16" in precisions and (why := half_unfit(golden, deployed, _HALF_FRACTION)) is not None:
         if plan is not None and plan.precision == "fp16":
             raise ParityError(f"fp16 does not fit this policy: {why}. No bundle was written.")
@@ -114,6 +122,8 @@ def compile_policy(
     built: list[Built] = []
     for precision, modules in references.items():
         for engine in engines:
+            if (engine, precision) in dropped:
+                continue
             for function in FUNCTIONS:
                 progress(1 + len(built), steps, f"{function} {precision} for {engine}")
                 form = unsigned if (engine, precision) == ("onnxruntime", "int8") else None
@@ -125,13 +135,13 @@ def compile_policy(
     graphs = None
     if "tensorrt" in chosen.engines:
         graphs = check_graphs([b for b in built if b.engine == chosen.on_device["tensorrt"]])
-    fraction = plan.budget_fraction() / 4 if plan is not None else 0.01
-    tolerances = limits(built, golden, deployed, fraction)
     pairs: dict[tuple[str, str], dict[str, Runner]] = {}
     for item in built:
         pairs.setdefault((item.engine, item.precision), {})[item.function] = item.runner
     agreement = measure_agreement(deployed, references, pairs, windows, _SEED)
-    default = Default(chosen.engines[0], precisions[-1])
+    fraction = plan.budget_fraction() / 4 if plan is not None else 0.01
+    tolerances = limits(built, golden, deployed, fraction, agreement)
+    default = Default(*next(pair for pair in kept if pair[1] == precisions[-1]))
     if chosen.picks_fastest:
         default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
     default = replace(default, nfe=own_nfe(policy, deployed))
@@ -152,7 +162,7 @@ def compile_policy(
             extra.append(PLAN_FILE)
         manifest = replace(
             draft,
-            artefacts=_artefacts(chosen, built, folder, tolerances),
+            artefacts=_artefacts(chosen, built, folder, tolerances, dropped),
             files=tuple(FileEntry.of(folder, name) for name in extra),
             default=default,
             provenance={
@@ -221,6 +231,7 @@ def _artefacts(
     built: Sequence[Built],
     folder: Path,
     tolerances: Mapping[tuple[str, str], dict[str, list[float]]],
+    dropped: set[Pair],
 ) -> tuple[Artefact, ...]:
     """What was built, and the same files once more for each engine that is built on the device."""
     found = []
@@ -233,7 +244,7 @@ def _artefacts(
                 requires={engine: _REQUIRES[engine]},
             )
             for b in built
-            if b.engine == of
+            if b.engine == of and (engine, b.precision) not in dropped
         ]  # fmt: skip
     return tuple(found)
 

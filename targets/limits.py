@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,20 @@ from ofp_edge.errors import ParityError
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.quantize.plan import action_names, action_ranges
 from ofp_edge.runtime.runners.check import per_dimension
+from ofp_edge.targets.agreement import farthest, pairs_of
 from ofp_edge.targets.built import Built
 from ofp_edge.targets.golden import Golden, tolerance
+from ofp_edge.targets.leave_out import word
 
 
 def limits(
-    built: Sequence[Built], golden: Golden, deployed: Deployed, fraction: float
-) -> dict[tuple[str, str], dict[str, list[float]]]:
+    built: Sequence[Built], golden: Golden, deployed: Deployed, fraction: float,
+    agreement: Mapping[str, Any],
+) -> dict[tuple[str, str], dict[str, list[float]]]:  # fmt: skip
     """By precision and function, one list an output. ParityError when a difference exceeds the cap.
 
-    fraction: of each action's range, the most that two engines may differ by.
+    fraction: of each action's range, the most that two engines may differ by. agreement: of
+    `measure_agreement`; an engine that is off is named with what that means for whole chunks.
     """
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for item in built:
@@ -31,9 +36,12 @@ def limits(
             cap = _cap(output, reference, deployed, fraction)
             # Not `difference > cap`: a NaN must fail.
             if not np.all(difference <= cap):
+                pairs = pairs_of(agreement, item.engine, item.precision)
                 raise ParityError(
                     f"{item.engine} {item.precision}, {item.function}: {output} differs from torch "
-                    f"by {difference.max():.3g}, allowed {cap.min():.3g}: no bundle was written."
+                    f"by {difference.max():.3g}, allowed {cap.min():.3g}; whole chunks by up to "
+                    f"{farthest(pairs)}: no bundle was written. To compile the others: "
+                    f"--leave-out {word(item.engine, item.precision)}"
                 )
             limit = tolerance(
                 np.max([b.difference[output] for b in same], axis=0),

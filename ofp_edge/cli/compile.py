@@ -48,6 +48,12 @@ def compile_(
             help="Network evaluations a chunk, of a policy of many steps. Default: its own."
         ),
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ENGINE or ENGINE:PRECISION that the bundle does without; may be repeated."
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse an operation that XNNPACK does not take.")
     ] = False,
@@ -58,6 +64,8 @@ def compile_(
     On a Jetson Orin, given a bundle for it: build, check and keep its TensorRT engines.
     """
     if (policy / "manifest.json").is_file():
+        if leave_out:
+            raise OfpError("--leave-out is for a policy; a bundle holds what it holds.")
         return _engines(output, policy, target, out, precision, fallback)
     if precision is not None or fallback:
         raise OfpError("--precision and --fallback are for a bundle's engines, on the device.")
@@ -85,6 +93,7 @@ def compile_(
             out,
             board_name=board,
             nfe=nfe,
+            leave_out=leave_out or (),
             strict=strict,
             force=force,
             progress=progress,
@@ -127,11 +136,13 @@ def compile_(
         if layers:
             said = f"{file}: not in its precision: {escape(', '.join(layers))}"
             output.console.print(said, soft_wrap=True)
-    for precision, why in manifest.provenance["left_out"].items():
-        said = f"[yellow]warning:[/] {precision} is left out: {escape(why)}"
+    left_out = manifest.provenance["left_out"]
+    for what, why in left_out.items():
+        said = f"[yellow]warning:[/] {what} is left out: {escape(why)}"
         output.log.print(said, soft_wrap=True)
     for engine in engines:
-        if engine not in {item.engine for item in manifest.artefacts}:
+        told = any(what.startswith(f"{engine} ") for what in left_out)
+        if engine not in {item.engine for item in manifest.artefacts} and not told:
             remedy = f"it is not installed here. Run: {escape(install_line(engine))}"
             said = f"warning: not for {engine}: {compiled.unfit.get(engine, remedy)}"
             output.log.print(said, soft_wrap=True)
@@ -161,8 +172,8 @@ def compile_(
         "bundle": out, "target": manifest.target, "board": manifest.board,
         "default": {"engine": default.engine, "precision": default.precision},
         "artefacts": artefacts, "gate": gate, "agreement": manifest.provenance["agreement"],
-        "estimate": manifest.provenance["estimate"], "engines": [], "sha256": compiled.sha256,
-        "seconds": seconds,
+        "estimate": manifest.provenance["estimate"], "engines": [], "left_out": left_out,
+        "sha256": compiled.sha256, "seconds": seconds,
     }  # fmt: skip
 
 
@@ -201,13 +212,14 @@ def _engines(
         "bundle": path, "target": target, "board": manifest.board,
         "default": {"engine": engine, "precision": got}, "artefacts": [], "gate": None,
         "agreement": None, "estimate": None, "engines": [engine_json(item) for item in prepared],
-        "sha256": bundle.sha256, "seconds": time.perf_counter() - start,
+        "left_out": manifest.provenance["left_out"], "sha256": bundle.sha256,
+        "seconds": time.perf_counter() - start,
     }  # fmt: skip
 
 
 KEYS = (
     "bundle", "target", "board", "default", "artefacts", "gate", "agreement", "estimate", "engines",
-    "sha256", "seconds",
+    "left_out", "sha256", "seconds",
 )  # fmt: skip
 
 
