@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup runner-wheel demo results performance soak test test-aarch64 test-tensorrt test-interop check lint format clean distclean
+.PHONY: help setup runner-wheel demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -25,6 +25,12 @@ performance: setup ## Measure again what docs/performance.md states (10 minutes,
 
 test-aarch64: setup ## The robot's side on emulated aarch64: offline install, every golden output (8 minutes)
 	@scripts/test-aarch64
+
+test-cpus: setup ## Golden inputs on emulated processors: x86 without AVX2 and VNNI, ARM with i8mm (8 minutes)
+	@scripts/test-cpus
+
+test-cpus-all: setup ## The same, and a Cortex-A53 and an A76
+	@scripts/test-cpus --all
 
 test: setup ## The whole test suite (PYTEST_ARGS="-k name")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

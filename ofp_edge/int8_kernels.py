@@ -22,6 +22,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+from ofp_edge.errors import BundleError
 from ofp_edge.onnx_file import INT8, tensor_types
 
 UNFUSED = "session.disable_quant_qdq"
@@ -34,9 +35,13 @@ def unsigned_here() -> bool:
 
 
 def open_exactly(options: Any, model: bytes) -> None:
-    """Set what `onnxruntime.SessionOptions` need for `model` to be right on this CPU.
-
-    Raises BundleError where the model is no protobuf message.
-    """
-    if unsigned_here() and INT8 in tensor_types(model):
+    """Set what `onnxruntime.SessionOptions` need for `model` to be right on this CPU."""
+    if unsigned_here() and _signed(model):
         options.add_session_config_entry(UNFUSED, "1")
+
+
+def _signed(model: bytes) -> bool:
+    try:
+        return INT8 in tensor_types(model)
+    except BundleError:
+        return True  # no ONNX: the engine says so when it opens it

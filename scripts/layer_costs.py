@@ -25,8 +25,10 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from ofp_edge.bundle import open_bundle
+from ofp_edge.int8_kernels import open_exactly, unsigned_here
 from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.targets.unsigned import unsigned_integers
 
 _SIZE, _WARM_UP = 384, 5
 _BYTES = {TensorProto.FLOAT: 4, TensorProto.INT8: 1, TensorProto.UINT8: 1, TensorProto.INT32: 4}
@@ -37,6 +39,7 @@ def session(model: bytes, folder: Path | None = None) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    open_exactly(options, model)
     if folder is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
@@ -70,7 +73,8 @@ def product(precision: str) -> bytes:
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     model.ir_version = 10
-    return bytes(model.SerializeToString())
+    made = bytes(model.SerializeToString())
+    return unsigned_integers(made, relu_from_zero=False) if unsigned_here() else made
 
 
 def peaks(precision: str) -> dict[str, float]:

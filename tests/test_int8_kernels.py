@@ -96,6 +96,18 @@ def test_signed_integers_stay_unfused_on_x86_alone(
         assert options.entries == ({UNFUSED: "1"} if expected else {})
 
 
+def test_the_engine_s_remarks_on_a_graph_stay_off_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    graph = onnx.load_from_string(layer("Gemm", np.ones((_OUT, _IN), np.int8)))
+    graph.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "unread"))
+    model = graph.SerializeToString()
+    OnnxModule(model, "net.onnx")
+    x, y = Tensor("x", (1, _IN), "float32"), Tensor("y", (1, _OUT), "float32")
+    load_runner("onnxruntime", model, [x], [y]).infer()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_imported_graph_that_is_quantised_already_is_exact_too() -> None:
     import torch
 
