@@ -21,15 +21,20 @@ from typing import Any
 from cpus import INSTRUCTIONS, Cpu, cpuinfo
 
 _CHUNK = 1 << 20
+_running: list[subprocess.Popen[bytes]] = []
 _DISASSEMBLY = ("0x", "IN:", "----", "OBJD")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """rows: the JSON lines it printed. instructions: (address, name), one a place in the code."""
+    """rows: the JSON lines it printed. instructions: (address, name), one a place in the code.
+
+    said: the last lines on stderr that are no disassembly.
+    """
 
     rows: list[dict[str, Any]]
     instructions: list[tuple[int, str]]
+    said: list[str]
 
     def kernels(self) -> dict[str, dict[str, int]]:
         """By engine, how many places of its library hold each instruction that ran."""
@@ -59,11 +64,14 @@ def run(
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= {"OMP_NUM_THREADS": "1"}
     else:
-        told = root / f"proc/cpuinfo-{cpu.name}"
+        told = root / f"cpuinfo-{cpu.name}"
         told.write_text(cpuinfo(cpu), encoding="ascii")
-        enter = f"mount --bind {shlex.quote(str(told))} {shlex.quote(str(root))}/proc/cpuinfo && "
+        inside = shlex.quote(str(root))
+        # QEMU tells where libraries lie by /proc/self/maps; what is mounted ends with the program.
+        enter = f"mount --rbind /proc {inside}/proc && mount --bind {shlex.quote(str(told))} "
+        enter += f"{inside}/proc/cpuinfo && exec chroot {inside} "
         command = ["unshare", "--map-root-user", "--net", "--mount"]
-        command += ["sh", "-c", enter + f'exec chroot {shlex.quote(str(root))} "$@"', "sh"]
+        command += ["sh", "-c", enter + '"$@"', "sh"]
         command += ["/usr/bin/qemu-aarch64-static", "-cpu", cpu.qemu, *trace, "/usr/bin/python3"]
         command += arguments
         environment = {"HOME": "/", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": path}
@@ -72,6 +80,7 @@ def run(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
+    _running.append(process)
     assert process.stdout is not None
     instructions: list[tuple[int, str]] = []
     said: deque[str] = deque(maxlen=20)
@@ -83,7 +92,13 @@ def run(
         sys.exit(f"{cpu.name}: {' '.join(arguments)}: exit {process.returncode}\n"
                  + printed + "\n".join(said))  # fmt: skip
     rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    return Ran(rows, instructions)
+    return Ran(rows, instructions, list(said))
+
+
+def stop_all() -> None:
+    """End every program that still runs."""
+    for process in _running:
+        process.kill()
 
 
 def _read(stream: Any, machine: str, found: list[tuple[int, str]], said: deque[str]) -> None:

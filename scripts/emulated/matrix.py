@@ -3,11 +3,12 @@
     python matrix.py WORK [--all]
 
 WORK holds `bundles` (make-bundles), `site-aarch64` and `root` (an emulated Debian), all laid by
-scripts/test-cpus. Each processor runs all golden inputs of every bundle, engine and precision in one
-interpreter, and layers whose sums do not fit 16 bits; the answers are held against torch's within the
-bundle's tolerance, and compared with this machine's. Which kernels ran is read off the instructions. On x86 it also compiles a bundle as
-a CPU without VNNI, opens it here, and makes chunks of a recording that replay here. Writes
-WORK/cpus.json; exits 1 with the first thing that is not as it should be.
+scripts/test-cpus. Each processor runs all golden inputs of every bundle, engine and precision in
+one interpreter, and layers whose sums do not fit 16 bits; the answers are held against torch's
+within the bundle's tolerance, and compared with this machine's. Which kernels ran is read off the
+instructions. On x86 it also compiles a bundle as a CPU without VNNI, opens it here, and makes
+chunks of a recording that replay here. Writes WORK/cpus.json; exits 1 with the first thing that is
+not as it should be.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from cpus import CPUS, Cpu
-from emulator import Ran, run
+from emulator import Ran, run, stop_all
 from saturating import SHAPES, SUFFIX
 
 from ofp_edge.processor import processor
@@ -110,6 +111,8 @@ def judged(cpu: Cpu, ran: Ran, pairs: int) -> dict[str, Any]:
         sys.exit(f"{cpu.name}: {len(rows)} of {pairs} comparisons, {len(layers)} layers")
     if wrong := [x for x in layers if not x["largest_difference"] < x["step"] / 2]:
         sys.exit(f"{cpu.name}: sums that do not fit 16 bits are wrong: {wrong[0]}")
+    if noise := [line for line in ran.said if "onnxruntime" in line or "warning" in line.lower()]:
+        sys.exit(f"{cpu.name}: an engine talks to the terminal: {noise[0]}")
     for engine, got in kernels.items():
         if absent := [x for x in cpu.must[engine] if x not in got]:
             sys.exit(f"{cpu.name}: {engine} ran no {absent[0]}, but {got}")
@@ -179,11 +182,8 @@ def main() -> None:
     """See the module."""
     work, everything = Path(sys.argv[1]).resolve(), "--all" in sys.argv[2:]
     bundles = sorted((work / "bundles").glob("*-bundle"))
-    host, answers, x86_here = (
-        work / "bundles/small-host",
-        work / "answers.npz",
-        platform.machine() == "x86_64",
-    )
+    host, answers = work / "bundles/small-host", work / "answers.npz"
+    x86_here = platform.machine() == "x86_64"
     say("golden inputs on this machine")
     program(HERE / "compare.py", "write", answers, *bundles, host)
     program(HERE / "saturating.py", "make", work / "layers")
@@ -201,10 +201,17 @@ def main() -> None:
     haswell, nehalem = (next(x for x in CPUS if x.name == n) for n in ("Haswell", "Nehalem"))
     document: dict[str, Any] = {"measured_on": processor().kind}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        compiled = pool.submit(other_kind, haswell, x86, work, everything) if x86_here else None
-        document["cpus"] = list(pool.map(golden, chosen))
-        if compiled is not None:
-            document["compiled"] = [compiled.result()]
+        # The longest first.
+        jobs = [pool.submit(other_kind, haswell, x86, work, everything)] if x86_here else []
+        jobs += [pool.submit(golden, cpu) for cpu in chosen]
+        for job in as_completed(jobs):
+            if (cause := job.exception()) is not None:  # the others are not waited for
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_all()
+                raise cause
+        results = [job.result() for job in jobs]
+    document["cpus"] = [x for x in results if "cpu" in x]
+    document["compiled"] = [x for x in results if "compiled_on" in x]
     if x86_here:
         program(HERE / "recorded_run.py", work / "recorded")
         document["runs"] = [recorded(cpu, x86, work) for cpu in (haswell, nehalem)]

@@ -76,7 +76,7 @@ def make(folder: Path) -> None:
 
 
 def check(folder: Path) -> Iterator[dict[str, Any]]:
-    """Each layer on each engine: the largest difference from torch, and the answers' largest step."""
+    """Each layer on each engine: its largest difference from torch, and the answers' least step."""
     for name, (into, out) in SHAPES.items():
         with np.load(folder / f"{name}.npz", allow_pickle=False) as kept:
             inputs, answers = kept["x"], kept["y"]

@@ -3,9 +3,9 @@ engine's code lies.
 
     python traced.py ANSWERS LAYERS BUNDLE...
 
-Prints a JSON line a bundle, engine and precision, one a layer of LAYERS and engine, then one with the
-processor as ofp-edge names it and the addresses of the engines' libraries, which the emulator's trace
-is read by.
+Prints a JSON line a bundle, engine and precision, one a layer of LAYERS and engine, then one with
+the processor as ofp-edge names it and the addresses of the engines' libraries, which the emulator's
+trace is read by.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def load(name: str) -> ModuleType:
 @pytest.mark.parametrize(
     ("machine", "line", "name"),
     [
-        ("x86_64", "0x400080:  c4 e2 7d 04 c1           vpmaddubsw %ymm1, %ymm0, %ymm0", "vpmaddubsw"),
-        ("x86_64", "0x400080:  66 0f f5 c1              pmaddwd  %xmm1, %xmm0", "pmaddwd"),
+        ("x86_64", "0x400080:  c4 e2 7d 04 c1  vpmaddubsw %ymm1, %ymm0, %ymm0", "vpmaddubsw"),
+        ("x86_64", "0x400080:  66 0f f5 c1  pmaddwd  %xmm1, %xmm0", "pmaddwd"),
         ("x86_64", "0x400080:  c4 e2 7d b8 c1           vfmadd231ps %ymm1, %ymm0, %ymm0", "vfmadd"),
         ("aarch64", "0x550081d3d8:  4e82a420  .byte    0x20, 0xa4, 0x82, 0x4e", "mmla"),
         ("aarch64", "0x550081d3d8:  6e82a420  ummla    v0.4s, v1.16b, v2.16b", "mmla"),
