@@ -30,7 +30,7 @@ def ask(version: str, python: str, index: str) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     command += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:"]
-    command += ["--target", os.devnull, "--platform", PLATFORM, "--python-version", python]
+    command += ["--platform", PLATFORM, "--python-version", python]
     command += ["--report", "-", "--index-url", index, f"torch=={version}"]
     environment = {k: v for k, v in os.environ.items() if k not in ELSEWHERE}
     done = subprocess.run(
@@ -38,9 +38,10 @@ def ask(version: str, python: str, index: str) -> dict[str, Any]:
         env={**environment, "PIP_CONFIG_FILE": os.devnull},
     )  # fmt: skip
     if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1].removeprefix("ERROR: ")
         sys.exit(
-            f"lock: pyproject.toml pins torch=={version}, whose CPU build for Python {python} "
-            f"({PLATFORM}) {index} does not bring. Set TORCH_INDEX to an index that does."
+            f"lock: pyproject.toml pins torch=={version}; {index} does not bring its CPU build for "
+            f"Python {python} ({PLATFORM}; pip: {said}). Set TORCH_INDEX to an index that does."
         )
     item: dict[str, Any] = json.loads(done.stdout)["install"][0]
     return item
