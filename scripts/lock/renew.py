@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import tomllib
-from lock import LOCK, PYTHONS, ROOT, TOOLS, Entry, extras, read
+from lock import ENTRY, LOCK, PYTHONS, ROOT, TOOLS, Entry, extras
 from packaging.markers import Marker
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
@@ -67,6 +67,17 @@ requires-dist = {json.dumps(torch["requires"])}
 """
 
 
+def preferred() -> str:
+    """The lock's versions, in the form in which uv takes them as preferred.
+
+    Not by `lock.read`: a lock left half merged is renewed too.
+    """
+    found = ENTRY.finditer(LOCK.read_text(encoding="utf-8") if LOCK.exists() else "")
+    versions = sorted({(match["name"], match["version"]) for match in found})
+    packages = (f'[[packages]]\nname = "{n}"\nversion = "{v}"\n' for n, v in versions)
+    return 'lock-version = "1.0"\ncreated-by = "lock"\n' + "".join(packages)
+
+
 def resolved(torch: dict[str, Any]) -> list[dict[str, Any]]:
     """uv's packages, each with its version, marker and files; the lock's versions if they fit."""
     with tempfile.TemporaryDirectory() as folder:
@@ -76,9 +87,8 @@ def resolved(torch: dict[str, Any]) -> list[dict[str, Any]]:
         # One version for all Pythons where there is one: what is tested on one holds on the others.
         command += ["--universal", "--python-version", PYTHONS[0], "--fork-strategy", "fewest"]
         command += ["--python", sys.executable, "--output-file", answer]
-        if not os.environ.get("UPGRADE") and LOCK.exists():
-            kept = [f'[[packages]]\nname = "{e.name}"\nversion = "{e.version}"\n' for e in read()]
-            answer.write_text('lock-version = "1.0"\ncreated-by = "lock"\n' + "".join(kept))
+        if not os.environ.get("UPGRADE"):
+            answer.write_text(preferred(), encoding="utf-8")
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"lock: uv finds no set of versions, nothing is written:\n{done.stderr}")

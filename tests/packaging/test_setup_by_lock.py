@@ -22,7 +22,7 @@ case "$*" in
   *torch_source.py*cpu-by-default*) echo "$*" >>"$LOG"; exit "$NOT_BY_DEFAULT" ;;
   *torch_source.py*installed | *torch_source.py*has-cuda) exit 1 ;;
   *lock.py*unnamed) echo "$UNNAMED" ;;
-  *) exec "$REAL" "$@" ;;
+  *) exec "$REAL" -S "$@" ;;
 esac
 """
 
