@@ -67,15 +67,14 @@ requires-dist = {json.dumps(torch["requires"])}
 """
 
 
-def preferred() -> str:
-    """The lock's versions, in the form in which uv takes them as preferred.
+def preferred(lock: str) -> str:
+    """A lock's versions, in the form in which uv takes them as preferred.
 
     Not by `lock.read`: a lock left half merged is renewed too.
     """
-    found = ENTRY.finditer(LOCK.read_text(encoding="utf-8") if LOCK.exists() else "")
-    versions = sorted({(match["name"], match["version"]) for match in found})
-    packages = (f'[[packages]]\nname = "{n}"\nversion = "{v}"\n' for n, v in versions)
-    return 'lock-version = "1.0"\ncreated-by = "lock"\n' + "".join(packages)
+    versions = sorted({(match["name"], match["version"]) for match in ENTRY.finditer(lock)})
+    packages = ", ".join(f'{{ name = "{n}", version = "{v}" }}' for n, v in versions)
+    return f'lock-version = "1.0"\ncreated-by = "lock"\npackages = [{packages}]\n'
 
 
 def resolved(torch: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,8 +86,9 @@ def resolved(torch: dict[str, Any]) -> list[dict[str, Any]]:
         # One version for all Pythons where there is one: what is tested on one holds on the others.
         command += ["--universal", "--python-version", PYTHONS[0], "--fork-strategy", "fewest"]
         command += ["--python", sys.executable, "--output-file", answer]
-        if not os.environ.get("UPGRADE"):
-            answer.write_text(preferred(), encoding="utf-8")
+        if LOCK.exists() and not os.environ.get("UPGRADE"):
+            kept = preferred(LOCK.read_text(encoding="utf-8"))
+            answer.write_text(kept, encoding="utf-8")
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"lock: uv finds no set of versions, nothing is written:\n{done.stderr}")

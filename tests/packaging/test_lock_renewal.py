@@ -99,6 +99,13 @@ def test_torch_s_hashes_are_not_the_index_s(renew: ModuleType) -> None:
     assert set(entry.hashes) == set(TORCH["sha256"].values())
 
 
+def test_versions_are_kept_from_a_lock_left_half_merged(renew: ModuleType) -> None:
+    one, two = (str(renew.Entry(n, "1", "", (sha256(n),))) for n in ("one", "two"))
+    kept = renew.preferred(f"# top\n<<<<<<< ours\n{one}=======\n{two}>>>>>>> theirs\n{one}")
+    packages = renew.tomllib.loads(kept)["packages"]
+    assert packages == [{"name": "one", "version": "1"}, {"name": "two", "version": "1"}]
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """The files that a renewal reads, with another pin of torch."""
