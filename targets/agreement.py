@@ -6,6 +6,7 @@ functions one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -58,12 +59,14 @@ def measure_agreement(
 def farthest(pairs: Sequence[Mapping[str, Any]]) -> str:
     """The largest difference of any of the pairs for each unit: "1.2 mm (hand[0]), 0.01 (grip)"."""
     worst: dict[str, Mapping[str, Any]] = {}
-    for pair in pairs:
-        for action in pair["actions"]:
-            known = worst.get(action["unit"])
-            if known is None or not action["max"] < known["max"]:  # a NaN is the farthest
-                worst[action["unit"]] = action
+    for action in (action for pair in pairs for action in pair["actions"]):
+        if _far(action) >= _far(worst.get(action["unit"], action)):
+            worst[action["unit"]] = action
     return ", ".join(f"{shown(a['max'], a['unit'])} ({a['name']})" for a in worst.values())
+
+
+def _far(action: Mapping[str, Any]) -> float:
+    return math.inf if math.isnan(action["max"]) else float(action["max"])
 
 
 def pairs_of(agreement: Mapping[str, Any], engine: str, precision: str) -> list[Mapping[str, Any]]:

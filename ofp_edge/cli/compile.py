@@ -212,7 +212,7 @@ def _engines(
         "bundle": path, "target": target, "board": manifest.board,
         "default": {"engine": engine, "precision": got}, "artefacts": [], "gate": None,
         "agreement": None, "estimate": None, "engines": [engine_json(item) for item in prepared],
-        "left_out": manifest.provenance["left_out"], "sha256": bundle.sha256,
+        "left_out": manifest.provenance.get("left_out", {}), "sha256": bundle.sha256,
         "seconds": time.perf_counter() - start,
     }  # fmt: skip
 
