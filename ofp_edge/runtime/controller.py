@@ -121,7 +121,8 @@ class Controller:
             self._answered(event)
         elif isinstance(event, PlanStarted):
             self.counters.plans += 1
-            known = event.t_obs_ns <= max(now_ns, event.t_ns)
+            # A tick's time is when it was due: what a late one hears may be younger than that.
+            known = event.t_obs_ns <= max(now_ns, event.t_ns) + self.spec.dt_ns
             self._plans.started(event.t_ns, event.t_obs_ns if known else None)
             self.counters.refused += not known
         elif isinstance(event, PlannerFree):

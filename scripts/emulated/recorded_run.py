@@ -43,6 +43,9 @@ max_plan_age_ms = 400.0
 
 [safety]
 max_state_age_ms = 5000.0
+
+[safety.limits.hand]
+max_velocity = 1.4
 """
 
 

@@ -273,7 +273,7 @@ def check_promises(ran: Ran) -> None:
         for event in row["heard"]:
             if event["event"] == "chunk":
                 plan = plans[event["t_obs_ns"], event["refined"]]
-                assert plan["ready_ns"] <= row["woke_ns"] + dt, "heard before it was there"
+                assert plan["ready_ns"] <= row["sent_ns"], "heard before it was there"
                 heard.setdefault(event["t_obs_ns"], False)
                 if event["refined"]:
                     heard[event["t_obs_ns"]] = True

@@ -373,3 +373,12 @@ def test_the_random_schedules_catch_a_mutated_controller(mutant: type[Controller
         for seed in range(200):
             random_schedule(seed, make)
         stops_in_time(make)
+
+
+def test_an_observation_younger_than_a_tick_that_came_late_is_planned_from() -> None:
+    """The tick of time 0 was heard 0.4 periods late, and the frame is 0.2 periods old then."""
+    controller = Controller(SPEC, latency_ns=DT, max_plan_age_ns=4 * DT)
+    t_obs = DT // 5
+    controller.step(0, [PlanStarted(0, t_obs), ChunkReady(make_chunk(SPEC, t_obs))])
+    assert controller.counters.refused == 0
+    assert [controller.step(k * DT).kind for k in (1, 2)] == ["hold", "act"]
