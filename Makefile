@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup runner-wheel demo results performance soak test test-aarch64 test-tensorrt test-interop check lint format clean distclean
+.PHONY: help setup wheels demo results performance soak test test-aarch64 test-tensorrt test-interop check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -11,8 +11,8 @@ help: ## List the targets
 setup: ## Make .venv and install everything into it (ALLOW_CUDA, TORCH_INDEX, PYTHON: scripts/setup)
 	@scripts/setup
 
-runner-wheel: ## Build the robot's ExecuTorch (native/) as a wheel in dist (MACHINE=aarch64: for a board)
-	@scripts/runner-wheel
+wheels: ## Build what a robot installs, ofp-edge and its ExecuTorch, into dist (MACHINE=aarch64: for a board)
+	@scripts/wheels
 
 demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo

@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("executorch.version", reason="the executorch wheel is not installed")
     folder = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
-        [ROOT / "scripts/runner-wheel", folder], capture_output=True, text=True,
+        [ROOT / "scripts/wheels", folder, "ofp-edge-executorch"], capture_output=True, text=True,
         env={**os.environ, "PYTHON": sys.executable},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,8 @@ def test_what_the_build_lacks_is_said(
     (tmp_path / "wrong/version.py").write_text('__version__ = "1.3.1"\n')
     environment = {k: v.replace("WRONG", str(tmp_path / "wrong")) for k, v in environment.items()}
     done = subprocess.run(
-        [ROOT / "scripts/runner-wheel", tmp_path / "out"], capture_output=True, text=True,
+        [ROOT / "scripts/wheels", tmp_path / "out", "ofp-edge-executorch"],
+        capture_output=True, text=True,
         env={**os.environ, "PYTHON": sys.executable, **environment},
     )  # fmt: skip
     assert done.returncode != 0
