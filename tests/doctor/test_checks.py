@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,23 @@ def test_an_extra_is_ok_absent_or_of_another_version() -> None:
     missing = extras.judge("x", [Requirement("numpy", ""), Requirement("no-such-thing", "")])
     assert missing == Finding("extra x", "absent", "missing: no-such-thing", install_line("x"))
     assert extras.judge("", [Requirement("no-such-thing", "")]).status == "fail"
+
+
+def test_on_a_bare_machine_every_remedy_installs_by_the_lines_that_are_run_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    for check in (engines, gl, realsense):
+        monkeypatch.setattr(check, "installed", lambda module: False)
+    monkeypatch.setattr(metadata, "version", absent)
+    provided = metadata.metadata("ofp-edge").get_all("Provides-Extra") or []
+    lines = {install_line(extra) for extra in ("", *provided)}
+    said = {f.remedy for f in run_checks() if " install " in f.remedy}
+    pip = {x for x in said if not x.startswith("sudo apt-get install -y ")}
+    assert pip <= lines
+    assert lines - pip == {install_line("dev")}
 
 
 LINES = [
