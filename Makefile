@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock test-lock runner-wheel demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop check lint format clean distclean
+.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -17,8 +17,8 @@ lock: ## Renew what setup installs, after a change of pyproject.toml (UPGRADE=1:
 test-lock: ## Two set-ups of the last commit, each in a clone of its own, must be equal (10 minutes, PYTHON)
 	@scripts/test-lock
 
-runner-wheel: ## Build the robot's ExecuTorch (native/) as a wheel in dist (MACHINE=aarch64: for a board)
-	@scripts/runner-wheel
+wheels: ## Build what a robot installs, ofp-edge and its ExecuTorch, into dist (MACHINE=aarch64: for a board)
+	@scripts/wheels
 
 demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo

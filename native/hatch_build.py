@@ -56,8 +56,8 @@ def _executorch() -> Path:
     found = importlib.util.find_spec("executorch")
     if found is None or not found.submodule_search_locations:
         raise SystemExit(
-            "executorch is not installed. Run: pip install 'ofp-edge[quantize]', or set "
-            "EXECUTORCH to the executorch folder of an unpacked wheel."
+            "executorch is not installed. Run `make wheels` in ofp-edge's repository, which "
+            "fetches it, or set EXECUTORCH to the executorch folder of an unpacked wheel."
         )
     return Path(next(iter(found.submodule_search_locations)))
 

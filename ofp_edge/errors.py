@@ -23,6 +23,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ofp_edge.origin import install_line
+
 
 class OfpError(Exception):
     """A user's mistake or a failed check: what, expected against got, what to do; one line."""
@@ -33,15 +35,6 @@ class OutputExists(OfpError):
 
     def __init__(self, path: object) -> None:
         super().__init__(f"{path} exists. Give --force to replace it, or another -o.")
-
-
-def install_line(extra: str) -> str:
-    """The command that brings an extra; one wheel is in no package index and built by hand."""
-    if extra == "executorch":
-        return (
-            f"pip install --find-links DIST 'ofp-edge[{extra}]' (DIST: made by `make runner-wheel`)"
-        )
-    return f"pip install 'ofp-edge[{extra}]'"
 
 
 class MissingExtra(OfpError):

@@ -10,7 +10,7 @@ from ofp_edge.errors import MissingExtra
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or raise MissingExtra naming `pip install 'ofp-edge[extra]'`.
+    """Import `module`, or raise MissingExtra naming the line that installs the extra.
 
     An ImportError from inside an installed module is passed on unchanged: that is not "missing".
     """

@@ -1,46 +1,80 @@
-"""ofp-edge's own two wheels for a board, built from the checkout: neither is in an index."""
+"""ofp-edge's own two wheels for a board: given, or built from the checkout. No index has them."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
-import ofp_edge
+from ofp_edge import __version__
 from ofp_edge.errors import OfpError
-from ofp_edge.targets.boards import Board
+from ofp_edge.origin import DISTRIBUTION, origin
+from ofp_edge.targets.pip_download import Say
+from ofp_edge.targets.systems import System
+
+ENGINE = "ofp-edge-executorch"
 
 
-def checkout() -> Path | None:
-    """The checkout this ofp-edge runs from; None when it was installed from a wheel."""
-    root = Path(ofp_edge.__file__).resolve().parents[1]
-    return root if (root / "native/hatch_build.py").exists() else None
+def bring_own(
+    folder: Path, system: System, find_links: Sequence[Path], say: Say, *, executorch: bool
+) -> None:
+    """Put ofp-edge's wheel, and the ExecuTorch engine's for the system's machine, into `folder`.
 
-
-def build_own(root: Path, board: Board, folder: Path, *, executorch: bool) -> None:
-    """Build ofp-edge's wheel, and the ExecuTorch engine's for the board's machine, into `folder`.
-
-    Raises OfpError with the builder's last line.
+    A wheel of the same version in `find_links` is taken; the others are built. say: told which.
+    Raises OfpError with the builder's last line, or where there is neither wheel nor checkout.
     """
-    try:
-        import hatchling  # noqa: F401
+    root = origin().checkout
+    for name in (DISTRIBUTION, ENGINE) if executorch else (DISTRIBUTION,):
+        given = _given(name, system, find_links)
+        if given is not None:
+            say(f"taking {given}")
+            shutil.copy2(given, folder)
+        elif root is None:
+            raise OfpError(
+                f"this ofp-edge was not installed from a checkout, which {name}'s wheel is built "
+                f"from. In one, run: make wheels MACHINE={system.machine}; then give its dist by "
+                "--find-links."
+            )
+        else:
+            _build(root, name, system, folder, say)
 
-        isolation = ["--no-build-isolation"]  # what the build needs is installed
-    except ModuleNotFoundError:
-        isolation = []
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
-    _run([*pip, "--no-deps", *isolation, str(root), "--wheel-dir", str(folder)], root, {})
-    if executorch:
-        environment = {"MACHINE": board.machine, "PYTHON": sys.executable}
-        _run([str(root / "scripts/runner-wheel"), str(folder.resolve())], root, environment)
+
+def _given(name: str, system: System, find_links: Sequence[Path]) -> Path | None:
+    version = __version__ if name == DISTRIBUTION else _engine_version()
+    start = f"{name.replace('-', '_')}-{version}-py3-none-"
+    for place in find_links:
+        for end in ("any.whl", f"*_{system.machine}.whl"):
+            if found := sorted(place.glob(start + end)):
+                return found[0]
+    return None
 
 
-def _run(command: list[str], root: Path, environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        command, cwd=root, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        lines = [x for x in done.stderr.splitlines() if x.strip()] or ["no reason given"]
-        raise OfpError(f"{Path(command[0]).name} failed: {lines[-1]}")
+def _engine_version() -> str:
+    """What the extra of this ofp-edge pins."""
+    for line in metadata.requires(DISTRIBUTION) or ():
+        if found := re.match(rf"{ENGINE}==([\d.]+)", line):
+            return found[1]
+    raise AssertionError(f"no extra pins {ENGINE}")
+
+
+def _build(root: Path, name: str, system: System, folder: Path, say: Say) -> None:
+    """scripts/wheels; its steps are passed on as it says them."""
+    command = [str(root / "scripts/wheels"), str(folder.resolve()), name]
+    environment = {**os.environ, "MACHINE": system.machine, "PYTHON": sys.executable}
+    last = "no reason given"
+    with subprocess.Popen(
+        command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, errors="replace",
+    ) as running:  # fmt: skip
+        assert running.stderr is not None  # it was asked for
+        for line in filter(None, map(str.strip, running.stderr)):
+            last = line.removeprefix("wheels: ")
+            if last != line:
+                say(last)
+    if running.returncode:
+        raise OfpError(f"{name}: {last}")

@@ -7,8 +7,6 @@ and pip is asked for single wheels.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,37 +17,41 @@ from typing import Any
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.extras import require
 from ofp_edge.files import sha256_file
-from ofp_edge.targets.boards import Board
+from ofp_edge.targets.pip_download import Say, fetch_wheels
+from ofp_edge.targets.systems import System
 
 _ROUNDS = 12  # deeper than any tree of requirements we have
-_OLDEST_GLIBC_MINOR = 17
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """One downloaded wheel. unpacked: bytes it takes when installed."""
+    """One wheel. extras: those it provides. unpacked: bytes it takes when installed."""
 
     name: str
     version: str
     path: Path
     requires: tuple[str, ...]
+    extras: tuple[str, ...]
     unpacked: int
 
 
 def collect_wheels(
-    folder: Path, board: Board, python: str, requirements: Sequence[str], find_links: Sequence[Path]
+    folder: Path,
+    system: System,
+    requirements: Sequence[str],
+    find_links: Sequence[Path] = (),
+    say: Say = lambda text: None,
 ) -> dict[str, Wheel]:
-    """Download into `folder` whatever `requirements` need on the board, by canonical name.
+    """Bring into `folder` whatever `requirements` need on the system, by canonical name.
 
-    find_links: folders with wheels that are in no index; pip's own configuration says where the
-    others come from. Raises UnknownName (a Python the board has no wheels for) or OfpError with
-    pip's line for what can't be had.
+    find_links: folders with wheels besides those of pip's own configuration. What lies in `folder`
+    and fits is taken first. say: told each step in a few words. Raises UnknownName (an extra that
+    does not exist) or OfpError with pip's line for what can't be had.
     """
-    if python not in board.wheels:
-        raise UnknownName(f"Python for {board.name}", python, board.wheels)
     for _ in range(_ROUNDS):
         have = _read(folder)
-        wanted = _walk(requirements, have, board, python)
+        _check_extras(requirements, have)
+        wanted = _walk(requirements, have, system)
         missing = [
             text for name, text in wanted.items()
             if name not in have or not _satisfies(have[name], text)
@@ -61,13 +63,13 @@ def collect_wheels(
         for name, text in wanted.items():
             if text in missing and name in have:
                 have[name].path.unlink()
-        _download(folder, board, python, missing, find_links)
+        fetch_wheels(folder, system, missing, find_links, say)
     raise OfpError(f"the requirements of {', '.join(requirements)} do not settle.")
 
 
-def closure(wheels: dict[str, Wheel], board: Board, python: str, requirement: str) -> list[Wheel]:
+def closure(wheels: dict[str, Wheel], system: System, requirement: str) -> list[Wheel]:
     """The wheels that one requirement needs, e.g. "ofp-edge[onnxruntime]"."""
-    return [wheels[name] for name in _walk([requirement], wheels, board, python)]
+    return [wheels[name] for name in _walk([requirement], wheels, system)]
 
 
 def document(wheels: dict[str, Wheel]) -> list[dict[str, Any]]:
@@ -81,23 +83,14 @@ def document(wheels: dict[str, Wheel]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def platforms(board: Board) -> list[str]:
-    """The platform tags the board's system can install, newest first."""
-    newest = int(board.glibc.partition(".")[2])
-    tags = [f"manylinux_2_{m}_{board.machine}" for m in range(newest, _OLDEST_GLIBC_MINOR - 1, -1)]
-    return [*tags, f"manylinux2014_{board.machine}"]
-
-
-def _walk(
-    requirements: Sequence[str], have: dict[str, Wheel], board: Board, python: str
-) -> dict[str, str]:
+def _walk(requirements: Sequence[str], have: dict[str, Wheel], system: System) -> dict[str, str]:
     """What is needed as far as the wheels at hand tell: canonical name -> requirement for pip."""
     parse, canonical = _packaging()
     environment = {
-        "python_version": python, "python_full_version": f"{python}.0",
-        "platform_machine": board.machine, "platform_system": "Linux", "sys_platform": "linux",
+        "python_version": system.python, "python_full_version": f"{system.python}.0",
+        "platform_machine": system.machine, "platform_system": "Linux", "sys_platform": "linux",
         "os_name": "posix", "platform_python_implementation": "CPython",
-        "implementation_name": "cpython", "implementation_version": f"{python}.0",
+        "implementation_name": "cpython", "implementation_version": f"{system.python}.0",
         "platform_release": "", "platform_version": "",
     }  # fmt: skip
     limits: dict[str, set[str]] = {}
@@ -118,6 +111,16 @@ def _walk(
     return {name: name + ",".join(sorted(found)) for name, found in limits.items()}
 
 
+def _check_extras(requirements: Sequence[str], have: dict[str, Wheel]) -> None:
+    """pip passes over an extra that does not exist, with a warning that nobody reads."""
+    parse, canonical = _packaging()
+    for item in map(parse, requirements):
+        known = have[canonical(item.name)].extras if canonical(item.name) in have else item.extras
+        for extra in sorted(item.extras):
+            if canonical(extra) not in known:
+                raise UnknownName(f"extra of {item.name}", extra, known)
+
+
 def _satisfies(wheel: Wheel, text: str) -> bool:
     parse, _ = _packaging()
     return bool(parse(text).specifier.contains(wheel.version, prereleases=True))
@@ -133,30 +136,9 @@ def _read(folder: Path) -> dict[str, Wheel]:
             unpacked = sum(x.file_size for x in archive.infolist())
         name = canonical(about["Name"])
         requires = tuple(about.get_all("Requires-Dist") or ())
-        found[name] = Wheel(name, about["Version"], path, requires, unpacked)
+        extras = tuple(canonical(x) for x in about.get_all("Provides-Extra") or ())
+        found[name] = Wheel(name, about["Version"], path, requires, extras, unpacked)
     return found
-
-
-def _download(
-    folder: Path, board: Board, python: str, wanted: Sequence[str], find_links: Sequence[Path]
-) -> None:
-    command = [
-        sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet",
-        "--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python,
-        "--dest", str(folder),
-    ]  # fmt: skip
-    for tag in platforms(board):
-        command += ["--platform", tag]
-    for place in find_links:
-        command += ["--find-links", str(place)]
-    done = subprocess.run([*command, *wanted], capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
-        why = (said or done.stderr.splitlines() or ["no reason given"])[-1].removeprefix("ERROR: ")
-        raise OfpError(
-            f"no wheel for {board.name} with Python {python}: pip says: {why} Wheels that are in "
-            "no index are taken from --find-links."
-        )
 
 
 def _packaging() -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from ofp_edge.errors import install_line
+from ofp_edge.origin import install_line
 from ofp_edge.runtime.runners import ENGINES, installed
 
 

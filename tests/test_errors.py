@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json.decoder
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ofp_edge import errors
 from ofp_edge.errors import MissingExtra, OfpError, OutputExists, SpecMismatch, UnknownName
 from ofp_edge.extras import require
+from ofp_edge.origin import install_line
 
 
 def test_every_error_is_in_the_tree_that_the_file_draws() -> None:
@@ -42,7 +44,7 @@ def test_an_existing_output_names_force() -> None:
 
 
 def test_a_missing_module_names_the_pip_line() -> None:
-    with pytest.raises(MissingExtra, match=r"pip install 'ofp-edge\[sim\]'"):
+    with pytest.raises(MissingExtra, match=re.escape(f"Run: {install_line('sim')}")):
         require("no_such_module_here.sub", "sim")
 
 

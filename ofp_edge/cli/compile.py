@@ -13,8 +13,9 @@ from rich.table import Table
 from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.estimate import delegation_warnings, estimate_lines
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import OfpError, install_line
+from ofp_edge.errors import OfpError
 from ofp_edge.extras import require_installed
+from ofp_edge.origin import install_line
 
 
 def compile_(

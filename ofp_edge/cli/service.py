@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -93,8 +94,8 @@ def service(
     verified, says = _verify(text)
     write_bytes(unit, text.encode())
     install = (
-        f"sudo cp {unit} /etc/systemd/system/ && sudo systemctl daemon-reload && "
-        f"sudo systemctl enable --now {unit.name}"
+        f"sudo cp {shlex.quote(str(unit))} /etc/systemd/system/ && "
+        f"sudo systemctl daemon-reload && sudo systemctl enable --now {shlex.quote(unit.name)}"
     )
     output.console.print(f"{unit}: {says[0] if says else 'systemd-analyze verify: nothing to say'}",
                          soft_wrap=True)  # fmt: skip

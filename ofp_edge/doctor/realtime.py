@@ -128,7 +128,7 @@ def cyclictest(seconds: float, priority: int, cpu: int) -> Finding:
     """The kernel people's own measure, for comparison: it shares no code with ours."""
     name = f"cyclictest, FIFO {priority} on cpu {cpu}"
     if shutil.which("cyclictest") is None:
-        return Finding(name, "absent", "not installed", "sudo apt-get install rt-tests")
+        return Finding(name, "absent", "not installed", "sudo apt-get install -y rt-tests")
     found = run_cyclictest(seconds, priority, cpu)
     if isinstance(found, str):
         return Finding(name, "absent", found, "see limit rtprio")

@@ -78,7 +78,7 @@ def _picture(world: Any) -> Iterator[Callable[[], Picture]]:
     from ofp_edge.sim.render import open_renderer
 
     if choose_depth_by() == "rays":
-        raise OfpError("--video needs OpenGL. Run: apt install libosmesa6 (or libegl1).")
+        raise OfpError("--video needs OpenGL. Run: sudo apt-get install -y libosmesa6")
     renderer = open_renderer(world, replace(world.task.view, width=_WIDTH, height=_HEIGHT))
 
     def look() -> Picture:

@@ -30,7 +30,7 @@ def load_class(name: str, error: type[OfpError]) -> type[Any]:
         missing = cause.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
             raise error(
-                f"{name}: no module {missing!r}. Run where it can be imported, or pip install it."
+                f"{name}: no module {missing!r}. Run where it can be imported, or install it."
             ) from None
         raise error(f"{name}: it imports {missing!r}, which is not installed.") from None
     except (ImportError, SyntaxError) as cause:

@@ -113,8 +113,8 @@ class RayRenderer:
         """See Renderer; OfpError when colour is asked for."""
         if color:
             raise OfpError(
-                "colour needs OpenGL, which does not start here. Run: apt install libosmesa6 "
-                "(or libegl1), or leave colour out."
+                "colour needs OpenGL, which does not start here. Leave colour out, or run: sudo "
+                "apt-get install -y libosmesa6"
             )
         model = self._world.model
         with self._world.changed:  # a copy, so that the robot need not wait for the rays

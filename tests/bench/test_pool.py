@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from ofp_edge.bench.pool import LocalPool, RayPool
 from ofp_edge.errors import MissingExtra, OfpError
+from ofp_edge.origin import install_line
 
 
 def note(folder: Path, name: str) -> None:
@@ -54,7 +56,7 @@ def test_what_goes_wrong_in_a_job_is_told(
 
 def test_ray_is_asked_for_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'ofp-edge\[ray\]'"):
+    with pytest.raises(MissingExtra, match=re.escape(f"Run: {install_line('ray')}")):
         RayPool("local")
     with pytest.raises(OfpError, match="--workers 0"):
         LocalPool(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ofp_edge.doctor.checks import cpu, disk, engines, extras, gl, memory, pytho
 from ofp_edge.doctor.findings import Finding, check_names, run_checks
 from ofp_edge.doctor.probe import Probe, installed, probe
 from ofp_edge.doctor.requirements import Requirement, requirements_by_extra
+from ofp_edge.origin import install_line
 
 
 def run(*arguments: str) -> Any:
@@ -86,7 +88,7 @@ def test_looking_whether_a_module_is_installed_does_not_import_it() -> None:
 def test_an_engine_that_is_there_but_does_not_load_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     found = engines.judge("json", "raise ImportError('libgomp.so.1: cannot open')")
     assert found.status == "fail" and "libgomp.so.1" in found.detail
-    assert "pip install --force-reinstall" in found.remedy
+    assert "pip install --force-reinstall --no-deps json" in found.remedy
     assert engines.judge("no_such_engine", "").status == "absent"
     assert engines.judge("json", "print('1.0')") == Finding("engine json", "ok", "1.0")
 
@@ -170,10 +172,25 @@ def test_an_extra_is_ok_absent_or_of_another_version() -> None:
     wrong = extras.judge("x", [Requirement("numpy", "==0.9")])
     assert wrong.status == "warn" and f"numpy {numpy}, expected ==0.9" in wrong.detail
     missing = extras.judge("x", [Requirement("numpy", ""), Requirement("no-such-thing", "")])
-    assert missing == Finding(
-        "extra x", "absent", "missing: no-such-thing", "pip install 'ofp-edge[x]'"
-    )
+    assert missing == Finding("extra x", "absent", "missing: no-such-thing", install_line("x"))
     assert extras.judge("", [Requirement("no-such-thing", "")]).status == "fail"
+
+
+def test_on_a_bare_machine_every_remedy_installs_by_the_lines_that_are_run_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    for check in (engines, gl, realsense):
+        monkeypatch.setattr(check, "installed", lambda module: False)
+    monkeypatch.setattr(metadata, "version", absent)
+    provided = metadata.metadata("ofp-edge").get_all("Provides-Extra") or []
+    lines = {install_line(extra) for extra in ("", *provided)}
+    said = {f.remedy for f in run_checks() if " install " in f.remedy}
+    pip = {x for x in said if not x.startswith("sudo apt-get install -y ")}
+    assert pip <= lines
+    assert lines - pip == {install_line("dev")}
 
 
 LINES = [

@@ -112,7 +112,7 @@ def test_mujoco_draws_the_picture() -> None:
     from ofp_edge.sim.metaworld import MetaWorld as World
 
     if choose_depth_by() == "rays":
-        absent("no OpenGL: apt install libosmesa6 or libegl1")
+        absent("no OpenGL: sudo apt-get install -y libosmesa6")
     with _picture(World(TASK)) as look:
         picture = look()
     assert picture.shape == (360, 480, 3) and picture.std() > 20

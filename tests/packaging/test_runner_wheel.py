@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,23 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import absent
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("g++") is None:
-        absent("no C++ compiler: sudo apt-get install -y g++")
-    pytest.importorskip("executorch.version", reason="the executorch wheel is not installed")
-    folder = tmp_path_factory.mktemp("wheel")
-    done = subprocess.run(
-        [ROOT / "scripts/runner-wheel", folder], capture_output=True, text=True,
-        env={**os.environ, "PYTHON": sys.executable},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+def wheel(dist: Path) -> Path:
+    return next(dist.glob("ofp_edge_executorch-*.whl"))
 
 
 def test_one_wheel_serves_every_python_of_the_platform(wheel: Path) -> None:
@@ -47,7 +35,7 @@ def test_the_wheel_brings_its_libraries_and_every_licence(wheel: Path) -> None:
         "FlatBuffers", "KleidiAI", "Eigen",
     ):  # fmt: skip
         assert re.search(rf"(?m)^{name} \(", notices), name
-    assert str(ROOT).encode() not in own and sys.prefix.encode() not in own
+    assert str(wheel.parents[1]).encode() not in own and sys.prefix.encode() not in own
 
 
 def test_the_wheel_works_where_nothing_else_of_executorch_is(wheel: Path, tmp_path: Path) -> None:
@@ -87,7 +75,8 @@ def test_what_the_build_lacks_is_said(
     (tmp_path / "wrong/version.py").write_text('__version__ = "1.3.1"\n')
     environment = {k: v.replace("WRONG", str(tmp_path / "wrong")) for k, v in environment.items()}
     done = subprocess.run(
-        [ROOT / "scripts/runner-wheel", tmp_path / "out"], capture_output=True, text=True,
+        [ROOT / "scripts/wheels", tmp_path / "out", "ofp-edge-executorch"],
+        capture_output=True, text=True,
         env={**os.environ, "PYTHON": sys.executable, **environment},
     )  # fmt: skip
     assert done.returncode != 0

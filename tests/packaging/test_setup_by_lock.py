@@ -31,7 +31,7 @@ esac
 def clone(tmp_path: Path) -> Path:
     """The set-up scripts beside stand-ins for what would change the machine."""
     for name in ("pyproject.toml", "scripts/setup", "scripts/torch_source.py", "scripts/lock",
-                 "scripts/runner-wheel", "scripts/python_fits.py"):  # fmt: skip
+                 "scripts/wheels", "scripts/python_fits.py"):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -166,12 +167,29 @@ def test_commands_answer_in_a_bare_installation(
     assert run(bare / "ofp-edge", *arguments, cwd=tmp_path).strip()
 
 
-def test_a_missing_extra_names_the_pip_line(bare: Path, tmp_path: Path) -> None:
+def test_a_missing_extra_names_the_pip_line(bare: Path, wheel: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(bare / "ofp-edge"), "collect", "metaworld/door-open", "-n", "1", "-o", "d.zarr"],
         capture_output=True, text=True, cwd=tmp_path, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "pip install 'ofp-edge[sim]'" in done.stderr
+    line = f"Run: {bare / 'python'} -m pip install --find-links {wheel.parent} 'ofp-edge[sim]'"
+    assert line in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_doctors_own_lines_bring_the_engines(bare: Path, dist: Path, tmp_path: Path) -> None:
+    """The last test here: it installs into the bare environment, by the lines as printed."""
+
+    def engines() -> dict[str, dict[str, str]]:
+        checks = json.loads(run(bare / "ofp-edge", "doctor", "--json", cwd=tmp_path))["checks"]
+        return {x["name"]: x for x in checks if x["name"].startswith("engine ")}
+
+    for finding in engines().values():
+        assert finding["status"] == "absent"
+        line, placeholder, _ = finding["remedy"].partition(" (DIST: ")
+        if placeholder:  # this wheel was built alone
+            line = line.replace("--find-links DIST", f"--find-links {shlex.quote(str(dist))}")
+        run("bash", "-c", line, cwd=tmp_path)
+    assert {x["status"] for x in engines().values()} == {"ok"}

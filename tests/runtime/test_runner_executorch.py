@@ -251,5 +251,7 @@ def test_a_library_that_does_not_load_names_the_remedy(
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", broken)
-    with pytest.raises(OfpError, match="does not load .*GLIBCXX.*make runner-wheel"):
+    with pytest.raises(
+        OfpError, match="does not load .*GLIBCXX.*Run: make .* wheels && .*pip install"
+    ):
         load()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ zarr = pytest.importorskip("zarr")
 from ofp_edge.camera_parameters import CameraParameters  # noqa: E402
 from ofp_edge.cli.collect import KEYS, add  # noqa: E402
 from ofp_edge.errors import MissingExtra, OfpError, OutputExists, UnknownName  # noqa: E402
+from ofp_edge.origin import install_line  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
 from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
@@ -133,7 +135,7 @@ def test_bad_input_is_refused_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(OutputExists):
         collect_demonstrations(TASK, 1, tmp_path / "taken")
     monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'ofp-edge\[sim\]'"):
+    with pytest.raises(MissingExtra, match=re.escape(f"Run: {install_line('sim')}")):
         collect_demonstrations(TASK, 1, tmp_path / "d")
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.targets import wheels
-from ofp_edge.targets.boards import board
-from ofp_edge.targets.wheels import closure, collect_wheels, platforms
+from ofp_edge.targets.systems import system
+from ofp_edge.targets.wheels import closure, collect_wheels
 
-PI = board("raspberry-pi-5")
+PI = system("raspberry-pi-5", "3.11")
+PI_310 = system("raspberry-pi-5", "3.10")
 
 # What the index has: name, version -> requirements.
 INDEX = {
@@ -34,7 +35,8 @@ def put(folder: Path, name: str, version: str) -> None:
     path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         requires = "".join(f"Requires-Dist: {x}\n" for x in INDEX[name, version])
-        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}\n"
+        extras = "Provides-Extra: eyes\nProvides-Extra: nothing\n"
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}{extras}\n"
         archive.writestr(f"{name}-{version}.dist-info/METADATA", about)
 
 
@@ -45,8 +47,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     rounds: list[list[str]] = []
 
-    def download(
-        folder: Path, b: object, python: str, wanted: Sequence[str], links: object
+    def fetch(
+        folder: Path, system: object, wanted: Sequence[str], links: object, say: object
     ) -> None:
         rounds.append(sorted(wanted))
         for text in wanted:
@@ -54,14 +56,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             fitting = [v for n, v in INDEX if n == one.name and one.specifier.contains(v)]
             put(folder, one.name, max(fitting))
 
-    monkeypatch.setattr(wheels, "_download", download)
+    monkeypatch.setattr(wheels, "fetch_wheels", fetch)
     return rounds
 
 
 def test_the_boards_markers_decide_and_a_later_limit_replaces_a_wheel(
     asked: list[list[str]], tmp_path: Path
 ) -> None:
-    found = collect_wheels(tmp_path, PI, "3.11", ["robot"], [])
+    found = collect_wheels(tmp_path, PI, ["robot"])
     assert {x.name: x.version for x in found.values()} == {
         "robot": "1.0", "numpy": "1.9", "both": "1.0",
     }  # fmt: skip
@@ -70,9 +72,9 @@ def test_the_boards_markers_decide_and_a_later_limit_replaces_a_wheel(
 
 
 def test_an_older_python_and_an_extra_bring_more(asked: list[list[str]], tmp_path: Path) -> None:
-    found = collect_wheels(tmp_path, PI, "3.10", ["robot[eyes]"], [])
+    found = collect_wheels(tmp_path, PI_310, ["robot[eyes]"])
     assert set(found) == {"robot", "numpy", "both", "old", "camera"}
-    assert {x.name for x in closure(found, PI, "3.10", "robot")} == {
+    assert {x.name for x in closure(found, PI_310, "robot")} == {
         "robot",
         "numpy",
         "both",
@@ -82,13 +84,13 @@ def test_an_older_python_and_an_extra_bring_more(asked: list[list[str]], tmp_pat
 
 def test_what_nothing_needs_is_taken_out(asked: list[list[str]], tmp_path: Path) -> None:
     put(tmp_path, "camera", "7.0")
-    assert "camera" not in collect_wheels(tmp_path, PI, "3.11", ["robot"], [])
+    assert "camera" not in collect_wheels(tmp_path, PI, ["robot"])
     assert not list(tmp_path.glob("camera*"))
 
 
-def test_a_python_without_wheels_is_refused(tmp_path: Path) -> None:
+def test_a_python_without_wheels_is_refused() -> None:
     with pytest.raises(UnknownName, match="3.9.*Known: 3.10, 3.11, 3.12, 3.13"):
-        collect_wheels(tmp_path, PI, "3.9", ["robot"], [])
+        system("raspberry-pi-5", "3.9")
 
 
 def test_what_pip_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +98,11 @@ def test_what_pip_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(
         OfpError, match="no wheel for raspberry-pi-5 with Python 3.11: pip says: "
     ) as e:
-        collect_wheels(tmp_path, PI, "3.11", ["no-such-thing"], [])
+        collect_wheels(tmp_path, PI, ["no-such-thing"])
     assert "\n" not in str(e.value) and "--find-links" in str(e.value)
 
 
 def test_tags_reach_from_the_boards_glibc_to_the_oldest() -> None:
-    tags = platforms(PI)
+    tags = PI.platforms()
     assert tags[0] == "manylinux_2_36_aarch64" and "manylinux_2_17_aarch64" in tags
     assert tags[-1] == "manylinux2014_aarch64"

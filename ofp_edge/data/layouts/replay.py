@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ofp_edge.data.source import Key, Source
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
+from ofp_edge.origin import install_line
 
 DAMAGE = (OSError, ValueError, KeyError, RuntimeError, TypeError, IndexError)
 """What zarr and its codecs raise for a damaged array."""
@@ -111,5 +112,5 @@ def _register_codecs() -> None:
 def _codec_message(path: Path, name: str, cause: Exception) -> str:
     hint = ""
     if not importlib.util.find_spec("imagecodecs"):
-        hint = " Image codecs: pip install 'ofp-edge[data]'."
+        hint = f" Image codecs: {install_line('data')}"
     return f"{path}: data/{name}: codec unknown or metadata damaged: {cause}.{hint}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.probe import installed, probe
-from ofp_edge.errors import install_line
+from ofp_edge.origin import install_line, reinstall_line
 from ofp_edge.runtime.runners import MODULES
 
 # Engine -> a program that loads it and prints what it found.
@@ -34,5 +34,5 @@ def judge(engine: str, program: str) -> Finding:
     answer = probe(program)
     if answer.ok:
         return Finding(name, "ok", answer.text)
-    again = install_line(engine).replace("install", "install --force-reinstall", 1)
+    again = reinstall_line(MODULES.get(engine, engine))
     return Finding(name, "fail", f"does not load: {answer.text}", again)

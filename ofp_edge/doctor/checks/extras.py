@@ -6,7 +6,7 @@ from importlib import metadata
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.requirements import Requirement, requirements_by_extra
-from ofp_edge.errors import install_line
+from ofp_edge.origin import install_line
 
 _NOT_FOR_USERS = ("dev",)
 
@@ -16,8 +16,7 @@ def check() -> list[Finding]:
     try:
         lines = metadata.requires("ofp-edge") or []
     except metadata.PackageNotFoundError:
-        remedy = "pip install --editable . in the repository, or pip install ofp-edge"
-        return [Finding("extras", "warn", "ofp-edge itself is not installed", remedy)]
+        return [Finding("extras", "warn", "ofp-edge itself is not installed", install_line())]
     return [
         judge(name, needs)
         for name, needs in requirements_by_extra(lines).items()
@@ -28,7 +27,7 @@ def check() -> list[Finding]:
 def judge(extra: str, needs: list[Requirement]) -> Finding:
     """Look up the installed version of everything an extra needs on this machine."""
     name = f"extra {extra}" if extra else "base"
-    remedy = install_line(extra) if extra else "pip install ofp-edge"
+    remedy = install_line(extra)
     if not needs:
         return Finding(name, "absent", "nothing to be had for this Python on this machine")
     have: list[str] = []

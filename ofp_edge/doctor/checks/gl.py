@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.probe import Probe, installed, probe
+from ofp_edge.origin import install_line
 
 _DRAW = """
 import mujoco
@@ -27,7 +28,7 @@ def draws(backend: str) -> Probe:
 def check() -> Finding:
     """The first back end that draws."""
     if not installed("mujoco"):
-        return Finding("gl", "absent", "MuJoCo is not installed", "pip install 'ofp-edge[sim]'")
+        return Finding("gl", "absent", "MuJoCo is not installed", install_line("sim"))
     reasons = []
     for backend in ("egl", "osmesa"):
         answer = draws(backend)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.errors import OfpError
+from ofp_edge.origin import pip
 from ofp_edge.runtime.jetson import machine as machines
+from ofp_edge.runtime.jetson.boards import orin_systems
 from ofp_edge.runtime.jetson.identity import Jetson, identify, unsupported
 from ofp_edge.runtime.jetson.live import Live, look
 from ofp_edge.runtime.jetson.machine import Machine
 
 _LITTLE_MIB = 1500  # building an engine takes about one GiB
-# JetPack's TensorRT and CUDA modules are built for its own Python.
-_PYTHON = {"6": (3, 10), "7": (3, 12)}
+_UNPATCHED = (3, 11)  # dreamscale's camera SDK has no older wheels
 _JETPACK_PLACES = ("/usr/lib/python3",)
 
 
@@ -38,7 +39,7 @@ def check(
     return [
         _board(jetson), _python(jetson, python), _tensorrt(jetson, tensorrt or _found_tensorrt()),
         _power(live), _clocks(live), _heat(live), _memory(machine), _swap(live),
-        _realsense_kernel(machine),
+        _realsense_kernel(machine, python),
     ]  # fmt: skip
 
 
@@ -53,11 +54,10 @@ def _board(jetson: Jetson) -> Finding:
 
 
 def _python(jetson: Jetson, python: tuple[int, int]) -> Finding:
-    wanted = _PYTHON.get(jetson.jetpack.partition(".")[0])
-    have = ".".join(str(x) for x in python)
-    if wanted is None or python == wanted:
+    line, have = jetson.jetpack.partition(".")[0], ".".join(str(x) for x in python)
+    need = next((x.python for x in orin_systems() if x.jetpack == line), have)
+    if have == need:
         return Finding("jetson python", "ok", have)
-    need = ".".join(str(x) for x in wanted)
     detail = f"{have}: JetPack {jetson.jetpack} has its TensorRT module for {need} alone"
     remedy = f"python{need} -m venv --system-site-packages .venv"
     return Finding("jetson python", "warn", detail, remedy)
@@ -134,16 +134,18 @@ def _swap(live: Live) -> Finding:
     return Finding("jetson swap", "ok", "nothing swapped out")
 
 
-def _realsense_kernel(machine: Machine) -> Finding:
+def _realsense_kernel(machine: Machine, python: tuple[int, int]) -> Finding:
     """librealsense's patch script for Jetson leaves its uvcvideo in the kernel's extra folder."""
     name = "jetson realsense kernel"
     if machine.glob("lib/modules/*/extra/**/uvcvideo.ko*"):
         return Finding(name, "ok", "uvcvideo is patched")
     detail = "uvcvideo is not patched: a RealSense gives no metadata, so no times of its own"
-    remedy = (
-        "librealsense/scripts/patch-realsense-ubuntu-L4T.sh, or the driver that needs no patch: "
-        "pip install dreamscale-pyrealsense2"
-    )
+    remedy = "librealsense/scripts/patch-realsense-ubuntu-L4T.sh"
+    if python >= _UNPATCHED:
+        remedy += (
+            f", or the driver that needs no patch: {pip()} uninstall -y pyrealsense2 && "
+            f"{pip()} install dreamscale-pyrealsense2==2.58.4"
+        )
     return Finding(name, "warn", detail, remedy)
 
 

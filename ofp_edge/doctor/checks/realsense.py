@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.probe import installed, probe
+from ofp_edge.origin import install_line, reinstall_line
 
 _LIST = """
 import pyrealsense2 as rs
@@ -25,14 +26,12 @@ _RULE_REMEDY = (
 def check(root: Path = Path("/")) -> list[Finding]:
     """SDK, cameras and udev rule; the latter two only when the SDK is there."""
     if not installed("pyrealsense2"):
-        remedy = "pip install 'ofp-edge[realsense]'"
-        return [Finding("realsense sdk", "absent", "not installed", remedy)]
+        return [Finding("realsense sdk", "absent", "not installed", install_line("realsense"))]
     answer = probe(_LIST)
     if not answer.ok:
-        usb = "libusb" in answer.text
-        remedy = (
-            "sudo apt-get install -y libusb-1.0-0" if usb else "pip install 'ofp-edge[realsense]'"
-        )
+        remedy = "sudo apt-get install -y libusb-1.0-0"
+        if "libusb" not in answer.text:
+            remedy = reinstall_line("pyrealsense2")
         return [Finding("realsense sdk", "fail", f"does not load: {answer.text}", remedy)]
     version, _, cameras = answer.text.partition("|")
     found = [Finding("realsense sdk", "ok", version), udev_rule(root)]

@@ -45,6 +45,21 @@ class OrinBoard:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class OrinSystem:
+    """What a JetPack (its major version) has. python: the one that its TensorRT is built for."""
+
+    jetpack: str
+    python: str
+    glibc: str
+
+
+@cache
+def orin_systems() -> tuple[OrinSystem, ...]:
+    """One a JetPack, the same on every board."""
+    return tuple(OrinSystem(**item) for item in read_json(_FILE)["systems"])
+
+
 @cache
 def orin_boards() -> dict[str, OrinBoard]:
     """Every board by name."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import Tensor
+from ofp_edge.origin import reinstall_line
 from ofp_edge.runtime.runners.buffers import require_signature
 from ofp_edge.runtime.runners.threads import ONE, Threads
 
@@ -73,8 +74,8 @@ def _library() -> Any:
         return require("ofp_edge_executorch", "executorch")
     except OSError as cause:
         raise OfpError(
-            f"ofp_edge_executorch does not load on this machine: {cause}. Install the wheel that "
-            "`make runner-wheel` makes on a machine of this kind."
+            f"ofp_edge_executorch does not load on this machine: {cause}. Run: "
+            f"{reinstall_line('ofp_edge_executorch')}"
         ) from None
 
 

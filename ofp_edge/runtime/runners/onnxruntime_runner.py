@@ -12,6 +12,7 @@ from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.int8_kernels import open_exactly
 from ofp_edge.manifest import Tensor
+from ofp_edge.origin import reinstall_line
 from ofp_edge.quiet import captured_stderr
 from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
 from ofp_edge.runtime.runners.threads import ONE, Threads
@@ -97,8 +98,8 @@ def _library() -> Any:
             return require("onnxruntime", "onnxruntime")
     except ImportError as cause:
         raise OfpError(
-            f"onnxruntime does not load on this machine: {cause}. Install the wheel for this "
-            "machine and Python: pip install --force-reinstall onnxruntime"
+            f"onnxruntime does not load on this machine: {cause}. Run: "
+            f"{reinstall_line('onnxruntime')}"
         ) from None
 
 

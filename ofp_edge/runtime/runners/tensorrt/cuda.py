@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
+from ofp_edge.origin import install_line
 from ofp_edge.runtime.runners.tensorrt.cuda_pycuda import PyCuda
 from ofp_edge.runtime.runners.tensorrt.cuda_python import CudaPython
 
@@ -72,7 +73,4 @@ def open_cuda(name: str | None = None) -> Cuda:
             return _CLASSES[candidate](module)
         except (ImportError, RuntimeError) as cause:
             reasons.append(f"{candidate}: {' '.join(str(cause).split())}")
-    raise OfpError(
-        f"CUDA cannot be used ({'; '.join(reasons)}). Run: pip install 'ofp-edge[jetson]'; pycuda "
-        "needs CUDA's headers (export PATH=/usr/local/cuda/bin:$PATH)."
-    )
+    raise OfpError(f"CUDA cannot be used ({'; '.join(reasons)}). Run: {install_line('jetson')}")
