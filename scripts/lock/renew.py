@@ -136,6 +136,8 @@ def entry(package: dict[str, Any], torch: dict[str, Any]) -> Entry | None:
         found = {p: {wheels[wheel] for wheel in wheels if fits(wheel, p)} for p in pythons}
         hashes = set().union(*found.values())
         if not all(found.values()):
+            if "sdist" not in package:
+                sys.exit(f"lock: {name}=={package['version']} has no file for every Python")
             hashes.add(package["sdist"]["hashes"]["sha256"])
     return Entry(name, package["version"], "" if always else marker, tuple(sorted(hashes)))
 

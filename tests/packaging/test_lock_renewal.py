@@ -73,6 +73,10 @@ def test_the_source_is_locked_only_where_a_python_has_no_wheel(renew: ModuleType
         *map(sha256, wheels[:2]), sha256("source"),
     }  # fmt: skip
     assert renew.entry(package(), TORCH).hashes == (sha256("source"),)
+    sourceless = package(*wheels[:2])
+    del sourceless["sdist"]
+    with pytest.raises(SystemExit, match="made-up==1 has no file for every Python"):
+        renew.entry(sourceless, TORCH)
 
 
 @pytest.mark.parametrize(
