@@ -31,7 +31,7 @@ SOURCES = [
     for path in sorted((ROOT / folder).rglob("*.py"))
     if not path.parent.is_symlink()
 ]
-BUILDS_WITH = ("hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
+BUILDS_WITH = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
 
 
 def write_wheel(

@@ -157,7 +157,8 @@ def test_what_the_lock_installs_needs_nothing_else(lock: ModuleType) -> None:
 
 def test_the_lock_is_for_the_pythons_that_setup_takes(lock: ModuleType) -> None:
     text = (SCRIPTS / "python_fits.py").read_text()
-    first, last = re.findall(r"\(3, (\d+)\)", text)
+    (first,) = re.findall(r'else "3\.(\d+)"', text)
+    (last,) = re.findall(r"\(3, (\d+)\)", text)
     assert lock.PYTHONS == tuple(f"3.{n}" for n in range(int(first), int(last) + 1)) == PYTHONS
 
 
