@@ -1,7 +1,7 @@
 """Each board and Python that a document or a script names gets every robot's extra, from the index.
 
-Slow, and needs the package index; ofp-edge's own wheel is really built, the ExecuTorch engine's is a
-stand-in (scripts/test-aarch64 cross-builds and runs it).
+Slow, and needs the package index; ofp-edge's own wheel is really built, the ExecuTorch engine's is
+a stand-in (scripts/test-aarch64 cross-builds and runs it).
 """
 
 from __future__ import annotations
