@@ -86,6 +86,7 @@ def write_index(folder: Path, others: Mapping[str, tuple[str, ...]]) -> Path:
         write_wheel(folder, name, "1.0", extras=extras)
     for name in BUILDS_WITH:
         repack(folder, name)
+    write_wheel(folder, "editables", "0.5")  # asked for before metadata, used only after it
     return folder
 
 
