@@ -177,8 +177,6 @@ def _nfe(value: str | None) -> int | Literal["auto"] | None:
 
 
 def _document(session: Session, request: Request, dry_run: bool) -> Document:
-    from ofp_edge.runtime.cameras.remarks import remarks_of
-
     report, counters = session.loop.report, session.loop.controller.counters
     good = report.successes
     ready = report.capture_to_ready_ns
@@ -216,8 +214,7 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
         "stopped_because": report.stopped_because,
         "skewed_frames": session.observer.counters.skewed,
         "camera_remarks": {
-            name: dict(remarks.counts)
-            for name, remarks in remarks_of(session.observer.cameras).items()
+            name: dict(remarks.counts) for name, remarks in session.observer.remarks.items()
         },
         "log": None if request.log is None else str(request.log),
         "log_rows_lost": 0 if session.log is None else session.log.lost,
