@@ -56,6 +56,7 @@ def summarise_loop(
             "held": counters.held,
             "plans": counters.plans,
             "dropped plans": counters.dropped,
+            "readings not believed": counters.bridged,
             "stale frames": observer.counters.stale,
             "skewed frames": observer.counters.skewed,
             "frozen frames": observer.counters.frozen,
