@@ -22,7 +22,8 @@ KEYS = (
     "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "refined",
     "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
     "capture_to_ready_ms", "tick_jitter_us_p99",
-    "stopped_because", "log", "log_rows_lost", "recorded", "skewed_frames", "camera_remarks",
+    "stopped_because", "log", "log_rows_lost", "recorded", "skewed_frames", "frozen_frames",
+    "camera_remarks", "bridged_readings",
     "realtime", "wakeup_us",
 )  # fmt: skip
 
@@ -177,8 +178,6 @@ def _nfe(value: str | None) -> int | Literal["auto"] | None:
 
 
 def _document(session: Session, request: Request, dry_run: bool) -> Document:
-    from ofp_edge.runtime.cameras.remarks import remarks_of
-
     report, counters = session.loop.report, session.loop.controller.counters
     good = report.successes
     ready = report.capture_to_ready_ns
@@ -215,9 +214,10 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
         "tick_jitter_us_p99": None if jitter is None else jitter / 1e3,
         "stopped_because": report.stopped_because,
         "skewed_frames": session.observer.counters.skewed,
+        "frozen_frames": session.observer.counters.frozen,
+        "bridged_readings": counters.bridged,
         "camera_remarks": {
-            name: dict(remarks.counts)
-            for name, remarks in remarks_of(session.observer.cameras).items()
+            name: dict(remarks.counts) for name, remarks in session.observer.remarks.items()
         },
         "log": None if request.log is None else str(request.log),
         "log_rows_lost": 0 if session.log is None else session.log.lost,

@@ -34,7 +34,8 @@ _HEARD = {
     "type": "object",
     "properties": {
         "event": {"enum": ["episode", "state", "planning", "chunk", "free", "stop"]},
-        "t_ns": _INTEGER, "t_obs_ns": _INTEGER, "refined": _FLAG, "refine_ns": _INTEGER,
+        "t_ns": _INTEGER, "read_ns": _INTEGER, "t_obs_ns": _INTEGER, "refined": _FLAG,
+        "refine_ns": _INTEGER,
         "reason": _TEXT, "values": _ARRAYS,
     },
     "required": ["event"],

@@ -165,6 +165,8 @@ class ControlLoop:
             events = [*begun, *self._hear(tick_ns)]
             begun = []
             command = self.controller.step(tick_ns, events)
+            if (state := self.controller.state) is not None:
+                self.planner.states.add(state)  # the policy sees what the state machine believes
             sent = self._obey(command, tick_ns, limits.dry_run)
             if command.order is not None:
                 self.planner.give(command.order)
@@ -187,8 +189,7 @@ class ControlLoop:
     def _hear(self, tick_ns: int) -> list[Event]:
         """Everything that the state machine is to know at this tick."""
         state = self.robot.state()
-        self.planner.states.add(state)
-        events: list[Event] = [StateRead(state), *self.planner.take()]
+        events: list[Event] = [StateRead(state, self.clock()), *self.planner.take()]
         if self._stop_input is not None and (reason := self._stop_input.read(tick_ns)):
             events.append(StopRequested(reason))
         return events
@@ -238,13 +239,15 @@ class ControlLoop:
         ):
             if stop.reason:
                 break
+            if self.clock() < began:
+                break  # the clock went back: the state machine stops at its first tick
             if self._heartbeat is not None and self.report.tick_late_ns.count:
                 self._heartbeat.beat(self.clock())  # between episodes
             if self.clock() - began > _FIRST_FRAME_TIMEOUT_S * 1e9:
-                names = ", ".join(self.inference.spec.cameras)
+                names, odd = ", ".join(self.inference.spec.cameras), self.observer.counters.odd()
                 raise CameraError(
-                    f"no fresh frame from every camera ({names}) in {_FIRST_FRAME_TIMEOUT_S:g} s. "
-                    "Check the cable, and max_age_ms in the rig."
+                    f"no fresh frame from every camera ({names}) in {_FIRST_FRAME_TIMEOUT_S:g} s"
+                    f"{odd and f' (not used: {odd})'}. Check the cable, and max_age_ms in the rig."
                 )
         return self.clock()
 

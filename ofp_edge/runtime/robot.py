@@ -18,9 +18,9 @@ from ofp_edge.spec import PolicySpec
 class RobotState:
     """One reading of the robot.
 
-    t_ns: when it was true, monotonic clock; a robot that stops answering is known by it, so it must
-    not be the time of the call. values: every "state" observation field of the spec by
-    name, (D,) float32 in the field's unit; not written again.
+    t_ns: when it was true, whole nanoseconds of time.monotonic_ns(); a robot that stops answering
+    is known by it, so it must not be the time of the call. values: every "state" observation field
+    of the spec by name, (D,) float32 in the field's unit; not written again.
     """
 
     t_ns: int

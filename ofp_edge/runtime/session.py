@@ -95,7 +95,10 @@ def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Obser
     manifest, timing = bundle.manifest, rig.timing
     useful_ms = timing.max_plan_age_ms - timing.latency_ms
     ages = {name: round(min(rig.cameras[name].max_age_ms, useful_ms) * 1e6) for name in cameras}
-    observer = Observer(bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages)
+    frozen = {name: x for name in cameras if (x := rig.cameras[name].frozen_after) is not None}
+    observer = Observer(
+        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen
+    )
     observer.max_skew_ns = round(timing.max_skew_ms * 1e6)
     return observer
 

@@ -13,6 +13,7 @@ from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.log_reader import LogReader
 from ofp_edge.runtime.loop import Limits
 from ofp_edge.runtime.replay import controller_of, replay
+from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.sampler import Nfe, shipped_scheme
 from ofp_edge.runtime.telemetry import McapLog
 from tests.runtime.standins import DT, FEATURE, ROWS, FakeEpisodicRobot, make_runners
@@ -70,6 +71,50 @@ def test_a_replay_goes_through_episodes(tmp_path: Path) -> None:
     run(tmp_path / "run.mcap", robot=FakeEpisodicRobot)
     report = replay(LogReader(tmp_path / "run.mcap"), fresh())
     assert report.same and report.chunks > 6
+
+
+class Jumpy(FakeEpisodicRobot):
+    """Every tenth of its readings can't have been."""
+
+    reads = 0
+
+    def state(self) -> RobotState:
+        self.reads += 1
+        state = super().state()
+        state.values["state"][0] += 5.0 * (self.reads % 10 == 0)
+        return RobotState(state.t_ns + DT // 2, state.values)  # and its clock runs ahead a little
+
+
+def test_a_replay_believes_what_the_run_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = FieldLimits("state", max_velocity=1.2, max_acceleration=30.0, physical_speed=2.0)
+    monkeypatch.setitem(globals(), "SAFETY", SafetyEntry(limits={"move": limits}))
+    stand = run(tmp_path / "run.mcap", robot=lambda clock: Jumpy(clock, steps=30))
+    assert stand.controller.counters.bridged > 3 and stand.controller.fault is None
+    report = replay(LogReader(tmp_path / "run.mcap"), fresh())
+    assert report.same and report.differences == []
+
+
+def test_a_log_of_before_readings_were_timed_replays_as_it_ran(tmp_path: Path) -> None:
+    """It says when a state was true and not when it was read: no state of it is from the future."""
+    run(tmp_path / "run.mcap")
+    log = LogReader(tmp_path / "run.mcap")
+    for key in ("max_bridged_ticks",):
+        del log.header["safety"][key]
+    for limits in log.header["safety"]["limits"].values():
+        del limits["physical_speed"]
+    rows = list(log.rows())
+    states = [event for _, row in rows for event in row.get("heard", ()) if "read_ns" in event]
+    assert len(states) > 20
+    for event in states:
+        del event["read_ns"]
+    for event in states[5:9]:
+        event["t_ns"] += 3 * DT  # what a thread that was woken late read
+    log.rows = lambda *topics: (  # type: ignore[method-assign]
+        (t, row) for t, row in rows if t in topics
+    )
+    assert replay(log, fresh()).same
 
 
 def test_another_noise_is_told_with_its_first_places(tmp_path: Path) -> None:
