@@ -5,6 +5,7 @@ max_state_age_ms = 200.0             # older words of the robot: stop
 max_cut_in_a_row = 25                # so many limited commands one after the other: stop
 stop_socket = "/run/ofp-edge/stop"   # optional: a datagram "stop" stops for good
 stop_silence_ms = 500.0              # optional: so does silence, of a pendant that says "go"
+max_stall_ms = 1000.0                # one tick (`send`, say) took longer: stop
 
 [safety.limits.hand]                 # an action field; every entry is optional
 measured = "state"                   # the state field that says where it is ...
@@ -70,6 +71,7 @@ class SafetyEntry:
     stop_silence_ms: float | None = None
     limits: dict[str, FieldLimits] = field(default_factory=dict)
     workspace: Workspace | None = None
+    max_stall_ms: float = 1000.0
 
     def limits_of(self, action: ActionField) -> FieldLimits:
         """The limits of an action field. One that moves a point (unit m or m/s, three numbers) and
@@ -125,6 +127,7 @@ def read_safety(table: Table) -> SafetyEntry:
         silence,
         {name: _field(limits.sub(name)) for name in list(limits.values)},
         _workspace(box) if box.values else None,
+        table.positive("max_stall_ms", default=1000.0),
     )
     table.nothing_left()
     return entry
