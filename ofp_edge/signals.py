@@ -29,12 +29,13 @@ def stop_signals_to(
     handler: Handler, numbers: tuple[signal.Signals, ...] = ASKED
 ) -> Iterator[None]:
     """The signals `numbers` go to `handler` inside the block; outside the main thread, where Python
-    allows no handlers, nothing is handled. One that the process was started to ignore (nohup) stays
-    ignored, unless it is one of ASKED."""
+    allows no handlers, nothing is handled. A SIGHUP that nohup let the process ignore stays
+    ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    wanted = [n for n in numbers if n in ASKED or signal.getsignal(n) is not signal.SIG_IGN]
+    deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = [number for number in numbers if not (deaf and number == signal.SIGHUP)]
     before = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield

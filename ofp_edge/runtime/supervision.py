@@ -22,7 +22,7 @@ from ofp_edge.errors import OfpError, RobotError, StopUnconfirmed
 from ofp_edge.rig import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import pair
-from ofp_edge.runtime.supervisor_line import AT_REST, BEAT, PAUSE, REST, TOLD, say
+from ofp_edge.runtime.supervisor_line import AT_REST, BEAT, DEAF_TO, PAUSE, REST, TOLD, say
 from ofp_edge.spec import PolicySpec
 
 _BEAT_NS = 100_000_000
@@ -48,6 +48,8 @@ class Supervision:
             "run": os.getpid(), "patience_s": patience_s,
         }  # fmt: skip
         command = [sys.executable, "-m", "ofp_edge.runtime.supervisor", str(theirs.fileno())]
+        # Inherited: what ends the rest of a unit can't end it while it is still starting.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
             # Its stdout is our stderr: under --json our stdout carries one document and no more.
             self._process = subprocess.Popen(
@@ -59,6 +61,7 @@ class Supervision:
             raise RobotError(f"the supervisor can't be started: {cause.strerror}.") from None
         finally:
             theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         say(self.line, json.dumps(task, default=str).encode())
         self._wakeup: int | None = None
         if threading.current_thread() is threading.main_thread():

@@ -25,10 +25,8 @@ import threading
 import time
 from typing import Any
 
-from ofp_edge.runtime import supervisor_line as line_words
+from ofp_edge.runtime import supervisor_line as words
 
-_DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT,
-         signal.SIGTSTP, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)  # fmt: skip
 _SLICE_S = 0.1
 _HOST_S = 5.0
 _RETRY_S, _EVERY_S, _GIVE_UP_S = 5.0, 0.2, 90
@@ -39,7 +37,7 @@ class Watch:
     """Listens until the robot is at rest, or has to be brought there.
 
     Time is counted in slices that this process was awake in: where the whole machine stood still,
-    the run had no time either.
+    the run had no time either. killed_because: why it has killed the run, or nothing.
     """
 
     def __init__(self, line: socket.socket, run: int, patience_s: float) -> None:
@@ -47,7 +45,7 @@ class Watch:
         self._left_s: float | None = None
         self._signal = ""
         self._told = False
-        self._killed_because = ""
+        self.killed_because = ""
         self._host: int | None = None
         self._host_left_s = _HOST_S
 
@@ -63,7 +61,7 @@ class Watch:
                 return ending
             if not alive:
                 if self._let_host_end(passed_s):
-                    return self._killed_because or "the run is gone"
+                    return self.killed_because or "the run is gone"
             elif self._left_s is not None:
                 self._left_s -= passed_s
                 if self._left_s <= 0:
@@ -77,12 +75,12 @@ class Watch:
                 return None
             except ConnectionError:
                 word = b""
-            if word == line_words.AT_REST:
+            if word == words.AT_REST:
                 return ""
-            if word == line_words.REST:
+            if word == words.REST:
                 return "its stop failed"
             if not word:
-                return self._killed_because or "the run is gone"
+                return self.killed_because or "the run is gone"
             self._heed(word)
 
     def _heed(self, word: bytes) -> None:
@@ -91,17 +89,17 @@ class Watch:
                 with contextlib.suppress(ValueError):
                     self._signal = signal.Signals(word[0]).name
                     self._left_s = self._patience_s
-        elif word == line_words.TOLD:
+        elif word == words.TOLD:
             self._told, self._left_s = True, None
-        elif word.startswith(line_words.HOST):
-            self._host = int(word[len(line_words.HOST) :])
+        elif word.startswith(words.HOST):
+            self._host = int(word[len(words.HOST) :])
         elif not self._signal and not self._told:
-            self._left_s = self._patience_s if word == line_words.BEAT else None
+            self._left_s = self._patience_s if word == words.BEAT else None
 
     def _kill(self) -> None:
         after = f"it had not stopped {self._patience_s:g} s after"
         what = f"{after} {self._signal}" if self._signal else f"no tick for {self._patience_s:g} s"
-        self._killed_because, self._left_s = f"the run hung ({what}) and was killed", None
+        self.killed_because, self._left_s = f"the run hung ({what}) and was killed", None
         os.kill(self._run, signal.SIGKILL)
 
     def _let_host_end(self, passed_s: float) -> bool:
@@ -157,13 +155,17 @@ def _tell(text: str) -> None:
 
 def main(line: socket.socket) -> None:
     """Hear whom to look after, then do."""
-    for number in _DEAF:
+    for number in words.DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, words.DEAF_TO)  # held back since it was started
     task = json.loads(line.recv(_LONGEST_BYTES))
     loading = threading.Thread(target=_preload, args=(task["driver"],), daemon=True)
     loading.start()
-    why = Watch(line, task["run"], task["patience_s"]).until_needed()
+    watch = Watch(line, task["run"], task["patience_s"])
+    why = watch.until_needed()
     if not why:
+        if watch.killed_because:
+            _tell(f"{watch.killed_because}; the robot's own process has stopped it.")
         return
     _tell(f"{why}: opening the robot anew to stop it.")
     loading.join()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import socket
 
 BEAT = b"beat"
@@ -25,6 +26,10 @@ REST = b"bring it to rest"
 """The robot did not take it, or could not be closed: open it anew and stop it; answer."""
 HOST = b"host "
 """A process of the robot's own is driving it (its pid follows), and holds this line too."""
+
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT,
+           signal.SIGTSTP, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)  # fmt: skip
+"""What ends other programs and not a supervisor."""
 
 _PATIENCE_S = 1.0
 

@@ -76,11 +76,11 @@ class RemoteRobot:
             raise RobotError(f"{python}: {cause.strerror}. Check python in the rig.") from None
         finally:
             theirs.close()
-        self._socket.send(start)
         self._thread = threading.Thread(target=self._receive, name="remote robot", daemon=True)
-        self._thread.start()
         deadline = time.monotonic() + start_s
         try:
+            self._socket.send(start)
+            self._thread.start()
             while self._newest is None and not self._trouble and time.monotonic() < deadline:
                 time.sleep(0.005)
             if self._newest is None:
@@ -145,7 +145,8 @@ class RemoteRobot:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._process.wait()
-        self._thread.join(timeout=2.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
         self._socket.close()
         if self._newest is not None and not self._rested:
             raise RobotError(f"{self._name}: its process did not confirm that the robot stopped.")
