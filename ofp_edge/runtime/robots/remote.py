@@ -159,13 +159,15 @@ class RemoteRobot:
     def _receive(self) -> None:
         waiter = self._socket.dup()  # its own, blocking in the kernel and not under our timeouts
         waiter.settimeout(0.2)
+        over = False
         try:
             while True:
                 try:
                     message = waiter.recv(LARGEST_BYTES)
                 except (TimeoutError, BlockingIOError):
-                    if self._process.poll() is not None:  # a child of its keeps the socket open
+                    if over:  # a child of its keeps the socket open; its last words are heard
                         break
+                    over = self._process.poll() is not None
                     continue
                 if not message:
                     break
