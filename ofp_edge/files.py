@@ -90,9 +90,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def check_output_file(path: Path, *, force: bool) -> None:
-    """Refuse an output file before the work: taken without --force, or a folder."""
+    """Refuse an output file before the work: taken without --force, a folder, or what nobody could
+    put in place of it or even wait for (a FIFO, a device)."""
     if path.is_dir():
         raise OfpError(f"{path} is a folder: name a file in it.")
+    if path.exists() and not path.is_file():
+        raise OfpError(f"{path} is a FIFO or a device: expected a plain file, or none yet.")
     if path.exists() and not force:
         raise OutputExists(path)
 

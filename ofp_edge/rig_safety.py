@@ -6,6 +6,7 @@ max_cut_in_a_row = 25                # more limited commands one after the other
 max_bridged_ticks = 2                # more readings in a row that can't be: stop
 stop_socket = "/run/ofp-edge/stop"   # optional: a datagram "stop" stops for good
 stop_silence_ms = 500.0              # optional: so does silence, of a pendant that says "go"
+max_stall_ms = 1000.0                # one tick (`send`, say) took longer: stop
 
 [safety.limits.hand]                 # an action field; every entry is optional
 measured = "state"                   # the state field that says where it is ...
@@ -81,6 +82,7 @@ class SafetyEntry:
     limits: dict[str, FieldLimits] = field(default_factory=dict)
     workspace: Workspace | None = None
     max_bridged_ticks: int = 2
+    max_stall_ms: float = 1000.0
 
     def limits_of(self, action: ActionField) -> FieldLimits:
         """The limits of an action field. One that moves a point (unit m or m/s, three numbers) and
@@ -144,6 +146,7 @@ def read_safety(table: Table) -> SafetyEntry:
         {name: _field(limits.sub(name)) for name in list(limits.values)},
         None if box is None else _workspace(box),
         table.count("max_bridged_ticks", 2, least=0),
+        table.positive("max_stall_ms", default=1000.0),
     )
     table.nothing_left()
     return entry

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 KEYS = (
     "bundle", "rig", "engine", "precision", "threads", "nfe", "guard", "seed", "dry_run", "seconds",
-    "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "refined",
-    "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
+    "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "slow_sends",
+    "refined", "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
     "capture_to_ready_ms", "tick_jitter_us_p99",
     "stopped_because", "log", "log_rows_lost", "recorded", "skewed_frames", "frozen_frames",
     "camera_remarks", "bridged_readings",
@@ -93,7 +93,7 @@ def run(
     ] = False,
     force: Force = False,
 ) -> Document:
-    """Run a bundle on a robot; Ctrl-C stops it safely."""
+    """Run a bundle on a robot; Ctrl-C stops it safely. Exit code 3: the stop is not confirmed."""
     if log is not None:
         check_output_file(log, force=force)
     if record_calibration is not None:
@@ -114,7 +114,7 @@ def run(
     from ofp_edge.cli.live import LiveView
     from ofp_edge.cli.realtime import Realtime
     from ofp_edge.cli.remarks import tell_remarks
-    from ofp_edge.runtime.loop import Limits
+    from ofp_edge.runtime.run_report import Limits
     from ofp_edge.runtime.session import Request, open_session, read_run
     from ofp_edge.runtime.stopping import stop_on_signals
 
@@ -126,7 +126,7 @@ def run(
     kernel = Realtime(output.log, wanted=realtime or require_realtime, require=require_realtime)
     files = read_run(request)
     build_engines(output, files.bundle, files.choice.engine, files.choice.precision)
-    with stop_on_signals() as stop, open_session(files) as session:
+    with stop_on_signals() as stop, open_session(files, stop) as session:
         kernel.attach(session)
         tell_remarks(session, output.log)
         if episodes is not None and not session.loop.episodic:
@@ -150,6 +150,8 @@ def run(
             with LiveView(session, output.log) if live else contextlib.nullcontext():
                 session.loop.run(limits, stop)
         finally:
+            if stop.reason == "SIGHUP":
+                output.hush()
             for place in (session.log, session.recorder):
                 if place is not None:
                     place.close()
@@ -200,6 +202,7 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
         "clamped": counters.clamped,
         "limited": counters.limited,
         "late_sends": report.late_sends,
+        "slow_sends": report.slow_sends,
         "refined": counters.refined,
         "stale_frames": session.observer.counters.stale,
         "plans": counters.plans,
@@ -248,7 +251,8 @@ def _print(output: Output, values: Document) -> None:
     grid.add_row(
         "commands",
         f"{values['clamped']} clamped to the range, {values['limited']} limited"
-        f" by the safety layer, {values['late_sends']} not sent: too late for their slot",
+        f" by the safety layer, {values['late_sends']} not sent: too late for their slot, "
+        f"{values['slow_sends']} sent for longer than it",
     )
     grid.add_row("plans", f"{values['plans']}, {values['misses']} late, "
                  f"{values['refined']} refined")  # fmt: skip

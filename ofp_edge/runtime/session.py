@@ -22,11 +22,13 @@ from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.planner import Planner
 from ofp_edge.runtime.recording import CalibrationRecorder
 from ofp_edge.runtime.refining import RefineBudget
-from ofp_edge.runtime.robot import open_robot
+from ofp_edge.runtime.robot import Robot
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.sampler import Nfe
+from ofp_edge.runtime.stopping import StopFlag
+from ofp_edge.runtime.supervision import Supervision, supervised_robot
 from ofp_edge.runtime.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.spec import PolicySpec
 
@@ -114,19 +116,20 @@ def read_run(request: Request) -> RunFiles:
 
 
 @contextlib.contextmanager
-def open_session(files: RunFiles) -> Iterator[Session]:
+def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Session]:
     """Open everything; what was opened is closed again, also when a later part refuses.
 
-    The order is from cheap to costly: the robot, the cameras, the engines.
-    Raises OfpError (one line) for whatever does not fit.
+    The order is from cheap to costly: the robot, the cameras, the engines. At the end the robot is
+    stopped and closed first of all. A signal gives up the opening: `stop` raises until the loop
+    runs. Raises OfpError (one line) for whatever does not fit.
     """
     request, bundle, rig, choice = files.request, files.bundle, files.rig, files.choice
     entry = rig.robot
     if request.robot not in (None, entry.driver):
         entry = RobotEntry(str(request.robot))  # the rig's options are its own robot's
-    with contextlib.ExitStack() as stack:
-        robot = open_robot(entry, bundle.spec)
-        stack.callback(robot.close)
+    if stop is not None:
+        stop.raises = True
+    with contextlib.ExitStack() as stack, _supervised(entry, bundle, rig) as (robot, supervision):
         stop_input = None
         if rig.safety.stop_socket is not None:
             stop_input = StopInput(rig.safety.stop_socket, rig.safety.stop_silence_ms)
@@ -157,9 +160,18 @@ def open_session(files: RunFiles) -> Iterator[Session]:
         stack.callback(heartbeat.close)
         loop = ControlLoop(
             inference, controller, observer, robot, planner=planner, telemetry=telemetry,
-            heartbeat=heartbeat, stop_input=stop_input,
+            heartbeat=heartbeat, stop_input=stop_input, supervision=supervision,
+            max_stall_ns=round(rig.safety.max_stall_ms * 1e6),
         )  # fmt: skip
         yield Session(bundle, rig, choice, nfe, inference, observer, loop, log, recorder)
+
+
+def _supervised(
+    entry: RobotEntry, bundle: Bundle, rig: Rig
+) -> contextlib.AbstractContextManager[tuple[Robot, Supervision | None]]:
+    """A tick that hangs is a fault after max_stall_ms if it ends, and if not, the supervisor's."""
+    patience_s = 2 * rig.safety.max_stall_ms / 1e3 + bundle.spec.dt_s
+    return supervised_robot(entry, bundle.spec, patience_s)
 
 
 def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> Controller:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import itertools
 import json
+import os
 import queue
+import stat
 import threading
 import time
 from pathlib import Path
@@ -79,7 +82,7 @@ class McapLog:
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb")
+            self._file = open(path, "wb", opener=_open_at_once)
         except OSError as cause:
             raise OfpError(f"log {path} can't be written: {cause.strerror}.") from None
         self.path = path
@@ -174,6 +177,15 @@ class McapLog:
             self._unsaved = 0
         except OSError as cause:
             self._fail(cause)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A FIFO is an error here, and no wait for its reader with the robot open."""
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.ESPIPE, "it is a FIFO")
+    return handle
 
 
 def array_from_json(value: dict[str, Any]) -> NDArray[Any]:
