@@ -138,7 +138,10 @@ def installed(shell: Shell, checkout: Path, dist: Path) -> Installed:
 
 
 @pytest.mark.parametrize("extra", ["train", "executorch"])
-@pytest.mark.parametrize("how", ["in place", *HOW])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(x, marks=() if x in HOW[1:] else pytest.mark.slow) for x in ("in place", *HOW)],
+)
 def test_a_printed_line_brings_the_extra(
     how: str, extra: str, installed: Installed, shell: Shell, dist: Path, tmp_path: Path
 ) -> None:
