@@ -150,7 +150,8 @@ class McapLog:
             if self.trouble:
                 self._unwritten += 1
                 continue
-            data = json.dumps({key: _plain(value) for key, value in row.items()}).encode()
+            plain = {key: _plain(value) for key, value in row.items()}
+            data = json.dumps(plain, default=repr).encode()  # a driver may say anything
             before = self._file.tell()
             self._unsaved += 1
             try:
@@ -212,6 +213,8 @@ def _plain(value: Any) -> Any:
             "shape": list(value.shape),
             "data": base64.b64encode(little.tobytes()).decode("ascii"),
         }
+    if isinstance(value, np.generic):  # a driver's own stamp
+        return value.item()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, dict):

@@ -52,6 +52,16 @@ def test_the_file_reads_back_whole_and_bit_exact(tmp_path: Path) -> None:
     assert json.loads(metadata.metadata["json"]) == {"seed": 7}
 
 
+def test_whatever_a_driver_says_is_written_and_the_log_goes_on(tmp_path: Path) -> None:
+    log = McapLog(tmp_path / "run.mcap", {})
+    for stamp in (np.int64(5), float("nan"), {1, 2}, 7):
+        log.write("/event", 1, t_ns=stamp, what="x", detail="", episode=0)
+    log.close()
+    rows = rows_of(tmp_path / "run.mcap")["/event"]
+    assert log.lost == 0 and [row["t_ns"] for row in rows][::3] == [5, 7]
+    assert rows[2]["t_ns"] == "{1, 2}"
+
+
 def test_a_row_is_copied_before_the_caller_writes_on(tmp_path: Path) -> None:
     log = McapLog(tmp_path / "run.mcap", {})
     inputs = {"state": np.zeros(4, np.float32)}

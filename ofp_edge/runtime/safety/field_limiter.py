@@ -126,11 +126,12 @@ class FieldLimiter:
         boxed = limits.position_low is not None
         rates = (limits.max_jerk, limits.max_acceleration, limits.max_velocity, limits.max_lead)
         tracked = any(rate is not None for rate in rates)
+        carried = limits.max_jerk is not None or limits.max_acceleration is not None
         steps: list[tuple[str, Callable[[Array, Array | None], Array], bool]] = [
             ("jerk", self._smoother, limits.max_jerk is not None),
             ("acceleration", self._softer, limits.max_acceleration is not None),
             ("velocity", self._slower, limits.max_velocity is not None),
-            ("range", self._within_range, not absolute and (boxed or tracked)),
+            ("range", self._within_range, not absolute and carried),
             ("position" if boxed else "range", self._inside, boxed or (absolute and tracked)),
             ("lead", self._near, limits.max_lead is not None and absolute),
         ]
