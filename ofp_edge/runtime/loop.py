@@ -128,7 +128,7 @@ class ControlLoop:
         return self.report
 
     def _stop_robot(self) -> None:
-        """Nothing else that is to be closed waits for a stop that fails."""
+        """What else is to be closed does not wait for a stop that fails."""
         try:
             self.robot.stop()
         except Exception as cause:
@@ -281,15 +281,13 @@ class ControlLoop:
     def _look_for_stall(self, tick_ns: int, woke_ns: int, sent: int | None, number: int) -> None:
         """Count a send that ended after its slot; work beyond the limit is a fault, a tick later:
         the state machine decides it."""
-        now_ns = self.clock()
+        now_ns, limit_ns = self.clock(), self._max_stall_ns
         if sent is not None and now_ns - tick_ns >= self.rate.period_ns:
             self.report.slow_sends += 1
             self._event("slow send", f"{(now_ns - sent) / 1e6:.1f} ms", number)
-        if self._max_stall_ns is not None and now_ns - woke_ns > self._max_stall_ns:
-            self._stalled = (
-                f"a tick's work took {(now_ns - woke_ns) / 1e6:.0f} ms "
-                f"(max_stall_ms = {self._max_stall_ns / 1e6:g})"
-            )
+        if limit_ns is not None and (took_ns := now_ns - woke_ns) > limit_ns:
+            limit = f"max_stall_ms = {limit_ns / 1e6:g}"
+            self._stalled = f"a tick's work took {took_ns / 1e6:.0f} ms ({limit})"
 
     def _fault(self, reason: str, number: int) -> None:
         self.report.fault = reason

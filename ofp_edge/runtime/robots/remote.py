@@ -36,7 +36,7 @@ from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode, pair
 from ofp_edge.spec import PolicySpec
 
-_CLOSE_S = 5.0
+_CLOSE_S = 10.0
 
 
 class RemoteRobot:

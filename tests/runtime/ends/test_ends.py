@@ -57,6 +57,7 @@ SIGNALS = {
     "SIGKILL of the robot's process": (APART, "KILL host", 1),
     "SIGKILL of both": (APART, "KILL host, KILL run", -signal.SIGKILL),
     "SIGKILL of the supervisor": ({}, "KILL supervisor", 1),
+    "SIGSTOP of the robot's process": (APART, "STOP host", 1),
     "SIGSTOP": (HASTY, "STOP run", -signal.SIGKILL),
     "SIGSTOP, remote": (APART | HASTY, "STOP run", -signal.SIGKILL),
 }

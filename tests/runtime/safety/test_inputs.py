@@ -38,7 +38,7 @@ def test_systemd_hears_ready_then_beats_no_faster_than_it_needs_then_stopping(
             heart.beat(k * 20 * MS)
         beats = said(systemd)
         assert beats[0] == "READY=1\nWATCHDOG=1" and beats[1:] == ["WATCHDOG=1"] * 4
-        heart.close("60 s are over")
+        heart.close("60 s\nare over")
         heart.close()
         assert said(systemd) == ["STOPPING=1\nSTATUS=60 s are over"]
 
