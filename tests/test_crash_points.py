@@ -16,14 +16,22 @@ ROOT = Path(__file__).resolve().parents[1]
 EXCHANGES = ("renameat2", "replace", "rename")
 
 
-def stopped(case: str, how: str, folder: Path) -> tuple[list[list[str]], list[Path]]:
-    """The calls of a writer that was left alone, and the folders of all, in order."""
+Calls = dict[str, list[list[str]]]
+
+
+@pytest.fixture(scope="module")
+def stopped(memory: Path) -> tuple[Path, Calls]:
+    """Where every writer was stopped at each of its calls, and the calls of one left alone."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.crashing", case, how, str(folder)],
+        [sys.executable, "-m", "tests.crashing", str(memory)],
         cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), sorted(folder.iterdir(), key=lambda x: int(x.name))
+    return memory, json.loads(done.stdout)
+
+
+def in_order(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda x: int(x.name))
 
 
 def whole(case: str, folder: Path) -> list[object]:
@@ -35,16 +43,11 @@ def whole(case: str, folder: Path) -> list[object]:
     return [*found, contents(output(folder, case))]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def ended(request: pytest.FixtureRequest, memory: Path) -> tuple[str, list[list[str]], list[Path]]:
-    """A case, and what came of it where the writer ends at one of its calls."""
-    return request.param, *stopped(request.param, "exit", memory / f"{request.param}-exit")
-
-
+@pytest.mark.parametrize("case", CASES)
 def test_an_end_at_any_call_leaves_old_or_new_and_the_next_writer_clears_up(
-    ended: tuple[str, list[list[str]], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, stopped: tuple[Path, Calls], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case, calls, folders = ended
+    calls, folders = stopped[1][f"{case}-exit"], in_order(stopped[0] / f"{case}-exit")
     allowed = whole(case, tmp_path / "whole")
     assert len(folders) == len(calls) + 1 > 8
     if case == "aside":
@@ -63,9 +66,9 @@ def test_an_end_at_any_call_leaves_old_or_new_and_the_next_writer_clears_up(
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_full_disk_at_any_call_leaves_old_or_new_and_nothing_else(
-    case: str, tmp_path: Path, memory: Path
+    case: str, stopped: tuple[Path, Calls], tmp_path: Path
 ) -> None:
-    _, folders = stopped(case, "full", memory / f"{case}-full")
+    folders = in_order(stopped[0] / f"{case}-full")
     old, new = whole(case, tmp_path / "whole")
     for folder in folders:
         out = output(folder, case)
@@ -74,11 +77,12 @@ def test_a_full_disk_at_any_call_leaves_old_or_new_and_nothing_else(
         assert left == (["deep"] if contents(out) is not None and case.startswith("new") else [])
 
 
+@pytest.mark.parametrize("case", CASES)
 def test_everything_is_synced_before_it_takes_the_name_and_that_before_the_old_is_deleted(
-    ended: tuple[str, list[list[str]], list[Path]],
+    case: str, stopped: tuple[Path, Calls]
 ) -> None:
-    case, calls, folders = ended
-    out = output(folders[-1], case)
+    calls = stopped[1][f"{case}-exit"]
+    out = output(in_order(stopped[0] / f"{case}-exit")[-1], case)
     how = EXCHANGES[1:] if case == "aside" else EXCHANGES
     taken = next(i for i, call in enumerate(calls) if call[0] in how and str(out) in call[1:])
     if case == "aside":
