@@ -29,6 +29,7 @@ PARTIAL, ASIDE = "partial", "aside"
 _AT_FDCWD = -100
 _NO_REPLACE, _EXCHANGE = 1, 2
 _LONGEST_NAME = 200  # bytes: with what is put around it still a name
+_REST = re.compile(rf"[0-9a-f]{{8}}\.({PARTIAL}|{ASIDE})(\.\w+)?")
 _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
@@ -77,9 +78,11 @@ def hold(handle: int) -> None:
 
 def clear(path: Path) -> None:
     """Delete what killed writers of `path` left, and put back what one had set aside. Locked."""
-    start = re.escape(temporary_start(path))
-    names = re.compile(rf"{start}[0-9a-f]{{8}}\.({PARTIAL}|{ASIDE})(\.\w+)?")
-    left = [entry.name for entry in os.scandir(path.parent) if names.fullmatch(entry.name)]
+    start = temporary_start(path)
+    left = [
+        name for name in os.listdir(path.parent)
+        if name.startswith(start) and _REST.fullmatch(name[len(start) :])
+    ]  # fmt: skip
     if left:
         sync(path.parent)  # a deletion must not reach the disk before the exchange that it follows
     for name in left:
