@@ -22,9 +22,8 @@ KEYS = (
     "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "slow_sends",
     "refined", "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
     "capture_to_ready_ms", "tick_jitter_us_p99",
-    "stopped_because", "log", "log_rows_lost", "recorded", "skewed_frames", "frozen_frames",
-    "camera_remarks", "bridged_readings",
-    "realtime", "wakeup_us",
+    "stopped_because", "log", "log_files", "log_files_deleted", "log_rows_lost", "recorded",
+    "skewed_frames", "frozen_frames", "camera_remarks", "bridged_readings", "realtime", "wakeup_us",
 )  # fmt: skip
 
 
@@ -45,6 +44,20 @@ def run(
         bool, typer.Option("--dry-run", help="Do everything but move the robot.")
     ] = False,
     log: Annotated[Path | None, typer.Option(help="Write an MCAP log here. Default: none.")] = None,
+    log_limit_mb: Annotated[
+        int,
+        typer.Option(
+            help="What the log may take of the disk, in at most 16 files: the first, and the "
+            "newest of the others. 16 or more."
+        ),
+    ] = 4096,
+    require_log: Annotated[
+        bool,
+        typer.Option(
+            "--require-log",
+            help="Stop the robot when the log can't be written. Default: go on without.",
+        ),
+    ] = False,
     record_calibration: Annotated[
         Path | None,
         typer.Option(
@@ -94,8 +107,9 @@ def run(
     force: Force = False,
 ) -> Document:
     """Run a bundle on a robot; Ctrl-C stops it safely. Exit code 3: the stop is not confirmed."""
-    if log is not None:
-        check_output_file(log, force=force)
+    from ofp_edge.cli.log_options import check_log_options, tell_log_trouble
+
+    check_log_options(log, log_limit_mb, require_log, force)
     if record_calibration is not None:
         check_output_file(record_calibration, force=force)
     if threads is not None and threads < 1:
@@ -119,7 +133,7 @@ def run(
     from ofp_edge.runtime.stopping import stop_on_signals
 
     request = Request(
-        bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log,
+        bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log, log_limit_mb,
         record_calibration,
     )  # fmt: skip
     limits = Limits(duration, episodes, dry_run, seed)
@@ -129,6 +143,7 @@ def run(
     with stop_on_signals() as stop, open_session(files, stop) as session:
         kernel.attach(session)
         tell_remarks(session, output.log)
+        tell_log_trouble(session, output.log, stop if require_log else None)
         if episodes is not None and not session.loop.episodic:
             raise OfpError(
                 "--episodes: this robot can't reset itself (it has no reset and outcome). "
@@ -223,6 +238,8 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
             name: dict(remarks.counts) for name, remarks in session.observer.remarks.items()
         },
         "log": None if request.log is None else str(request.log),
+        "log_files": 0 if session.log is None else session.log.series.files,
+        "log_files_deleted": 0 if session.log is None else session.log.series.deleted,
         "log_rows_lost": 0 if session.log is None else session.log.lost,
         "recorded": None
         if (kept := session.recorder) is None
@@ -263,7 +280,10 @@ def _print(output: Output, values: Document) -> None:
         grid.add_row("tick jitter, p99", f"{values['tick_jitter_us_p99']:.0f} µs")
     grid.add_row("stopped because", values["stopped_because"])
     if values["log"] is not None:
-        grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost)")
+        deleted = values["log_files_deleted"]
+        more = f", {values['log_files']} files" if values["log_files"] > 1 else ""
+        more += f", {deleted} deleted to make room" if deleted else ""
+        grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost{more})")
     if (kept := values["recorded"]) is not None:
         grid.add_row("for calibration", f"{kept['moments']} of {kept['seen']} moments in "
                      f"{kept['file']} ({kept['lost']} lost)")  # fmt: skip

@@ -17,6 +17,7 @@ from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.engine_choice import EngineChoice, choose_engine
 from ofp_edge.runtime.inference import Inference, load_inference
 from ofp_edge.runtime.log_schemas import LOG_VERSION
+from ofp_edge.runtime.log_series import DEFAULT_MB
 from ofp_edge.runtime.loop import ControlLoop
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.planner import Planner
@@ -47,6 +48,7 @@ class Request:
     guard: int = 1
     robot: str | None = None
     log: Path | None = None
+    log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
 
 
@@ -146,7 +148,7 @@ def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Sess
         log, recorder = None, None
         if request.log is not None:
             header = _header(bundle, rig, choice, nfe, first_ns, request)
-            log = McapLog(request.log, header)
+            log = McapLog(request.log, header, request.log_limit_mb << 20)
             stack.callback(log.close)
         if request.record_calibration is not None:
             made_from = {"bundle_sha256": bundle.sha256, "first_seed": request.seed}
