@@ -19,7 +19,7 @@ SPEC = PolicySpec(
 
 
 def seal(path: Path, change: Callable[[dict[str, Any]], Any] = lambda _: None) -> None:
-    """Sizes and hashes of the files as they are now; then `change` of the manifest, and its digest."""
+    """Sizes and hashes of the files as they are now, `change` of the manifest, and its digest."""
     value = json.loads((path / MANIFEST).read_bytes())
     for entry in (*value["artefacts"], *value["files"]):
         if (path / entry["file"]).is_file():

@@ -204,4 +204,3 @@ def test_no_session_reads_a_file_outside_its_bundle(
     with pytest.raises(BundleError, match="keeps weights in another file"):
         load_inference(open_bundle(path))
     assert os.listdir(tmp_path / "run") == ["secret.bin"]
-

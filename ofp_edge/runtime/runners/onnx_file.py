@@ -54,8 +54,8 @@ def _check_tensor(field: int, wire: int, data: bytes, at: int, end: int, what: s
         outside = _varint(data, at, end)[0] != 0
     if outside:
         raise BundleError(
-            f"{what} keeps weights in another file, which a bundle's graph may not: an engine would "
-            "look for it from the working directory. Compile the policy again."
+            f"{what} keeps weights in another file, which a bundle's graph may not: an engine "
+            "would look for it from the working directory. Compile the policy again."
         )
 
 

@@ -9,6 +9,7 @@ from ofp_edge.manifest import FUNCTIONS, Artefact
 from ofp_edge.runtime.runners import Runner, load_runner
 from ofp_edge.runtime.runners.check import check_parity
 from ofp_edge.runtime.runners.onnx_file import require_self_contained
+from ofp_edge.runtime.runners.pte_file import require_consistent
 from ofp_edge.runtime.runners.requirements import check_requirements
 
 DEVICE_ENGINES = ("tensorrt",)
@@ -16,11 +17,16 @@ DEVICE_ENGINES = ("tensorrt",)
 
 
 def program_of(bundle: Bundle, artefact: Artefact) -> bytes:
-    """The bytes that an engine is given: of the hash that the manifest states, and for engines of
-    ONNX graphs naming no other file. Raises BundleError."""
-    data = bundle.read(artefact.file)
-    if artefact.engine != "executorch":
-        require_self_contained(data, str(bundle.path / artefact.file))
+    """The bytes that an engine is given: of the hash that the manifest states; a graph that names
+    no other file, a program that does not contradict itself. Raises BundleError.
+
+    Neither makes a bundle of a stranger safe to run: what is in it is computed as it says.
+    """
+    data, what = bundle.read(artefact.file), str(bundle.path / artefact.file)
+    if artefact.engine == "executorch":
+        require_consistent(data, what)
+    else:
+        require_self_contained(data, what)
     return data
 
 
