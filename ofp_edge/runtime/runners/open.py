@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.manifest import FUNCTIONS, Artefact
+from ofp_edge.onnx_file import require_self_contained
 from ofp_edge.runtime.runners import Runner, load_runner
 from ofp_edge.runtime.runners.check import check_parity
-from ofp_edge.runtime.runners.onnx_file import require_self_contained
 from ofp_edge.runtime.runners.pte_file import require_consistent
 from ofp_edge.runtime.runners.requirements import check_requirements
 
