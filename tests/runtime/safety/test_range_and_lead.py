@@ -128,6 +128,16 @@ def test_the_range_is_the_last_word_also_without_any_limit_and_is_counted() -> N
     assert "3 commands in a row were cut (hand: range" in layer.check(over, holding=False).fault
 
 
+def test_the_ranges_end_itself_is_no_cut_though_float32_has_no_such_number() -> None:
+    joint = field(size=1, unit="rad", ends=(-0.1, 0.1))
+    for measured in (None, "q"):
+        layer = layer_of(joint, measured=measured, max_velocity=9.0)
+        layer.measured(RobotState(0, {"q": np.full(1, 0.1, np.float32)}))
+        for _ in range(3):
+            checked = layer.check(np.full(1, 0.1, np.float32), holding=False)
+            assert checked.action == np.float32(0.1) and not checked.cut and not checked.fault
+
+
 def test_staying_is_possible_where_the_range_does_not_hold_it() -> None:
     always_on = ActionField("hand", (1,), "rad/s", "base", "velocity", 1.0, (0.1,), (1.0,), 0.0)
     for limits in ({}, {"max_acceleration": 1.0}):
