@@ -164,10 +164,10 @@ class Controller:
             since_ns is not None and now_ns < since_ns
         ):
             self._fail("the clock went back")
-        if self._since_ns is not None and now_ns - self._since_ns > self.max_plan_age_ns:
+        if since_ns is not None and now_ns - since_ns > self.max_plan_age_ns:
             self._fail(
-                f"the clock jumped ahead: no tick for {(now_ns - self._since_ns) / 1e6:.0f} ms "
-                f"(max_plan_age_ms = {self.max_plan_age_ns / 1e6:g})"
+                f"no tick for {(now_ns - since_ns) / 1e6:.0f} ms (max_plan_age_ms = "
+                f"{self.max_plan_age_ns / 1e6:g}): the clock jumped ahead, or the loop stood still"
             )
         self._last_ns = self._since_ns = now_ns
 

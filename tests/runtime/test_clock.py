@@ -98,12 +98,12 @@ def test_a_clock_that_jumps_ahead_further_than_a_plan_is_followed_stops(
     jump_at_tick(stand, 20, by_ns)
     report = stand.loop.run(Limits(duration_s=300.0))
     if fault:
-        assert report.fault == (
-            f"the clock jumped ahead: no tick for {by_ns // MS} ms (max_plan_age_ms = 400)"
+        assert f"no tick for {by_ns // MS} ms (max_plan_age_ms = 400): the clock jumped ahead" in (
+            report.fault or ""
         )
         assert stand.controller.counters.ticks == 21
     else:
-        assert "the clock" not in (report.fault or "")
+        assert "no tick" not in (report.fault or "")
 
 
 def test_the_time_between_two_episodes_is_no_jump() -> None:
@@ -113,7 +113,7 @@ def test_the_time_between_two_episodes_is_no_jump() -> None:
     assert controller.fault is None
     controller.step(100 * S + LIMIT)
     assert controller.fault is None
-    assert "jumped ahead" in controller.step(100 * S + 2 * LIMIT + 1).reason
+    assert "no tick for" in controller.step(100 * S + 2 * LIMIT + 1).reason
 
 
 def test_a_robot_whose_stamps_run_ahead_is_stopped_at_its_first_tick_not_when_it_hangs() -> None:

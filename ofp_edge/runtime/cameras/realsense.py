@@ -77,7 +77,7 @@ class RealSenseCamera:
         self._parameters: CameraParameters | None = None
         self._sensors: Sensors | None = None
         self._aligned, self._align = align, None
-        # A recording and a simulator may stand still; so do filters what they are there for.
+        # A recording shows what it shows, over and over if need be; so does a simulator.
         self.noise_free = not isinstance(source, RecoveringSource)
 
     @property

@@ -9,9 +9,10 @@ tied to it all the time by `max_lead`; boxes of velocities and deltas are held a
     delta      v = raw * scale / dt          x = measured + v dt       range: of v
 
 The limits are applied from the softest to the hardest, so that each wins over those before it:
-jerk, acceleration, velocity, range of a velocity, box, lead. A box is braked before, at the limit
-of acceleration, so an absolute command keeps both: nobody but the limiter moves its x. A lead
-only ever shortens a step: a wrong measured position can stop it, and never move it.
+jerk, acceleration, velocity, box, lead. A box is braked before, at the limit of acceleration, so an
+absolute command keeps both: nobody but the limiter moves its x. A lead only ever shortens a step: a
+wrong measured position can stop it, and never move it. The range of a velocity or a delta is the
+layer's: cutting two speeds to it brings them no further apart.
 """
 
 from __future__ import annotations
@@ -40,17 +41,13 @@ class FieldLimiter:
         self._vector = is_cartesian(field)
         self._absolute = field.kind == "absolute"
         size = field.shape[0]
-        ends = np.sort(np.multiply([field.low, field.high], field.scale), axis=0)
+        raw_ends = np.array([field.low, field.high], np.float32).astype(np.float64)
+        ends = np.sort(raw_ends * field.scale, axis=0)  # what float32 commands are held against
         low = np.asarray(limits.position_low or (-_FAR,) * size, np.float64)
         high = np.asarray(limits.position_high or (_FAR,) * size, np.float64)
         if self._absolute:
             low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
         self._low, self._high = np.clip(low, -_FAR, _FAR), np.clip(high, -_FAR, _FAR)
-        stay, per = (field.hold or 0.0) * field.scale, dt_s if field.kind == "delta" else 1.0
-        self._slowest, self._fastest = (
-            np.minimum(ends[0], stay) / per,
-            np.maximum(ends[1], stay) / per,
-        )
         self._ends = ends
         self._most_change = (limits.max_acceleration or math.inf) * dt_s
         # Of a vector each axis has its share, so that all of them can brake together.
@@ -126,12 +123,10 @@ class FieldLimiter:
         boxed = limits.position_low is not None
         rates = (limits.max_jerk, limits.max_acceleration, limits.max_velocity, limits.max_lead)
         tracked = any(rate is not None for rate in rates)
-        carried = limits.max_jerk is not None or limits.max_acceleration is not None
         steps: list[tuple[str, Callable[[Array, Array | None], Array], bool]] = [
             ("jerk", self._smoother, limits.max_jerk is not None),
             ("acceleration", self._softer, limits.max_acceleration is not None),
             ("velocity", self._slower, limits.max_velocity is not None),
-            ("range", self._within_range, not absolute and carried),
             ("position" if boxed else "range", self._inside, boxed or (absolute and tracked)),
             ("lead", self._near, limits.max_lead is not None and absolute),
         ]
@@ -200,10 +195,6 @@ class FieldLimiter:
         if self._holding:  # never away from rest
             smooth = np.clip(smooth, np.minimum(self._v, v), np.maximum(self._v, v))
         return smooth if self._vector else np.where(less == more, v, smooth)
-
-    def _within_range(self, v: Array, measured: Array | None) -> Array:
-        inside = np.minimum(np.maximum(v, self._slowest), self._fastest)
-        return v if (inside == v).all() else inside
 
     def _inside(self, v: Array, measured: Array | None) -> Array:
         """Not out of the box; one that is outside may come back, and go no further."""

@@ -86,7 +86,7 @@ def test_a_plan_to_the_ranges_edge_is_braked_before_it(limits: dict[str, float])
 def test_range_box_velocity_and_acceleration_all_hold(kind: ActionKind, size: int) -> None:
     """Of a robot that goes where it is told; targets jump and wander, in each unit and scale."""
     reached = dict.fromkeys(("velocity", "acceleration", "range", "box"), 0.0)
-    for seed in range(60):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         most_v, most_a = rng.uniform(0.1, 2.0), rng.uniform(0.3, 8.0)
         jerk = float(rng.uniform(5, 200)) if rng.random() < 0.3 else None
@@ -126,6 +126,16 @@ def test_the_range_is_the_last_word_also_without_any_limit_and_is_counted() -> N
         np.testing.assert_array_equal(checked.action, np.array([1.0, -0.5], np.float32))
         assert checked.cut == ("hand: range",)
     assert "3 commands in a row were cut (hand: range" in layer.check(over, holding=False).fault
+
+
+def test_the_ranges_end_itself_is_no_cut_though_float32_has_no_such_number() -> None:
+    joint = field(size=1, unit="rad", ends=(-0.1, 0.1))
+    for measured in (None, "q"):
+        layer = layer_of(joint, measured=measured, max_velocity=9.0)
+        layer.measured(RobotState(0, {"q": np.full(1, 0.1, np.float32)}))
+        for _ in range(3):
+            checked = layer.check(np.full(1, 0.1, np.float32), holding=False)
+            assert checked.action == np.float32(0.1) and not checked.cut and not checked.fault
 
 
 def test_staying_is_possible_where_the_range_does_not_hold_it() -> None:
