@@ -111,7 +111,7 @@ def test_a_log_of_before_readings_were_timed_replays_as_it_ran(tmp_path: Path) -
         del event["read_ns"]
     for event in states[5:9]:
         event["t_ns"] += 3 * DT  # what a thread that was woken late read
-    log.rows = lambda *topics: (  # type: ignore[method-assign]
+    log.rows = lambda *topics, **_: (  # type: ignore[method-assign]
         (t, row) for t, row in rows if t in topics
     )
     assert replay(log, fresh()).same
