@@ -61,8 +61,7 @@ SIGNALS = {
     "SIGSTOP": (HASTY, "STOP run", -signal.SIGKILL),
     "SIGSTOP, remote": (APART | HASTY, "STOP run", -signal.SIGKILL),
 }
-FAST = ("Ctrl-C", "systemctl stop", "SIGKILL", "SIGKILL, remote", "SIGKILL of the robot's process",
-        "SIGSTOP")  # fmt: skip
+FAST = ("systemctl stop", "SIGKILL", "SIGKILL of the robot's process", "SIGSTOP")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,9 @@ def test_a_stop_that_nobody_can_confirm_is_exit_code_3_and_a_line(start: Any) ->
     assert "Make sure that it stands still." in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_second_signal_does_not_interrupt_the_stop_that_the_first_one_began(
     number: int, start: Any
 ) -> None:
