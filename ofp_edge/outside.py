@@ -114,6 +114,14 @@ def plain_tree(folder: Path, error: type[OfpError]) -> Iterator[os.DirEntry[str]
             _cannot(folder, cause, error)
 
 
+def require_closed(folder: Path, error: type[OfpError]) -> None:
+    """`error` when a link anywhere below a folder leads out of it."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(item := os.path.join(place, name)):
+                within(folder, Path(item), error)
+
+
 @contextlib.contextmanager
 def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
     """Whatever a library raises over data from outside becomes one line of `error`.

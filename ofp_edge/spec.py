@@ -18,6 +18,7 @@ ObservationKind = Literal["state", "points", "rgb"]
 ActionKind = Literal["absolute", "delta", "velocity"]
 Interpolation = Literal["linear", "nearest"]
 Rotation = Literal["quaternion", "rotvec", "rot6d"]
+SLOWEST_HZ, FASTEST_HZ = 1e-3, 1e5
 _ROTATION_LENGTHS = {"quaternion": 4, "rotvec": 3, "rot6d": 6}
 _FORMS = {"state": ("(D,)", 1), "points": ("(3, N)", 2), "rgb": ("(3, H, W)", 3)}
 
@@ -153,6 +154,9 @@ class PolicySpec:
         if self.n_obs_steps < 1 or not self.control_hz > 0:
             got = (self.n_obs_steps, self.control_hz)
             raise SpecMismatch("n_obs_steps, control_hz", "positive", got)
+        if not SLOWEST_HZ <= self.control_hz <= FASTEST_HZ:
+            expected = f"{SLOWEST_HZ:g}..{FASTEST_HZ:g} Hz"
+            raise SpecMismatch("control_hz", expected, self.control_hz)
 
     def _check_origin(self, item: ObservationField) -> None:
         if item.origin is None:

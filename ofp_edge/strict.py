@@ -78,32 +78,36 @@ def _deeper(value: Any, limit: int) -> bool:
     return bool(level)
 
 
-def read_as(kind: type[T], value: Any, what: str, error: type[OfpError], at: str = "") -> T:
+def read_as(
+    kind: type[T], value: Any, what: str, error: type[OfpError], at: str = "", *,
+    others: bool = False,
+) -> T:  # fmt: skip
     """`value` as the dataclass `kind`, by its annotations: strict about names and types.
 
-    Entries with a default may be missing. what: the file; at: the entry in it that `value` is.
+    Entries with a default may be missing; others: those that are not ours are passed over. what:
+    the file; at: the entry in it that `value` is.
     Numbers are finite; a whole number passes for a float, and stays one. Raises `error`, also for
     what the dataclass itself refuses.
     """
-    return typing.cast(T, _dataclass(kind, value, Place(what, at, error)))
+    return typing.cast(T, _dataclass(kind, value, Place(what, at, error, others)))
 
 
 class Place:
     """Where a value stands in a file, and which error complains of it."""
 
-    def __init__(self, what: str, at: str, error: type[OfpError]) -> None:
-        self.what, self.at, self.error = what, at, error
+    def __init__(self, what: str, at: str, error: type[OfpError], others: bool = False) -> None:
+        self.what, self.at, self.error, self.others = what, at, error, others
 
     def __str__(self) -> str:
         return f"{self.what}: {self.at}" if self.at else self.what
 
     def entry(self, key: str) -> Place:
         """Of an object."""
-        return Place(self.what, f"{self.at}.{key}" if self.at else key, self.error)
+        return Place(self.what, f"{self.at}.{key}" if self.at else key, self.error, self.others)
 
     def item(self, number: int) -> Place:
         """Of a list."""
-        return Place(self.what, f"{self.at}[{number}]", self.error)
+        return Place(self.what, f"{self.at}[{number}]", self.error, self.others)
 
     def refuse(self, expected: str, got: str) -> NoReturn:
         """Raise the error; a SpecMismatch takes its parts."""
@@ -133,10 +137,12 @@ def _dataclass(kind: type[Any], value: Any, place: Place) -> Any:
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             place.entry(name).refuse("an entry", "none: it is missing")
     for name in value:
-        if name not in known:
+        if name not in known and not place.others:
             place.entry(shown(name)[1:-1]).refuse("no such entry", "an unknown entry")
     hints = _hints(typing.cast(Any, kind))
-    values = {name: _read(hints[name], item, place.entry(name)) for name, item in value.items()}
+    values = {
+        name: _read(hints[name], value[name], place.entry(name)) for name in known if name in value
+    }
     try:
         return kind(**values)
     except OfpError as cause:
