@@ -14,6 +14,7 @@ from ofp_edge.outside import (
     open_plain,
     plain_tree,
     read_plain,
+    require_closed,
     require_memory,
     require_plain,
     within,

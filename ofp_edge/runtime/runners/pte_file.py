@@ -102,6 +102,8 @@ def _check_plan(plan: Row) -> None:
             _require_indices(value["value"]["items"], len(values), least=-1)
     _require_indices(plan["inputs"], len(values))
     _require_indices(plan["outputs"], len(values))
+    if set(plan["inputs"]) & set(plan["outputs"]):
+        raise ValueError("an output that is an input")
     for chain in plan["chains"]:
         for step in chain["instructions"]:
             if step["call"] is None:
