@@ -169,7 +169,7 @@ def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:
 
 def _cannot(path: Path, cause: Exception, error: type[OfpError]) -> NoReturn:
     if isinstance(cause, FileNotFoundError):
-        raise error(f"{path} cannot be read: it does not exist.") from None
+        raise error(f"{path} does not exist: it cannot be read.") from None
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
     raise error(f"{path} cannot be read: {said}.") from None
 

@@ -134,8 +134,8 @@ def read_sizes(kind: type[T], value: Any, at: str, **built: Any) -> T:
             raise PolicyError(
                 f"{at}.{key}: expected 1 to {_MOST_LAYERS} whole numbers, got {len(numbers)}."
             )
-        if not 1 <= min(numbers) <= max(numbers) <= _LARGEST_SIZE:
-            raise PolicyError(
-                f"{at}.{key}: expected at least 1 and at most {_LARGEST_SIZE}, got {item}."
-            )
+        if min(numbers) < 1:
+            raise PolicyError(f"{at}.{key}: expected at least 1, got {item}.")
+        if max(numbers) > _LARGEST_SIZE:
+            raise PolicyError(f"{at}.{key}: expected at most {_LARGEST_SIZE}, got {item}.")
     return sizes
