@@ -1,4 +1,4 @@
-"""Commands on a disk that is full or can't be written: one line, and nothing is there but before."""
+"""Commands on a disk that is full or can't be written: one line, and nothing is left behind."""
 
 from __future__ import annotations
 
