@@ -131,9 +131,13 @@ def test_a_robot_given_up_while_it_opens_leaves_no_process_behind(diary):
         until(diary.exists)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        RemoteRobot(make_spec(), robot=SMALL, options={"diary": str(diary), "fail": "mute"})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            RemoteRobot(make_spec(), robot=SMALL, options={"diary": str(diary), "fail": "mute"})
+    finally:
+        signal.signal(signal.SIGINT, before)
     until(lambda: lines(diary)[1:] == ["stop", "close"])
     with pytest.raises(ProcessLookupError):
         os.kill(int(lines(diary)[0].split()[1]), 0)
