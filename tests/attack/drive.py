@@ -36,7 +36,7 @@ class Ran:
     kinds: Counter[str] = field(default_factory=Counter)
 
 
-def run(schedule: Schedule, tampered: Callable[[Controller], Step] | None = None) -> Ran:
+def run(schedule: Schedule, tampered: Callable[[Controller, Scenario], Step] | None = None) -> Ran:
     """Every tick until the schedule ends, some ticks after a stop, or a promise is broken.
 
     tampered: what stands in place of the controller's `step`, to see whether it is noticed.
@@ -51,7 +51,7 @@ def run(schedule: Schedule, tampered: Callable[[Controller], Step] | None = None
     except RigError as cause:
         ran.refused = str(cause)
         return ran
-    step = controller.step if tampered is None else tampered(controller)
+    step = controller.step if tampered is None else tampered(controller, scenario)
     _ticks(schedule, scenario, step, ran)
     return ran
 
