@@ -36,7 +36,7 @@ test-cpus: setup ## Golden inputs on emulated processors: x86 without AVX2 and V
 	@scripts/test-cpus
 
 test-cpus-all: setup ## The same, and a Cortex-A53 and an A76
-	@scripts/test-cpus --all
+	@scripts/test-cpus --all --whole
 
 test: setup ## The whole test suite (PYTEST_ARGS="-k name")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

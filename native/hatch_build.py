@@ -38,6 +38,11 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         got = _version(executorch)
         if got != wanted:
             raise SystemExit(f"executorch: expected {wanted}, got {got} in {executorch}.")
+        if len(self.metadata.core.license_files) != 2:  # a wheel without them may not be passed on
+            raise SystemExit(
+                f"hatchling does not find LICENSE and THIRD_PARTY_NOTICES in {self.root}: it takes "
+                "brackets in a path for a pattern. Build elsewhere."
+            )
         out = Path(self.root) / "build" / _machine(executorch / "lib/libexecutorch.so")
         out.mkdir(parents=True, exist_ok=True)
         built = [out / "libofp_edge_executorch.so"]

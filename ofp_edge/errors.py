@@ -21,9 +21,12 @@ Anything else that escapes is a bug of ours and keeps its trace.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 from ofp_edge.origin import install_line
+
+NOT_FOR_310 = ("numcodecs", "zarr")  # no extra brings them to Python 3.10
 
 
 class OfpError(Exception):
@@ -38,10 +41,13 @@ class OutputExists(OfpError):
 
 
 class MissingExtra(OfpError):
-    """An optional dependency is missing; names the pip line that brings it."""
+    """An optional dependency is missing; names the pip line that brings it, if one can."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed. Run: {install_line(extra)}")
+        todo = f"Run: {install_line(extra)}"
+        if module in NOT_FOR_310 and sys.version_info < (3, 11):
+            todo = "It needs Python 3.11 or newer: make the environment with one."
+        super().__init__(f"{module} is not installed. {todo}")
 
 
 class UnknownName(OfpError):

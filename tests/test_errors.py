@@ -48,6 +48,15 @@ def test_a_missing_module_names_the_pip_line() -> None:
         require("no_such_module_here.sub", "sim")
 
 
+def test_what_no_extra_brings_to_this_python_names_no_pip_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(errors.sys, "version_info", (3, 10, 13))
+    line = "zarr is not installed. It needs Python 3.11 or newer: make the environment with one."
+    assert str(MissingExtra("zarr", "sim")) == line
+    assert "Run: " in str(MissingExtra("mujoco", "sim"))
+
+
 def test_an_import_error_inside_an_installed_module_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

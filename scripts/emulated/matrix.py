@@ -1,6 +1,6 @@
 """Every golden input on every kind of processor: `make test-cpus`, `make test-cpus-all`.
 
-    python matrix.py WORK [--all]
+    python matrix.py WORK [--all] [--whole]
 
 WORK holds `bundles` (make-bundles), `site-aarch64` and `root` (an emulated Debian), all laid by
 scripts/test-cpus. Each processor runs all golden inputs of every bundle, engine and precision in
@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 PROGRAMS = ("traced.py", "compare.py", "cpus.py", "saturating.py")
 _BEGAN = time.monotonic()
+_TRIES = 3
 
 
 def say(text: str) -> None:
@@ -73,10 +74,10 @@ class X86:
         arguments = [str(HERE / "traced.py"), str(answers), str(self._layers), *map(str, bundles)]
         return run(cpu, self.root / cpu.name, arguments, site=self.site, traced=True)
 
-    def ofp(self, cpu: Cpu, *arguments: str) -> dict[str, Any]:
+    def ofp(self, cpu: Cpu, *arguments: str, may_fail: bool = False) -> None:
         """ofp-edge on the emulated processor."""
-        whole = ["-m", "ofp_edge", *arguments, "--json"]
-        return run(cpu, self.root / cpu.name, whole, site=self.site).rows[-1]
+        whole = ["-m", "ofp_edge", *arguments]
+        run(cpu, self.root / cpu.name, whole, site=self.site, may_fail=may_fail)
 
 
 class Aarch64:
@@ -149,21 +150,27 @@ def other_kind(cpu: Cpu, x86: X86, work: Path, whole: bool) -> dict[str, Any]:
 
 
 def recorded(cpu: Cpu, x86: X86, work: Path) -> dict[str, Any]:
-    """Chunks of a recording made on `cpu`, and the same ones made here from the log."""
+    """Chunks of a recording made on `cpu`, and the same ones made here from the log.
+
+    On a busy machine the emulated one may be too late for its robot, which then is stopped; what it
+    had made is in the log all the same.
+    """
     bundle, folder = str(work / "bundles/small-host"), work / "recorded"
     log = folder / f"{cpu.name}.mcap"
-    log.unlink(missing_ok=True)
-    said = x86.ofp(
-        cpu, "run", bundle, "--rig", str(folder / "rig.toml"), "--duration", "2", "--precision",
-        "int8", "--engine", "onnxruntime", "--log", str(log),
-    )  # fmt: skip
-    again = ofp("replay", str(log), "--bundle", bundle)
+    for _ in range(_TRIES):
+        x86.ofp(
+            cpu, "run", bundle, "--rig", str(folder / "rig.toml"), "--duration", "2", "--precision",
+            "int8", "--engine", "onnxruntime", "--log", str(log), "--force", may_fail=True,
+        )  # fmt: skip
+        again = ofp("replay", str(log), "--bundle", bundle)
+        if again["chunks"]:
+            break
     tolerance = _chunk_tolerance(Path(bundle))
     apart = [x["apart"] for x in again["differences"] if x["what"] == "chunk"]
     if again["chunks"] < 1 or again["missing_rows"] or any(not x <= tolerance for x in apart):
         sys.exit(f"{cpu.name}: the run does not replay here: {again}")
     return {
-        "cpu": cpu.name, "plans": said["plans"], "chunks": again["chunks"],
+        "cpu": cpu.name, "chunks": again["chunks"],
         "bit_equal": again["chunks_same"], "largest_difference": max(apart, default=0.0),
         "tolerance": tolerance,
     }  # fmt: skip
@@ -202,7 +209,8 @@ def main() -> None:
     document: dict[str, Any] = {"measured_on": processor().kind}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         # The longest first.
-        jobs = [pool.submit(other_kind, haswell, x86, work, everything)] if x86_here else []
+        whole = "--whole" in sys.argv[2:]
+        jobs = [pool.submit(other_kind, haswell, x86, work, whole)] if x86_here else []
         jobs += [pool.submit(golden, cpu) for cpu in chosen]
         for job in as_completed(jobs):
             if (cause := job.exception()) is not None:  # the others are not waited for

@@ -54,9 +54,10 @@ def tables() -> str:
             f"{run['largest_difference']:.1e} off."
         )
     for other in found.get("compiled", ()):
+        pairs = ", ".join(f"{x['engine']} {x['precision']}" for x in other["rows"])
         lines.append(
-            f"A bundle for `host` compiled on {other['compiled_on']} and opened here: every engine "
-            "within tolerance."
+            f"A bundle for `host` compiled on {other['compiled_on']} and opened here: within "
+            f"tolerance ({pairs})."
         )
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from tests.packaging.offline import copy_of_the_repository
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_the_repository(tmp_path_factory.mktemp("copy") / "a user's #1 (copy) $x")
+    return copy_of_the_repository(tmp_path_factory.mktemp("copy") / "a user's #1 (copy); $x")
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,24 @@ def test_the_base_and_the_robot_s_extras_never_bring_torch() -> None:
         )  # official ExecuTorch imports torch
 
 
+def test_what_python_310_can_not_have_is_what_its_errors_say() -> None:
+    from packaging.requirements import Requirement
+
+    from ofp_edge.errors import NOT_FOR_310
+
+    lacking = set()
+    for text in extras().values():
+        found = [Requirement(x) for x in text.splitlines()]
+        had = {
+            x.name for x in found if not x.marker or x.marker.evaluate({"python_version": "3.10"})
+        }
+        newer = {
+            x.name for x in found if not x.marker or x.marker.evaluate({"python_version": "3.11"})
+        }
+        lacking |= newer - had
+    assert lacking == set(NOT_FOR_310)
+
+
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_realsense_brings_exactly_one_of_the_two_packages(python: str, machine: str) -> None:

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -104,44 +105,64 @@ def test_a_documented_line_resolves(
         assert "ofp-edge" in brought
 
 
+class Installed:
+    """ofp-edge in the shell's environment, in one way at a time."""
+
+    def __init__(self, shell: Shell, checkout: Path, dist: Path) -> None:
+        self.shell, self.checkout, self.dist, self.how = shell, checkout, dist, "not"
+
+    def lines(self, how: str) -> dict[str, str]:
+        """Install it so; the lines that it then prints, by extra."""
+        if self.how != how:
+            self.shell.run("pip uninstall --yes ofp-edge", self.dist)
+            self.shell.run(f"pip install --no-deps {self.arguments(how)}", self.checkout)
+            self.how = how
+        code = "import json, sys; from ofp_edge.origin import install_line as line\n"
+        code += "print(json.dumps({x: line(x) for x in sys.argv[1:]}))"
+        extras = " ".join(f"'{x}'" for x in our_requirements())
+        found = self.shell.run(f"python -c {shlex.quote(code)} {extras}", self.dist)
+        lines: dict[str, str] = json.loads(found)
+        return lines
+
+    def arguments(self, how: str) -> str:
+        if how == "find-links":
+            return f"--find-links {shlex.quote(str(self.dist))} ofp-edge"
+        if how == "editable":
+            return f"--editable {shlex.quote(str(self.checkout))}"
+        place = self.checkout if how == "checkout" else next(self.dist.glob("ofp_edge-*.whl"))
+        # In a bare path `;` would begin a marker.
+        return shlex.quote(f"ofp-edge @ file://{quote(str(place))}")
+
+
 @pytest.fixture(scope="session")
-def installed(
-    request: pytest.FixtureRequest, shell: Shell, checkout: Path, dist: Path
-) -> tuple[str, dict[str, str]]:
-    """How ofp-edge came to be there, and the lines that it then prints, by extra."""
-    how = request.param
-    shell.run("pip uninstall --yes ofp-edge", checkout)
-    install = {
-        "editable": f"--editable {shlex.quote(str(checkout))}",
-        "checkout": shlex.quote(str(checkout)),
-        "wheel": shlex.quote(str(next(dist.glob("ofp_edge-*.whl")))),
-        "find-links": f"--find-links {shlex.quote(str(dist))} ofp-edge",
-    }[how]
-    shell.run(f"pip install --no-deps {install}", checkout)
-    code = "import json, sys; from ofp_edge.origin import install_line as line\n"
-    code += "print(json.dumps({x: line(x) for x in sys.argv[1:]}))"
-    extras = " ".join(f"'{x}'" for x in our_requirements())
-    lines = json.loads(shell.run(f"python -c {shlex.quote(code)} {extras}", dist))
-    return how, lines
+def installed(shell: Shell, checkout: Path, dist: Path) -> Installed:
+    return Installed(shell, checkout, dist)
 
 
-# How the line is made differs for executorch alone, so that every extra is tried in one way only.
+@pytest.mark.parametrize("extra", ["train", "executorch"])
 @pytest.mark.parametrize(
-    ("installed", "extra"),
-    [(how, extra) for how in HOW[:-1] for extra in ("train", "executorch")]
-    + [(HOW[-1], extra) for extra in our_requirements()],
-    indirect=["installed"],
+    "how", [pytest.param(x, marks=() if x in HOW[2:] else pytest.mark.slow) for x in HOW]
 )
 def test_a_printed_line_brings_the_extra(
-    installed: tuple[str, dict[str, str]], extra: str, shell: Shell, dist: Path, tmp_path: Path
+    how: str, extra: str, installed: Installed, shell: Shell, dist: Path, tmp_path: Path
 ) -> None:
-    how, lines = installed
-    line = lines[extra]
+    line = installed.lines(how)[extra]
     if how == "find-links" and extra == "executorch":
         assert "--find-links DIST " in line and "(DIST: " in line
         line = line.partition(" (DIST: ")[0].replace("DIST", shlex.quote(str(dist)))
     assert "DIST" not in line
     assert needs(extra) - needs() <= shell.resolve(line, tmp_path)
+
+
+def test_every_other_extras_line_names_one_that_resolves(
+    installed: Installed, shell: Shell, tmp_path: Path
+) -> None:
+    """They differ by the extra's name alone, so one pip takes them all."""
+    lines = installed.lines("find-links")
+    names = [lines[x].partition("pip install ")[2] for x in lines if x != "executorch"]
+    assert len(names) == len(our_requirements()) - 1
+    brought = shell.resolve(f"pip install {' '.join(names)}", tmp_path)
+    assert needs(*(x for x in lines if x != "executorch")) - needs() <= brought
 
 
 def test_the_camera_driver_that_needs_no_patch_can_be_had(shell: Shell, tmp_path: Path) -> None:
