@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ofp_edge.calibration.board import Board, Finder, Found
 from ofp_edge.errors import OfpError, SpecMismatch
 from ofp_edge.extras import require
-from ofp_edge.files import read_json, write_json
+from ofp_edge.files import put_back, read_json, write_json
 from ofp_edge.lens import Lens
 from ofp_edge.pose import Pose, checked_pose, rows
 
@@ -155,6 +155,7 @@ def write_views(folder: Path, setup: Setup, views: list[View]) -> None:
 
 
 def _read_setup(path: Path) -> tuple[Setup, list[Any]]:
+    put_back(path)
     if not path.is_dir():
         raise OfpError(f"{path} is not a folder of views. Run: ofp-edge calibrate record {path}")
     value = read_json(path / FILE)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError, UnknownName
-from ofp_edge.files import canonical_json, sha256_bytes, sha256_file
+from ofp_edge.files import canonical_json, put_back, sha256_bytes, sha256_file
 from ofp_edge.manifest import FUNCTIONS, SCHEMA_VERSION, Artefact, FileEntry, Manifest
 from ofp_edge.spec import PolicySpec
 
@@ -96,6 +96,7 @@ class Bundle:
 
 def open_bundle(path: Path) -> Bundle:
     """Verify a bundle folder and parse its manifest. Raises BundleError; parses nothing before."""
+    put_back(path)
     if not path.is_dir():
         raise BundleError(f"{path} is not a bundle folder.")
     present = _plain_files(path)

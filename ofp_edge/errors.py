@@ -14,6 +14,7 @@ OfpError
 ├── CheckFailed       a measured check (gate, budget) that did not pass
 ├── CameraError       a camera that cannot be opened or stopped delivering
 └── RobotError        a robot that refused or stopped answering
+    └── StopUnconfirmed   nobody can say that the robot stands still (exit code 3)
 
 Anything else that escapes is a bug of ours and keeps its trace.
 """
@@ -31,6 +32,8 @@ NOT_FOR_310 = ("numcodecs", "zarr")  # no extra brings them to Python 3.10
 
 class OfpError(Exception):
     """A user's mistake or a failed check: what, expected against got, what to do; one line."""
+
+    exit_code = 1
 
 
 class OutputExists(OfpError):
@@ -102,3 +105,9 @@ class CameraError(OfpError):
 
 class RobotError(OfpError):
     """A robot that cannot be opened, or has stopped answering."""
+
+
+class StopUnconfirmed(RobotError):
+    """The robot was to be stopped, and neither its driver nor its supervisor could confirm it."""
+
+    exit_code = 3

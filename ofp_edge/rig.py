@@ -9,6 +9,8 @@
     [cameras.front]                      # the name the policy's spec asks for
     driver = "realsense"                 # realsense, recording, v4l2, or package.module:Class
     max_age_ms = 200.0                   # an older frame is never acted upon
+    frozen_after = 5                     # optional: so many equal pictures in a row, and none of
+                                         # them is acted upon any more; 0: they may stay equal
     [cameras.front.options]              # e.g. serial = "839112060000"
     [cameras.front.parameters]           # optional: this camera's own calibration
     T_base_camera = [[...], [...], [...], [...]]   # optical frame -> base_frame ("base"), metres;
@@ -65,7 +67,8 @@ class CameraEntry:
     """[cameras.<name>]: the class that reads it, its options, and what is known of its optics.
 
     parameters: as camera classes take them. T_hand_camera and hand_frame of the file stand here as
-    T_base_camera and base_frame: for a camera on the hand, the hand is its base.
+    T_base_camera and base_frame: for a camera on the hand, the hand is its base. frozen_after: None
+    is 5, and 0 for a camera that calls itself `noise_free`.
     """
 
     name: str
@@ -74,6 +77,7 @@ class CameraEntry:
     options: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
+    frozen_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -241,6 +245,13 @@ def _length(row: Any) -> int:
 
 
 def _camera(table: Table, name: str) -> CameraEntry:
+    frozen_after = None
+    if (
+        "frozen_after" in table.values
+        and (frozen_after := table.count("frozen_after", least=0)) == 1
+    ):
+        raise RigError(f"{table.path}: {table.where('frozen_after')}: expected 0 (never) or 2 and "
+                       "more, got 1: every picture is its own first.")  # fmt: skip
     entry = CameraEntry(
         name,
         table.take("driver", str),
@@ -248,6 +259,7 @@ def _camera(table: Table, name: str) -> CameraEntry:
         table.take("options", dict, {}),
         _parameters(table.sub("parameters", optional=True)),
         table.take("calibration", dict, {}),
+        frozen_after,
     )
     table.nothing_left()
     return entry

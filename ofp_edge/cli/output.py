@@ -24,6 +24,7 @@ from rich.progress import Progress as RichProgress
 
 from ofp_edge.errors import OfpError
 from ofp_edge.progress import Progress
+from ofp_edge.signals import Interrupted, interrupts_raise
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
@@ -34,7 +35,7 @@ class Output:
     """Where a command writes. `console` is for people: stdout, or stderr under --json.
 
     exit_code: 0 unless the command sets another; its document is printed all the same. 1 says that
-    a check failed, 130 that Ctrl-C came early.
+    a check failed, 130 that Ctrl-C came early (143 SIGTERM), 3 that a robot may be moving.
     """
 
     def __init__(self, as_json: bool) -> None:
@@ -42,6 +43,10 @@ class Output:
         self.exit_code = 0
         self.console = Console(stderr=as_json, highlight=False)
         self.log = Console(stderr=True, highlight=False)
+
+    def hush(self) -> None:
+        """Say nothing to people from now on: their terminal is gone."""
+        self.console.quiet = self.log.quiet = True
 
     def mute(self) -> None:
         """Say nothing from now on, errors neither: another process of the run says it."""
@@ -70,8 +75,9 @@ def add_command(
 ) -> None:
     """Register `function(output, ...)` as `ofp-edge NAME`, adding --json.
 
-    keys: the keys of the JSON document, always the same ones. An OfpError ends with exit code 1
-    and one line (or {"error": line}); Ctrl-C with 130; anything else is a bug and keeps its trace.
+    keys: the keys of the JSON document, always the same ones. An OfpError ends with its exit code
+    (1) and one line (or {"error": line}); Ctrl-C with 130; anything else is a bug and keeps its
+    trace.
     """
     # Resolved here: Typer reads annotations, and `output` is not one of its own.
     signature = inspect.signature(function)
@@ -88,17 +94,19 @@ def add_command(
     def run(*, json_flag: bool, **arguments: Any) -> None:
         output = Output(json_flag)
         try:
-            document = function(output, **arguments)
+            with interrupts_raise():
+                document = function(output, **arguments)
         except OfpError as error:
-            _fail(output, " ".join(str(error).split()))
-        except KeyboardInterrupt:
+            _fail(output, " ".join(str(error).split()), error.exit_code)
+        except KeyboardInterrupt as wish:
             output.log.print("stopped.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(wish.exit_code if isinstance(wish, Interrupted) else 130) from None
         else:
             if set(document) != set(keys):
                 raise AssertionError(f"{name}: JSON keys {sorted(document)} are not {sorted(keys)}")
             if output.as_json:
                 sys.stdout.write(json.dumps(document, allow_nan=False, default=_plain) + "\n")
+                sys.stdout.flush()
             if output.exit_code:
                 raise typer.Exit(output.exit_code)
 
@@ -128,11 +136,12 @@ def _annotated(hint: Any) -> Any:
     return inside[0] if inside else hint
 
 
-def _fail(output: Output, line: str) -> typing.NoReturn:
+def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
     if output.as_json:
         sys.stdout.write(json.dumps({"error": line}) + "\n")
+        sys.stdout.flush()
     output.log.print(f"[bold red]error:[/] {_escape(line)}", soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(exit_code)
 
 
 def _escape(text: str) -> str:

@@ -11,13 +11,15 @@ from ofp_edge.cli.output import Document, Output, add_command
 
 KEYS = (
     "log", "bundle", "same_bundle", "engine", "precision", "seed", "nfe", "chunks", "chunks_same",
-    "ticks", "ticks_same", "missing_rows", "whole", "same", "differences",
+    "ticks", "ticks_same", "missing_rows", "files_left_out", "whole", "same", "differences",
 )  # fmt: skip
 
 
 def replay(
     output: Output,
-    log: Annotated[Path, typer.Argument(help="MCAP file that `run --log` wrote.")],
+    log: Annotated[
+        Path, typer.Argument(help="MCAP file that `run --log` wrote; of several, the first.")
+    ],
     bundle: Annotated[Path, typer.Option(help="Bundle folder: the run's own, or another one.")],
     engine: Annotated[
         str | None, typer.Option(help="onnxruntime, executorch. Default: the run's own.")
@@ -55,6 +57,10 @@ def replay(
     console.print(f"ticks    {report.ticks_same} of {report.ticks} bit for bit the same")
     if report.missing_rows:
         console.print(f"missing  {report.missing_rows} rows are not in the log")
+    if report.files_left_out:
+        console.print(
+            f"left out {report.files_left_out} files: those before them were deleted to make room"
+        )
     if not report.whole:
         console.print("the log has no end: the run was killed, or its disk was full")
     for difference in report.differences:
@@ -66,7 +72,7 @@ def replay(
         "precision": precision, "seed": header["seed"], "nfe": header["nfe"],
         "chunks": report.chunks, "chunks_same": report.chunks_same, "ticks": report.ticks,
         "ticks_same": report.ticks_same, "missing_rows": report.missing_rows,
-        "whole": report.whole, "same": report.same,
+        "files_left_out": report.files_left_out, "whole": report.whole, "same": report.same,
         "differences": [
             {"what": d.what, "t_ns": d.t_ns, "detail": d.detail,
              "apart": d.apart if d.apart is not None and d.apart < float("inf") else None}

@@ -23,7 +23,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.source import require_small
 from ofp_edge.data.store import camera_parameters, read_store, spec_fields
 from ofp_edge.errors import DatasetError
-from ofp_edge.files import sha256_folder
+from ofp_edge.files import put_back, sha256_folder
 from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.preprocess import PointCloud
@@ -122,6 +122,7 @@ def is_dataset(path: Path) -> bool:
 
 def is_ours(path: Path) -> bool:
     """Whether it is a Zarr group with our attributes."""
+    put_back(path)
     attributes = path / ".zattrs"
     if not attributes.is_file():
         return False

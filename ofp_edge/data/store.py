@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.replay import DATA_SCHEMA_VERSION
+from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError, OfpError
-from ofp_edge.extras import require
+from ofp_edge.extras import require_installed
+from ofp_edge.outside import require_memory, said_by
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
@@ -25,36 +27,33 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
 
     Raises DatasetError.
     """
-    zarr = require("zarr", "train")
+    require_installed("zarr", "train")
     if not path.is_dir():
         raise DatasetError(f"{path} is not a dataset folder.")
-    try:
-        root = zarr.open_group(str(path), mode="r")
-        found: Any = dict(root.attrs).get("ofp_edge")
-    except (OSError, ValueError, KeyError) as cause:
-        raise DatasetError(f"{path} is not a Zarr group: {cause}") from None
-    attrs = check_attributes(path, found)
+    root = open_zarr(path, "train")
+    attrs = check_attributes(path, dict(root.attrs).get("ofp_edge"))
     seen = [f"rgb_{f.camera}" for f in spec_fields(path, attrs)[0] if f.kind == "rgb"]
     for name in ("data", "meta"):
         if name not in root:
             raise DatasetError(f"{path}: group {name} is missing.")
     if "episode_ends" not in root["meta"]:
         raise DatasetError(f"{path}: array meta/episode_ends is missing.")
-    try:
-        ends = np.asarray(root["meta/episode_ends"][:])
+    with said_by(f"{path}: an array cannot be read", DatasetError):
         names = [name for name in root["data"].array_keys() if name in seen or name[:4] != "rgb_"]
-        arrays = {name: np.asarray(root["data"][name][:]) for name in names}
         stored = {f"data/{name}": root["data"][name] for name in names}
         stored["meta/episode_ends"] = root["meta/episode_ends"]
         gaps = {name: x.nchunks - x.nchunks_initialized for name, x in stored.items()}
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as cause:
-        raise DatasetError(f"{path}: an array cannot be read: {cause}") from None
+        size = sum(x.nbytes for x in stored.values())
     for name, gap in gaps.items():  # Zarr reads a chunk that is not there as zeros
         if gap:
             raise DatasetError(
                 f"{path}: {name}: {gap} of its {stored[name].nchunks} chunks are missing. Copy the "
                 "dataset again, or write it with write_empty_chunks on."
             )
+    require_memory(size, str(path), DatasetError)
+    with said_by(f"{path}: an array cannot be read", DatasetError):
+        ends = np.asarray(stored["meta/episode_ends"][:])
+        arrays = {name: np.asarray(stored[f"data/{name}"][:]) for name in names}
     if ends.ndim != 1 or ends.dtype.kind != "i":
         raise DatasetError(
             f"{path}: meta/episode_ends: expected integers (E,), got {ends.dtype} {ends.shape}."

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError, SpecMismatch
-from ofp_edge.files import read_json, write_json
+from ofp_edge.files import put_back, read_json, write_json
 from ofp_edge.normalize import FieldStatistics, statistics_from_json, statistics_to_json
 from ofp_edge.policy.build import build_network
 from ofp_edge.policy.config import PolicyConfig
@@ -41,6 +41,7 @@ class Policy:
 
 def load_policy(path: Path) -> Policy:
     """Read a policy folder. Raises PolicyError when it is missing, damaged or of another schema."""
+    put_back(path)
     if not path.is_dir():
         raise PolicyError(f"{path} is not a policy folder.")
     if (path / "manifest.json").exists():

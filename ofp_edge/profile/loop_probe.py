@@ -89,7 +89,8 @@ class LoopProbe:
 
     def _read(self, frame: Any, _: int, after_ns: int) -> None:
         if frame is not None:
-            self.arrivals.add(frame.t_capture_ns, after_ns)
+            for stamp_ns in {frame.stamp_ns("depth"), frame.stamp_ns("color")}:
+                self.arrivals.add(stamp_ns, after_ns)
 
     def _prepared(self, seen: Any, before_ns: int, after_ns: int) -> None:
         self.prepared.add(seen.t_obs_ns, before_ns, after_ns)

@@ -31,6 +31,7 @@ from ofp_edge.runtime.events import (
 from ofp_edge.runtime.handover import cross_fade
 from ofp_edge.runtime.plans import Plans
 from ofp_edge.runtime.refining import RefineBudget
+from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import PolicySpec
 
@@ -73,6 +74,8 @@ class Controller:
         self._every_frame = spec.n_obs_steps > 1
         self._ordered = False
         self._last_ns: int | None = None
+        self._since_ns: int | None = None  # the last tick, or the episode's start after it
+        self._state: RobotState | None = None
         self._plans = Plans(None)
 
     @property
@@ -84,6 +87,11 @@ class Controller:
     def warm_source(self) -> Chunk | None:
         """The newest plan made, followed yet or not; None when the next start has to be cold."""
         return self._plans.newest
+
+    @property
+    def state(self) -> RobotState | None:
+        """What the robot said last and can be believed; what the policy is to see."""
+        return self._state
 
     def plan_due(self, now_ns: int) -> bool:
         """Whether inference should begin at this tick: n_action_steps after it last began, or at
@@ -100,9 +108,7 @@ class Controller:
         for event in events:
             self._take_in(event, now_ns)
         self.counters.ticks += 1
-        if self._last_ns is not None and now_ns <= self._last_ns:
-            self._fail("the clock went back")
-        self._last_ns = now_ns
+        self._check_clock(now_ns)
         if self._safety is not None and (trouble := self._safety.trouble(now_ns)):
             self._fail(trouble)
         command = self._decide(now_ns) if self.fault is None else None
@@ -115,8 +121,11 @@ class Controller:
 
     def _take_in(self, event: Event, now_ns: int) -> None:
         if isinstance(event, StateRead):
+            self._state = event.state
             if self._safety is not None:
-                self._safety.measured(event.state)
+                self._safety.measured(event.state, event.read_ns)
+                self._state = self._safety.readings.believed
+                self.counters.bridged = self._safety.readings.bridged
         elif isinstance(event, ChunkReady):
             self._answered(event)
         elif isinstance(event, PlanStarted):
@@ -129,6 +138,7 @@ class Controller:
             self._ordered = False
         elif isinstance(event, EpisodeStarted):
             self._plans = Plans(event.t_ns)
+            self._since_ns = event.t_ns
             if self._safety is not None:
                 self._safety.forget()
         else:
@@ -146,6 +156,20 @@ class Controller:
             self.counters.refined_late += not in_time
         elif not self._plans.answered(chunk):
             self.counters.dropped += 1  # twice, too late to matter, or of an episode that is over
+
+    def _check_clock(self, now_ns: int) -> None:
+        """Ticks rise, and never leave out more than a plan may be followed."""
+        last_ns, since_ns = self._last_ns, self._since_ns
+        if (last_ns is not None and now_ns <= last_ns) or (
+            since_ns is not None and now_ns < since_ns
+        ):
+            self._fail("the clock went back")
+        if since_ns is not None and now_ns - since_ns > self.max_plan_age_ns:
+            self._fail(
+                f"no tick for {(now_ns - since_ns) / 1e6:.0f} ms (max_plan_age_ms = "
+                f"{self.max_plan_age_ns / 1e6:g}): the clock jumped ahead, or the loop stood still"
+            )
+        self._last_ns = self._since_ns = now_ns
 
     def _is_plan(self, chunk: Chunk) -> bool:
         """Whether its actions are the spec's, and as many as it may be followed."""

@@ -21,9 +21,11 @@ class EpisodeStarted:
 
 @dataclass(frozen=True)
 class StateRead:
-    """What the robot says of itself, read at the beginning of this tick."""
+    """What the robot says of itself, read at the beginning of this tick; `read_ns`: when that was
+    by the loop's clock, None: at the tick's nominal time."""
 
     state: RobotState
+    read_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Counters:
     followed them; `dropped`: chunks that were never followed (out of order, too old, or a newer one
     came first); `refused`: chunks with NaN, Inf, another shape or an observation from the future;
     `clamped`: actions cut to the spec's range; `limited`: actions that the safety layer changed;
+    `bridged`: readings of the robot that can't have been, in whose place the last one was used;
     `refined`: chunks that a refining step improved in time, `refined_late`: one that came too late
     (the unrefined chunk was followed)."""
 
@@ -124,6 +127,7 @@ class Counters:
     refused: int = 0
     clamped: int = 0
     limited: int = 0
+    bridged: int = 0
     refined: int = 0
     refined_late: int = 0
 

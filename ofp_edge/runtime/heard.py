@@ -24,7 +24,9 @@ def to_row(event: Event) -> dict[str, Any]:
     if isinstance(event, EpisodeStarted):
         return {"event": "episode", "t_ns": event.t_ns}
     if isinstance(event, StateRead):
-        return {"event": "state", "t_ns": event.state.t_ns, "values": event.state.values}
+        read_ns = {} if event.read_ns is None else {"read_ns": event.read_ns}
+        state = event.state
+        return {"event": "state", "t_ns": state.t_ns, "values": state.values, **read_ns}
     if isinstance(event, PlanStarted):
         return {"event": "planning", "t_ns": event.t_ns, "t_obs_ns": event.t_obs_ns}
     if isinstance(event, ChunkReady):
@@ -44,7 +46,8 @@ def from_row(row: dict[str, Any], chunk_of: Callable[[int, bool], Chunk]) -> Eve
         return EpisodeStarted(row["t_ns"])
     if kind == "state":
         values = {name: array_from_json(value) for name, value in row["values"].items()}
-        return StateRead(RobotState(row["t_ns"], values))
+        # Logs of before it was written hold states that were never held against the clock's future.
+        return StateRead(RobotState(row["t_ns"], values), row.get("read_ns", row["t_ns"]))
     if kind == "planning":
         return PlanStarted(row["t_ns"], row["t_obs_ns"])
     if kind == "chunk":

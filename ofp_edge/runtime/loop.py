@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import gc
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ofp_edge.errors import CameraError
+from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.events import Command, EpisodeStarted, Event, StateRead, StopRequested
 from ofp_edge.runtime.heard import to_row
@@ -27,7 +27,7 @@ from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.planner import Planner
 from ofp_edge.runtime.quiet_interpreter import quiet_interpreter
 from ofp_edge.runtime.rate import Clock, Rate
-from ofp_edge.runtime.samples import Samples
+from ofp_edge.runtime.run_report import Limits, RunReport
 from ofp_edge.runtime.stopping import StopFlag
 from ofp_edge.runtime.telemetry import NoTelemetry, Telemetry
 
@@ -35,42 +35,11 @@ if TYPE_CHECKING:
     from ofp_edge.runtime.robot import Robot
     from ofp_edge.runtime.safety.heartbeat import Heartbeat
     from ofp_edge.runtime.safety.stop_input import StopInput
+    from ofp_edge.runtime.supervision import Supervision
 
 _FIRST_FRAME_TIMEOUT_S = 10.0
 _FIRST_FRAME_POLL_MS = 50.0
 _TIDY_EVERY_TICKS = 50
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a run ends: `duration_s` after its first tick (None: never), or after `episodes`.
-
-    seed: episode k of a robot that can be reset starts from seed + k.
-    """
-
-    duration_s: float | None = 60.0
-    episodes: int | None = None
-    dry_run: bool = False
-    seed: int = 0
-
-
-@dataclass
-class RunReport:
-    """What a run did. `successes` holds one entry a finished episode.
-
-    skipped_ticks: ticks that had passed before the thread woke up. late_sends: commands that were
-    not sent, as their slot had passed. tick_late_ns: wake-up after the tick's nominal time.
-    capture_to_ready_ns: age of the observation when its chunk was ready.
-    """
-
-    stopped_because: str = ""
-    fault: str | None = None
-    seconds: float = 0.0
-    skipped_ticks: int = 0
-    late_sends: int = 0
-    successes: list[bool] = field(default_factory=list)
-    tick_late_ns: Samples = field(default_factory=Samples)
-    capture_to_ready_ns: Samples = field(default_factory=Samples)
 
 
 class ControlLoop:
@@ -78,6 +47,7 @@ class ControlLoop:
 
     robot: the Robot protocol; one that also has `reset(seed)` and `outcome()` runs in episodes.
     planner: by default a thread of its own. heartbeat, stop_input: see runtime/safety.
+    supervision: see supervision.py. max_stall_ns: a tick whose work takes longer is a fault.
     """
 
     def __init__(
@@ -91,6 +61,8 @@ class ControlLoop:
         telemetry: Telemetry | None = None,
         heartbeat: Heartbeat | None = None,
         stop_input: StopInput | None = None,
+        supervision: Supervision | None = None,
+        max_stall_ns: int | None = None,
         clock: Clock = time.monotonic_ns,
         sleep_until: Callable[[int], None] | None = None,
         on_tick: Callable[[RunReport, Command], None] | None = None,
@@ -104,6 +76,8 @@ class ControlLoop:
         self.on_tick = on_tick
         self.on_start: Callable[[], None] | None = None  # in the control thread, all others there
         self._heartbeat, self._stop_input = heartbeat, stop_input
+        self._supervision, self._max_stall_ns = supervision, max_stall_ns
+        self._stalled = ""
         episodic = hasattr(robot, "reset") and hasattr(robot, "outcome")
         self._episodic: Any = robot if episodic else None
         self._end_ns: int | None = None
@@ -115,15 +89,19 @@ class ControlLoop:
         return self._episodic is not None
 
     def run(self, limits: Limits, stop: StopFlag | None = None) -> RunReport:
-        """Run until a limit, a stop request or a fault; the robot is then stopped.
+        """Run until a limit, a stop request or a fault; the robot is then stopped, first of all.
 
-        The report is complete even when a camera or the robot raises: it is `self.report`.
+        The report is complete even when a camera or the robot raises: it is `self.report`. Raises
+        RobotError, too, when the robot did not take its stop.
         """
         stop = stop or StopFlag()
         began = self.clock()
         episode = 0
         try:
+            if limits.dry_run and self._supervision is not None:
+                self._supervision.at_rest()  # nothing will be moved
             with quiet_interpreter():
+                stop.raises = False  # from here on the flag is looked at
                 self.planner.start()
                 if self.on_start is not None:
                     self.on_start()
@@ -132,24 +110,47 @@ class ControlLoop:
                     episode += 1
                     if limits.episodes is not None and episode >= limits.episodes:
                         self._finish(f"{episode} episodes done")
+        except RobotError:
+            if not stop.reason:
+                raise
+            self._finish(stop.reason)  # its own process was asked to end, too, and was faster
         finally:
             if not limits.dry_run:
-                self.robot.stop()
+                self._stop_robot()
             if self._heartbeat is not None:
                 self._heartbeat.close(self.report.stopped_because)
             self.planner.close()
             self.report.skipped_ticks = self.rate.skipped
             self.report.seconds = (self.clock() - began) / 1e9
             self._event("stop", self.report.stopped_because, episode)
+        if self.report.stop_trouble:
+            raise RobotError(f"the robot did not take its stop: {self.report.stop_trouble}")
         return self.report
 
+    def _stop_robot(self) -> None:
+        """What else is to be closed does not wait for a stop that fails."""
+        try:
+            self.robot.stop()
+        except Exception as cause:
+            if not isinstance(cause, RobotError):
+                traceback.print_exc()  # a bug keeps its trace
+            self.report.stop_trouble = str(cause) or type(cause).__name__
+        if self._supervision is not None:
+            self._supervision.told(self.report.stop_trouble)
+
     def _episode(self, limits: Limits, number: int, stop: StopFlag) -> None:
+        watched = None if limits.dry_run else self._supervision
+        if watched is not None:
+            watched.pause()
         if self._episodic is not None and not limits.dry_run:
             self._episodic.reset(limits.seed + number)
-        self._rest()
+        if not self._rest(stop, number):
+            return
         self.inference.reset()
         self.observer.forget()
-        first_ns = self._wait_for_first_frame(stop)
+        first_ns = self._wait_for_first_frame(stop, number)
+        if first_ns is None:
+            return
         if self._end_ns is None and limits.duration_s is not None:
             self._end_ns = first_ns + round(limits.duration_s * 1e9)
         self.rate.start(first_ns)
@@ -162,9 +163,13 @@ class ControlLoop:
                 return self._finish(f"{limits.duration_s:g} s are over")
             if stop.reason:
                 return self._finish(stop.reason)
+            if watched is not None:
+                watched.beat(woke_ns)
             events = [*begun, *self._hear(tick_ns)]
             begun = []
             command = self.controller.step(tick_ns, events)
+            if (state := self.controller.state) is not None:
+                self.planner.states.add(state)  # the policy sees what the state machine believes
             sent = self._obey(command, tick_ns, limits.dry_run)
             if command.order is not None:
                 self.planner.give(command.order)
@@ -172,9 +177,8 @@ class ControlLoop:
             if self._heartbeat is not None:
                 self._heartbeat.beat(self.clock())
             if command.kind == "stop":
-                self.report.fault = command.reason
-                self._event("fault", command.reason, number)
-                return self._finish(f"fault: {command.reason}")
+                return self._fault(command.reason, number)
+            self._look_for_stall(tick_ns, woke_ns, sent, number)
             if self._episodic is not None and not limits.dry_run:
                 outcome = self._episodic.outcome()
                 if outcome.success or outcome.over:
@@ -187,10 +191,11 @@ class ControlLoop:
     def _hear(self, tick_ns: int) -> list[Event]:
         """Everything that the state machine is to know at this tick."""
         state = self.robot.state()
-        self.planner.states.add(state)
-        events: list[Event] = [StateRead(state), *self.planner.take()]
+        events: list[Event] = [StateRead(state, self.clock()), *self.planner.take()]
         if self._stop_input is not None and (reason := self._stop_input.read(tick_ns)):
             events.append(StopRequested(reason))
+        if self._stalled:
+            events.append(StopRequested(self._stalled))
         return events
 
     def _obey(self, command: Command, tick_ns: int, dry_run: bool) -> int | None:
@@ -222,31 +227,48 @@ class ControlLoop:
             misses=self.controller.counters.misses, heard=[to_row(event) for event in events],
         )  # fmt: skip
 
-    def _rest(self) -> None:
-        if not self.planner.rest(_FIRST_FRAME_TIMEOUT_S):
-            raise CameraError(
-                f"the last look at the cameras or the network has not ended for "
-                f"{_FIRST_FRAME_TIMEOUT_S:g} s. Check the cables, then start again."
-            )
+    def _rest(self, stop: StopFlag, number: int) -> bool:
+        """Wait for the planner; False when the run is to end meanwhile."""
+        until_ns = self.clock() + round(_FIRST_FRAME_TIMEOUT_S * 1e9)
+        while not self.planner.rest(_FIRST_FRAME_POLL_MS / 1e3):
+            if self._asked_to_end(stop, number):
+                return False
+            if self.clock() > until_ns:
+                raise CameraError(
+                    f"the last look at the cameras or the network has not ended for "
+                    f"{_FIRST_FRAME_TIMEOUT_S:g} s. Check the cables, then start again."
+                )
+        return True
 
-    def _wait_for_first_frame(self, stop: StopFlag) -> int:
-        """The moment at which every camera has a frame of this episode. Raises CameraError."""
+    def _wait_for_first_frame(self, stop: StopFlag, number: int) -> int | None:
+        """The moment at which every camera has a frame of this episode; None when the run is to end
+        meanwhile. Raises CameraError."""
         began = self.clock()
         while not (
             self.observer.poll(self.clock, _FIRST_FRAME_POLL_MS, not_before_ns=began)
             and self.observer.drop_before(began)
         ):
-            if stop.reason:
-                break
+            if self._asked_to_end(stop, number):
+                return None
+            if self.clock() < began:
+                break  # the clock went back: the state machine stops at its first tick
             if self._heartbeat is not None and self.report.tick_late_ns.count:
                 self._heartbeat.beat(self.clock())  # between episodes
             if self.clock() - began > _FIRST_FRAME_TIMEOUT_S * 1e9:
-                names = ", ".join(self.inference.spec.cameras)
+                names, odd = ", ".join(self.inference.spec.cameras), self.observer.counters.odd()
                 raise CameraError(
-                    f"no fresh frame from every camera ({names}) in {_FIRST_FRAME_TIMEOUT_S:g} s. "
-                    "Check the cable, and max_age_ms in the rig."
+                    f"no fresh frame from every camera ({names}) in {_FIRST_FRAME_TIMEOUT_S:g} s"
+                    f"{odd and f' (not used: {odd})'}. Check the cable, and max_age_ms in the rig."
                 )
         return self.clock()
+
+    def _asked_to_end(self, stop: StopFlag, number: int) -> bool:
+        """Where no tick looks: before an episode's first one."""
+        if stop.reason:
+            self._finish(stop.reason)
+        elif self._stop_input is not None and (reason := self._stop_input.said()):
+            self._fault(reason, number)
+        return bool(self.report.stopped_because)
 
     def _tidy(self, tick_ns: int) -> None:
         """Free young reference cycles (a robot's driver may make them) where there is time."""
@@ -256,8 +278,24 @@ class ControlLoop:
             gc.collect(0)
             self._since_tidy = 0
 
+    def _look_for_stall(self, tick_ns: int, woke_ns: int, sent: int | None, number: int) -> None:
+        """Count a send that ended after its slot; work beyond the limit is a fault, a tick later:
+        the state machine decides it."""
+        now_ns, limit_ns = self.clock(), self._max_stall_ns
+        if sent is not None and now_ns - tick_ns >= self.rate.period_ns:
+            self.report.slow_sends += 1
+            self._event("slow send", f"{(now_ns - sent) / 1e6:.1f} ms", number)
+        if limit_ns is not None and (took_ns := now_ns - woke_ns) > limit_ns:
+            limit = f"max_stall_ms = {limit_ns / 1e6:g}"
+            self._stalled = f"a tick's work took {took_ns / 1e6:.0f} ms ({limit})"
+
+    def _fault(self, reason: str, number: int) -> None:
+        self.report.fault = reason
+        self._event("fault", reason, number)
+        self._finish(f"fault: {reason}")
+
     def _finish(self, reason: str) -> None:
-        self.report.stopped_because = reason
+        self.report.stopped_because = self.report.stopped_because or reason
 
     def _event(self, what: str, detail: str, episode: int) -> None:
         now = self.clock()

@@ -9,9 +9,14 @@ Clock = Callable[[], int]
 
 
 def sleep_until(t_ns: int, clock: Clock = time.monotonic_ns) -> None:
-    """Sleep until the monotonic clock shows `t_ns`; at once when that has passed."""
-    while (left_ns := t_ns - clock()) > 0:
+    """Sleep until the monotonic clock shows `t_ns`; at once when that has passed. When the clock
+    goes back meanwhile, return: it may take any time until it shows `t_ns` again."""
+    now_ns = clock()
+    while (left_ns := t_ns - now_ns) > 0:
         time.sleep(left_ns / 1e9)
+        before_ns, now_ns = now_ns, clock()
+        if now_ns < before_ns:
+            return
 
 
 class Rate:
@@ -31,19 +36,32 @@ class Rate:
         self.skipped = 0
         self._clock = clock
         self._sleep = sleep or (lambda t_ns: sleep_until(t_ns, clock))
-        self._next = clock()
+        self._next = self._seen = clock()
+        self._last = self._next
 
     def start(self, first_ns: int | None = None) -> None:
         """Let the next tick be at `first_ns` (now, by default)."""
         self._next = self._clock() if first_ns is None else first_ns
 
     def wait(self) -> int:
-        """Sleep to the next tick; returns its nominal time, monotonic ns."""
-        late = (self._clock() - self._next) // self.period_ns
+        """Sleep to the next tick; returns its nominal time, monotonic ns.
+
+        Where the clock has gone back it returns at once, with a time not after the last tick's.
+        """
+        if self._went_back():
+            return self._last
+        late = (self._seen - self._next) // self.period_ns
         if late > 0:
             self.skipped += late
             self._next += late * self.period_ns
         tick = self._next
         self._sleep(tick)
-        self._next = tick + self.period_ns
+        if self._went_back():
+            return self._last
+        self._next, self._last = tick + self.period_ns, tick
         return tick
+
+    def _went_back(self) -> bool:
+        before, self._seen = self._seen, self._clock()
+        self._last = min(self._last, self._seen)
+        return self._seen < before

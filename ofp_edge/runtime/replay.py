@@ -43,13 +43,18 @@ class Difference:
 
 @dataclass
 class ReplayReport:
-    """What was run again, and where it came out otherwise: the first 20 of `differ` places."""
+    """What was run again, and where it came out otherwise: the first 20 of `differ` places.
+
+    files_left_out: those after a gap of files that were deleted to make room: nothing tells the
+    state in which they begin.
+    """
 
     chunks: int = 0
     chunks_same: int = 0
     ticks: int = 0
     ticks_same: int = 0
     missing_rows: int = 0
+    files_left_out: int = 0
     whole: bool = False
     differences: list[Difference] = field(default_factory=list)
 
@@ -57,7 +62,8 @@ class ReplayReport:
     def same(self) -> bool:
         """Whether all of it is there and bit for bit the same."""
         alike = self.chunks == self.chunks_same and self.ticks == self.ticks_same
-        return alike and self.ticks > 0 and self.missing_rows == 0
+        complete = self.missing_rows == 0 and self.files_left_out == 0
+        return alike and complete and self.ticks > 0
 
     def note(self, difference: Difference) -> None:
         """Keep it, if there is room."""
@@ -89,12 +95,16 @@ def replay(log: LogReader, inference: Inference) -> ReplayReport:
     Raises OfpError for a log of another version or another policy.
     """
     if (version := log.header.get("log_version")) != LOG_VERSION:
-        raise OfpError(f"{log.path}: log_version: expected {LOG_VERSION}, got {version}.")
+        raise OfpError(
+            f"{log.path}: log_version: expected {LOG_VERSION}, got {version}. Replay it with the "
+            f"ofp-edge that wrote it: {log.header.get('ofp_edge')}."
+        )
     PolicySpec.from_json(log.header["spec"]).require_same(inference.spec, "replay")
     report = ReplayReport()
     chunks = _chunks_again(log, inference, report)
     _ticks_again(log, chunks, report)
     report.missing_rows, report.whole = sum(log.missing.values()), log.whole
+    report.files_left_out = len(log.left_out)
     return report
 
 
@@ -102,7 +112,7 @@ def _chunks_again(
     log: LogReader, inference: Inference, report: ReplayReport
 ) -> dict[tuple[int, bool], Chunk]:
     made: dict[tuple[int, bool], Chunk] = {}
-    for topic, row in log.rows("/event", "/observation", "/plan"):
+    for topic, row in log.rows("/event", "/observation", "/plan", all_files=False):
         if topic == "/event":
             if row["what"] == "episode":
                 inference.reset()
@@ -139,7 +149,7 @@ def _ticks_again(
             raise _Lost
         return chunks[t_obs_ns, refined]
 
-    for _, row in log.rows("/command"):
+    for _, row in log.rows("/command", all_files=False):
         report.ticks += 1
         try:
             events = [from_row(entry, chunk_of) for entry in row["heard"]]

@@ -1,4 +1,4 @@
-"""The log of a run: an MCAP file of JSON messages, written off the control thread.
+"""The log of a run: MCAP files of JSON messages, written off the control thread.
 
 What the topics hold: log_schemas.py. Arrays are {"dtype", "shape", "data": base64 of little-endian
 bytes}: bit-exact, no text rounding; bytes are base64 too. The control thread copies and enqueues;
@@ -14,18 +14,22 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.log_schemas import RAW_IMAGE, SCHEMAS, schema_of
+from ofp_edge.runtime.log_schemas import SCHEMAS, UNFILLED
+from ofp_edge.runtime.log_series import DEFAULT_MB, LogSeries
 
 _QUEUE_ROWS = 1024
-_CHUNK_BYTES = 1 << 15  # what a kill may cost: less than a second of a run
+_FLUSH_S = 1.0  # what a kill or a loss of power may cost of a run
+_END_S = 10.0
+_Item = tuple[str, int, int, int, dict[str, Any]]
+_NOTHING: _Item = ("", 0, 0, 0, {})
 
 
 class Telemetry(Protocol):
@@ -68,32 +72,29 @@ class Several:
 
 
 class McapLog:
-    """Writes rows to `path` from its own thread. `lost` counts the rows that were not written; the
-    rows of a topic are numbered, so that a reader sees where some are missing.
+    """Writes rows to `path` and its later files (log_series.py) from a thread of its own. `lost`
+    counts the rows that were not written; the rows of a topic are numbered, so that a reader sees
+    where some are missing.
 
     Several threads may write, /event too: a camera's remarks come from the planner's.
-    header: plain JSON put in front as the metadata record "ofp_edge" (bundle hash, spec, seed, L).
-    Raises OfpError when the file can't be opened.
+    header: plain JSON put in front of every file (bundle hash, spec, seed, L). limit_bytes: of all
+    files together. trouble: why the log has ended before the run; on_trouble is then called with
+    it, once, by the log's thread. Raises OfpError when the file can't be opened.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb")
-        except OSError as cause:
-            raise OfpError(f"log {path} can't be written: {cause.strerror}.") from None
+    def __init__(
+        self, path: Path, header: dict[str, Any], limit_bytes: int = DEFAULT_MB << 20
+    ) -> None:
         self.path = path
+        self.series = LogSeries(path, header, limit_bytes)
         # `next` is one step of the interpreter: two threads never draw the same number.
         self._numbers = {topic: itertools.count(1) for topic in SCHEMAS}
         self._refused = dict.fromkeys(SCHEMAS, 0)  # by a full queue
         self._unwritten = 0
         self.trouble = ""
-        self._unsaved = 0  # rows of the chunk that is not in the file yet
-        self._queue: queue.Queue[tuple[str, int, int, int, dict[str, Any]] | None] = queue.Queue(
-            _QUEUE_ROWS
-        )
-        self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE)
-        self._channels = self._start(header)
+        self.on_trouble: Callable[[str], None] | None = None
+        self._unsaved = 0  # rows that this process still holds
+        self._queue: queue.Queue[_Item | None] = queue.Queue(_QUEUE_ROWS)
         self._thread = threading.Thread(target=self._drain, name="telemetry", daemon=True)
         self._thread.start()
 
@@ -112,68 +113,58 @@ class McapLog:
         return self._unwritten + sum(self._refused.values())
 
     def close(self) -> None:
-        """Write what is enqueued, then the file's index. Idempotent."""
+        """Write what is enqueued, then the file's index. Idempotent; a disk that has not answered
+        for ten seconds is not waited for."""
         if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        if not self._file.closed:
-            try:
-                self._writer.finish()  # type: ignore[no-untyped-call]
-            except OSError as cause:
-                self._fail(cause)
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-    def _start(self, header: dict[str, Any]) -> dict[str, int]:
-        self._writer.start(profile="", library="ofp-edge")
-        self._writer.add_metadata("ofp_edge", {"json": json.dumps(header)})
-        with contextlib.suppress(OSError):  # a disk that is full already is found by the first row
-            self._file.flush()
-        return {
-            topic: self._channel(topic, f"ofp_edge.{topic[1:]}", properties)
-            for topic, properties in SCHEMAS.items()
-        }
-
-    def _channel(self, topic: str, schema: str, properties: dict[str, Any]) -> int:
-        number = self._writer.register_schema(
-            schema, "jsonschema", json.dumps(schema_of(properties)).encode()
-        )
-        channel: int = self._writer.register_channel(topic, "json", number)
-        return channel
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=_END_S)
+            self._thread.join(_END_S)
+            if self._thread.is_alive():
+                self._end("the disk does not answer")
+                return
+        try:
+            self.series.finish()
+        except (OSError, OfpError) as cause:
+            self._end(str(cause))
 
     def _drain(self) -> None:
-        while (item := self._queue.get()) is not None:
-            topic, number, t_ns, wall_ns, row = item
-            if self.trouble:
-                self._unwritten += 1
-                continue
-            data = json.dumps({key: _plain(value) for key, value in row.items()}).encode()
-            before = self._file.tell()
-            self._unsaved += 1
+        due_s = time.monotonic() + _FLUSH_S
+        while True:
             try:
-                if topic not in self._channels:  # a camera's first thumbnail
-                    self._channels[topic] = self._channel(topic, "foxglove.RawImage", RAW_IMAGE)
-                self._writer.add_message(
-                    self._channels[topic], log_time=wall_ns, publish_time=t_ns, data=data,
-                    sequence=number,
-                )  # fmt: skip
-            except OSError as cause:  # a full disk ends the log, not the run
-                self._fail(cause)
-            else:
-                if self._file.tell() > before:  # a whole chunk went out
-                    self._flush()
+                item = self._queue.get(timeout=max(0.0, due_s - time.monotonic()))
+            except queue.Empty:
+                item = _NOTHING
+            if item is None:
+                return
+            try:
+                if item is not _NOTHING:
+                    self._add(item)
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + _FLUSH_S
+                    if self._unsaved and not self.trouble:
+                        self.series.flush()
+                        self._unsaved = 0
+            except (OSError, OfpError) as cause:  # a full disk ends the log, not the run
+                self._end(str(cause))
 
-    def _fail(self, cause: OSError) -> None:
-        self.trouble = self.trouble or str(cause)
+    def _add(self, item: _Item) -> None:
+        topic, number, t_ns, wall_ns, row = item
+        if self.trouble:
+            self._unwritten += 1
+            return
+        filled = {**UNFILLED.get(topic, {}), **row}
+        data = json.dumps({key: _plain(value) for key, value in filled.items()}).encode()
+        self._unsaved += 1
+        if self.series.add(topic, number, t_ns, wall_ns, data):
+            self._unsaved = 0
+
+    def _end(self, trouble: str) -> None:
         self._unwritten += self._unsaved
         self._unsaved = 0
-
-    def _flush(self) -> None:
-        try:
-            self._file.flush()
-            self._unsaved = 0
-        except OSError as cause:
-            self._fail(cause)
+        if not self.trouble:
+            self.trouble = trouble
+            if self.on_trouble is not None:
+                self.on_trouble(trouble)
 
 
 def array_from_json(value: dict[str, Any]) -> NDArray[Any]:
@@ -200,6 +191,8 @@ def _plain(value: Any) -> Any:
             "shape": list(value.shape),
             "data": base64.b64encode(little.tobytes()).decode("ascii"),
         }
+    if isinstance(value, np.generic):  # a driver's own stamp
+        return value.item()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, dict):

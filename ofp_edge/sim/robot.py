@@ -26,6 +26,8 @@ class SimulatedRobot:
     camera by name), seed (of the first episode). `clock` stamps the states.
     """
 
+    stops_by_itself = True  # its world is gone with its process
+
     def __init__(
         self, spec: PolicySpec, *, task: str, world: str = "demo", seed: int = 0,
         clock: Clock = time.monotonic_ns,

@@ -29,7 +29,7 @@ def test_a_frame_whose_plan_could_not_act_is_dropped(own_limit_ms, age_ms, used)
     manifest = SimpleNamespace(cameras={}, camera_tolerance=CameraTolerance())
     rig = SimpleNamespace(
         timing=Timing(LATENCY_MS, MOST_MS),
-        cameras={"front": SimpleNamespace(max_age_ms=own_limit_ms)},
+        cameras={"front": SimpleNamespace(max_age_ms=own_limit_ms, frozen_after=None)},
     )
     camera = Camera()
     observer = make_observer(SimpleNamespace(manifest=manifest, spec=spec), rig, {"front": camera})
