@@ -14,6 +14,7 @@ from typing import Any
 
 from ofp_edge import durable
 from ofp_edge.errors import OfpError, OutputExists
+from ofp_edge.strict import read_json_file
 
 _OURS = b'"schema_version"'
 _LONGEST_MARKER = 1 << 20
@@ -54,15 +55,8 @@ def canonical_json(value: Any) -> bytes:
 
 
 def read_json(path: Path, error: type[OfpError] = OfpError) -> Any:
-    """Parse a JSON file; `error` (one line) when it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.") from None
-    except OSError as cause:
-        raise error(f"{path} cannot be read: {cause.strerror}.") from None
-    except (ValueError, UnicodeDecodeError) as cause:
-        raise error(f"{path} is not valid JSON: {cause}") from None
+    """Parse a JSON file; `error` (one line) when it is missing, too large, too deep or not JSON."""
+    return read_json_file(path, error)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -114,6 +114,14 @@ def plain_tree(folder: Path, error: type[OfpError]) -> Iterator[os.DirEntry[str]
             _cannot(folder, cause, error)
 
 
+def require_closed(folder: Path, error: type[OfpError]) -> None:
+    """`error` when a link anywhere below a folder leads out of it."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(item := os.path.join(place, name)):
+                within(folder, Path(item), error)
+
+
 @contextlib.contextmanager
 def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
     """Whatever a library raises over data from outside becomes one line of `error`.
@@ -161,7 +169,7 @@ def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:
 
 def _cannot(path: Path, cause: Exception, error: type[OfpError]) -> NoReturn:
     if isinstance(cause, FileNotFoundError):
-        raise error(f"{path} cannot be read: it does not exist.") from None
+        raise error(f"{path} does not exist: it cannot be read.") from None
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
     raise error(f"{path} cannot be read: {said}.") from None
 

@@ -11,7 +11,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union
@@ -26,6 +26,7 @@ LARGEST_JSON = 16 * MEBIBYTE
 DEEPEST = 48
 _LARGEST_WHOLE = 2**63 - 1
 _LONGEST_TEXT, _SHOWN = 1 << 20, 60
+_NOTHING: Mapping[str, Any] = {}
 _ONE = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _MANY = {int: "whole numbers", float: "numbers", str: "texts", bool: "true and false"}
 
@@ -78,32 +79,37 @@ def _deeper(value: Any, limit: int) -> bool:
     return bool(level)
 
 
-def read_as(kind: type[T], value: Any, what: str, error: type[OfpError], at: str = "") -> T:
+def read_as(
+    kind: type[T], value: Any, what: str, error: type[OfpError], at: str = "", *,
+    others: bool = False, **built: Any,
+) -> T:  # fmt: skip
     """`value` as the dataclass `kind`, by its annotations: strict about names and types.
 
-    Entries with a default may be missing. what: the file; at: the entry in it that `value` is.
+    Entries with a default may be missing; others: those that are not ours are passed over. what:
+    the file, or ""; at: the entry in it that `value` is. built: fields that are ready made, whatever
+    `value` has for them.
     Numbers are finite; a whole number passes for a float, and stays one. Raises `error`, also for
     what the dataclass itself refuses.
     """
-    return typing.cast(T, _dataclass(kind, value, Place(what, at, error)))
+    return typing.cast(T, _dataclass(kind, value, Place(what, at, error, others), built))
 
 
 class Place:
     """Where a value stands in a file, and which error complains of it."""
 
-    def __init__(self, what: str, at: str, error: type[OfpError]) -> None:
-        self.what, self.at, self.error = what, at, error
+    def __init__(self, what: str, at: str, error: type[OfpError], others: bool = False) -> None:
+        self.what, self.at, self.error, self.others = what, at, error, others
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.at}" if self.at else self.what
+        return ": ".join(x for x in (self.what, self.at) if x)
 
     def entry(self, key: str) -> Place:
         """Of an object."""
-        return Place(self.what, f"{self.at}.{key}" if self.at else key, self.error)
+        return Place(self.what, f"{self.at}.{key}" if self.at else key, self.error, self.others)
 
     def item(self, number: int) -> Place:
         """Of a list."""
-        return Place(self.what, f"{self.at}[{number}]", self.error)
+        return Place(self.what, f"{self.at}[{number}]", self.error, self.others)
 
     def refuse(self, expected: str, got: str) -> NoReturn:
         """Raise the error; a SpecMismatch takes its parts."""
@@ -114,7 +120,7 @@ class Place:
 
 def shown(value: Any) -> str:
     """A value in a message: short, in one line, without what a terminal can't print."""
-    if isinstance(value, (dict, list)) and len(repr(value)) > _SHOWN:
+    if isinstance(value, (dict, list, tuple)) and len(repr(value)) > _SHOWN:
         return f"{type(value).__name__} of {len(value)}"
     text = repr(value) if not isinstance(value, str) or value.isprintable() else ascii(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -125,20 +131,24 @@ def _hints(kind: Hashable) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _dataclass(kind: type[Any], value: Any, place: Place) -> Any:
+def _dataclass(
+    kind: type[Any], value: Any, place: Place, built: Mapping[str, Any] = _NOTHING
+) -> Any:
     if not isinstance(value, dict):
         place.refuse("an object", type(value).__name__)
-    known = {x.name: x for x in fields(kind) if x.init}
+    known = {x.name: x for x in fields(kind) if x.init and x.name not in built}
     for name, entry in known.items():
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             place.entry(name).refuse("an entry", "none: it is missing")
     for name in value:
-        if name not in known:
+        if name not in known and name not in built and not place.others:
             place.entry(shown(name)[1:-1]).refuse("no such entry", "an unknown entry")
     hints = _hints(typing.cast(Any, kind))
-    values = {name: _read(hints[name], item, place.entry(name)) for name, item in value.items()}
+    values = {
+        name: _read(hints[name], value[name], place.entry(name)) for name in known if name in value
+    }
     try:
-        return kind(**values)
+        return kind(**values, **built)
     except OfpError as cause:
         if isinstance(cause, place.error):
             raise
@@ -154,7 +164,7 @@ def _read(hint: Any, value: Any, place: Place) -> Any:
     if origin is list or (origin is tuple and parts[-1] is ...):
         return origin(_items(parts[0], value, place))
     if origin is tuple:
-        if not isinstance(value, list) or len(value) != len(parts):
+        if not isinstance(value, (list, tuple)) or len(value) != len(parts):
             place.refuse(f"a list of {len(parts)}", shown(value))
         return tuple(_read(parts[i], item, place.item(i)) for i, item in enumerate(value))
     if origin is dict:
@@ -178,7 +188,7 @@ def _read(hint: Any, value: Any, place: Place) -> Any:
 
 def _items(kind: Any, value: Any, place: Place) -> list[Any]:
     wanted = f"a list of {_MANY.get(kind, 'entries')}"
-    if not isinstance(value, list):
+    if not isinstance(value, (list, tuple)):
         place.refuse(wanted, shown(value))
     if kind not in _ONE:
         return [_read(kind, item, place.item(number)) for number, item in enumerate(value)]
@@ -189,17 +199,19 @@ def _items(kind: Any, value: Any, place: Place) -> list[Any]:
 
 
 def _fits(kind: type[Any], value: Any) -> bool:
-    if type(value) not in ((int, float) if kind is float else (kind,)):
+    if not isinstance(value, (int, float) if kind is float else kind):
+        return False
+    if isinstance(value, bool) and kind is not bool:
         return False
     if kind is str:
         return len(value) <= _LONGEST_TEXT and not any("\ud800" <= x <= "\udfff" for x in value)
-    limit = _LARGEST_WHOLE if type(value) is int else sys.float_info.max
+    limit = _LARGEST_WHOLE if isinstance(value, int) else sys.float_info.max
     return kind is bool or abs(value) <= limit
 
 
 def _scalar(kind: type[Any], value: Any, place: Place) -> Any:
     if not _fits(kind, value):
-        same = type(value) is kind
+        same = type(value) is kind or (kind is float and type(value) is int)
         why = "" if same else f" (a {type(value).__name__}, no {kind.__name__})"
         place.refuse(_ONE[kind], f"{shown(value)}{why}")
     return value

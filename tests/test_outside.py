@@ -14,6 +14,7 @@ from ofp_edge.outside import (
     open_plain,
     plain_tree,
     read_plain,
+    require_closed,
     require_memory,
     require_plain,
     within,
@@ -33,11 +34,11 @@ def test_a_plain_file_is_read(tmp_path: Path) -> None:
     assert read_plain(tmp_path / "f", DatasetError, 3, inside=tmp_path) == b"abc"
 
 
-def test_a_pipe_a_socket_and_a_device_are_never_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_a_socket_and_a_folder_are_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(tmp_path / "s"))
-        for name in (tmp_path / "pipe", tmp_path / "s", Path("/dev/zero"), tmp_path):
+        for name in (tmp_path / "pipe", tmp_path / "s", tmp_path):
             for read in (open_plain, require_plain):
                 with pytest.raises(DatasetError) as caught:
                     read(name, DatasetError)
@@ -115,6 +116,15 @@ def test_a_tree_has_plain_files_alone(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     with pytest.raises(DatasetError, match="is a link"):
         list(plain_tree(tmp_path, DatasetError))
+
+
+def test_a_folder_with_a_link_out_of_it_is_not_closed(tmp_path: Path) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "in").symlink_to("..")
+    require_closed(tmp_path / "set", DatasetError)
+    (tmp_path / "set" / "a" / "out").symlink_to(tmp_path)
+    with pytest.raises(DatasetError, match="leads out of"):
+        require_closed(tmp_path / "set", DatasetError)
 
 
 def test_memory_that_is_not_there_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

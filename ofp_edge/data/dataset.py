@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.source import require_small
+from ofp_edge.data.source import SMALL_FILE_BYTES
 from ofp_edge.data.store import camera_parameters, read_store, spec_fields
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import put_back, sha256_folder
 from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
+from ofp_edge.outside import read_plain
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, ObservationField
 
@@ -126,8 +127,7 @@ def is_ours(path: Path) -> bool:
     attributes = path / ".zattrs"
     if not attributes.is_file():
         return False
-    require_small(attributes)
-    return b'"ofp_edge"' in attributes.read_bytes()
+    return b'"ofp_edge"' in read_plain(attributes, DatasetError, SMALL_FILE_BYTES, inside=path)
 
 
 def _open_ours(path: Path) -> Dataset:

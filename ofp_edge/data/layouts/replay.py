@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.source import Key, Source
+from ofp_edge.data.source import Key, Source, rate_hz
 from ofp_edge.data.store import check_attributes
 from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError
@@ -40,7 +40,7 @@ class ReplaySource(Source):
         self.lengths = tuple(np.diff(ends, prepend=0).tolist())
         self._starts = np.concatenate([[0], ends[:-1]])
         if rate := self.attributes.get("control_hz"):
-            self.rates_hz = (rate,)
+            self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
         self.notes = self._gaps()
 

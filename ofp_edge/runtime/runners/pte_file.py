@@ -102,11 +102,24 @@ def _check_plan(plan: Row) -> None:
             _require_indices(value["value"]["items"], len(values), least=-1)
     _require_indices(plan["inputs"], len(values))
     _require_indices(plan["outputs"], len(values))
+    outside = (*plan["inputs"], *plan["outputs"])
+    if len(set(outside)) != len(outside) or any(
+        values[x]["value_kind"] != "Tensor" or values[x]["value"]["constant"] for x in outside
+    ):
+        raise ValueError("an input or output that is none")
+    nowhere = {
+        number
+        for number, x in enumerate(values)
+        if x["value_kind"] == "Tensor" and number not in outside
+        and not x["value"]["constant"] and x["value"]["place"] is None
+    }  # fmt: skip
     for chain in plan["chains"]:
         for step in chain["instructions"]:
             if step["call"] is None:
                 raise ValueError("an instruction that no policy has")
             _require_indices(step["call"]["args"], len(values))
+            if nowhere & set(step["call"]["args"]):
+                raise ValueError("a tensor without memory")
 
 
 def _check_tensor(tensor: Row, memory: tuple[int, ...]) -> None:

@@ -13,8 +13,10 @@ from ofp_edge.runtime.runners.flatbuffer import Reader, Row
 
 _ONE = ("input u4", "output u4", "flags u4")
 _TWO = ("input1 u4", "input2 u4", "output u4", "flags u4")
-_CONV = tuple(f"setting{i} u4" for i in range(15)) + (
-    "input u4", "filter u4", "bias u4", "output u4", "flags u4",
+_CONV = (
+    *(f"setting{i} u4" for i in range(4)), "rows u4", "columns u4",
+    *(f"setting{i} u4" for i in range(4, 8)), "taken u4", "given u4", "groups u4", "setting8 u4",
+    "setting9 u4", "input u4", "filter u4", "bias u4", "output u4", "flags u4",
 )  # fmt: skip
 _POOL = (*(f"setting{i} u4" for i in range(10)), *_ONE)
 _CAT = ("axis u4", "input1 u4", "input2 u4", "input3 u4", "input4 u4", "output u4", "flags u4",
@@ -90,6 +92,8 @@ def check_graph(
             _check_scales(value["value"], tensor, constants)
     for node in graph["nodes"]:
         _check_node(node, ranks)
+        _check_weights(node, tensors)
+    _check_order(graph, tensors)
     _check_externals(graph, tensors, calls)
 
 
@@ -171,14 +175,9 @@ def _check_node(node: Row, ranks: dict[int, int]) -> None:
     kind, values = node["node_kind"], node["node"]
     if values is None:
         raise ValueError("a node of XNNPACK's without content")
-    used = _EXTRA_INPUTS.get(kind)
-    for name, number in values.items():
-        if name.rstrip("12345") not in ("input", "output", "filter", "bias"):
-            continue
-        if used is not None and name.startswith("input") and int(name[5:]) > used:
-            continue
-        if number not in ranks and not (name == "bias" and number == _NONE):
-            raise ValueError("a node of XNNPACK's names a value that is not there")
+    reads, writes = _uses(node)
+    if any(x not in ranks for x in (*reads, *writes)):
+        raise ValueError("a node of XNNPACK's names a value that is not there")
     if "axes" in values:
         count = values["num_dims"]
         lists = [values[name] for name in ("axes", "sizes") if name in values]
@@ -192,6 +191,58 @@ def _check_node(node: Row, ranks: dict[int, int]) -> None:
         len(values["before"]) == len(values["after"]) == ranks[values["input"]]
     ):
         raise ValueError("a padding of other axes than its input")
+
+
+def _uses(node: Row) -> tuple[list[int], list[int]]:
+    """The numbers of the values that a node reads, and of those that it writes."""
+    reads, writes = [], []
+    most = _EXTRA_INPUTS.get(node["node_kind"], 5)
+    for name, number in node["node"].items():
+        place = name.rstrip("12345")
+        if place == "output":
+            writes.append(number)
+        elif place == "input" and int(name[5:] or 1) <= most:
+            reads.append(number)
+        elif place == "filter" or (place == "bias" and number != _NONE):
+            reads.append(number)
+    return reads, writes
+
+
+def _check_weights(node: Row, tensors: dict[int, Row]) -> None:
+    """A layer reads as many weights as its own numbers say."""
+    values, kind = node["node"], node["node_kind"]
+    if "filter" not in values:
+        return
+    dims, channels = tuple(tensors[values["filter"]]["dims"]), 0
+    if kind == "FullyConnected":
+        channels = max(dims, default=0)  # either order of its two axes
+        wanted = {dims} if len(dims) == 2 else set()
+    else:
+        channels = values["groups"] * values["given"]
+        area = values["rows"], values["columns"]
+        wanted = {(channels, *area, values["taken"]), (1, *area, channels)}
+        if kind == "DepthwiseConv2d":
+            wanted.add((1, *area, channels * max(1, values["taken"])))
+    bias = values["bias"]
+    if dims not in wanted or (
+        bias != _NONE and math.prod(tensors[bias]["dims"]) not in (channels, *dims)
+    ):
+        raise ValueError("a layer of another size than its weights")
+
+
+def _check_order(graph: Row, tensors: dict[int, Row]) -> None:
+    """A value is written once, before it is read; a weight or an argument that is read, never."""
+    inputs = set(graph["inputs"])
+    known = {number for number, x in tensors.items() if x["constant"] or number in inputs}
+    if any(tensors[x]["constant"] for x in (*graph["inputs"], *graph["outputs"]) if x in tensors):
+        raise ValueError("an argument of XNNPACK's that is a weight")
+    for node in graph["nodes"]:
+        reads, writes = _uses(node)
+        if any(x not in known for x in reads) or any(x in known for x in writes):
+            raise ValueError("a value of XNNPACK's that is read unwritten, or written again")
+        known.update(writes)
+    if any(x not in known for x in graph["outputs"]):
+        raise ValueError("an output of XNNPACK's that nothing writes")
 
 
 def _check_externals(
