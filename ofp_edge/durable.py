@@ -136,11 +136,14 @@ def place(new: Path, path: Path) -> None:
         os.rename(new, path)
 
 
-def exchange(new: Path, path: Path) -> None:
-    """Swap two folders at once; where that can't be had, by renames that `clear` and `put_back`
-    bring to an end after a kill. Locked."""
+def exchange(new: Path, path: Path) -> Path:
+    """Give `new` the name `path` and return the name that the old one has now.
+
+    Both at once; where that can't be had, by two renames, which `clear` and `put_back` undo when
+    a kill came between them. Locked.
+    """
     if _renameat2(new, path, _EXCHANGE):
-        return
+        return new
     aside = temporary_name(path, ASIDE)
     os.rename(path, aside)
     try:
@@ -148,7 +151,7 @@ def exchange(new: Path, path: Path) -> None:
     except BaseException:
         os.rename(aside, path)
         raise
-    os.rename(aside, new)
+    return aside
 
 
 def delete(path: Path) -> None:

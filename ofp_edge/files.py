@@ -143,18 +143,20 @@ def new_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
             partial.mkdir()
             handle = os.open(partial, os.O_RDONLY)
             durable.hold(handle)
+        old = partial
         try:
             yield partial
             durable.sync_tree(partial)
             with _plain_places(path), durable.locked(target):
                 _require_replaceable(path, force=force, marker=marker)
                 if os.path.lexists(target):
-                    durable.exchange(partial, target)
+                    old = durable.exchange(partial, target)
                 else:
                     durable.place(partial, target)
                 durable.sync(target.parent)
         finally:
             durable.delete(partial)
+            durable.delete(old)
             os.close(handle)
 
 
