@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+# A script's background job, which this may be, would ignore it.
+HEEDS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 # Sends Ctrl-C to itself at the import of one module, in the middle of it.
 INTERRUPTS = """
 import importlib.abc, os, signal, sys
@@ -25,7 +27,7 @@ sys.meta_path.insert(0, Interrupts())
 def run(
     tmp_path: Path, module: str, *arguments: str, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "sitecustomize.py").write_text(before + INTERRUPTS)
+    (tmp_path / "sitecustomize.py").write_text((before or HEEDS) + INTERRUPTS)
     path = os.pathsep.join([str(tmp_path), os.getcwd(), *sys.path])
     return subprocess.run(
         [sys.executable, "-m", "ofp_edge", *arguments], capture_output=True, text=True, timeout=300,

@@ -169,6 +169,8 @@ class RemoteRobot:
                         break
                     over = self._process.poll() is not None
                     continue
+                except ConnectionResetError:  # it ended with an action unread: said once, and what
+                    continue  # it had said before, "stopped" among it, is still there
                 if not message:
                     break
                 kind, values, arrays = decode(message)

@@ -15,6 +15,7 @@ import pytest
 from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robots.lerobot import LeRobot
 from ofp_edge.runtime.robots.remote import RemoteRobot
+from ofp_edge.runtime.robots.wire import encode, pair
 from tests.runtime.standins import make_spec
 
 SMALL = "tests.runtime.robots.small_robot:SmallRobot"
@@ -126,14 +127,33 @@ def test_a_signal_to_its_process_stops_it_and_says_so(number, make, diary):
     robot.close()
 
 
+def test_the_last_words_of_a_process_that_left_an_action_unread_are_heard():
+    here, there = pair()
+    robot = RemoteRobot.__new__(RemoteRobot)
+    robot._name, robot._trouble, robot._rested, robot._socket = "arm", "", False, here
+    robot._process = subprocess.Popen(["true"])
+    robot._process.wait()
+    here.send(encode("action"))
+    there.send(encode("error", line="it was asked to end."))
+    there.send(encode("stopped"))
+    there.close()  # with the action unread: a reset, before what it had said
+    robot._receive()
+    assert robot._rested and robot._trouble == "it was asked to end."
+    here.close()
+
+
 def test_a_robot_given_up_while_it_opens_leaves_no_process_behind(diary):
     def interrupt():
         until(diary.exists)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        RemoteRobot(make_spec(), robot=SMALL, options={"diary": str(diary), "fail": "mute"})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            RemoteRobot(make_spec(), robot=SMALL, options={"diary": str(diary), "fail": "mute"})
+    finally:
+        signal.signal(signal.SIGINT, before)
     until(lambda: lines(diary)[1:] == ["stop", "close"])
     with pytest.raises(ProcessLookupError):
         os.kill(int(lines(diary)[0].split()[1]), 0)
