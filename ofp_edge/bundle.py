@@ -118,8 +118,8 @@ def open_bundle(path: Path) -> Bundle:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: bundle schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}. "
-            "Compile the policy again with this version."
+            f"{path}: bundle schema version {shown(version)}, this ofp-edge reads "
+            f"{SCHEMA_VERSION}. Compile the policy again with this version."
         )
     try:
         manifest = Manifest.from_json(value)

@@ -86,8 +86,8 @@ def read_as(
     """`value` as the dataclass `kind`, by its annotations: strict about names and types.
 
     Entries with a default may be missing; others: those that are not ours are passed over. what:
-    the file, or ""; at: the entry in it that `value` is. built: fields that are ready made, whatever
-    `value` has for them.
+    the file, or ""; at: the entry in it that `value` is. built: fields that are ready made,
+    whatever `value` has for them.
     Numbers are finite; a whole number passes for a float, and stays one. Raises `error`, also for
     what the dataclass itself refuses.
     """
@@ -203,7 +203,7 @@ def _fits(kind: type[Any], value: Any) -> bool:
         return False
     if isinstance(value, bool) and kind is not bool:
         return False
-    if kind is str:
+    if isinstance(value, str):
         return len(value) <= _LONGEST_TEXT and not any("\ud800" <= x <= "\udfff" for x in value)
     limit = _LARGEST_WHOLE if isinstance(value, int) else sys.float_info.max
     return kind is bool or abs(value) <= limit

@@ -21,6 +21,7 @@ from tests.attack.campaign import Found, attack, reproduce  # noqa: E402
 
 
 def main() -> int:
+    """Run the schedules, or one; 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ticks", type=int, default=20_000, help="of all schedules (20000)")
     parser.add_argument("--seed", type=int, default=0, help="of the first schedule (0)")

@@ -15,8 +15,9 @@ from tests.attack.shrink import shrunk
 
 TICKS = 120
 _DRIVES: dict[str, tuple[Callable[[Schedule], Ran], tuple[str, ...]]] = {
-    "controller": (run, KINDS), "loop": (run_loop, LOOP_KINDS),
-}  # fmt: skip
+    "controller": (run, KINDS),
+    "loop": (run_loop, LOOP_KINDS),
+}
 
 
 @dataclass
@@ -42,9 +43,12 @@ class Found:
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the examples."""
         return {
-            "ticks": self.ticks, "schedules": self.schedules, "refused": self.refused,
-            "commands": dict(self.kinds), "broken": dict(self.broken),
-        }  # fmt: skip
+            "ticks": self.ticks,
+            "schedules": self.schedules,
+            "refused": self.refused,
+            "commands": dict(self.kinds),
+            "broken": dict(self.broken),
+        }
 
 
 def attack(seed: int, ticks: int) -> Found:

@@ -108,4 +108,3 @@ def _next(now_ns: int, dt_ns: int, troubles: dict[str, Any]) -> int:
     if (back := troubles.get("clock_back")) is not None:
         return now_ns - dt_ns * (1 + back.which)
     return now_ns if "clock_same" in troubles else now_ns + dt_ns
-

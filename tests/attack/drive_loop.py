@@ -54,9 +54,7 @@ def run_loop(schedule: Schedule) -> Ran:
 class _Stand:
     """The loop and everything that it is given."""
 
-    def __init__(
-        self, schedule: Schedule, scenario: Scenario, controller: Any, ran: Ran
-    ) -> None:
+    def __init__(self, schedule: Schedule, scenario: Scenario, controller: Any, ran: Ran) -> None:
         rng = np.random.default_rng([schedule.seed, 4])
         self.schedule, self.scenario, self.ran, self._rng = schedule, scenario, ran, rng
         self.clock = FakeClock(int(rng.integers(10**9, 10**12)))
@@ -71,17 +69,27 @@ class _Stand:
         camera = RoughCamera(scenario, self.planner_clock, rng, self.troubles)
         self.max_age_ns = MAX_AGE_STEPS * scenario.dt_ns
         observer = Observer(
-            scenario.spec, {"front": camera}, {"front": CAMERA}, CameraTolerance(),
+            scenario.spec,
+            {"front": camera},
+            {"front": CAMERA},
+            CameraTolerance(),
             {"front": self.max_age_ns},
-        )  # fmt: skip
+        )
         inference = Inference(scenario.spec, *self._runners(), ROWS, FEATURE, 0)
         planner = FakePlanner(inference, observer, self, self.planner_clock)
         self._step = controller.step
         controller.step = self._watched_step
         self.loop = ControlLoop(
-            inference, controller, observer, robot, planner=planner, telemetry=self,
-            clock=self.clock, sleep_until=self._sleep, stop_input=self,  # type: ignore[arg-type]
-        )  # fmt: skip
+            inference,
+            controller,
+            observer,
+            robot,
+            planner=planner,
+            telemetry=self,
+            clock=self.clock,
+            sleep_until=self._sleep,
+            stop_input=self,  # type: ignore[arg-type]
+        )
 
     def run(self) -> None:
         """To the end; then what has to be so however it ended."""
@@ -139,8 +147,10 @@ class _Stand:
     def _runners(self) -> tuple[FunctionRunner, FunctionRunner]:
         spec = self.scenario.spec
         size = spec.horizon * spec.action_dim
-        fields = {f.name: (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape)
-                  for f in spec.observations}  # fmt: skip
+        fields = {
+            f.name: (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape)
+            for f in spec.observations
+        }
 
         def encode(inputs: Any, outputs: Any) -> None:
             outputs["feature"][:] = 0
@@ -157,8 +167,10 @@ class _Stand:
 
         inputs = {"features": (1, spec.n_obs_steps * FEATURE), "z": (1, size), "time_row": (1, 2)}
         outputs = {"chunk": (1, spec.plan_steps * spec.action_dim), "chunk_normalised": (1, size)}
-        return (FunctionRunner(fields, {"feature": (1, FEATURE)}, encode),
-                FunctionRunner(inputs, outputs, act))  # fmt: skip
+        return (
+            FunctionRunner(fields, {"feature": (1, FEATURE)}, encode),
+            FunctionRunner(inputs, outputs, act),
+        )
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """As the telemetry: every observation that a plan is made from."""

@@ -82,8 +82,11 @@ class Facts:
 
     def _whole(self, state: RobotState) -> bool:
         """Numbers everywhere, and as many as the rig goes by."""
-        needed = [(p.limits["measured"], p.limits["measured_offset"] + p.size)
-                  for p in self.scenario.parts if p.measured]  # fmt: skip
+        needed = [
+            (p.limits["measured"], p.limits["measured_offset"] + p.size)
+            for p in self.scenario.parts
+            if p.measured
+        ]
         if "workspace" in self.scenario.safety:
             needed.append((self.scenario.safety["workspace"]["measured"], 3))
         if any(len(state.values.get(name, ())) < least for name, least in needed):

@@ -35,7 +35,9 @@ class Motion:
             return
         move = self._velocity(wanted, place)[1] * self.dt_s
         if self.part.length(move) > most * (1 + 1e-4):
-            raise Broken("first step", f"{self.part.name}: {self.part.length(move):g}, limit {most:g}")
+            raise Broken(
+                "first step", f"{self.part.name}: {self.part.length(move):g}, limit {most:g}"
+            )
 
     def check(self, action: NDArray[np.float32], command: Command, place: Array | None) -> None:
         """One command that was sent. place: where the robot is, None where that is not known."""
@@ -69,8 +71,10 @@ class Motion:
             if self._x is not None:
                 return value, (value - self._x) / self.dt_s
             start = value if place is None else place
-            ends = np.sort(np.multiply([self.part.action.low, self.part.action.high],
-                                       self.part.action.scale), axis=0)  # fmt: skip
+            ends = np.sort(
+                np.multiply([self.part.action.low, self.part.action.high], self.part.action.scale),
+                axis=0,
+            )
             # A robot outside of its commands' range can't be told where it is.
             return value, (value - np.clip(start, *ends)) / self.dt_s
         v = value if kind == "velocity" else value / self.dt_s

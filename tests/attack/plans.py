@@ -1,4 +1,4 @@
-"""Which plan may be followed at a tick, and what it says then: reckoned again from what was heard."""
+"""Which plan may be followed at a tick, and what it says: reckoned again from what was heard."""
 
 from __future__ import annotations
 

@@ -115,10 +115,12 @@ class Scenario:
     def without(self, names: frozenset[str]) -> Scenario:
         """Without these limits ("hand.max_jerk", "workspace"): for smaller failures."""
         parts = tuple(
-            replace(part, limits={k: v for k, v in part.limits.items()
-                                  if f"{part.name}.{k}" not in names})
+            replace(
+                part,
+                limits={k: v for k, v in part.limits.items() if f"{part.name}.{k}" not in names},
+            )
             for part in self.parts
-        )  # fmt: skip
+        )
         safety = {k: v for k, v in self.safety.items() if k not in names}
         return replace(self, parts=parts, safety=safety)
 
@@ -144,10 +146,19 @@ def draw_scenario(seed: int) -> Scenario:
     steps = horizon - start_index
     n_action = int(rng.integers(1, steps))
     spec = PolicySpec(
-        (ObservationField("state", "state", (start,), "1", "base", (-9.0,) * start, (9.0,) * start),
-         ObservationField("tip", "state", (3,), "m", "base", (-9.0,) * 3, (9.0,) * 3)),
-        tuple(actions), 1 if rng.random() < 0.8 else 2, horizon, n_action, hz, start_index,
-    )  # fmt: skip
+        (
+            ObservationField(
+                "state", "state", (start,), "1", "base", (-9.0,) * start, (9.0,) * start
+            ),
+            ObservationField("tip", "state", (3,), "m", "base", (-9.0,) * 3, (9.0,) * 3),
+        ),
+        tuple(actions),
+        1 if rng.random() < 0.8 else 2,
+        horizon,
+        n_action,
+        hz,
+        start_index,
+    )
     parts, column = [], 0
     for action, reach, state in zip(actions, reaches, states, strict=True):
         size = action.shape[0]
@@ -178,10 +189,20 @@ def _fields(
             low, high = low / scale, high / scale
         if rng.random() < 0.1:
             scale = -scale
-        actions.append(ActionField(
-            name, (size,), unit, "base", kind, scale, (low,) * size, (high,) * size, hold,  # type: ignore[arg-type]
-            "nearest" if name == "grip" and rng.random() < 0.5 else "linear",
-        ))  # fmt: skip
+        actions.append(
+            ActionField(
+                name,
+                (size,),
+                unit,
+                "base",
+                kind,
+                scale,
+                (low,) * size,
+                (high,) * size,
+                hold,  # type: ignore[arg-type]
+                "nearest" if name == "grip" and rng.random() < 0.5 else "linear",
+            )
+        )
         reaches.append(reach)
         states.append(("state", start))
         start += size

@@ -12,24 +12,83 @@ from typing import Any
 import numpy as np
 
 READINGS = (
-    "glitch", "jump", "freeze_values", "silent", "future_stamp", "past_stamp", "unix_stamp",
-    "stamp_in_ms", "nan", "inf", "outside", "short_state", "absent_state", "no_reading",
-)  # fmt: skip
+    "glitch",
+    "jump",
+    "freeze_values",
+    "silent",
+    "future_stamp",
+    "past_stamp",
+    "unix_stamp",
+    "stamp_in_ms",
+    "nan",
+    "inf",
+    "outside",
+    "short_state",
+    "absent_state",
+    "no_reading",
+)
 CLOCKS = ("clock_forward", "clock_back", "clock_same")
 CHUNKS = (
-    "late", "lost", "nan_chunk", "inf_chunk", "huge_chunk", "few_rows", "no_rows", "wide", "flat",
-    "beyond_range", "future_frame", "old_frame", "twice", "unasked", "jump_chunk",
-)  # fmt: skip
+    "late",
+    "lost",
+    "nan_chunk",
+    "inf_chunk",
+    "huge_chunk",
+    "few_rows",
+    "no_rows",
+    "wide",
+    "flat",
+    "beyond_range",
+    "future_frame",
+    "old_frame",
+    "twice",
+    "unasked",
+    "jump_chunk",
+)
 OTHERS = ("dead_planner", "blocked", "stuck", "pushed", "episode", "stop")
 KINDS = READINGS + CLOCKS + CHUNKS + OTHERS
 LOOP_KINDS = (
-    *READINGS, "clock_forward", "clock_back", "late", "nan_chunk", "inf_chunk", "huge_chunk",
-    "beyond_range", "jump_chunk", "stuck", "pushed", "stop", "stop_input", "state_error",
-    "state_blocks", "send_blocks", "send_error", "stop_error", "starved", "camera_lost",
-    "camera_repeats", "camera_future", "camera_old", "camera_error", "planner_dies",
-)  # fmt: skip
-_LONG = ("freeze_values", "silent", "dead_planner", "stuck", "late", "lost", "jump", "pushed",
-         "beyond_range", "jump_chunk", "camera_lost", "camera_repeats", "camera_future")  # fmt: skip
+    *READINGS,
+    "clock_forward",
+    "clock_back",
+    "late",
+    "nan_chunk",
+    "inf_chunk",
+    "huge_chunk",
+    "beyond_range",
+    "jump_chunk",
+    "stuck",
+    "pushed",
+    "stop",
+    "stop_input",
+    "state_error",
+    "state_blocks",
+    "send_blocks",
+    "send_error",
+    "stop_error",
+    "starved",
+    "camera_lost",
+    "camera_repeats",
+    "camera_future",
+    "camera_old",
+    "camera_error",
+    "planner_dies",
+)
+_LONG = (
+    "freeze_values",
+    "silent",
+    "dead_planner",
+    "stuck",
+    "late",
+    "lost",
+    "jump",
+    "pushed",
+    "beyond_range",
+    "jump_chunk",
+    "camera_lost",
+    "camera_repeats",
+    "camera_future",
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +117,12 @@ class Schedule:
 
     def to_json(self) -> dict[str, Any]:
         troubles = [list(asdict(trouble).values()) for trouble in self.troubles]
-        return {"seed": self.seed, "ticks": self.ticks, "troubles": troubles,
-                "without": sorted(self.without)}  # fmt: skip
+        return {
+            "seed": self.seed,
+            "ticks": self.ticks,
+            "troubles": troubles,
+            "without": sorted(self.without),
+        }
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Schedule:

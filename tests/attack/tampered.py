@@ -1,4 +1,4 @@
-"""State machines with a fault put in, to see whether the oracle notices: wrapped, not written anew."""
+"""State machines with a fault put in, to see whether the oracle notices: wrapped ones."""
 
 from __future__ import annotations
 

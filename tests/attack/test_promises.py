@@ -49,9 +49,10 @@ def test_the_schedules_are_as_bad_as_they_should_be() -> None:
 def test_a_failure_is_made_small_and_can_be_tried_again() -> None:
     """Of a hundred troubles one is to blame."""
     whole = next(
-        s for s in (draw_schedule(seed, 120) for seed in range(10_000))
+        s
+        for s in (draw_schedule(seed, 120) for seed in range(10_000))
         if len(s.troubles) > 20 and "stop" in {t.kind for t in s.troubles}
-    )  # fmt: skip
+    )
 
     def fails(schedule: Schedule) -> bool:
         broken = run(schedule, FAULTS["hears no stop"]).broken
@@ -68,7 +69,9 @@ def test_a_failure_is_made_small_and_can_be_tried_again() -> None:
 def test_the_command_line_ends_with_a_summary() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--ticks", "300", "--seed", "5"],
-        capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["ticks"] >= 300 and done.returncode == bool(summary["broken"]), done.stderr

@@ -41,7 +41,9 @@ class World:
             if self._told is not None:
                 told = self._told[part.columns] * part.action.scale
                 kind = part.action.kind
-                move = {"absolute": 0.8 * (told - place), "velocity": told * dt, "delta": told}[kind]
+                move = {"absolute": 0.8 * (told - place), "velocity": told * dt, "delta": told}[
+                    kind
+                ]
             if "stuck" in troubles:
                 move = np.zeros(part.size)
             if (pushed := troubles.get("pushed")) is not None:
@@ -57,7 +59,9 @@ class World:
     def staying(self) -> NDArray[np.float32]:
         """(action_dim,) the raw action that leaves the robot where it is."""
         raw = [
-            self.places[p.name] / p.action.scale if p.action.kind == "absolute" else 0 * self.places[p.name]
+            self.places[p.name] / p.action.scale
+            if p.action.kind == "absolute"
+            else 0 * self.places[p.name]
             for p in self.scenario.parts
         ]
         return np.concatenate(raw).astype(np.float32)

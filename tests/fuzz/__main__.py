@@ -25,7 +25,9 @@ def main() -> int:
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
-    parser.add_argument("--cases", type=int, default=None, help="of each kind (messages: ten times)")
+    parser.add_argument(
+        "--cases", type=int, default=None, help="of each kind (messages: ten times)"
+    )
     parser.add_argument("--seconds", type=float, default=None, help="for all kinds together")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"))

@@ -118,26 +118,44 @@ def give_provenance(folder: Path) -> None:
     functions = {"encode": 0.1, "act": 0.2}
     units = [{"name": "move", "unit": "m", "max": 1e-6, "mean": 1e-7}]
     value["provenance"] = {
-        "policy_sha256": "0" * 64, "task": None, "method": "ofp-plus", "preset": "tiny",
-        "training_steps": 0, "dataset_sha256": "0" * 64, "recipe": "int8", "ranges": "minmax",
-        "plan_sha256": "0" * 64, "calibration_sha256": "0" * 64, "machine": "x86_64",
+        "policy_sha256": "0" * 64,
+        "task": None,
+        "method": "ofp-plus",
+        "preset": "tiny",
+        "training_steps": 0,
+        "dataset_sha256": "0" * 64,
+        "recipe": "int8",
+        "ranges": "minmax",
+        "plan_sha256": "0" * 64,
+        "calibration_sha256": "0" * 64,
+        "machine": "x86_64",
         "costs": {name: {"parameters": 10, "flops": 20} for name in functions},
         "graphs": {
-            entry["file"]: {"operations": 7, "delegates": None, "delegated_share": None,
-                            "left_out": []}
+            entry["file"]: {
+                "operations": 7,
+                "delegates": None,
+                "delegated_share": None,
+                "left_out": [],
+            }
             for entry in value["artefacts"]
         },
         "versions": {"ofp-edge": "0", "torch": "0"},
         "gate": {"passed": True, "says": {"error": "0.1 of 1"}},
         "agreement": {"fp32": {"pairs": [{"a": "torch", "b": "onnxruntime", "actions": units}]}},
-        "left_out": {}, "tensorrt": None,
+        "left_out": {},
+        "tensorrt": None,
         "estimate": {
-            "board": "pi-5", "threads": 4,
-            "floors": {"fp32": {"floor_ms": {**functions, "chunk": 0.3},
-                                "layers": [{"name": "w", "bound_by": "memory"}]}},
+            "board": "pi-5",
+            "threads": 4,
+            "floors": {
+                "fp32": {
+                    "floor_ms": {**functions, "chunk": 0.3},
+                    "layers": [{"name": "w", "bound_by": "memory"}],
+                }
+            },
             "memory": {"needed_bytes": {"onnxruntime": 1 << 26}, "available_bytes": 1 << 32},
         },
-    }  # fmt: skip
+    }
     (folder / _MANIFEST).write_text(json.dumps(value))
     reseal(folder)
 
@@ -168,9 +186,13 @@ def _golden(rng: np.random.Generator, home: Path) -> str:
     name = sorted(arrays)[int(rng.integers(len(arrays)))]
     choice = int(rng.integers(8))
     odd = {
-        0: lambda a: a[..., :-1], 1: lambda a: a.astype(object), 2: lambda a: a * np.nan,
-        3: lambda a: a.astype(np.complex64), 4: lambda a: a.astype("U8"), 5: lambda a: a[:0],
-    }  # fmt: skip
+        0: lambda a: a[..., :-1],
+        1: lambda a: a.astype(object),
+        2: lambda a: a * np.nan,
+        3: lambda a: a.astype(np.complex64),
+        4: lambda a: a.astype("U8"),
+        5: lambda a: a[:0],
+    }
     if choice in odd:
         arrays[name] = odd[choice](arrays[name])
         np.savez(path, **arrays)  # objects are pickled: that is the point
@@ -180,7 +202,9 @@ def _golden(rng: np.random.Generator, home: Path) -> str:
         return "golden: a bomb"
     with zipfile.ZipFile(path, "w") as archive:
         about = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**40},), }}\n".encode()
-        archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(about)) + about)
+        archive.writestr(
+            f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(about)) + about
+        )
     return f"golden: {name} says it is 4 TB"
 
 

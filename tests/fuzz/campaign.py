@@ -52,9 +52,13 @@ class Campaign:
     """One kind. failures: the folder for reproducers."""
 
     def __init__(
-        self, make: Callable[[], Kind], folder: Path, seed: int, failures: Path,
+        self,
+        make: Callable[[], Kind],
+        folder: Path,
+        seed: int,
+        failures: Path,
         hang_s: float = HANG_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._make, self._folder, self._seed = make, folder, seed
         self._failures, self._hang_s = failures, hang_s
 
@@ -120,9 +124,13 @@ class Campaign:
         for number in range(3):
             fewer = without | {number}
             (again,) = run_cases(
-                kind, good, self._seed, range(result.case, result.case + 1), hang_s=self._hang_s,
+                kind,
+                good,
+                self._seed,
+                range(result.case, result.case + 1),
+                hang_s=self._hang_s,
                 without=fewer,
-            )  # fmt: skip
+            )
             if again.bucket == result.bucket and len(again.done) < len(result.done):
                 without, result.done = fewer, again.done
         return without
@@ -139,8 +147,12 @@ class Campaign:
             if size < _LARGEST_BYTES:
                 with tarfile.open(path.with_suffix(".tar.gz"), "w:gz") as tar:
                     tar.add(home, "home")
-        about = {"kind": kind.name, "seed": self._seed, "without": sorted(without),
-                 **asdict(result)}  # fmt: skip
+        about = {
+            "kind": kind.name,
+            "seed": self._seed,
+            "without": sorted(without),
+            **asdict(result),
+        }
         path.write_text(json.dumps(about, indent=1) + "\n")
         return path
 
@@ -192,4 +204,3 @@ def _guarded(do: Callable[[], None]) -> None:
         traceback.print_exc()
     finally:
         os._exit(code)
-

@@ -22,13 +22,49 @@ RAW = "\0raw:"
 def odd_value(rng: Rng, old: Any) -> Any:
     """Something else than `old`: of another type, too large, too long, too deep, or a way out."""
     odd = (
-        None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, -(2**63) - 1, 0.5, -0.0, 1e308, 5e-324,
-        "", "x", "NaN", "\0", "\x1b[31mred", "../" + BAIT + "/a", f"../{BAIT}/folder", ".", "..",
-        "/etc/passwd", "/dev/zero", "x" * 70_000, "\ud800", "{0.__class__}", "%s%n", [], {}, [[]],
-        [None], [0] * 100_000, [""], {"": None}, RAW + "NaN", RAW + "-Infinity", RAW + "1e999",
-        RAW + "[" * _DEPTH + "]" * _DEPTH, RAW + '{"a":' * _DEPTH + "1" + "}" * _DEPTH,
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2**31,
+        2**63,
+        10**30,
+        -(2**63) - 1,
+        0.5,
+        -0.0,
+        1e308,
+        5e-324,
+        "",
+        "x",
+        "NaN",
+        "\0",
+        "\x1b[31mred",
+        "../" + BAIT + "/a",
+        f"../{BAIT}/folder",
+        ".",
+        "..",
+        "/etc/passwd",
+        "/dev/zero",
+        "x" * 70_000,
+        "\ud800",
+        "{0.__class__}",
+        "%s%n",
+        [],
+        {},
+        [[]],
+        [None],
+        [0] * 100_000,
+        [""],
+        {"": None},
+        RAW + "NaN",
+        RAW + "-Infinity",
+        RAW + "1e999",
+        RAW + "[" * _DEPTH + "]" * _DEPTH,
+        RAW + '{"a":' * _DEPTH + "1" + "}" * _DEPTH,
         RAW + "9" * 6000,
-    )  # fmt: skip
+    )
     if isinstance(old, bool) or old is None or rng.random() < 0.6:
         return odd[int(rng.integers(len(odd)))]
     if isinstance(old, (int, float)):
@@ -40,8 +76,14 @@ def odd_value(rng: Rng, old: Any) -> Any:
             int(rng.integers(7))
         ]
     if isinstance(old, list):
-        return [old[:-1], old + old, old[::-1], old * 1000 if len(old) < 100 else old, [old],
-                dict(enumerate(old))][int(rng.integers(6))]  # fmt: skip
+        return [
+            old[:-1],
+            old + old,
+            old[::-1],
+            old * 1000 if len(old) < 100 else old,
+            [old],
+            dict(enumerate(old)),
+        ][int(rng.integers(6))]
     return [list(old), {**old, "also": 1}, dict(list(old.items())[1:]), {"": old}][
         int(rng.integers(4))
     ]
@@ -165,8 +207,16 @@ def damage_folder(rng: Rng, folder: Path, *, links_out: bool = True) -> str:
         return "nothing left"
     path = files[int(rng.integers(len(files)))]
     kinds: list[Callable[[Path], str]] = [
-        _gone, _empty, _loop, _pipe, _socket, _folder, _sparse, _device, _many,
-    ]  # fmt: skip
+        _gone,
+        _empty,
+        _loop,
+        _pipe,
+        _socket,
+        _folder,
+        _sparse,
+        _device,
+        _many,
+    ]
     if links_out:
         kinds += [_link_out, _absolute_link, _link_out_folder]
     chosen = kinds[int(rng.integers(len(kinds)))]
@@ -270,9 +320,11 @@ def _many(path: Path) -> str:
 
 
 def _places(value: Any, at: tuple[Any, ...]) -> Any:
-    pairs = value.items() if isinstance(value, dict) else (
-        enumerate(value) if isinstance(value, list) else ()
-    )  # fmt: skip
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else (enumerate(value) if isinstance(value, list) else ())
+    )
     for key, inner in pairs:
         yield (*at, key)
         yield from _places(inner, (*at, key))

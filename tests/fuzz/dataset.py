@@ -41,10 +41,6 @@ class Datasets:
         self.may = ()
 
     def warm(self) -> None:
-        import av
-        import h5py
-        import imagecodecs
-        import pyarrow.parquet
         import zarr  # noqa: F401
 
         import ofp_edge.data.dataset
@@ -109,7 +105,9 @@ def _folder(rng: Rng, home: Path) -> str:
 
 def _json(rng: Rng, home: Path) -> str:
     """An entry of a JSON file or of one line of JSON."""
-    path = _pick(rng, _files(home, ".json", ".jsonl", ".zarray", ".zattrs", ".zgroup", ".zmetadata"))
+    path = _pick(
+        rng, _files(home, ".json", ".jsonl", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+    )
     if path is None:
         return _any_file(rng, home)
     lines = path.read_bytes().splitlines() if path.suffix == ".jsonl" else [path.read_bytes()]
@@ -212,7 +210,10 @@ def _hdf5_change(rng: Rng, file: Any, name: str, out: Path) -> str:
     elif choice == 2:
         (out / "raw").write_bytes(np.ascontiguousarray(values).tobytes())
         file.create_dataset(
-            name, np.shape(values), values.dtype, external=[(str(out / "raw"), 0, h5py.h5f.UNLIMITED)]
+            name,
+            np.shape(values),
+            values.dtype,
+            external=[(str(out / "raw"), 0, h5py.h5f.UNLIMITED)],
         )
     elif choice == 3:
         file[name] = h5py.SoftLink(f"/{name}")

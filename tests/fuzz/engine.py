@@ -1,4 +1,4 @@
-"""Damaged artefacts by the thousand, read in children that may neither crash, hang, swell nor stray.
+"""Damaged artefacts by the thousand, read in children that may not crash, hang, swell or stray.
 
     parent: reads the modules once, forks        child: for each case of its share
       |-- fork --> child 0, 2, 4, ...              draws the damage from (seed, kind, case)
@@ -7,10 +7,10 @@
     a child that dies or hangs costs its one case: the next child goes on behind it
 
 Why no library does this: atheris needs instrumented builds and sees nothing of the C libraries that
-do the reading; hypothesis tries its examples in its own process, which a crash, a hang or a gigabyte
-ends, and it shrinks by trying again in that same process. What is wanted of either is a seed and a
-small failure: a case here is (kind, seed, number), its damage is one to three operations that are
-named, and operations that are not needed for the failure are left out again.
+do the reading; hypothesis tries its examples in its own process, which a crash, a hang or a
+gigabyte ends, and it shrinks by trying again in that same process. What is wanted of either is a
+seed and a small failure: a case here is (kind, seed, number), its damage is one to three operations
+that are named, and operations that are not needed for the failure are left out again.
 """
 
 from __future__ import annotations
@@ -80,7 +80,11 @@ class Kind(Protocol):
 
 @dataclass
 class Result:
-    """One case. done: what was damaged. file: its reproducer. failure: "" or trace, line, opened, memory, hang, died; where: its place in code."""
+    """One case.
+
+    done: what was damaged. file: its reproducer. failure: "" or trace, line, opened, memory, hang,
+    died; where: its place in the code.
+    """
 
     case: int
     failure: str = ""
@@ -130,9 +134,15 @@ def prepare(kind: Kind, folder: Path) -> Path:
 
 
 def run_cases(
-    kind: Kind, good: Path, seed: int, cases: range, *, until: float | None = None,
-    hang_s: float = HANG_S, without: frozenset[int] = frozenset(),
-) -> Iterator[Result]:  # fmt: skip
+    kind: Kind,
+    good: Path,
+    seed: int,
+    cases: range,
+    *,
+    until: float | None = None,
+    hang_s: float = HANG_S,
+    without: frozenset[int] = frozenset(),
+) -> Iterator[Result]:
     """Every case of `cases`, as long as `until` (time.monotonic) has not passed."""
     left = list(cases)[::-1]
     while left and (until is None or time.monotonic() < until):
@@ -161,9 +171,14 @@ class _Patience:
 
 
 def _child(
-    kind: Kind, good: Path, seed: int, left: list[int], until: float | None, hang_s: float,
+    kind: Kind,
+    good: Path,
+    seed: int,
+    left: list[int],
+    until: float | None,
+    hang_s: float,
     without: frozenset[int],
-) -> Any:  # fmt: skip
+) -> Any:
     """One child's results; whether another one is to go on."""
     read, write = os.pipe()
     noise = tempfile.TemporaryFile()
@@ -210,9 +225,14 @@ def _child(
 
 
 def _serve(
-    kind: Kind, good: Path, seed: int, left: list[int], write: int, noise: int,
+    kind: Kind,
+    good: Path,
+    seed: int,
+    left: list[int],
+    write: int,
+    noise: int,
     without: frozenset[int],
-) -> None:  # fmt: skip
+) -> None:
     os.dup2(noise, 1)
     os.dup2(noise, 2)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -231,7 +251,12 @@ def _serve(
 
 
 def one_case(
-    kind: Kind, good: Path, seed: int, case: int, watch: Watch, without: frozenset[int] = frozenset()
+    kind: Kind,
+    good: Path,
+    seed: int,
+    case: int,
+    watch: Watch,
+    without: frozenset[int] = frozenset(),
 ) -> Result:
     """Damage, read, judge."""
     home = Path(tempfile.mkdtemp(prefix=f"{kind.name}-"))
@@ -277,7 +302,11 @@ def judge(kind: Kind, home: Path, watch: Watch, result: Result) -> Result:
         odd, result.peak_mb = watch.end()
     result.seconds = time.process_time() - began
     if odd and not result.failure:
-        result.failure, result.where, result.detail = "opened", odd[0].split()[0], "; ".join(odd[:3])
+        result.failure, result.where, result.detail = (
+            "opened",
+            odd[0].split()[0],
+            "; ".join(odd[:3]),
+        )
     elif result.peak_mb > MOST_MB and not result.failure:
         result.failure, result.detail = "memory", f"{result.peak_mb:.0f} MiB at its peak"
     return result

@@ -26,7 +26,18 @@ class Logs:
     name = "log"
 
     def __init__(self) -> None:
-        self.operations = (_row, _row, _row, _row, _header, _header, _bytes, _bytes, _record, _folder)
+        self.operations = (
+            _row,
+            _row,
+            _row,
+            _row,
+            _header,
+            _header,
+            _bytes,
+            _bytes,
+            _record,
+            _folder,
+        )
         self.may = ()
 
     def warm(self) -> None:
@@ -71,12 +82,24 @@ def write_log(bundle: Path, log: Path) -> None:
     opened = open_bundle(bundle)
     safety = SafetyEntry(limits={"move": FieldLimits(max_velocity=1.2, max_acceleration=30.0)})
     header = {
-        "ofp_edge": "0", "log_version": LOG_VERSION, "bundle_sha256": opened.sha256,
-        "spec": SPEC.to_json(), "engine": "onnxruntime", "precision": "fp32", "threads": 1,
-        "seed": 0, "noise": "PCG64", "nfe": 1, "refine_first_ns": None, "guard": 1,
-        "latency_ms": 100.0, "max_plan_age_ms": 400.0, "cross_fade_steps": 2,
-        "safety": safety.to_json(), "started_unix_ns": 0,
-    }  # fmt: skip
+        "ofp_edge": "0",
+        "log_version": LOG_VERSION,
+        "bundle_sha256": opened.sha256,
+        "spec": SPEC.to_json(),
+        "engine": "onnxruntime",
+        "precision": "fp32",
+        "threads": 1,
+        "seed": 0,
+        "noise": "PCG64",
+        "nfe": 1,
+        "refine_first_ns": None,
+        "guard": 1,
+        "latency_ms": 100.0,
+        "max_plan_age_ms": 400.0,
+        "cross_fade_steps": 2,
+        "safety": safety.to_json(),
+        "started_unix_ns": 0,
+    }
     telemetry = McapLog(log, header)
     stand = Stand(telemetry=telemetry)
     inference = load_inference(opened, "onnxruntime", "fp32", threads=1, seed=0, nfe=1)
@@ -88,9 +111,11 @@ def write_log(bundle: Path, log: Path) -> None:
 
 
 def _rewritten(
-    home: Path, header: Callable[[Any], bytes] | None, row: Callable[[int, str, bytes], bytes] | None,
+    home: Path,
+    header: Callable[[Any], bytes] | None,
+    row: Callable[[int, str, bytes], bytes] | None,
     compression: str = "zstd",
-) -> None:  # fmt: skip
+) -> None:
     """The same log with other rows: written anew by mcap itself, so every sum fits."""
     from mcap.reader import make_reader
     from mcap.writer import CompressionType, Writer
@@ -120,9 +145,12 @@ def _rewritten(
                 )
             data = message.data if row is None else row(number, channel.topic, message.data)
             writer.add_message(
-                channels[channel.topic], message.log_time, data, message.publish_time,
+                channels[channel.topic],
+                message.log_time,
+                data,
+                message.publish_time,
                 message.sequence,
-            )  # fmt: skip
+            )
         writer.finish()
 
 
@@ -212,4 +240,8 @@ def _zstd_bomb() -> bytes:
 
 
 def _folder(rng: np.random.Generator, home: Path) -> str:
-    return damage_folder(rng, home / "log", links_out=False) if rng.random() < 0.3 else _bytes(rng, home)
+    return (
+        damage_folder(rng, home / "log", links_out=False)
+        if rng.random() < 0.3
+        else _bytes(rng, home)
+    )

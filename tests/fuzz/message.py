@@ -18,8 +18,11 @@ from tests.fuzz.damage import damaged_bytes, damaged_json, dump_json
 SPEC = PolicySpec(
     (ObservationField("state", "state", (4,), "rad", "base", (-4.0,) * 4, (4.0,) * 4),),
     (ActionField("joints", (4,), "rad", "base", "absolute", 1.0, (-4.0,) * 4, (4.0,) * 4),),
-    1, 8, 4, 20.0,
-)  # fmt: skip
+    1,
+    8,
+    4,
+    20.0,
+)
 _NAME, _SCRIPT, _GOOD = "message", "python", "good"
 _SHARE_REMOTE = 0.02
 _FAKE = """#!/bin/sh
@@ -87,8 +90,10 @@ def _messages(rng: np.random.Generator) -> list[bytes]:
         encode("action", {"action": state}),
         encode("stop"),
         encode("error", line="servo 3 (elbow_flex) does not answer."),
-        encode("start", spec=SPEC.to_json(), robot="a:B", options={"port": "/dev/x"}, state_hz=40.0),
-    ]  # fmt: skip
+        encode(
+            "start", spec=SPEC.to_json(), robot="a:B", options={"port": "/dev/x"}, state_hz=40.0
+        ),
+    ]
 
 
 def _through_a_robot(home: Path) -> None:
@@ -159,13 +164,32 @@ def _array(rng: np.random.Generator, home: Path) -> str:
 
 
 _HEADERS = (
-    ("'<f4'", "(4,)"), ("'<f4'", "(2, 2)"), ("'<f4'", "()"), ("'<f4'", "(0,)"), ("'<f8'", "(2,)"),
-    ("'<f4'", "(1000000000000,)"), ("'<f4'", "(-1,)"), ("'<f4'", "(True,)"), ("'>f4'", "(4,)"),
-    ("'|O'", "(1,)"), ("'<U4'", "(1,)"), ("'<c8'", "(2,)"), ("'<M8[ns]'", "(2,)"), ("'|V16'", "()"),
-    ("[('a', '<f4')]", "(4,)"), ("'<i8'", "(2,)"), ("'|b1'", "(16,)"), ("'<f4'", "(4, 0)"),
-    ("'<f4'", "((((4,)))," * 30), ("'<f4'", "(" * 300 + "4,"), ("'f'", "(4,)"), ("'<f4'", "(4.0,)"),
-    ("'<f4'", "__import__('os')"), ("'<f4'", "(9999999999999999999999,)"), ("'<f2'", "(8,)"),
-)  # fmt: skip
+    ("'<f4'", "(4,)"),
+    ("'<f4'", "(2, 2)"),
+    ("'<f4'", "()"),
+    ("'<f4'", "(0,)"),
+    ("'<f8'", "(2,)"),
+    ("'<f4'", "(1000000000000,)"),
+    ("'<f4'", "(-1,)"),
+    ("'<f4'", "(True,)"),
+    ("'>f4'", "(4,)"),
+    ("'|O'", "(1,)"),
+    ("'<U4'", "(1,)"),
+    ("'<c8'", "(2,)"),
+    ("'<M8[ns]'", "(2,)"),
+    ("'|V16'", "()"),
+    ("[('a', '<f4')]", "(4,)"),
+    ("'<i8'", "(2,)"),
+    ("'|b1'", "(16,)"),
+    ("'<f4'", "(4, 0)"),
+    ("'<f4'", "((((4,)))," * 30),
+    ("'<f4'", "(" * 300 + "4,"),
+    ("'f'", "(4,)"),
+    ("'<f4'", "(4.0,)"),
+    ("'<f4'", "__import__('os')"),
+    ("'<f4'", "(9999999999999999999999,)"),
+    ("'<f2'", "(8,)"),
+)
 
 
 if os.name != "posix":

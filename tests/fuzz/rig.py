@@ -150,4 +150,8 @@ def _text(rng: np.random.Generator, home: Path) -> str:
 
 
 def _folder(rng: np.random.Generator, home: Path) -> str:
-    return damage_folder(rng, home / "rig", links_out=False) if rng.random() < 0.2 else _text(rng, home)
+    return (
+        damage_folder(rng, home / "rig", links_out=False)
+        if rng.random() < 0.2
+        else _text(rng, home)
+    )

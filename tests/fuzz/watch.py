@@ -15,12 +15,31 @@ from typing import Any
 BAIT = "outside"
 """The folder beside the artefact that references lead to; nothing in it may be opened."""
 _IN_OPEN, _IN_NONBLOCK = 0x20, 0x800
-_ALSO = ("/proc/", "/sys/", "/dev/null", "/dev/urandom", "/dev/zero", "/usr/share/zoneinfo/", "/etc/localtime")
+_ALSO = (
+    "/proc/",
+    "/sys/",
+    "/dev/null",
+    "/dev/urandom",
+    "/dev/zero",
+    "/usr/share/zoneinfo/",
+    "/etc/localtime",
+)
 _FORBIDDEN = (
-    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.bind",
-    "pickle.find_class", "ctypes.dlopen", "os.remove", "os.rename", "os.rmdir", "os.link",
-    "os.symlink", "shutil.rmtree",
-)  # fmt: skip
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "socket.connect",
+    "socket.bind",
+    "pickle.find_class",
+    "ctypes.dlopen",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "shutil.rmtree",
+)
 
 
 class Watch:

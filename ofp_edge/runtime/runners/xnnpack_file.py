@@ -214,6 +214,7 @@ def _check_weights(node: Row, tensors: dict[int, Row]) -> None:
     if "filter" not in values:
         return
     dims, channels = tuple(tensors[values["filter"]]["dims"]), 0
+    wanted: set[tuple[int, ...]]
     if kind == "FullyConnected":
         channels = max(dims, default=0)  # either order of its two axes
         wanted = {dims} if len(dims) == 2 else set()
