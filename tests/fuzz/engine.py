@@ -16,6 +16,7 @@ that are named, and operations that are not needed for the failure are left out 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
@@ -29,7 +30,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -236,6 +237,7 @@ def _serve(
 ) -> None:
     os.dup2(noise, 1)
     os.dup2(noise, 2)
+    faulthandler.enable(2)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = size + _ADDRESS_SPACE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -121,8 +121,8 @@ def results(how: str, folder: Path, cases: int = 1, hang_s: float = 1.5) -> list
 @pytest.mark.parametrize(
     ("how", "failure"),
     [
-        ("well", ""), ("refusing", ""), ("tracing", "trace KeyError ?"), ("printing", "line OfpError"),
-        ("dying", "died SIGSEGV"), ("leaving", "died exit 0"), ("spinning", "hang "),
+        ("well", ""), ("refusing", ""), ("tracing", "trace KeyError ?"),
+        ("printing", "line OfpError"), ("dying", "died SIGSEGV"), ("leaving", "died exit 0"), ("spinning", "hang "),
         ("sleeping", "hang "), ("swelling", "memory "), ("straying", "opened opened"),
         ("straying_in_c", "opened opened"), ("straying_further", "opened opened"),
         ("starting", "opened os.system"),
