@@ -3,7 +3,7 @@
 Prints every new failure and where its reproducer lies; the last line is a summary in JSON. Exit
 code 1 when anything failed.
 
-    python -m tests.fuzz --reproduce fuzz-failures/bundle-0-17.json
+    python -m tests.fuzz --reproduce build/fuzz/bundle-0-17.json
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=None, help="for all kinds together")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"))
+    parser.add_argument("--failures", type=Path, default=Path("build/fuzz"))
     parser.add_argument("--reproduce", type=Path, default=None)
     given = parser.parse_args()
     if given.reproduce is not None:

@@ -121,13 +121,21 @@ def results(how: str, folder: Path, cases: int = 1, hang_s: float = 1.5) -> list
 @pytest.mark.parametrize(
     ("how", "failure"),
     [
-        ("well", ""), ("refusing", ""), ("tracing", "trace KeyError ?"),
-        ("printing", "line OfpError"), ("dying", "died SIGSEGV"), ("leaving", "died exit 0"), ("spinning", "hang "),
-        ("sleeping", "hang "), ("swelling", "memory "), ("straying", "opened opened"),
-        ("straying_in_c", "opened opened"), ("straying_further", "opened opened"),
+        ("well", ""),
+        ("refusing", ""),
+        ("tracing", "trace KeyError ?"),
+        ("printing", "line OfpError"),
+        ("dying", "died SIGSEGV"),
+        ("leaving", "died exit 0"),
+        ("spinning", "hang "),
+        ("sleeping", "hang "),
+        ("swelling", "memory "),
+        ("straying", "opened opened"),
+        ("straying_in_c", "opened opened"),
+        ("straying_further", "opened opened"),
         ("starting", "opened os.system"),
     ],
-)  # fmt: skip
+)
 def test_what_a_reader_may_not_do_is_noticed(
     how: str, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
