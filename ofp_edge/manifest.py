@@ -201,12 +201,15 @@ class Manifest:
                 )
             if any(x < 0 for values in item.tolerance.values() for x in values):
                 raise BundleError(f"{where}.tolerance: expected numbers from 0 on.")
-        names = [x.file for x in self.entries]
-        if len(set(names)) != len(names):
-            raise BundleError(f"{_FILE}: a file is listed twice.")
-        for entry in self.entries:
+        seen: dict[str, tuple[int, str]] = {}
+        for entry in self.entries:  # an engine is built from one graph in several precisions
             if entry.size < 0 or not _SHA256.fullmatch(entry.sha256):
                 raise BundleError(f"{_FILE}: {shown(entry.file)}: expected a size and a SHA-256.")
+            if seen.setdefault(entry.file, (entry.size, entry.sha256)) != (
+                entry.size,
+                entry.sha256,
+            ):
+                raise BundleError(f"{_FILE}: {shown(entry.file)} is listed with two hashes.")
 
 
 def _flat(field: ObservationField) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ COMMANDS = {
     "import": f"import --lerobot {TESTS}/imports/fixtures/lerobot_state --control-hz 10 -o OUT",
     "train": "train DATA -o OUT --preset tiny --steps 4 --checkpoint-every 2",
     "board": "calibrate board -o OUT",
-    "service": "service BUNDLE --rig RIG -o OUT",
+    "service": "service BUNDLE --rig RIG -o OUT.service",
     "info": f"data info {TESTS}/fixtures/datasets/diffusion-policy.zarr --write-mapping OUT.toml",
 }
 
@@ -58,8 +58,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def error_of(made: Path, command: str, out: Path) -> str:
     named = {
-        "OUT": out, "OUT.toml": out.with_suffix(".toml"), "DATA": made / "data.zarr",
-        "BUNDLE": made / "bundle", "RIG": made / "rig.toml",
+        "OUT": out, "OUT.toml": out.with_suffix(".toml"),
+        "OUT.service": out.with_suffix(".service"), "DATA": made / "data.zarr", "BUNDLE": made / "bundle", "RIG": made / "rig.toml",
     }  # fmt: skip
     words = [str(named.get(word, word)) for word in command.split()]
     result = CliRunner().invoke(build_app(), [*words, "--json"])

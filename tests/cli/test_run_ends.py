@@ -133,5 +133,5 @@ def test_a_fifo_or_a_device_is_no_file_to_write(
                           str(path), *force, "--json"]
         )  # fmt: skip
         line = json.loads(done.stdout)["error"]
-        assert done.exit_code == 1 and line.endswith("expected a plain file, or none yet.")
+        assert done.exit_code == 1 and line.endswith("which is not replaced: name a file.")
     assert not (tmp_path / "diary").exists(), "the robot was never opened"
