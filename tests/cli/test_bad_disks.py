@@ -58,9 +58,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def error_of(made: Path, command: str, out: Path) -> str:
     named = {
-        "OUT": out, "OUT.toml": out.with_suffix(".toml"),
-        "OUT.service": out.with_suffix(".service"), "DATA": made / "data.zarr", "BUNDLE": made / "bundle", "RIG": made / "rig.toml",
-    }  # fmt: skip
+        "OUT": out,
+        "OUT.toml": out.with_suffix(".toml"),
+        "OUT.service": out.with_suffix(".service"),
+        "DATA": made / "data.zarr",
+        "BUNDLE": made / "bundle",
+        "RIG": made / "rig.toml",
+    }
     words = [str(named.get(word, word)) for word in command.split()]
     result = CliRunner().invoke(build_app(), [*words, "--json"])
     assert result.exit_code == 1, (result.output, result.exception)
