@@ -1,6 +1,6 @@
 """Kill every command that writes, at random moments, and look at what stands there then.
 
-    python scripts/kills.py [--kills 200] [--seed 0] [--only NAME ...] [--keep FOLDER]
+    python scripts/kills.py [--kills 200] [--seed 0] [--only NAME ...]
 
 Each command writes over an output that stands there (--force) and is killed (SIGKILL): at a moment
 drawn from its whole time, or just after it has begun to write, or while it takes its output's name.
