@@ -4,6 +4,9 @@
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# Tests run in so many processes, a file of them in one: a core each, up to four.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 4 ? n : 4)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,8 +41,8 @@ test-cpus: setup ## Golden inputs on emulated processors: x86 without AVX2 and V
 test-cpus-all: setup ## The same, and a Cortex-A53 and an A76
 	@scripts/test-cpus --all --whole
 
-test: setup ## The whole test suite (PYTEST_ARGS="-k name")
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## The whole test suite, a process a core (WORKERS, PYTEST_ARGS="-k name")
+	@$(PYTEST) $(PYTEST_ARGS)
 
 test-interop: setup ## Imported policies and the robot adapter against LeRobot itself (PYTHON >= 3.12; downloads 5.5 GB once)
 	@scripts/test-interop
@@ -56,7 +59,7 @@ fuzz: setup ## Damaged artefacts and messages for an hour (FUZZ_SECONDS, FUZZ_AR
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 check: lint ## Format, lint, types, imports and the fast tests
-	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	@$(PYTEST) -q -m "not slow" $(PYTEST_ARGS)
 
 lint: setup ## Format, lint, types and imports, without tests
 	@$(BIN)/ruff format --check --quiet || { echo "run: make format"; exit 1; }
