@@ -52,7 +52,7 @@ driver = "ofp_edge.sim.robot:SimulatedRobot"
 options = {{ task = "{TASK}" }}
 [timing]
 latency_ms = 50.0
-max_plan_age_ms = 700.0
+max_plan_age_ms = 400.0
 """
 SUITE = f"""name = "kills"
 observe = "state"
@@ -107,8 +107,9 @@ def opens_bench(path: Path) -> None:
     """Every cell, and what was made of them."""
     for file in path.rglob("*.json"):
         opens_json(file)
-    for policy in path.glob("policies/*/"):
-        if not policy.name.startswith("."):
+    for config in path.rglob("config.json"):
+        policy = config.parent
+        if not any(part.startswith(".") for part in policy.relative_to(path).parts):
             load_policy(policy)
 
 
