@@ -138,7 +138,7 @@ CASES: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "bench": ("bench suite.toml -o OUT --workers 1", "out", opens_bench),
     "board": ("calibrate board -o OUT --force", "out.svg", opens_page),
     "service": ("service bundle --rig rig.toml -o OUT --force", "out.service", Path.read_text),
-    "pick": ("profile bundle --rig OUT --pick --duration 1", "out.toml", read_rig),
+    "pick": ("profile bundle --rig OUT --pick --duration 1 --force", "out.toml", read_rig),
     "wheels": (
         "wheels --board raspberry-pi-5 --python 3.11 --find-links . -o OUT --force", "out",
         opens_wheels,
