@@ -30,10 +30,29 @@ from ofp_edge.origin import install_line
 NOT_FOR_310 = ("numcodecs", "zarr")  # no extra brings them to Python 3.10
 
 
+_LONGEST_ERROR = 1500
+
+
+def printable(text: str, longest: int) -> str:
+    """`text` for a terminal: without what moves its cursor or turns its colours, and not longer
+    than that. Line ends and tabs stay."""
+    if len(text) > longest:
+        text = f"{text[:longest]}…"
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() or x in "\n\t" else ascii(x)[1:-1] for x in text)
+
+
 class OfpError(Exception):
-    """A user's mistake or a failed check: what, expected against got, what to do; one line."""
+    """A user's mistake or a failed check: what, expected against got, what to do; one line.
+
+    What a file or another process said may be in it: it is made printable, and short, here.
+    """
 
     exit_code = 1
+
+    def __init__(self, line: object = "") -> None:
+        super().__init__(printable(str(line), _LONGEST_ERROR))
 
 
 class OutputExists(OfpError):

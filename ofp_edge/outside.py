@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import OfpError, printable
 
 MEBIBYTE = 1 << 20
 _LONGEST_LINE = 400
@@ -136,7 +136,7 @@ def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
         raise error(f"{what}: too little memory is free.") from None
     except Exception as cause:
         line = next((x for x in str(cause).splitlines() if x.strip()), type(cause).__name__)
-        raise error(f"{what}: {line[:_LONGEST_LINE]}") from None
+        raise error(f"{what}: {printable(line, _LONGEST_LINE)}") from None
 
 
 def require_memory(size: int, what: str, error: type[OfpError]) -> None:
@@ -162,7 +162,7 @@ def _memory_left() -> int | None:
 
 def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:
     if stat.S_ISDIR(mode):
-        raise error(f"{path} is a folder, expected a file.")
+        raise error(f"{path} cannot be read: it is a folder, expected a file.")
     if not stat.S_ISREG(mode):
         raise error(f"{path} is not a plain file.")
 
