@@ -11,6 +11,7 @@ OfpError
 ├── RigError          a rig file that is wrong in itself
 ├── SuiteError        a benchmark suite file that is wrong in itself
 ├── ParityError       an engine whose answers differ from the golden outputs
+├── EngineError       an engine that failed while it computed
 ├── CheckFailed       a measured check (gate, budget) that did not pass
 ├── CameraError       a camera that cannot be opened or stopped delivering
 └── RobotError        a robot that refused or stopped answering
@@ -112,6 +113,10 @@ class SuiteError(OfpError):
 
 class ParityError(OfpError):
     """An engine's output differs from the golden output by more than the tolerance."""
+
+
+class EngineError(OfpError, RuntimeError):
+    """An engine failed while it computed: the graph, the machine or its memory."""
 
 
 class CheckFailed(OfpError):

@@ -11,7 +11,7 @@ from ofp_edge.errors import OfpError
 from ofp_edge.outside import read_plain, said_by
 from ofp_edge.strict import shown
 
-LARGEST_BYTES = 256 << 10
+LARGEST_BYTES = 64 << 10
 """Of a file; a rig has some kilobytes."""
 SMALLEST, LARGEST = 1e-12, 1e12
 """Of a positive number: what a unit or a time can mean."""

@@ -13,6 +13,7 @@ from typing import Any
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, sha256_file, write_json
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
+from ofp_edge.strict import read_as
 
 FILE = "gate.json"
 SCHEMA_VERSION = 1
@@ -62,6 +63,16 @@ class Gate:
                 "says": {check.name: check.says for check in self.checks}}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _File:
+    """gate.json: `passed` is for people, the checks say it."""
+
+    schema_version: int
+    passed: bool
+    plan_sha256: str
+    checks: tuple[Check, ...]
+
+
 def write_gate(gate: Gate, folder: Path) -> None:
     """Write gate.json."""
     value = {"schema_version": SCHEMA_VERSION, "passed": gate.passed, **asdict(gate)}
@@ -74,13 +85,16 @@ def read_gate(folder: Path) -> Gate | None:
     path = folder / FILE
     if not path.exists():
         return None
-    value = read_json(path, PolicyError)
     try:
-        if value["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {value['schema_version']}")
-        gate = Gate(value["plan_sha256"], tuple(Check(**item) for item in value["checks"]))
-    except (KeyError, TypeError, ValueError) as cause:
-        raise PolicyError(f"{path} is malformed: {cause}. Run quantize --gate again.") from None
+        found = read_as(_File, read_json(path, PolicyError), f"{path} is malformed", PolicyError)
+    except PolicyError as cause:
+        raise PolicyError(f"{cause} Run quantize --gate again.") from None
+    if found.schema_version != SCHEMA_VERSION:
+        version = found.schema_version
+        raise PolicyError(
+            f"{path} is malformed: schema version {version}. Run quantize --gate again."
+        )
+    gate = Gate(found.plan_sha256, found.checks)
     if gate.plan_sha256 != sha256_file(folder / PLAN_FILE):
         raise PolicyError(f"{path} is of another {PLAN_FILE}. Run quantize --gate again.")
     return gate

@@ -7,9 +7,8 @@ no calibration run that another library version might do differently.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,12 +22,12 @@ from ofp_edge.files import (
     write_json,
 )
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 2
 FILE = "quantization.json"
 CONFIG, PLAN_ENTRY = "config.json", "plan_sha256"
 _POLICY_FILES = (CONFIG, "model.safetensors", "statistics.json")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -174,15 +173,9 @@ def read_plan(folder: Path) -> Plan | None:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise PolicyError(
-            f"{path}: schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
+            f"{path}: schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
         )
-    try:
-        parts = dict(value)
-        parts["layers"] = tuple(_layer(item) for item in value["layers"])
-        parts["error"] = tuple(_exact(ActionError, item) for item in value["error"])
-        plan = _exact(Plan, parts)
-    except (AttributeError, KeyError, TypeError, ValueError) as cause:
-        raise PolicyError(f"{path} is malformed: {cause}") from None
+    plan = read_as(Plan, value, f"{path} is malformed", PolicyError)
     for what, expected, got in (
         ("the configuration", sha256_file(path), str(named)),
         ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
@@ -195,18 +188,3 @@ def read_plan(folder: Path) -> Plan | None:
                 f"{expected[:12]}…, got {got[:12]}…. Quantise the policy again."
             )
     return plan
-
-
-def _layer(value: dict[str, Any]) -> Layer:
-    ranges = {
-        key: _exact(Range, value[key]) if value[key] is not None else None
-        for key in ("input", "output", "weight_scale")
-    }
-    return _exact(Layer, {**value, **ranges})
-
-
-def _exact(kind: type[T], value: dict[str, Any]) -> T:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if set(value) != known:
-        raise ValueError(f"{kind.__name__}: expected {sorted(known)}, got {sorted(value)}")
-    return kind(**value)

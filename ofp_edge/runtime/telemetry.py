@@ -155,7 +155,8 @@ class McapLog:
             self._unwritten += 1
             return
         filled = {**UNFILLED.get(topic, {}), **row}
-        data = json.dumps({key: _plain(value) for key, value in filled.items()}).encode()
+        plain = {key: _plain(value) for key, value in filled.items()}
+        data = json.dumps(plain, default=repr).encode()  # a driver may say anything
         self._unsaved += 1
         if self.series.add(topic, number, t_ns, wall_ns, data):
             self._unsaved = 0
