@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.calibration.board import Board, Finder, Found
-from ofp_edge.data.image_size import image_size
 from ofp_edge.errors import OfpError, SpecMismatch
 from ofp_edge.extras import require
 from ofp_edge.files import put_back, read_json, write_json
+from ofp_edge.image_size import image_size
 from ofp_edge.lens import Lens
 from ofp_edge.outside import MEBIBYTE, read_plain
 from ofp_edge.pose import Pose, checked_pose, rows

@@ -31,29 +31,23 @@ from ofp_edge.origin import install_line
 NOT_FOR_310 = ("numcodecs", "zarr")  # no extra brings them to Python 3.10
 
 
-_LONGEST_ERROR = 1500
-
-
-def printable(text: str, longest: int) -> str:
-    """`text` for a terminal: without what moves its cursor or turns its colours, and not longer
-    than that. Line ends and tabs stay."""
-    if len(text) > longest:
-        text = f"{text[:longest]}…"
-    if text.isprintable():
-        return text
-    return "".join(x if x.isprintable() or x in "\n\t" else ascii(x)[1:-1] for x in text)
+_LONGEST_LINE = 1900
 
 
 class OfpError(Exception):
     """A user's mistake or a failed check: what, expected against got, what to do; one line.
 
-    What a file or another process said may be in it: it is made printable, and short, here.
+    It is made one here, whatever names and values from outside stand in it: what a terminal would
+    act on is shown as a sign, and what nobody would read is cut off.
     """
 
     exit_code = 1
 
     def __init__(self, line: object = "") -> None:
-        super().__init__(printable(str(line), _LONGEST_ERROR))
+        text = str(line)
+        if not text.isprintable():
+            text = "".join(x if x.isprintable() else " " if x.isspace() else "\ufffd" for x in text)
+        super().__init__(text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…")
 
 
 class OutputExists(OfpError):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from ofp_edge.errors import OfpError, printable
+from ofp_edge.errors import OfpError
 
 MEBIBYTE = 1 << 20
 _LONGEST_LINE = 400
@@ -136,7 +136,7 @@ def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
         raise error(f"{what}: too little memory is free.") from None
     except Exception as cause:
         line = next((x for x in str(cause).splitlines() if x.strip()), type(cause).__name__)
-        raise error(f"{what}: {printable(line, _LONGEST_LINE)}") from None
+        raise error(f"{what}: {line[:_LONGEST_LINE]}") from None
 
 
 def require_memory(size: int, what: str, error: type[OfpError]) -> None:

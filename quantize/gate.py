@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.files import read_json, sha256_file, write_json
+from ofp_edge.files import write_json
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
-from ofp_edge.strict import read_as
+from ofp_edge.quantize.plan import own_sha256
+from ofp_edge.strict import read_as, read_json_file, shown
 
 FILE = "gate.json"
 SCHEMA_VERSION = 1
@@ -63,16 +64,6 @@ class Gate:
                 "says": {check.name: check.says for check in self.checks}}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _File:
-    """gate.json: `passed` is for people, the checks say it."""
-
-    schema_version: int
-    passed: bool
-    plan_sha256: str
-    checks: tuple[Check, ...]
-
-
 def write_gate(gate: Gate, folder: Path) -> None:
     """Write gate.json."""
     value = {"schema_version": SCHEMA_VERSION, "passed": gate.passed, **asdict(gate)}
@@ -85,16 +76,14 @@ def read_gate(folder: Path) -> Gate | None:
     path = folder / FILE
     if not path.exists():
         return None
+    value = read_json_file(path, PolicyError, inside=folder)
+    version = value.get("schema_version") if isinstance(value, dict) else None
     try:
-        found = read_as(_File, read_json(path, PolicyError), f"{path} is malformed", PolicyError)
+        if version != SCHEMA_VERSION:
+            raise PolicyError(f"{path}: schema version {shown(version)}.")
+        gate = read_as(Gate, value, str(path), PolicyError, others=True)
     except PolicyError as cause:
         raise PolicyError(f"{cause} Run quantize --gate again.") from None
-    if found.schema_version != SCHEMA_VERSION:
-        version = found.schema_version
-        raise PolicyError(
-            f"{path} is malformed: schema version {version}. Run quantize --gate again."
-        )
-    gate = Gate(found.plan_sha256, found.checks)
-    if gate.plan_sha256 != sha256_file(folder / PLAN_FILE):
+    if gate.plan_sha256 != own_sha256(folder, PLAN_FILE):
         raise PolicyError(f"{path} is of another {PLAN_FILE}. Run quantize --gate again.")
     return gate

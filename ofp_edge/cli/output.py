@@ -20,11 +20,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.errors import MarkupError
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from ofp_edge.errors import OfpError, printable
+from ofp_edge.errors import OfpError
 from ofp_edge.progress import Progress
 from ofp_edge.signals import Interrupted, interrupts_raise
 
@@ -40,7 +41,8 @@ class _Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As rich's. Brackets that are no markup of rich's are printed as they are."""
-        plain = "\n".join(printable(line, _LONGEST_LINE) for line in text.split("\n"))
+        lines = (printable(line) for line in text.expandtabs().split("\n"))
+        plain = "\n".join(x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines)
         try:
             return super().render_str(plain, **options)
         except MarkupError:
@@ -73,13 +75,13 @@ class Output:
         """A progress bar on stderr; yields the callable that moves it."""
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
             task = bar.add_task(title, total=None, note="")
 
             def move(done: int, total: int, note: str = "") -> None:
-                bar.update(task, completed=done, total=total, note=note)
+                bar.update(task, completed=done, total=total, note=printable(note))
 
             yield move
         if not sys.stderr.isatty():
@@ -153,11 +155,22 @@ def _annotated(hint: Any) -> Any:
 
 
 def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
+    line = printable(line)
     if output.as_json:
         sys.stdout.write(json.dumps({"error": line}) + "\n")
         sys.stdout.flush()
     output.log.print(Text.assemble(("error:", "bold red"), f" {line}"), soft_wrap=True)
     raise typer.Exit(exit_code)
+
+
+def printable(text: str) -> str:
+    """Somebody else's text, in one line and without what would steer a terminal."""
+    return "".join(x if x.isprintable() else "\ufffd" for x in text)
+
+
+def foreign(text: object) -> str:
+    """Somebody else's text for `console.print`: not markup either."""
+    return escape(printable(str(text)))
 
 
 def _plain(value: object) -> Any:
