@@ -32,12 +32,6 @@ class Made:
     guard: int
     threads: int = 1
 
-    def __post_init__(self) -> None:
-        if type(self.nfe) is not int and self.nfe != "auto":
-            raise OfpError(f"nfe: expected a whole number or auto, got {shown(self.nfe)}.")
-        if self.seed < 0:
-            raise OfpError(f"seed: expected 0 or more, got {self.seed}.")
-
 
 @dataclass(frozen=True)
 class Decided:
@@ -49,11 +43,6 @@ class Decided:
     max_plan_age_ms: float
     cross_fade_steps: int
     refine_first_ns: int | None
-
-    def __post_init__(self) -> None:
-        for name in ("latency_ms", "max_plan_age_ms"):
-            if not 0 <= (value := getattr(self, name)) <= _LONGEST_MS:
-                raise OfpError(f"{name}: expected 0..{_LONGEST_MS:g}, got {value:g}.")
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,13 @@ class CommandRow:
 
 def made_of(header: Row, what: str) -> Made:
     """What made a log's chunks. OfpError, one line."""
-    return read_as(Made, header, f"{what}: its header", OfpError, others=True)
+    what = f"{what}: its header"
+    made = read_as(Made, header, what, OfpError, others=True)
+    if type(made.nfe) is not int and made.nfe != "auto":
+        raise OfpError(f"{what}: nfe: expected a whole number or auto, got {shown(made.nfe)}.")
+    if made.seed < 0:
+        raise OfpError(f"{what}: seed: expected 0 or more, got {made.seed}.")
+    return made
 
 
 def decided_of(header: Row, what: str) -> Decided:
@@ -110,7 +105,11 @@ def decided_of(header: Row, what: str) -> Decided:
     spec = PolicySpec.from_json(header["spec"])
     safety = safety_from_json(header["safety"], f"{what}: safety")
     safety.require_fits(spec, what)
-    return read_as(Decided, header, what, OfpError, others=True, spec=spec, safety=safety)
+    run = read_as(Decided, header, what, OfpError, others=True, spec=spec, safety=safety)
+    for name in ("latency_ms", "max_plan_age_ms"):
+        if not 0 <= (value := getattr(run, name)) <= _LONGEST_MS:
+            raise OfpError(f"{what}: {name}: expected 0..{_LONGEST_MS:g}, got {value:g}.")
+    return run
 
 
 def row_of(kind: type[T], row: Any, what: str) -> T:
