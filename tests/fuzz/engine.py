@@ -41,6 +41,7 @@ HANG_S = 30.0
 MOST_MB = 1024.0
 """What a reader may take at its peak; those here hold some hundred kilobytes."""
 _POLL_S = 1.0
+_BLOCK = 2000
 _PR_SET_PDEATHSIG = 1
 _ADDRESS_SPACE = 4 << 30  # beyond what the modules take
 
@@ -144,11 +145,12 @@ def run_cases(
     without: frozenset[int] = frozenset(),
 ) -> Iterator[Result]:
     """Every case of `cases`, as long as `until` (time.monotonic) has not passed."""
-    left = list(cases)[::-1]
-    while left and (until is None or time.monotonic() < until):
-        done = yield from _child(kind, good, seed, left, until, hang_s, without)
-        if not done:
-            return
+    for first in range(0, len(cases), _BLOCK):  # a billion of them, where time is the limit
+        left = list(cases[first : first + _BLOCK])[::-1]
+        while left:
+            if until is not None and time.monotonic() >= until:
+                return
+            yield from _child(kind, good, seed, left, until, hang_s, without)
 
 
 class _Patience:
@@ -178,8 +180,8 @@ def _child(
     until: float | None,
     hang_s: float,
     without: frozenset[int],
-) -> Any:
-    """One child's results; whether another one is to go on."""
+) -> Iterator[Result]:
+    """One child's results; cases that it came to are no longer `left`."""
     read, write = os.pipe()
     noise = tempfile.TemporaryFile()
     child = fork()
@@ -191,7 +193,7 @@ def _child(
     try:
         while left:
             if until is not None and time.monotonic() >= until:
-                return False
+                return
             if not select.select([read], [], [], _POLL_S)[0]:
                 if patience.is_over(child):
                     failed = Result(left[-1], "hang", detail=f"nothing for {hang_s:g} s")
@@ -221,7 +223,6 @@ def _child(
             failed.where = signal.Signals(-code).name if code < 0 else f"exit {code}"
             failed.detail = said
         yield failed
-    return bool(left)
 
 
 def _serve(
