@@ -23,6 +23,7 @@ from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.runtime.recording import KIND as RECORDING
+from ofp_edge.strict import shown
 
 LIMIT_BYTES = 4_000_000
 DEFAULT_SAMPLES = 128
@@ -128,7 +129,7 @@ def _of_recording(
     values, about = read_npz(source)
     if about.get("kind") != RECORDING:
         raise OfpError(
-            f"{source} holds {about.get('kind')}: expected a dataset or a file that "
+            f"{source} holds {shown(about.get('kind'))}: expected a dataset or a file that "
             "`ofp-edge run --record-calibration` wrote."
         )
     every = windows_of(values, deployed.spec, source)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
 from ofp_edge.outside import require_memory
+from ofp_edge.strict import shown
 
 DTYPES = frozenset(
     {"|b1", "|u1", "|i1"} | {f"<{kind}{size}" for kind, sizes in
@@ -27,7 +28,7 @@ DTYPES = frozenset(
                              for size in sizes}
 )  # fmt: skip
 """The types that are read, as numpy writes them."""
-_MOST_AXES, _LONGEST_HEADER = 8, 1 << 12
+_MOST_AXES, _LONGEST_AXIS, _LONGEST_HEADER = 8, 1 << 48, 1 << 12
 _HEADER = re.compile(
     rb"\{'descr': '([<|=]?[a-z][0-9]+)', 'fortran_order': (True|False), "
     rb"'shape': \((|[0-9]{1,19}(?:, [0-9]{1,19})*),?\), \} *\n"
@@ -40,13 +41,15 @@ def array_of(
 ) -> NDArray[Any]:
     """A new array of `data`; `error` unless dtype is one of DTYPES and shape fits the bytes."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise error(f"{what}: expected plain little-endian numbers, got type {str(dtype)[:20]!r}.")
+        raise error(f"{what}: expected plain little-endian numbers, got type {shown(dtype)}.")
     kind = np.dtype(dtype)
     plain = isinstance(shape, (list, tuple)) and len(shape) <= _MOST_AXES
-    if not plain or not all(type(x) is int and x >= 0 for x in shape):
-        raise error(f"{what}: expected a shape of whole numbers, got {str(shape)[:60]}.")
+    if not plain or not all(type(x) is int and 0 <= x <= _LONGEST_AXIS for x in shape):
+        raise error(f"{what}: expected a shape of whole numbers, got {shown(shape)}.")
     if math.prod(shape) * kind.itemsize != len(data):
         raise error(f"{what}: {len(data)} bytes, which are not {tuple(shape)} of {dtype}.")
+    if math.prod(x or 1 for x in shape) > _LONGEST_AXIS:  # of no values, and no array of numpy's
+        raise error(f"{what}: {tuple(shape)} is no shape that an array can have.")
     return np.frombuffer(data, kind).reshape(shape).copy()
 
 

@@ -162,7 +162,7 @@ def _memory_left() -> int | None:
 
 def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:
     if stat.S_ISDIR(mode):
-        raise error(f"{path} is a folder, expected a file.")
+        raise error(f"{path} cannot be read: it is a folder, expected a file.")
     if not stat.S_ISREG(mode):
         raise error(f"{path} is not a plain file.")
 

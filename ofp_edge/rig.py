@@ -48,7 +48,7 @@ from ofp_edge.rig_engine import EngineEntry, engine_entry
 from ofp_edge.rig_realtime import RealtimeEntry, read_realtime
 from ofp_edge.rig_safety import SafetyEntry, read_safety
 from ofp_edge.spec import PolicySpec
-from ofp_edge.toml import Table, read_toml
+from ofp_edge.toml import Table, parse_toml, read_toml
 
 SCHEMA_VERSION = 1
 MOST_CROSS_FADE_STEPS = 5
@@ -176,7 +176,7 @@ def read_rig(path: Path) -> Rig:
 
 def set_latency_ms(path: Path, latency_ms: float) -> None:
     """Write [timing] latency_ms back into a rig file; everything else, comments too, stays."""
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = parse_toml(path, RigError)
     document["timing"]["latency_ms"] = latency_ms
     write_bytes(path, tomlkit.dumps(document).encode())
 
@@ -192,7 +192,7 @@ def set_camera(
     the file would not be what was wanted; it is then as it was.
     """
     require_camera(read_rig(path), name)
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = parse_toml(path, RigError)
     wanted = document.unwrap()
     for table, values in changes.items():
         for part in (document, wanted):

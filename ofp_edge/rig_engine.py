@@ -19,7 +19,7 @@ import tomlkit
 
 from ofp_edge.errors import RigError
 from ofp_edge.files import write_bytes
-from ofp_edge.toml import Table
+from ofp_edge.toml import Table, parse_toml
 
 TABLE = "engine"
 
@@ -55,7 +55,7 @@ def set_engine(
     Everything else in the file stays, comments too. Raises RigError, with the file as it was, when
     its order of tables can't be kept.
     """
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = parse_toml(path, RigError)
     wanted = document.unwrap()
     values: dict[str, Any] = {
         "name": entry.name, "precision": entry.precision, "threads": entry.threads,

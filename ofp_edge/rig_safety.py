@@ -29,13 +29,13 @@ high = [0.5, 1.0, 0.6]
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ofp_edge.errors import RigError
 from ofp_edge.spec import ActionField, PolicySpec
-from ofp_edge.toml import Table
+from ofp_edge.strict import read_as, shown
+from ofp_edge.toml import LARGEST, SMALLEST, Table
 
 DEFAULT_MAX_VELOCITY_M_S = 0.25
 HAND_POSE, HAND_POSE_SIZE = "hand_pose", 7
@@ -98,7 +98,11 @@ class SafetyEntry:
         actions = {f.name: f for f in spec.actions}
         states = {f.name: f.shape[0] for f in spec.observations if f.kind == "state"}
         states.setdefault(HAND_POSE, HAND_POSE_SIZE)
-        _check_numbers(f"{where}: [safety]", self, ("max_state_age_ms", "stop_silence_ms"))
+        times = ("max_state_age_ms", "stop_silence_ms", "max_stall_ms")
+        _check_numbers(f"{where}: [safety]", self, times)
+        for key, least in (("max_cut_in_a_row", 1), ("max_bridged_ticks", 0)):
+            if (count := getattr(self, key)) < least:
+                raise RigError(f"{where}: [safety] {key}: expected {least} or more, got {count}.")
         for name in self.limits:
             entry = f"{where}: [safety.limits.{name}]"
             if name not in actions:
@@ -120,14 +124,10 @@ def is_cartesian(action: ActionField) -> bool:
     return action.unit in ("m", "m/s") and action.shape[0] == 3
 
 
-def safety_from_json(value: dict[str, Any]) -> SafetyEntry:
+def safety_from_json(value: Any, what: str = "safety") -> SafetyEntry:
     """What `SafetyEntry.to_json` wrote, read back; what an older log does not name has its
-    default."""
-    limits = {name: FieldLimits(**_tuples(x)) for name, x in value["limits"].items()}
-    box = value["workspace"]
-    return SafetyEntry(
-        **{**value, "limits": limits, "workspace": box and Workspace(**_tuples(box))}
-    )
+    default. RigError, one line that begins with `what`, where it is something else."""
+    return read_as(SafetyEntry, value, what, RigError)
 
 
 def read_safety(table: Table) -> SafetyEntry:
@@ -181,8 +181,8 @@ def _name(table: Table, key: str) -> str | None:
 
 def _numbers(table: Table, key: str) -> tuple[float, ...]:
     values = table.take(key, list)
-    if not values or not all(type(x) in (int, float) for x in values):
-        raise RigError(f"{table.path}: {table.where(key)}: expected numbers, got {values!r}.")
+    if not values or not all(type(x) in (int, float) and abs(x) <= LARGEST for x in values):
+        raise RigError(f"{table.path}: {table.where(key)}: expected numbers, got {shown(values)}.")
     return tuple(float(x) for x in values)
 
 
@@ -233,10 +233,11 @@ def _check_measured(entry: str, name: str, offset: int, size: int, states: dict[
 
 def _check_box(entry: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
     pairs = list(zip(low, high, strict=False))
-    whole = pairs and len(low) == len(high) and all(map(math.isfinite, (*low, *high)))
+    whole = pairs and len(low) == len(high) and all(abs(x) <= LARGEST for x in (*low, *high))
     if not whole or not all(a < b for a, b in pairs):
         raise RigError(
-            f"{entry}: expected finite low < high, as many numbers each, got {low}, {high}."
+            f"{entry}: expected finite low < high, as many numbers each, got {shown(low)}, "
+            f"{shown(high)}."
         )
 
 
@@ -255,9 +256,5 @@ def _check_overlap(
 def _check_numbers(entry: str, values: object, keys: tuple[str, ...]) -> None:
     for key in keys:
         number = getattr(values, key)
-        if number is not None and not 0 < number < math.inf:
+        if number is not None and not SMALLEST <= number <= LARGEST:
             raise RigError(f"{entry} {key}: expected a positive number, got {number!r}.")
-
-
-def _tuples(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}

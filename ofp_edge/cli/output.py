@@ -19,8 +19,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.errors import MarkupError
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from ofp_edge.errors import OfpError
 from ofp_edge.progress import Progress
@@ -29,6 +32,21 @@ from ofp_edge.signals import Interrupted, interrupts_raise
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Document = dict[str, Any]
+_LONGEST_LINE = 4000
+
+
+class _Terminal(Console):
+    """What files and other processes say can't move the cursor, turn colours or fill the screen:
+    every text is made printable, and its lines short, on its way out."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's. Brackets that are no markup of rich's are printed as they are."""
+        lines = (printable(line) for line in text.expandtabs().split("\n"))
+        plain = "\n".join(x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines)
+        try:
+            return super().render_str(plain, **options)
+        except MarkupError:
+            return super().render_str(plain, **{**options, "markup": False})
 
 
 class Output:
@@ -41,8 +59,8 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.exit_code = 0
-        self.console = Console(stderr=as_json, highlight=False)
-        self.log = Console(stderr=True, highlight=False)
+        self.console = _Terminal(stderr=as_json, highlight=False)
+        self.log = _Terminal(stderr=True, highlight=False)
 
     def hush(self) -> None:
         """Say nothing to people from now on: their terminal is gone."""
@@ -57,13 +75,13 @@ class Output:
         """A progress bar on stderr; yields the callable that moves it."""
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
             task = bar.add_task(title, total=None, note="")
 
             def move(done: int, total: int, note: str = "") -> None:
-                bar.update(task, completed=done, total=total, note=note)
+                bar.update(task, completed=done, total=total, note=printable(note))
 
             yield move
         if not sys.stderr.isatty():
@@ -137,15 +155,22 @@ def _annotated(hint: Any) -> Any:
 
 
 def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
+    line = printable(line)
     if output.as_json:
         sys.stdout.write(json.dumps({"error": line}) + "\n")
         sys.stdout.flush()
-    output.log.print(f"[bold red]error:[/] {_escape(line)}", soft_wrap=True)
+    output.log.print(Text.assemble(("error:", "bold red"), f" {line}"), soft_wrap=True)
     raise typer.Exit(exit_code)
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def printable(text: str) -> str:
+    """Somebody else's text, in one line and without what would steer a terminal."""
+    return "".join(x if x.isprintable() else "\ufffd" for x in text)
+
+
+def foreign(text: object) -> str:
+    """Somebody else's text for `console.print`: not markup either."""
+    return escape(printable(str(text)))
 
 
 def _plain(value: object) -> Any:

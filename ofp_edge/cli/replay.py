@@ -35,18 +35,19 @@ def replay(
     from ofp_edge.bundle import open_bundle
     from ofp_edge.runtime.inference import load_inference
     from ofp_edge.runtime.log_reader import LogReader
+    from ofp_edge.runtime.log_rows import made_of
     from ofp_edge.runtime.replay import replay as again
 
     reader = LogReader(log)
     opened = open_bundle(bundle)
-    header = reader.header
-    same_bundle = header["bundle_sha256"] == opened.sha256
+    made = made_of(reader.header, str(log))
+    same_bundle = made.bundle_sha256 == opened.sha256
     if not same_bundle:
         output.log.print(f"[yellow]{bundle} is not the bundle of this run[/]")
-    engine, precision = opened.choose(engine or header["engine"], precision or header["precision"])
+    engine, precision = opened.choose(engine or made.engine, precision or made.precision)
     inference = load_inference(
-        opened, engine, precision, threads=header.get("threads", 1), seed=header["seed"],
-        nfe=header["nfe"], guard=header["guard"],
+        opened, engine, precision, threads=made.threads, seed=made.seed, nfe=made.nfe,
+        guard=made.guard,
     )  # fmt: skip
     try:
         report = again(reader, inference)
@@ -69,7 +70,7 @@ def replay(
     output.exit_code = 0 if report.same else 1
     return {
         "log": str(log), "bundle": str(bundle), "same_bundle": same_bundle, "engine": engine,
-        "precision": precision, "seed": header["seed"], "nfe": header["nfe"],
+        "precision": precision, "seed": made.seed, "nfe": made.nfe,
         "chunks": report.chunks, "chunks_same": report.chunks_same, "ticks": report.ticks,
         "ticks_same": report.ticks_same, "missing_rows": report.missing_rows,
         "files_left_out": report.files_left_out, "whole": report.whole, "same": report.same,

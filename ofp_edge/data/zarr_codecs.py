@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-from ofp_edge.data.image_size import image_size
+from ofp_edge.image_size import image_size
 
 _BITS = {"zlib": 15, "gzip": 31}
 _IMAGES = ("jpeg", "jpeg2k", "jpegxl", "png")

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
 
-FEWEST = 3  # the second-nearest other needs two others
+FEWEST, MOST = 3, 256  # the second-nearest other needs two others; each is held against each
 
 
 def check_guard(guard: int) -> None:
-    """OfpError unless `guard` is 1 (off) or at least FEWEST."""
+    """OfpError unless `guard` is 1 (off) or FEWEST..MOST."""
     if guard != 1 and guard < FEWEST:
         raise OfpError(
             f"--guard {guard}: expected 1 (off) or {FEWEST} and more: a candidate is judged by its "
             "second-nearest other."
         )
+    if guard > MOST:
+        raise OfpError(f"--guard {guard}: expected {MOST} at most.")
 
 
 def choose(candidates: NDArray[np.float32]) -> int:

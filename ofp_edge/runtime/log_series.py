@@ -19,7 +19,7 @@ from typing import Any
 from ofp_edge.errors import OfpError, OutputExists
 from ofp_edge.files import check_output_file, new_file
 from ofp_edge.runtime.log_file import LogFile
-from ofp_edge.runtime.log_reader import later_files, read_header
+from ofp_edge.runtime.log_reader import later_files, read_header, series_of
 
 FILES = 16
 LEAST_MB, DEFAULT_MB = 16, 4096
@@ -134,8 +134,8 @@ def _of_other_runs(path: Path, own_id: str) -> list[Path]:
     found = []
     for file in later_files(path):
         with contextlib.suppress(OfpError):
-            series = read_header(file).get("series", {})
-            if series.get("name") == path.name and series.get("id") != own_id:
+            series = series_of(read_header(file), file)
+            if series.name == path.name and series.id != own_id:
                 found.append(file)
     return found
 

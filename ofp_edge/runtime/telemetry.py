@@ -21,9 +21,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.arrays import array_of
 from ofp_edge.errors import OfpError
 from ofp_edge.runtime.log_schemas import SCHEMAS, UNFILLED
 from ofp_edge.runtime.log_series import DEFAULT_MB, LogSeries
+from ofp_edge.strict import shown
 
 _QUEUE_ROWS = 1024
 _FLUSH_S = 1.0  # what a kill or a loss of power may cost of a run
@@ -168,10 +170,16 @@ class McapLog:
                 self.on_trouble(trouble)
 
 
-def array_from_json(value: dict[str, Any]) -> NDArray[Any]:
-    """The inverse of how arrays are logged; bit-exact."""
-    data = np.frombuffer(base64.b64decode(value["data"]), dtype=value["dtype"])
-    return data.reshape(value["shape"]).copy()
+def array_from_json(value: Any, what: str = "an array of a log") -> NDArray[Any]:
+    """The inverse of how arrays are logged; bit-exact. OfpError where it is none of plain numbers,
+    or its shape does not fit its bytes."""
+    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
+        raise OfpError(f"{what}: expected dtype, shape and data, got {shown(value)}.")
+    try:
+        data = base64.b64decode(value["data"], validate=True)
+    except ValueError as cause:
+        raise OfpError(f"{what}: its data are no base64: {cause}.") from None
+    return array_of(data, value.get("dtype"), value.get("shape"), what, OfpError)
 
 
 def _copied(value: Any) -> Any:

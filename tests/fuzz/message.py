@@ -25,7 +25,7 @@ SPEC = PolicySpec(
 )
 _NAME, _SCRIPT, _GOOD = "message", "python", "good"
 _SHARE_REMOTE = 0.02
-_FAKE = """#!/bin/sh
+_FAKE = """#!/bin/bash
 # In place of the robot's process: says what lies beside it. Called as -m MODULE FD.
 here=$(dirname "$0")
 [ -e "$here/good" ] && cat "$here/good" >&"$3"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.image_size import image_size
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
+from ofp_edge.image_size import image_size
 from ofp_edge.outside import said_by
 
 _STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -24,10 +25,27 @@ from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
 from ofp_edge.runtime.supervisor_line import AT_REST, HOST, say
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT)
 
+_SLOWEST_HZ, _FASTEST_HZ = 0.001, 1e5
 _HANDLE_BYTES = 4  # of a file descriptor in a message; socket.recv_fds drops its flags
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message: which robot, and how often it is asked for its state."""
+
+    spec: dict[str, Any]
+    robot: str
+    options: dict[str, Any]
+    state_hz: float
+
+    def __post_init__(self) -> None:
+        if not _SLOWEST_HZ <= self.state_hz <= _FASTEST_HZ:
+            expected = f"{_SLOWEST_HZ:g}..{_FASTEST_HZ:g} Hz"
+            raise WireError(f"state_hz: expected {expected}, got {self.state_hz!r}.")
 
 
 class Host:
@@ -125,12 +143,16 @@ class Host:
             if kind == "stop":
                 stop = True
             elif kind == "supervisor":
+                if not extra:
+                    raise WireError("a message that can't be read: a supervisor without its line.")
                 handle = int.from_bytes(extra[0][2][:_HANDLE_BYTES], sys.byteorder)
                 os.set_inheritable(handle, False)
                 self._line = socket.socket(fileno=handle)
                 say(self._line, HOST + str(os.getpid()).encode())
-            else:
+            elif kind == "action" and list(arrays) == ["action"]:
                 action = arrays["action"]
+            else:
+                raise WireError(f"a message that can't be read: {shown(kind)} to a robot.")
         if stop and not self._stopped:
             robot.stop()
             self._stopped = True
@@ -149,12 +171,12 @@ def main(connection: socket.socket) -> int:
     robot: Robot | None = None
     rested = False
     try:
-        spec = PolicySpec.from_json(values["spec"])
-        entry = RobotEntry(values["robot"], values["options"])
+        start = read_as(Start, values, "the first message", WireError)
+        spec, entry = PolicySpec.from_json(start.spec), RobotEntry(start.robot, start.options)
         found = find_robot(entry)
         host.obey_signals()  # until here nothing is open, and a signal simply ends it
         robot = build_robot(found, entry, spec)
-        host.serve(robot, 1 / values["state_hz"])
+        host.serve(robot, 1 / start.state_hz)
     except OfpError as cause:
         host.complain(str(cause))
     except Exception as cause:

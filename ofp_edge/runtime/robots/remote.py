@@ -35,8 +35,10 @@ from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode, pair
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import shown
 
 _CLOSE_S = 10.0
+_FARTHEST_NS = 2**62
 
 
 class RemoteRobot:
@@ -54,6 +56,7 @@ class RemoteRobot:
         max_age_ms: float | None = None, start_s: float = 60.0,
     ) -> None:  # fmt: skip
         self._name = robot
+        self._sizes = {f.name: f.shape[0] for f in spec.observations if f.kind == "state"}
         self._max_age_ns = round(5e3 / spec.control_hz * 1e6 if max_age_ms is None
                                  else max_age_ms * 1e6)  # fmt: skip
         self._newest: RobotState | None = None
@@ -175,12 +178,12 @@ class RemoteRobot:
                     break
                 kind, values, arrays = decode(message)
                 if kind == "state":
-                    self._newest = RobotState(values["t_ns"], arrays)
+                    self._newest = self._state(values.get("t_ns"), arrays)
                 elif kind == "stopped":
                     self._rested = True
                 else:
-                    self._trouble = self._trouble or values["line"]
-        except (OSError, WireError, KeyError) as cause:
+                    self._trouble = self._trouble or _line(kind, values.get("line"))
+        except (OSError, WireError) as cause:
             self._trouble = self._trouble or f"{self._name}: {cause}"
         finally:
             waiter.close()
@@ -189,3 +192,21 @@ class RemoteRobot:
             f"{self._name}: its process has ended"
             f"{'' if code is None else f' with exit code {code}'}. Its words are above."
         )
+
+    def _state(self, t_ns: Any, arrays: dict[str, NDArray[Any]]) -> RobotState:
+        """What it says of itself; WireError when that has another form than the spec's states."""
+        if type(t_ns) is not int or abs(t_ns) > _FARTHEST_NS:
+            raise WireError(f"its state: t_ns: expected whole nanoseconds, got {shown(t_ns)}.")
+        for name, size in self._sizes.items():
+            got = arrays[name].shape if name in arrays else f"none, only {shown([*arrays])}"
+            if got != (size,):
+                raise WireError(f"its state {name!r}: expected shape ({size},), got {got}.")
+        with np.errstate(over="ignore"):  # what is not finite then is the state machine's to judge
+            values = {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
+        return RobotState(t_ns, values)
+
+
+def _line(kind: str, line: Any) -> str:
+    if kind != "error" or not isinstance(line, str) or not line.strip():
+        raise WireError(f"a message of its process that is none: {shown(kind)}, {shown(line)}.")
+    return line
