@@ -13,6 +13,7 @@ from typing import Any
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, sha256_file, write_json
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
+from ofp_edge.strict import read_as, shown
 
 FILE = "gate.json"
 SCHEMA_VERSION = 1
@@ -75,12 +76,13 @@ def read_gate(folder: Path) -> Gate | None:
     if not path.exists():
         return None
     value = read_json(path, PolicyError)
+    version = value.get("schema_version") if isinstance(value, dict) else None
     try:
-        if value["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {value['schema_version']}")
-        gate = Gate(value["plan_sha256"], tuple(Check(**item) for item in value["checks"]))
-    except (KeyError, TypeError, ValueError) as cause:
-        raise PolicyError(f"{path} is malformed: {cause}. Run quantize --gate again.") from None
+        if version != SCHEMA_VERSION:
+            raise PolicyError(f"{path}: schema version {shown(version)}.")
+        gate = read_as(Gate, value, str(path), PolicyError, others=True)
+    except PolicyError as cause:
+        raise PolicyError(f"{cause} Run quantize --gate again.") from None
     if gate.plan_sha256 != sha256_file(folder / PLAN_FILE):
         raise PolicyError(f"{path} is of another {PLAN_FILE}. Run quantize --gate again.")
     return gate

@@ -7,13 +7,13 @@ no calibration run that another library version might do differently.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from ofp_edge.errors import PolicyError
+from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import (
     canonical_json,
     json_bytes,
@@ -23,12 +23,12 @@ from ofp_edge.files import (
     write_json,
 )
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 2
 FILE = "quantization.json"
 CONFIG, PLAN_ENTRY = "config.json", "plan_sha256"
 _POLICY_FILES = (CONFIG, "model.safetensors", "statistics.json")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -170,19 +170,7 @@ def read_plan(folder: Path) -> Plan | None:
                 "Quantise the float policy again."
             )
         return None
-    value = read_json(path, PolicyError)
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if version != SCHEMA_VERSION:
-        raise PolicyError(
-            f"{path}: schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
-        )
-    try:
-        parts = dict(value)
-        parts["layers"] = tuple(_layer(item) for item in value["layers"])
-        parts["error"] = tuple(_exact(ActionError, item) for item in value["error"])
-        plan = _exact(Plan, parts)
-    except (AttributeError, KeyError, TypeError, ValueError) as cause:
-        raise PolicyError(f"{path} is malformed: {cause}") from None
+    plan = plan_from_json(read_json(path, PolicyError), str(path), PolicyError)
     for what, expected, got in (
         ("the configuration", sha256_file(path), str(named)),
         ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
@@ -197,16 +185,11 @@ def read_plan(folder: Path) -> Plan | None:
     return plan
 
 
-def _layer(value: dict[str, Any]) -> Layer:
-    ranges = {
-        key: _exact(Range, value[key]) if value[key] is not None else None
-        for key in ("input", "output", "weight_scale")
-    }
-    return _exact(Layer, {**value, **ranges})
-
-
-def _exact(kind: type[T], value: dict[str, Any]) -> T:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if set(value) != known:
-        raise ValueError(f"{kind.__name__}: expected {sorted(known)}, got {sorted(value)}")
-    return kind(**value)
+def plan_from_json(value: Any, what: str, error: type[OfpError]) -> Plan:
+    """The plan that `what`, a quantization.json, holds. `error` names the entry that is wrong."""
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        raise error(
+            f"{what}: schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
+        )
+    return read_as(Plan, value, what, error)

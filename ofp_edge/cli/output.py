@@ -144,6 +144,11 @@ def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
     raise typer.Exit(exit_code)
 
 
+def printable(text: str) -> str:
+    """Somebody else's text, in one line and without what would steer a terminal."""
+    return "".join(x if x.isprintable() else "\ufffd" for x in text)
+
+
 def _escape(text: str) -> str:
     return text.replace("[", r"\[")
 
