@@ -30,10 +30,23 @@ from ofp_edge.origin import install_line
 NOT_FOR_310 = ("numcodecs", "zarr")  # no extra brings them to Python 3.10
 
 
+_LONGEST_LINE = 1900
+
+
 class OfpError(Exception):
-    """A user's mistake or a failed check: what, expected against got, what to do; one line."""
+    """A user's mistake or a failed check: what, expected against got, what to do; one line.
+
+    It is made one here, whatever names and values from outside stand in it: what a terminal would
+    act on is shown as a sign, and what nobody would read is cut off.
+    """
 
     exit_code = 1
+
+    def __init__(self, line: object = "") -> None:
+        text = str(line)
+        if not text.isprintable():
+            text = "".join(x if x.isprintable() else " " if x.isspace() else "\ufffd" for x in text)
+        super().__init__(text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…")
 
 
 class OutputExists(OfpError):

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.files import read_json, sha256_file, write_json
+from ofp_edge.files import write_json
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
-from ofp_edge.strict import read_as, shown
+from ofp_edge.quantize.plan import own_sha256
+from ofp_edge.strict import read_as, read_json_file, shown
 
 FILE = "gate.json"
 SCHEMA_VERSION = 1
@@ -75,7 +76,7 @@ def read_gate(folder: Path) -> Gate | None:
     path = folder / FILE
     if not path.exists():
         return None
-    value = read_json(path, PolicyError)
+    value = read_json_file(path, PolicyError, inside=folder)
     version = value.get("schema_version") if isinstance(value, dict) else None
     try:
         if version != SCHEMA_VERSION:
@@ -83,6 +84,6 @@ def read_gate(folder: Path) -> Gate | None:
         gate = read_as(Gate, value, str(path), PolicyError, others=True)
     except PolicyError as cause:
         raise PolicyError(f"{cause} Run quantize --gate again.") from None
-    if gate.plan_sha256 != sha256_file(folder / PLAN_FILE):
+    if gate.plan_sha256 != own_sha256(folder, PLAN_FILE):
         raise PolicyError(f"{path} is of another {PLAN_FILE}. Run quantize --gate again.")
     return gate

@@ -22,8 +22,9 @@ from ofp_edge.files import (
     sha256_file,
     write_json,
 )
+from ofp_edge.outside import require_plain
 from ofp_edge.spec import PolicySpec
-from ofp_edge.strict import read_as, shown
+from ofp_edge.strict import read_as, read_json_file, shown
 
 SCHEMA_VERSION = 2
 FILE = "quantization.json"
@@ -125,12 +126,17 @@ def policy_sha256(folder: Path) -> str:
     missing = [name for name in _POLICY_FILES if not (folder / name).is_file()]
     if missing:
         raise PolicyError(f"{folder} is not a policy folder: {missing[0]} is missing.")
-    hashes = {n: sha256_file(folder / n) for n in _POLICY_FILES}
-    config = read_json(folder / CONFIG, PolicyError)
+    hashes = {name: own_sha256(folder, name) for name in _POLICY_FILES}
+    config = read_json_file(folder / CONFIG, PolicyError, inside=folder)
     if isinstance(config, dict) and PLAN_ENTRY in config:
         del config[PLAN_ENTRY]
         hashes[CONFIG] = sha256_bytes(json_bytes(config))
     return sha256_bytes(canonical_json(hashes))
+
+
+def own_sha256(folder: Path, name: str) -> str:
+    """Of a plain file that no link leads out of the folder to. PolicyError."""
+    return sha256_file(require_plain(folder / name, PolicyError, inside=folder))
 
 
 def action_names(spec: PolicySpec) -> tuple[str, ...]:
@@ -161,7 +167,7 @@ def read_plan(folder: Path) -> Plan | None:
     those beside it, and when it is gone: the policy would run in float and nobody would notice.
     """
     path = folder / FILE
-    config = read_json(folder / CONFIG, PolicyError)
+    config = read_json_file(folder / CONFIG, PolicyError, inside=folder)
     named = config.get(PLAN_ENTRY) if isinstance(config, dict) else None
     if not path.exists():
         if named is not None:
@@ -170,11 +176,12 @@ def read_plan(folder: Path) -> Plan | None:
                 "Quantise the float policy again."
             )
         return None
-    plan = plan_from_json(read_json(path, PolicyError), str(path), PolicyError)
+    value = read_json_file(path, PolicyError, inside=folder)
+    plan = plan_from_json(value, str(path), PolicyError)
     for what, expected, got in (
-        ("the configuration", sha256_file(path), str(named)),
+        ("the configuration", own_sha256(folder, FILE), str(named)),
         ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
-        ("calibration.npz", plan.calibration_sha256, sha256_file(folder / "calibration.npz")
+        ("calibration.npz", plan.calibration_sha256, own_sha256(folder, "calibration.npz")
          if (folder / "calibration.npz").is_file() else "no file"),
     ):  # fmt: skip
         if expected != got:

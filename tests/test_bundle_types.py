@@ -42,7 +42,8 @@ def test_what_compile_writes_is_shown(folder: Path, capsys: pytest.CaptureFixtur
         agreement={"fp32": {"chunks": 4, "pairs": [{"engines": ["a", "b"], "actions": [ACTION]}]}},
         gate={"passed": False, "not_run": [], "says": {"error": "2 of 1"}},
         estimate={"board": "pi-5", "estimated": True, "threads": 4,
-                  "floors": {"fp32": {"floor_ms": {"encode": 0.1, "act": 0.2, "chunk": 0.3}, "layers": []}},
+                  "floors": {"fp32": {"floor_ms": {"encode": 0.1, "act": 0.2, "chunk": 0.3},
+                                      "layers": []}},
                   "memory": {"needed_bytes": {"onnxruntime": 1 << 26}, "available_bytes": 1 << 32}},
     )  # fmt: skip
     inspect(Output(False), folder)

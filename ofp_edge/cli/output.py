@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
@@ -57,13 +58,13 @@ class Output:
         """A progress bar on stderr; yields the callable that moves it."""
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
             task = bar.add_task(title, total=None, note="")
 
             def move(done: int, total: int, note: str = "") -> None:
-                bar.update(task, completed=done, total=total, note=note)
+                bar.update(task, completed=done, total=total, note=printable(note))
 
             yield move
         if not sys.stderr.isatty():
@@ -137,6 +138,7 @@ def _annotated(hint: Any) -> Any:
 
 
 def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
+    line = printable(line)
     if output.as_json:
         sys.stdout.write(json.dumps({"error": line}) + "\n")
         sys.stdout.flush()
@@ -147,6 +149,11 @@ def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
 def printable(text: str) -> str:
     """Somebody else's text, in one line and without what would steer a terminal."""
     return "".join(x if x.isprintable() else "\ufffd" for x in text)
+
+
+def foreign(text: object) -> str:
+    """Somebody else's text for `console.print`: not markup either."""
+    return escape(printable(str(text)))
 
 
 def _escape(text: str) -> str:

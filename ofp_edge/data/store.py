@@ -15,6 +15,7 @@ from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.extras import require_installed
 from ofp_edge.outside import require_memory, said_by
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.strict import shown
 
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "task": (str, type(None)), "control_hz": (int, float), "observations": (list,),
@@ -83,7 +84,7 @@ def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraPara
         try:
             cameras[name] = CameraParameters.from_json(value)
         except (OfpError, TypeError, ValueError) as cause:
-            raise DatasetError(f"{path}: camera {name!r}: {cause}") from None
+            raise DatasetError(f"{path}: camera {shown(name)}: {cause}") from None
     return cameras
 
 
@@ -96,11 +97,17 @@ def check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
     version = attrs.get("schema_version")
     if version != DATA_SCHEMA_VERSION:
         raise DatasetError(
-            f"{path}: dataset schema version {version}, this ofp-edge reads {DATA_SCHEMA_VERSION}."
+            f"{path}: dataset schema version {shown(version)}, this ofp-edge reads "
+            f"{DATA_SCHEMA_VERSION}."
         )
     for name, kinds in _ATTRIBUTES.items():
         if name not in attrs:
             raise DatasetError(f"{path}: attribute {name} is missing.")
         if not isinstance(attrs[name], kinds):
-            raise DatasetError(f"{path}: attribute {name}: unexpected {attrs[name]!r}.")
+            raise DatasetError(f"{path}: attribute {name}: unexpected {shown(attrs[name])}.")
+    for name, kind in (("seeds", int), ("success", bool)):
+        if wrong := [x for x in attrs[name] if type(x) is not kind]:
+            raise DatasetError(
+                f"{path}: attribute {name}: expected {kind.__name__}s, got {shown(wrong[0])}."
+            )
     return attrs
