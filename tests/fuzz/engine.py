@@ -37,7 +37,7 @@ from ofp_edge.errors import OfpError
 from tests.fuzz.watch import BAIT, Watch
 
 HANG_S = 30.0
-"""Of a processor's time, or asleep: a case takes milliseconds, but a busy machine takes its time."""
+"""Of a processor's time, or asleep: a case takes milliseconds, a busy machine its time."""
 MOST_MB = 1024.0
 """What a reader may take at its peak; those here hold some hundred kilobytes."""
 _POLL_S = 1.0

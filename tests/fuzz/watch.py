@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ class Watch:
             real = os.path.realpath(os.fsdecode(path))
         except (OSError, ValueError):
             return  # no path: opening it fails
+        if real == os.path.realpath(tempfile.gettempdir()):
+            return  # O_TMPFILE: a file of its own without a name
         own = real.startswith(str(self._home)) and not real.startswith(f"{self._home}{BAIT}")
         if not own and not real.startswith((*self._code, *_ALSO)):
             self._odd.append(f"opened {real[:200]}")
