@@ -32,14 +32,16 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
     if not path.is_dir():
         raise DatasetError(f"{path} is not a dataset folder.")
     root = open_zarr(path, "train")
-    attrs = check_attributes(path, dict(root.attrs).get("ofp_edge"))
+    with said_by(f"{path}: its attributes cannot be read", DatasetError):
+        found = dict(root.attrs).get("ofp_edge")
+    attrs = check_attributes(path, found)
     seen = [f"rgb_{f.camera}" for f in spec_fields(path, attrs)[0] if f.kind == "rgb"]
-    for name in ("data", "meta"):
-        if name not in root:
-            raise DatasetError(f"{path}: group {name} is missing.")
-    if "episode_ends" not in root["meta"]:
-        raise DatasetError(f"{path}: array meta/episode_ends is missing.")
     with said_by(f"{path}: an array cannot be read", DatasetError):
+        for name in ("data", "meta"):
+            if name not in root:
+                raise DatasetError(f"{path}: group {name} is missing.")
+        if "episode_ends" not in root["meta"]:
+            raise DatasetError(f"{path}: array meta/episode_ends is missing.")
         names = [name for name in root["data"].array_keys() if name in seen or name[:4] != "rgb_"]
         stored = {f"data/{name}": root["data"][name] for name in names}
         stored["meta/episode_ends"] = root["meta/episode_ends"]

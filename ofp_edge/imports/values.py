@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ofp_edge.errors import PolicyError
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MOST_NUMBERS = 1 << 16
-_LARGEST_WHOLE = 1 << 31
+_LARGEST_WHOLE, _LARGEST_NUMBER = 1 << 31, 1e30
 
 
 class Values:
@@ -38,7 +37,7 @@ class Values:
     def number(self, key: str) -> float:
         """A number."""
         value = self[key]
-        if type(value) not in (int, float) or not isfinite(value) or abs(value) > 1e30:
+        if type(value) not in (int, float) or not abs(value) < _LARGEST_NUMBER:
             raise PolicyError(f"{self.what}: {key}: expected a number, got {shown(value)}.")
         return float(value)
 
