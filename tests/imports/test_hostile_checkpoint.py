@@ -218,8 +218,6 @@ def test_a_network_is_not_built_before_its_shapes_are_those_of_the_weights(tmp_p
     """Layers of 40 GB each would be built otherwise, and the process end."""
     folder = Path(shutil.copytree(FIXTURES / "lerobot_state", tmp_path / "p"))
     path = folder / "config.json"
-    path.write_text(
-        json.dumps({**json.loads(path.read_text()), "down_dims": [32_768, 65_536]})
-    )
+    path.write_text(json.dumps({**json.loads(path.read_text()), "down_dims": [32_768, 65_536]}))
     with pytest.raises(PolicyError, match="expected shape"):
         import_lerobot(folder, RATE)

@@ -100,11 +100,11 @@ def renamed(files: dict[str, bytes], mark: Path) -> None:
     """An input's name becomes Python that leaves a mark."""
     name = next(x for x in files if x.endswith("models/model.json"))
     code = f"x=__import__('pathlib').Path('{mark}').touch()"
-    text = files[name].decode()
-    first = json.loads(text)["graph_module"]["signature"]["input_specs"][0]
-    given = json.dumps(first)
-    argument = next(iter(first.values()))["arg"]["as_tensor"]["name"]
-    files[name] = text.replace(given, given.replace(f'"{argument}"', json.dumps(code))).encode()
+    value = json.loads(files[name])
+    nodes = value["graph_module"]["graph"]["nodes"]
+    given = [x["arg"] for node in nodes for x in node["inputs"] if "as_tensor" in x["arg"]]
+    given[0]["as_tensor"]["name"] = code
+    files[name] = json.dumps(value).encode()
 
 
 def test_a_folder_whose_program_was_exchanged_is_held_to_the_same_list(tmp_path: Path) -> None:
