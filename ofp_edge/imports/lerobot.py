@@ -103,13 +103,11 @@ def _cameras(config: Values) -> CameraConfig:
             f"{', '.join(RESNETS)}."
         )
     # Older versions had no resizing: there the entry is not in the file.
-    resize, crop = (
-        config.wholes(key, count=2) if config.value.get(key) is not None else None
-        for key in ("resize_shape", "crop_shape")
-    )
+    resize = config.pair("resize_shape") if "resize_shape" in config.value else None
+    crop = config.pair("crop_shape")
     if resize is not None:
         share = config.number("crop_ratio")
-        crop = tuple(int(x * share) for x in resize) if share < 1 else None
+        crop = (int(resize[0] * share), int(resize[1] * share)) if share < 1 else None
     return CameraConfig(
         backbone, bool(config["use_group_norm"]), config.whole("spatial_softmax_num_keypoints"),
         resize, crop, not config["use_separate_rgb_encoder_per_camera"],

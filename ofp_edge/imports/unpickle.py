@@ -171,7 +171,7 @@ def _require_modest(data: bytes) -> None:
     if len(data) > _LARGEST_PICKLE:
         raise ValueError(f"{len(data)} bytes, expected at most {_LARGEST_PICKLE}")
     for code, argument, _ in pickletools.genops(data):
-        if code.name in _MEMO and int(argument) > len(data):
+        if code.name in _MEMO and int(argument or 0) > len(data):
             raise ValueError(f"it refers to object {argument}, of {len(data)} bytes")
 
 

@@ -32,7 +32,7 @@ class Values:
         value = self[key]
         if not _is_whole(value):
             raise PolicyError(f"{self.what}: {key}: expected a whole number, got {shown(value)}.")
-        return value
+        return int(value)
 
     def number(self, key: str) -> float:
         """A number."""
@@ -49,6 +49,13 @@ class Values:
             wanted = f"{count or 'a list of'} whole numbers"
             raise PolicyError(f"{self.what}: {key}: expected {wanted}, got {shown(value)}.")
         return tuple(value)
+
+    def pair(self, key: str) -> tuple[int, int] | None:
+        """Two positive whole numbers, or null."""
+        if self[key] is None:
+            return None
+        first, second = self.wholes(key, count=2)
+        return first, second
 
     def text(self, key: str) -> str:
         """A text."""

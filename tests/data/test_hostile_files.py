@@ -374,4 +374,4 @@ def test_a_folder_that_leads_out_is_not_even_listed(
 
         monkeypatch.setattr(os, name, noting(getattr(os, name)))
     refused(path, "leads out of")
-    assert looked_into and not [x for x in looked_into if x.startswith(str(outside))]
+    assert not [x for x in looked_into if x.startswith(str(outside))]
