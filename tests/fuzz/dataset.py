@@ -38,7 +38,7 @@ class Datasets:
         self.name, self._layout = f"dataset-{layout}", layout
         own = {"lerobot": (_parquet, _parquet), "hdf5": (_hdf5, _hdf5, _hdf5)}.get(layout, ())
         self.operations = (_json, _json, _json, _any_file, _any_file, _folder, *own)
-        self.may = ()
+        self.may = ("subprocess.Popen",) if layout == "lerobot" else ()  # its videos' decoder
 
     def warm(self) -> None:
         import zarr  # noqa: F401
