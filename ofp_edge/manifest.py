@@ -12,6 +12,7 @@ from typing import Any
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import BundleError, UnknownName
 from ofp_edge.files import sha256_file
+from ofp_edge.provenance import check_provenance
 from ofp_edge.spec import ObservationField, PolicySpec
 from ofp_edge.strict import read_as, shown
 
@@ -171,6 +172,7 @@ class Manifest:
                 raise BundleError(f"{_FILE}: no parameters of the training camera {name!r}.")
         manifest._check_tensors()
         manifest._check_entries()
+        check_provenance(manifest.provenance, _FILE, BundleError)
         return manifest
 
     def _check_tensors(self) -> None:
@@ -201,15 +203,12 @@ class Manifest:
                 )
             if any(x < 0 for values in item.tolerance.values() for x in values):
                 raise BundleError(f"{where}.tolerance: expected numbers from 0 on.")
-        seen: dict[str, tuple[int, str]] = {}
-        for entry in self.entries:  # an engine is built from one graph in several precisions
+        seen: dict[str, FileEntry] = {}
+        for entry in self.entries:
+            if seen.setdefault(entry.file, entry) != entry:  # engines may share one
+                raise BundleError(f"{_FILE}: {shown(entry.file)} is listed twice, differently.")
             if entry.size < 0 or not _SHA256.fullmatch(entry.sha256):
                 raise BundleError(f"{_FILE}: {shown(entry.file)}: expected a size and a SHA-256.")
-            if seen.setdefault(entry.file, (entry.size, entry.sha256)) != (
-                entry.size,
-                entry.sha256,
-            ):
-                raise BundleError(f"{_FILE}: {shown(entry.file)} is listed with two hashes.")
 
 
 def _flat(field: ObservationField) -> tuple[int, ...]:

@@ -81,6 +81,16 @@ def within(folder: Path, path: Path, error: type[OfpError]) -> Path:
     return real
 
 
+def listed(folder: Path, path: Path, error: type[OfpError]) -> list[Path]:
+    """What lies in the folder `path`, in order; nothing where it is none, and `error` where a link
+    leads out of `folder`: not even its names are read."""
+    real = within(folder, path, error)
+    try:
+        return sorted(real.iterdir()) if real.is_dir() else []
+    except OSError as cause:
+        _cannot(path, cause, error)
+
+
 def require_plain(path: Path, error: type[OfpError], *, inside: Path | None = None) -> Path:
     """The real path of a plain file, for a library that opens by name; `error` if it is none."""
     real = within(inside, path, error) if inside is not None else path

@@ -80,8 +80,8 @@ def read_gate(folder: Path) -> Gate | None:
     version = value.get("schema_version") if isinstance(value, dict) else None
     try:
         if version != SCHEMA_VERSION:
-            raise PolicyError(f"{path}: schema version {shown(version)}.")
-        gate = read_as(Gate, value, str(path), PolicyError, others=True)
+            raise PolicyError(f"{path} is malformed: schema version {shown(version)}.")
+        gate = read_as(Gate, value, f"{path} is malformed", PolicyError, others=True)
     except PolicyError as cause:
         raise PolicyError(f"{cause} Run quantize --gate again.") from None
     if gate.plan_sha256 != own_sha256(folder, PLAN_FILE):

@@ -199,4 +199,4 @@ def plan_from_json(value: Any, what: str, error: type[OfpError]) -> Plan:
         raise error(
             f"{what}: schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
         )
-    return read_as(Plan, value, what, error)
+    return read_as(Plan, value, f"{what} is malformed", error)

@@ -11,6 +11,7 @@ episode and field.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from ofp_edge.errors import DatasetError
 from ofp_edge.files import put_back, sha256_folder
 from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
-from ofp_edge.outside import read_plain
+from ofp_edge.outside import read_plain, require_memory
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, ObservationField
 
@@ -202,6 +203,7 @@ def _points(
     field: ObservationField, camera: CameraParameters, depth: NDArray[np.uint16]
 ) -> NDArray[np.float32]:
     count = field.shape[1]
+    require_memory(12 * count * len(depth), f"field {field.name!r}", DatasetError)
     cloud = PointCloud(camera, field.low, field.high, count)
     points = np.empty((len(depth), 3, count), np.float32)
     for frame, out in zip(depth, points, strict=True):
@@ -212,6 +214,8 @@ def _points(
 def _images(
     field: ObservationField, camera: CameraParameters, color: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
+    size = len(color) * math.prod(field.shape)
+    require_memory(size, f"field {field.name!r}", DatasetError)
     shrink = ColorImage(camera.width, camera.height, field.shape)
     images = np.empty((len(color), *field.shape), np.uint8)
     for frame, out in zip(color, images, strict=True):

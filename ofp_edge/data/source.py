@@ -6,6 +6,7 @@ one episode, a few at a time, so memory stays flat whatever the size of the set.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import sha256_file, sha256_folder
-from ofp_edge.outside import require_closed
+from ofp_edge.outside import require_closed, require_memory
 from ofp_edge.spec import FASTEST_HZ, SLOWEST_HZ
 from ofp_edge.strict import shown
 
 BLOCK_BYTES = 8_000_000
 """What one block of frames holds at most, unless a single frame is larger."""
+_COPIES = 4  # blocks, their whole, and what is worked out of it in float64
 SMALL_FILE_BYTES = 64_000_000
 """No table of a layout is larger; a file that is can only be the wrong one."""
 
@@ -42,8 +44,12 @@ class Key:
     @property
     def block_rows(self) -> int:
         """Frames of one block."""
-        frame = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-        return max(1, min(1024, BLOCK_BYTES // max(1, frame)))
+        return max(1, min(1024, BLOCK_BYTES // max(1, self.frame_bytes)))
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one frame."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class Source(ABC):
@@ -71,7 +77,9 @@ class Source(ABC):
         """
 
     def read(self, key: str, episode: int) -> NDArray[Any]:
-        """All of them at once: (length, *shape)."""
+        """All of them at once: (length, *shape). DatasetError also where memory is too small."""
+        size = self.lengths[episode] * self.keys[key].frame_bytes
+        require_memory(_COPIES * size, f"{self.path}: episode {episode}, {key}", DatasetError)
         return np.concatenate(list(self.blocks(key, episode)))
 
     @property

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -22,14 +23,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError, SpecMismatch
-from ofp_edge.files import put_back, read_json, sha256_file, write_json
+from ofp_edge.files import put_back, sha256_file, write_json
 from ofp_edge.normalize import FieldStatistics, statistics_from_json, statistics_to_json
-from ofp_edge.outside import open_plain, require_memory, said_by
+from ofp_edge.outside import open_plain, require_memory, require_plain, said_by
 from ofp_edge.policy.build import build_network
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.imported.config import ProgramConfig
 from ofp_edge.policy.network import PolicyNetwork
-from ofp_edge.strict import shown
+from ofp_edge.strict import read_json_file, shown
 
 CONFIG, MODEL, STATISTICS = "config.json", "model.safetensors", "statistics.json"
 MARKER = CONFIG
@@ -54,7 +55,7 @@ def load_policy(path: Path) -> Policy:
     config = read_config(path)
     check_files(path, config)
     try:
-        statistics = statistics_from_json(read_json(path / STATISTICS, PolicyError))
+        statistics = statistics_from_json(own_json(path, STATISTICS))
     except SpecMismatch as cause:
         raise PolicyError(f"{path / STATISTICS}: {cause}") from None
     # A cloud (3, N) has three statistics, one an axis: as many as its first dimension.
@@ -68,16 +69,21 @@ def load_policy(path: Path) -> Policy:
     with said_by(f"{path / CONFIG}: no network can be built from it", PolicyError):
         with torch.device("meta"):  # its shapes alone: they may be absurd
             shapes = build_network(config, statistics).state_dict()
-        require_shapes(shapes, read_shapes(path / MODEL), str(path / MODEL))
+        require_shapes(shapes, read_shapes(path / MODEL, inside=path), str(path / MODEL))
         network = build_network(config, statistics)
     load_weights(network, path / MODEL)
     return Policy(config, network.eval(), statistics)
 
 
+def own_json(path: Path, name: str) -> Any:
+    """A JSON file of a policy folder, which no link may lead out of. PolicyError."""
+    return read_json_file(path / name, PolicyError, inside=path)
+
+
 def read_config(path: Path) -> PolicyConfig:
     """config.json of a policy folder. PolicyError, with the file's place."""
     try:
-        return PolicyConfig.from_json(read_json(path / CONFIG, PolicyError))
+        return PolicyConfig.from_json(own_json(path, CONFIG))
     except PolicyError as cause:
         where = "" if str(path) in str(cause) else f"{path}: "
         raise PolicyError(f"{where}{cause}") from None
@@ -86,8 +92,7 @@ def read_config(path: Path) -> PolicyConfig:
 def check_files(path: Path, config: PolicyConfig) -> None:
     """Raise PolicyError where a file is not the one that config.json names, before it is opened."""
     for name, wanted in config.files.items():
-        with open_plain(path / name, PolicyError):
-            got = sha256_file(path / name)
+        got = sha256_file(require_plain(path / name, PolicyError, inside=path))
         if got != wanted:
             raise PolicyError(
                 f"{path / name} is damaged or was changed: its SHA-256 is {got[:12]}…, {CONFIG} "
@@ -106,20 +111,20 @@ def policy_files(config: PolicyConfig) -> tuple[str, ...]:
 
 def load_weights(network: PolicyNetwork, path: Path) -> None:
     """Fill a network from a safetensors file; PolicyError names the first tensor that differs."""
-    fill_network(network, read_tensors(path), str(path))
+    fill_network(network, read_tensors(path, inside=path.parent), str(path))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """What a safetensors file holds. PolicyError."""
-    with open_plain(path, PolicyError) as file:
+def read_tensors(path: Path, *, inside: Path | None = None) -> dict[str, Tensor]:
+    """What a safetensors file holds. PolicyError. inside: see `open_plain`."""
+    with open_plain(path, PolicyError, inside=inside) as file:
         require_memory(os.fstat(file.fileno()).st_size, str(path), PolicyError)
     with said_by(f"{path} is damaged", PolicyError):
         return load_file(path)
 
 
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def read_shapes(path: Path, *, inside: Path | None = None) -> dict[str, tuple[int, ...]]:
     """The shapes alone, from the head of the file. PolicyError."""
-    with open_plain(path, PolicyError), said_by(f"{path} is damaged", PolicyError):
+    with open_plain(path, PolicyError, inside=inside), said_by(f"{path} is damaged", PolicyError):
         with safe_open(path, framework="pt") as found:
             return {name: tuple(found.get_slice(name).get_shape()) for name in found.keys()}
 

@@ -349,3 +349,29 @@ def test_a_jpeg_of_many_pixels_is_refused() -> None:
     made[at + 5 : at + 9] = b"\xff\xff" * 2
     with pytest.raises(DatasetError, match="an image of 65535 x 65535"):
         decode_image(bytes(made), "x", ("JPEG",))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("robotwin-raw", "data"), ("lerobot-v3.0", "meta/episodes"),
+     ("lerobot-v3.0", "meta/episodes/chunk-000")],
+)  # fmt: skip
+def test_a_folder_that_leads_out_is_not_even_listed(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, outside = copied(name, tmp_path), tmp_path / "outside"
+    (path / folder).rename(outside)
+    (path / folder).symlink_to(outside)
+    looked_into: list[str] = []
+    for name in ("scandir", "listdir"):
+
+        def noting(real: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def note(at: Any = ".") -> Any:
+                looked_into.append(os.path.realpath(os.fsdecode(at)))
+                return real(at)
+
+            return note
+
+        monkeypatch.setattr(os, name, noting(getattr(os, name)))
+    refused(path, "leads out of")
+    assert not [x for x in looked_into if x.startswith(str(outside))]

@@ -313,3 +313,13 @@ def test_damaged_metadata_is_one_line(file: str, text: str, tmp_path: Path) -> N
     with pytest.raises(DatasetError) as caught:
         open_dataset(path)
     one_line(caught)
+
+
+@pytest.mark.parametrize("file", [".zgroup", "data/.zgroup", "meta/.zgroup"])
+@pytest.mark.parametrize("text", ['{"zarr_format": 1}', '{"zarr_format": []}', "{}"])
+def test_a_group_of_another_format_is_one_line(file: str, text: str, tmp_path: Path) -> None:
+    for path in (tiny_dataset(tmp_path / "d.zarr"), copied("dp3.zarr", tmp_path)):
+        (path / file).write_text(text)
+        with pytest.raises(DatasetError) as caught:
+            open_dataset(path)
+        one_line(caught)

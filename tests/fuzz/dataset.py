@@ -38,7 +38,7 @@ class Datasets:
         self.name, self._layout = f"dataset-{layout}", layout
         own = {"lerobot": (_parquet, _parquet), "hdf5": (_hdf5, _hdf5, _hdf5)}.get(layout, ())
         self.operations = (_json, _json, _json, _any_file, _any_file, _folder, *own)
-        self.may = ()
+        self.may = ("subprocess.Popen",) if layout == "lerobot" else ()  # its videos' decoder
 
     def warm(self) -> None:
         import zarr  # noqa: F401
@@ -78,8 +78,9 @@ class Datasets:
     def read(self, home: Path) -> None:
         from ofp_edge.data.dataset import open_dataset
 
-        (path,) = [p for p in (home / _DATA).iterdir() if not p.name.startswith(("more-", "."))][:1]
-        if len(str(path)) % 2:
+        there = sorted(p for p in (home / _DATA).iterdir() if not p.name.startswith(("more-", ".")))
+        path = there[0] if there else home / _DATA / "gone"
+        if sum(p.lstat().st_size for p in (home / _DATA).rglob("*")) % 2:  # of either, about half
             command.command("data", "info", str(path))
         dataset = open_dataset(path)
         for values in (*dataset.fields.values(), dataset.action):

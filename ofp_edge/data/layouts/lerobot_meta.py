@@ -16,7 +16,7 @@ from typing import Any
 from ofp_edge.data.source import SMALL_FILE_BYTES, rate_hz
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
-from ofp_edge.outside import MEBIBYTE, read_plain, require_plain, said_by
+from ofp_edge.outside import MEBIBYTE, listed, read_plain, require_plain, said_by
 from ofp_edge.strict import parse_json, read_as, read_json_file, shown
 
 VERSIONS = ("v3.0", "v2.1")
@@ -187,7 +187,9 @@ def _file(
 def _parquet_rows(path: Path) -> list[_Row]:
     parquet = require("pyarrow.parquet", "data")
     rows: list[_Row] = []
-    for file in sorted((path / "meta" / "episodes").glob("*/*.parquet")):
+    folders = listed(path, path / "meta" / "episodes", DatasetError)
+    files = [x for folder in folders for x in listed(path, folder, DatasetError)]
+    for file in (x for x in files if x.suffix == ".parquet"):
         real = require_plain(file, DatasetError, inside=path)
         with said_by(f"{file} cannot be read", DatasetError):
             opened = parquet.ParquetFile(real)

@@ -49,7 +49,9 @@ class ReplaySource(Source):
         that are black for a whole chunk, and chunks of ours, are damage: DatasetError."""
         notes = []
         for name, array in self._arrays.items():
-            if gap := array.nchunks - array.nchunks_initialized:
+            with said_by(f"{self.path}: data/{name} cannot be read", DatasetError):
+                gap = array.nchunks - array.nchunks_initialized
+            if gap:
                 line = f"data/{name}: {gap} of its {array.nchunks} chunks are missing"
                 if self.attributes or array.ndim == 4:
                     raise DatasetError(f"{self.path}: {line}. Copy the dataset again.")
@@ -100,7 +102,8 @@ def open_replay(path: Path) -> ReplaySource:
 
 def _attributes(path: Path, root: Any) -> dict[str, Any]:
     """Ours, {} in a foreign store."""
-    found = dict(root.attrs).get("ofp_edge") or {}
+    with said_by(f"{path}: its attributes cannot be read", DatasetError):
+        found = dict(root.attrs).get("ofp_edge") or {}
     if not isinstance(found, dict):
         raise DatasetError(f"{path}: attribute ofp_edge: expected an object, got {shown(found)}.")
     return check_attributes(path, found) if found else found

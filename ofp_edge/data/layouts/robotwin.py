@@ -20,7 +20,7 @@ from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.layouts.images import decode_image
 from ofp_edge.data.source import Key, Source, rate_hz
 from ofp_edge.errors import DatasetError
-from ofp_edge.outside import within
+from ofp_edge.outside import listed, within
 from ofp_edge.strict import shown
 
 _NAME = re.compile(r"episode_?([0-9]{1,9})\.(hdf5|h5)$")
@@ -84,10 +84,9 @@ class RoboTwinSource(Source):
 def episode_files(path: Path) -> list[Path]:
     """The episodes below a folder, in it or in its data/, by number."""
     for folder in (path, path / "data"):
-        if folder.is_dir():
-            found = [x for x in folder.iterdir() if _NAME.match(x.name)]
-            if found:
-                return sorted((within(path, x, DatasetError) for x in found), key=_number)
+        found = [x for x in listed(path, folder, DatasetError) if _NAME.match(x.name)]
+        if found:
+            return sorted((within(path, x, DatasetError) for x in found), key=_number)
     return []
 
 

@@ -33,15 +33,15 @@ _LARGEST_JSON = 64 << 20
 _WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
 
 
-def read_program(path: Path) -> bytes:
+def read_program(path: Path, *, inside: Path | None = None) -> bytes:
     """The bytes of a program file. PolicyError when it is missing or far too large."""
-    with open_plain(path, PolicyError) as file:
+    with open_plain(path, PolicyError, inside=inside) as file:
         size = os.fstat(file.fileno()).st_size
     if size > _LARGEST:
         raise PolicyError(
             f"{path}: {size / 2**30:.1f} GiB, expected a program below 2 GiB. Is it the right file?"
         )
-    return read_plain(path, PolicyError, _LARGEST)
+    return read_plain(path, PolicyError, _LARGEST, inside=inside)
 
 
 def clean_archive(data: bytes, what: str) -> bytes:
@@ -103,7 +103,9 @@ def _entries(data: bytes, what: str) -> dict[str, bytes]:
                 raise PolicyError(f"{what}: its files are larger than it is: refused.")
             for item in items:
                 if item.compress_type != zipfile.ZIP_STORED:
-                    raise PolicyError(f"{what}: {item.filename} is compressed: torch writes none.")
+                    raise PolicyError(
+                        f"{what}: {shown(item.filename)} is compressed: torch writes none."
+                    )
                 found[item.filename.partition("/")[2]] = archive.read(item)
             return found
     except (zipfile.BadZipFile, RuntimeError, ValueError, OSError, EOFError) as cause:

@@ -47,6 +47,7 @@ arange eye full full_like linspace new_full new_ones new_zeros ones ones_like ra
 randn_like scalar_tensor zeros zeros_like
 """
 OPERATIONS = frozenset(" ".join((_ELEMENTWISE, _REDUCTIONS, _LAYERS, _SHAPES, _MADE)).split())
+_RECURRENT = ("gru", "lstm", "rnn_relu", "rnn_tanh")
 _NAME = re.compile(r"torch\.ops\.aten\.([a-z0-9_]+)\.([A-Za-z0-9_]+)")
 
 
@@ -57,4 +58,6 @@ def is_allowed(target: str) -> bool:
     found = _NAME.fullmatch(target)
     if found is None or found[2].endswith("out"):
         return False
+    if found[1] in _RECURRENT and found[2] != "input":
+        return False  # packed sequences: their batch sizes are taken on trust
     return found[1] in OPERATIONS or found[1].removesuffix("_") in OPERATIONS

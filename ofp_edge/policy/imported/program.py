@@ -130,7 +130,7 @@ def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
 def open_file(folder: Path, entry: ProgramFile) -> bytes:
     """A program file's bytes, its hash checked first. PolicyError."""
     path = folder / entry.file
-    data = read_program(path)
+    data = read_program(path, inside=folder)
     if sha256_bytes(data) != entry.sha256:
         raise PolicyError(f"{path} is not the file that was imported: its hash differs.")
     return data
