@@ -10,6 +10,7 @@ from ofp_edge.runtime.events import (
     ChunkReady,
     EpisodeStarted,
     Event,
+    NotSent,
     PlannerFree,
     PlanStarted,
     StateRead,
@@ -36,6 +37,8 @@ def to_row(event: Event) -> dict[str, Any]:
         }  # fmt: skip
     if isinstance(event, PlannerFree):
         return {"event": "free"}
+    if isinstance(event, NotSent):
+        return {"event": "unsent"}
     return {"event": "stop", "reason": event.reason}
 
 
@@ -52,4 +55,6 @@ def from_row(row: dict[str, Any], chunk_of: Callable[[int, bool], Chunk]) -> Eve
         return PlanStarted(row["t_ns"], row["t_obs_ns"])
     if kind == "chunk":
         return ChunkReady(chunk_of(row["t_obs_ns"], row["refined"]), row["refine_ns"])
+    if kind == "unsent":
+        return NotSent()
     return PlannerFree() if kind == "free" else StopRequested(row["reason"])

@@ -76,7 +76,9 @@ class _Stand:
             {"front": self.max_age_ns},
         )
         inference = Inference(scenario.spec, *self._runners(), ROWS, FEATURE, 0)
-        planner = FakePlanner(inference, observer, self, self.planner_clock)
+        planner = FakePlanner(
+            inference, observer, self, self.planner_clock, scenario.max_state_age_ns
+        )
         self._step = controller.step
         controller.step = self._watched_step
         self.loop = ControlLoop(
@@ -113,6 +115,8 @@ class _Stand:
     def _watched_step(self, now_ns: int, events: list[Event]) -> Command:
         troubles = self.troubles()
         self.ran.ticks, self.ran.at = self.ran.ticks + 1, self.watch.tick
+        if self.watch.unsent:
+            self.oracle.not_sent()
         command = stepped(self._step, now_ns, events)
         self.oracle.see(now_ns, events, command)
         self.watch.decided(now_ns, command)
@@ -182,6 +186,9 @@ class _Stand:
             age_ns = self.planner_clock() - values["state_ns"]
             if age_ns > self.scenario.max_state_age_ns + 2 * self.scenario.dt_ns:
                 raise Broken("state age", f"planned from a state {age_ns / 1e6:g} ms old")
+            apart_ns = abs(values["t_obs_ns"] - values["state_ns"])
+            if apart_ns > self.scenario.max_state_age_ns:
+                raise Broken("state age", f"a frame and a state {apart_ns / 1e6:g} ms apart")
 
     def close(self) -> None:
         pass

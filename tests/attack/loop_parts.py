@@ -112,10 +112,14 @@ class LoopWatch:
         self._command: Any = None
         self._tick_ns = 0
         self._sent = False
+        self.unsent = False
 
     def reads(self) -> None:
-        """The robot's state is read once a tick, at its beginning."""
+        """The robot's state is read once a tick, at its beginning. unsent: the tick before had a
+        command that the robot was never told."""
         self.tick += 1
+        decided = self._command is not None and self._command.action is not None
+        self.unsent = decided and not self._sent and not self.dry_run
         self._command, self._sent = None, False
 
     def decided(self, now_ns: int, command: Any) -> None:

@@ -54,7 +54,7 @@ class FieldLimiter:
         share = math.sqrt(size) if self._vector else 1.0
         self._brake = None if limits.max_acceleration is None else self._most_change * dt_s / share
         self._steps = self._wanted_steps()
-        self._still = np.zeros(size)
+        self._still, self._nowhere = np.zeros(size), np.zeros(size, bool)
         self.forget()
 
     def forget(self) -> None:
@@ -62,6 +62,21 @@ class FieldLimiter:
         self._x: Array | None = None
         self._v, self._a = self._still, self._still
         self._first, self._holding = True, False
+        self.keep()
+
+    def keep(self) -> None:
+        """Before a command: that it can be taken back."""
+        self._kept = self._x, self._v, self._a, self._first
+
+    def take_back(self) -> None:
+        """The last command was not sent: the one before it is what the robot has."""
+        self._x, self._v, self._a, self._first = self._kept
+
+    def stood_still(self) -> None:
+        """A control step without a command: a target stood still, a velocity stayed what it was."""
+        if self.field.kind != "velocity":
+            self._v = self._still
+        self._a = self._still
 
     def begin(self, raw: NDArray[np.float32], measured: Array | None) -> str:
         """Why the first action of an episode may not be sent, or nothing. Later ones: nothing."""
@@ -103,7 +118,7 @@ class FieldLimiter:
             return raw, []
         value = raw.astype(np.float64) * self.field.scale
         cut = self._start(value, measured) if self._absolute and self._x is None else []
-        self._holding = holding
+        self._holding, self._rested = holding, self._nowhere
         soft = v = self._velocity(value)
         for name, limited in self._steps:
             before = v
@@ -147,9 +162,11 @@ class FieldLimiter:
         self, raw: NDArray[np.float32], v: Array, soft: Array, changed: bool
     ) -> NDArray[np.float32]:
         self._a, self._v = (v - self._v) / self._dt_s, v
+        # What a wall or rest took away at once is over: carried on, it would be a step back.
         if v is not soft:
-            # What a wall took away at once is over: carried on, it would be a step back from it.
             self._a = np.where(v == soft, self._a, 0.0)
+        if self._holding:
+            self._a = np.where(self._rested, 0.0, self._a)
         if self._x is not None:
             self._x = self._x + v * self._dt_s
         if not changed:
@@ -192,8 +209,9 @@ class FieldLimiter:
         way = np.minimum(length / dt, fastest(length, most * dt, dt))
         goal = change * (way / np.maximum(length, _TINY))
         smooth = self._v + (self._a + self._no_more_than(goal - self._a, most)) * dt
-        if self._holding:  # never away from rest
-            smooth = np.clip(smooth, np.minimum(self._v, v), np.maximum(self._v, v))
+        if self._holding:  # never away from rest, nor past it
+            within = np.clip(smooth, np.minimum(self._v, v), np.maximum(self._v, v))
+            smooth, self._rested = within, smooth != within
         return smooth if self._vector else np.where(less == more, v, smooth)
 
     def _inside(self, v: Array, measured: Array | None) -> Array:
