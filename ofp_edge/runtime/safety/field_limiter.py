@@ -243,6 +243,7 @@ class FieldLimiter:
             return v
         if self._vector:
             return v * share_within(ahead, step, max(most, self._size(ahead)))
-        inside = np.clip(ahead + step, np.minimum(ahead, -most), np.maximum(ahead, most))
-        shorter: Array = (inside - ahead) / self._dt_s
+        end = ahead + step
+        inside = np.clip(end, np.minimum(ahead, -most), np.maximum(ahead, most))
+        shorter: Array = np.where(inside == end, v, (inside - ahead) / self._dt_s)
         return shorter
