@@ -11,8 +11,8 @@ tied to it all the time by `max_lead`; boxes of velocities and deltas are held a
 The limits are applied from the softest to the hardest, so that each wins over those before it:
 jerk, acceleration, velocity, box, lead. A box is braked before, at the limit of acceleration, so an
 absolute command keeps both: nobody but the limiter moves its x. A lead only ever shortens a step: a
-wrong measured position can stop it, and never move it. The range of a velocity or a delta is the
-layer's: cutting two speeds to it brings them no further apart.
+wrong measured position can stop it, and never move it. The range of a velocity or a delta comes
+last.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class FieldLimiter:
             low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
         self._low, self._high = np.clip(low, -_FAR, _FAR), np.clip(high, -_FAR, _FAR)
         self._ends = ends
+        stay = (field.hold or 0.0) * field.scale  # which a velocity or a delta can always say
+        speeds = np.minimum(ends[0], stay), np.maximum(ends[1], stay)
+        self._slowest, self._fastest = (x if field.kind == "velocity" else x / dt_s for x in speeds)
         self._most_change = (limits.max_acceleration or math.inf) * dt_s
         # Of a vector each axis has its share, so that all of them can brake together.
         share = math.sqrt(size) if self._vector else 1.0
@@ -144,6 +147,7 @@ class FieldLimiter:
             ("velocity", self._slower, limits.max_velocity is not None),
             ("position" if boxed else "range", self._inside, boxed or (absolute and tracked)),
             ("lead", self._near, limits.max_lead is not None and absolute),
+            ("range", self._ranged, tracked and not absolute),
         ]
         return [(name, limited) for name, limited, wanted in steps if wanted]
 
@@ -232,6 +236,11 @@ class FieldLimiter:
         rest = wanted - self._v - need
         braked: Array = self._v + need + share_within(need, rest, self._most_change) * rest
         return braked
+
+    def _ranged(self, v: Array, measured: Array | None) -> Array:
+        """Of a velocity or a delta: within what may be sent."""
+        within = (v >= self._slowest).all() and (v <= self._fastest).all()
+        return v if within else np.clip(v, self._slowest, self._fastest)
 
     def _near(self, v: Array, measured: Array | None) -> Array:
         """The step is shortened to end within the lead; outside of it, to lead no further."""

@@ -288,6 +288,19 @@ def test_a_wall_of_one_joint_makes_no_other_one_jerk() -> None:
     assert 9.9 < jerk.max() < 10.0 * (1 + FLOAT32)
 
 
+@pytest.mark.parametrize("kind", ["velocity", "delta"])
+def test_what_the_range_took_away_is_not_carried_on(kind: ActionKind) -> None:
+    """A limited jerk carries a speed beyond the range; the next step begins at the range's end."""
+    end = 1.0 if kind == "velocity" else DT
+    hand = field(kind, 1, "rad/s" if kind == "velocity" else "rad", ends=(-end, end))
+    layer = layer_of(hand, max_jerk=90.0)
+    speeds = [float(told(layer, [end if k < 3 else -end])[0]) / end for k in range(8)]
+    top = int(np.argmax(speeds))
+    assert speeds[top] == 1.0, "beyond the range's end, but for it"
+    a = np.diff(speeds[top : top + 4], prepend=[1.0]) / DT
+    assert a[-1] < -5 and np.abs(np.diff(a)).max() / DT <= 90.0 * (1 + FLOAT32)
+
+
 def test_a_hold_that_ended_at_rest_does_not_throw_it_back() -> None:
     limits = FieldLimits(max_velocity=1.0, max_jerk=10.0)
     limiter = FieldLimiter(field("velocity", 1, "rad/s"), limits, DT)
