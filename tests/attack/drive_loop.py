@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -32,8 +33,11 @@ FEATURE = 4
 MAX_AGE_STEPS = 2
 
 
-def run_loop(schedule: Schedule) -> Ran:
-    """As `drive.run`, with everything that stands around the state machine."""
+def run_loop(
+    schedule: Schedule, tampered: Callable[[ControlLoop, StopFlag], None] | None = None
+) -> Ran:
+    """As `drive.run`, with everything that stands around the state machine. tampered: what is done
+    to the loop before it runs."""
     scenario = draw_scenario(schedule.seed).without(schedule.without)
     fields = (*scenario.spec.observations, points_field())
     scenario = replace(scenario, spec=replace(scenario.spec, observations=fields))
@@ -45,7 +49,10 @@ def run_loop(schedule: Schedule) -> Ran:
         ran.refused = str(cause)
         return ran
     try:
-        _Stand(schedule, scenario, controller, ran).run()
+        stand = _Stand(schedule, scenario, controller, ran)
+        if tampered is not None:
+            tampered(stand.loop, stand.stop)
+        stand.run()
     except Broken as broken:
         ran.broken = broken
     return ran
@@ -66,7 +73,7 @@ class _Stand:
         self.policy = RoughPolicy(scenario, rng)
         self._mean_think = float(rng.choice([0.2, 0.6, 1.5]))
         robot = RoughRobot(self.world, self.clock, self.troubles, self.watch)
-        camera = RoughCamera(scenario, self.planner_clock, rng, self.troubles)
+        camera = self.camera = RoughCamera(scenario, self.planner_clock, rng, self.troubles)
         self.max_age_ns = MAX_AGE_STEPS * scenario.dt_ns
         observer = Observer(
             scenario.spec,
@@ -121,6 +128,8 @@ class _Stand:
         self.oracle.see(now_ns, events, command)
         self.watch.decided(now_ns, command)
         self.ran.kinds[command.kind] += 1
+        if "stop_input" in troubles and command.kind != "stop":
+            raise Broken("stops", f"{command.kind} though the stop input said stop")
         if command.kind == "stop":
             self.ran.fault = self.ran.fault or command.reason
         if "stop" in troubles:
@@ -179,6 +188,8 @@ class _Stand:
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """As the telemetry: every observation that a plan is made from."""
         if topic == "/observation":
+            if values["t_obs_ns"] in self.camera.frozen:
+                raise Broken("frozen", "planned from a picture that stands still")
             age_ns = self.planner_clock() - values["t_obs_ns"]
             if not 0 <= age_ns <= self.max_age_ns:
                 raise Broken("frame age", f"a frame {age_ns / 1e6:g} ms old was planned from")

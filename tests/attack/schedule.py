@@ -69,6 +69,7 @@ LOOP_KINDS = (
     "starved",
     "camera_lost",
     "camera_repeats",
+    "camera_freezes",
     "camera_future",
     "camera_old",
     "camera_error",
@@ -87,6 +88,7 @@ _LONG = (
     "jump_chunk",
     "camera_lost",
     "camera_repeats",
+    "camera_freezes",
     "camera_future",
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command, Event, StateRead, StopRequested
+from ofp_edge.runtime.events import Command, Event, NotSent, StateRead, StopRequested
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.session import make_controller
 from tests.attack.drive import Step
@@ -40,6 +40,17 @@ def with_timing(**factors: float) -> Tampered:
         most = 1e3 * scenario.spec.plan_steps / scenario.spec.control_hz
         timing["max_plan_age_ms"] = min(timing["max_plan_age_ms"], most - 1e-3)
         return make_controller(scenario.spec, replace(scenario, timing=timing).rig(), None).step
+
+    return made
+
+
+def with_safety(**numbers: Callable[[Any], Any]) -> Tampered:
+    """Another number in place of the rig's."""
+
+    def made(controller: Controller, scenario: Scenario) -> Step:
+        changed = {k: change(scenario.safety.get(k, 2)) for k, change in numbers.items()}
+        other = replace(scenario, safety={**scenario.safety, **changed})
+        return make_controller(scenario.spec, other.rig(), None).step
 
     return made
 
@@ -111,6 +122,10 @@ def _deaf(event: Event, now_ns: int) -> Event | None:
     return None if isinstance(event, StopRequested) else event
 
 
+def _taken_for_sent(event: Event, now_ns: int) -> Event | None:
+    return None if isinstance(event, NotSent) else event
+
+
 def _silent_cut(command: Command, ticks: int) -> Command:
     return replace(command, cut=())
 
@@ -142,6 +157,10 @@ FAULTS: dict[str, Tampered] = {
     "believes every stamp": hears(_stamped_now),
     "believes NaN": hears(_made_finite),
     "hears no stop": hears(_deaf),
+    "takes what was not sent for sent": hears(_taken_for_sent),
+    "lets states be old": with_safety(max_state_age_ms=lambda ms: 2 * ms),
+    "bridges too long": with_safety(max_bridged_ticks=lambda ticks: ticks + 1),
+    "forgives every cut": with_safety(max_cut_in_a_row=lambda count: 10**6),
 }
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from tests.attack.campaign import attack, reproduce
 from tests.attack.drive import run
-from tests.attack.schedule import KINDS, Schedule, draw_schedule
+from tests.attack.drive_loop import run_loop
+from tests.attack.schedule import KINDS, LOOP_KINDS, Schedule, draw_schedule
 from tests.attack.shrink import shrunk
 from tests.attack.tampered import FAULTS
+from tests.attack.tampered_loop import LOOP_FAULTS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "attack_control.py"
 
@@ -29,6 +31,15 @@ def test_no_schedule_breaks_a_promise(block: int) -> None:
 def test_a_fault_that_is_put_in_is_found(fault: str) -> None:
     for seed in range(1500):
         if run(draw_schedule(seed, 120), FAULTS[fault]).broken is not None:
+            return
+    pytest.fail("not in 1500 schedules")
+
+
+@pytest.mark.parametrize("fault", LOOP_FAULTS)
+def test_a_fault_that_is_put_into_the_loop_is_found(fault: str) -> None:
+    for seed in range(1500):
+        schedule = draw_schedule(seed, 120, LOOP_KINDS)
+        if run_loop(schedule, LOOP_FAULTS[fault]).broken is not None:
             return
     pytest.fail("not in 1500 schedules")
 
