@@ -36,7 +36,8 @@ def with_timing(**factors: float) -> Tampered:
     """Another latency or plan age, as far as a schedule can have it."""
 
     def made(controller: Controller, scenario: Scenario) -> Step:
-        timing = {k: v * factors.get(k, 1.0) for k, v in scenario.timing.items()}
+        changed = {k: scenario.timing[k] * factor for k, factor in factors.items()}
+        timing = {**scenario.timing, **changed}
         most = 1e3 * scenario.spec.plan_steps / scenario.spec.control_hz
         timing["max_plan_age_ms"] = min(timing["max_plan_age_ms"], most - 1e-3)
         return make_controller(scenario.spec, replace(scenario, timing=timing).rig(), None).step
