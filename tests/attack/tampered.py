@@ -164,7 +164,11 @@ FAULTS: dict[str, Tampered] = {
     "forgives every cut": with_safety(max_cut_in_a_row=lambda count: 10**6),
 }
 
-
-def step_of(fault: str) -> Callable[[Controller, Any], Step]:
-    """By name."""
-    return FAULTS[fault]
+# What has to go wrong for a fault to show: without it a schedule in hundreds does. Else: anything.
+SHOWN_BY: dict[str, tuple[str, ...]] = {
+    "forgets max_first_step": ("episode", "jump_chunk", "pushed"),
+    "forgets physical_speed": ("jump", "glitch"),
+    "bridges too long": ("jump",),
+    "believes NaN": ("nan", "inf"),
+    "takes what was not sent for sent": ("unsent",),
+}

@@ -26,6 +26,10 @@ def _frames_of_any_age(loop: Any, stop: StopFlag) -> None:
     loop.observer._max_age_ns["front"] = 10**18
 
 
+def _frozen_pictures(loop: Any, stop: StopFlag) -> None:
+    loop.observer._pictures["front"]._frozen["depth"]._after = 0
+
+
 def _any_state_for_a_frame(loop: Any, stop: StopFlag) -> None:
     loop.planner.states.max_apart_ns = None
 
@@ -52,12 +56,14 @@ def _does_not_say_what_was_late(loop: Any, stop: StopFlag) -> None:
     loop._noted = _Silent()
 
 
-LOOP_FAULTS: dict[str, Tampered] = {
-    "sends late": _sends_late,
-    "takes frames of any age": _frames_of_any_age,
-    "takes any state for a frame": _any_state_for_a_frame,
-    "leaves the robot as it is": _leaves_the_robot,
-    "hears no stop input": _hears_no_stop_input,
-    "hears no signal": _hears_no_signal,
-    "does not say what was late": _does_not_say_what_was_late,
+# And what has to go wrong for it to show.
+LOOP_FAULTS: dict[str, tuple[Tampered, tuple[str, ...]]] = {
+    "sends late": (_sends_late, ("state_blocks",)),
+    "takes frames of any age": (_frames_of_any_age, ("camera_old", "camera_lost")),
+    "takes frozen pictures": (_frozen_pictures, ("camera_freezes",)),
+    "takes any state for a frame": (_any_state_for_a_frame, ("send_blocks",)),
+    "leaves the robot as it is": (_leaves_the_robot, ("starved",)),
+    "hears no stop input": (_hears_no_stop_input, ("stop_input",)),
+    "hears no signal": (_hears_no_signal, ("stop",)),
+    "does not say what was late": (_does_not_say_what_was_late, ("state_blocks",)),
 }
