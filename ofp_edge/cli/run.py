@@ -23,7 +23,8 @@ KEYS = (
     "refined", "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
     "capture_to_ready_ms", "tick_jitter_us_p99",
     "stopped_because", "log", "log_files", "log_files_deleted", "log_rows_lost", "recorded",
-    "skewed_frames", "frozen_frames", "camera_remarks", "bridged_readings", "realtime", "wakeup_us",
+    "skewed_frames", "frozen_frames", "stateless_frames", "camera_remarks", "bridged_readings",
+    "realtime", "wakeup_us",
 )  # fmt: skip
 
 
@@ -233,6 +234,7 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
         "stopped_because": report.stopped_because,
         "skewed_frames": session.observer.counters.skewed,
         "frozen_frames": session.observer.counters.frozen,
+        "stateless_frames": session.observer.counters.stateless,
         "bridged_readings": counters.bridged,
         "camera_remarks": {
             name: dict(remarks.counts) for name, remarks in session.observer.remarks.items()

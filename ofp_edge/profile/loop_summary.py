@@ -60,6 +60,7 @@ def summarise_loop(
             "stale frames": observer.counters.stale,
             "skewed frames": observer.counters.skewed,
             "frozen frames": observer.counters.frozen,
+            "frames without a state": observer.counters.stateless,
             "looks without a frame": observer.counters.absent,
         },
         "cameras": {name: dict(remarks.counts) for name, remarks in observer.remarks.items()},

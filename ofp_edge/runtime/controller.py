@@ -23,6 +23,7 @@ from ofp_edge.runtime.events import (
     Counters,
     EpisodeStarted,
     Event,
+    NotSent,
     Order,
     PlannerFree,
     PlanStarted,
@@ -34,6 +35,8 @@ from ofp_edge.runtime.refining import RefineBudget
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import PolicySpec
+
+_NO_ACTION = 1e30  # sums and differences of such in a plan would not be finite in float32
 
 
 class Controller:
@@ -111,6 +114,7 @@ class Controller:
         self._check_clock(now_ns)
         if self._safety is not None and (trouble := self._safety.trouble(now_ns)):
             self._fail(trouble)
+        self._plans.sent_before = self._plans.sent
         command = self._decide(now_ns) if self.fault is None else None
         if command is not None and command.action is not None:
             command = self._guarded(command)
@@ -134,6 +138,10 @@ class Controller:
             known = event.t_obs_ns <= max(now_ns, event.t_ns) + self.spec.dt_ns
             self._plans.started(event.t_ns, event.t_obs_ns if known else None)
             self.counters.refused += not known
+        elif isinstance(event, NotSent):
+            self._plans.sent = self._plans.sent_before
+            if self._safety is not None:
+                self._safety.not_sent()
         elif isinstance(event, PlannerFree):
             self._ordered = False
         elif isinstance(event, EpisodeStarted):
@@ -148,7 +156,7 @@ class Controller:
         chunk = event.chunk
         if chunk.refined and self._refine is not None:
             self._refine.add(event.refine_ns)
-        if not self._is_plan(chunk) or not np.isfinite(chunk.actions).all():
+        if not self._is_plan(chunk):
             self.counters.refused += 1
         elif chunk.refined:
             in_time = self._plans.improved(chunk)
@@ -169,14 +177,19 @@ class Controller:
                 f"no tick for {(now_ns - since_ns) / 1e6:.0f} ms (max_plan_age_ms = "
                 f"{self.max_plan_age_ns / 1e6:g}): the clock jumped ahead, or the loop stood still"
             )
+        skipped = last_ns is not None and 2 * (now_ns - last_ns) > 3 * self.spec.dt_ns
+        if skipped and self._safety is not None:
+            self._safety.stood_still()
         self._last_ns = self._since_ns = now_ns
 
     def _is_plan(self, chunk: Chunk) -> bool:
-        """Whether its actions are the spec's, and as many as it may be followed."""
+        """Whether its actions are numbers, the spec's, and as many as it may be followed."""
         shape = chunk.actions.shape
         if len(shape) != 2 or shape[1] != self.spec.action_dim:
             return False
-        return bool(shape[0] * chunk.dt_ns >= self.max_plan_age_ns)
+        # NaN is not below, either.
+        small = bool((np.abs(chunk.actions) < _NO_ACTION).all())
+        return small and bool(shape[0] * chunk.dt_ns >= self.max_plan_age_ns)
 
     def _decide(self, now_ns: int) -> Command:
         now = self._plans

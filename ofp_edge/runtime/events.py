@@ -29,6 +29,11 @@ class StateRead:
 
 
 @dataclass(frozen=True)
+class NotSent:
+    """The command of the last tick was not sent: its slot had passed."""
+
+
+@dataclass(frozen=True)
 class PlanStarted:
     """Inference began, for the order of tick `t_ns`, on what was seen at `t_obs_ns`; its answer is
     due at t_obs + L."""
@@ -58,7 +63,9 @@ class StopRequested:
     reason: str
 
 
-Event = EpisodeStarted | StateRead | PlanStarted | ChunkReady | PlannerFree | StopRequested
+Event = (
+    EpisodeStarted | StateRead | NotSent | PlanStarted | ChunkReady | PlannerFree | StopRequested
+)
 Kind = Literal["act", "hold", "stop"]
 
 
@@ -110,11 +117,11 @@ class Command:
 class Counters:
     """Since the controller was made. `misses`: chunks not there at the tick that should have
     followed them; `dropped`: chunks that were never followed (out of order, too old, or a newer one
-    came first); `refused`: chunks with NaN, Inf, another shape or an observation from the future;
-    `clamped`: actions cut to the spec's range; `limited`: actions that the safety layer changed;
-    `bridged`: readings of the robot that can't have been, in whose place the last one was used;
-    `refined`: chunks that a refining step improved in time, `refined_late`: one that came too late
-    (the unrefined chunk was followed)."""
+    came first); `refused`: chunks with NaN, Inf or huge numbers, of another shape or an
+    observation from the future; `clamped`: actions cut to the spec's range; `limited`: actions that
+    the safety layer changed; `bridged`: readings of the robot that can't have been, in whose place
+    the last one was used; `refined`: chunks that a refining step improved in time, `refined_late`:
+    one that came too late (the unrefined chunk was followed)."""
 
     ticks: int = 0
     acted: int = 0

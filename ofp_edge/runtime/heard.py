@@ -12,6 +12,7 @@ from ofp_edge.runtime.events import (
     ChunkReady,
     EpisodeStarted,
     Event,
+    NotSent,
     PlannerFree,
     PlanStarted,
     StateRead,
@@ -28,7 +29,7 @@ _FARTHEST_NS = 2**62
 class Heard:
     """One entry of a command's `heard`; which of the others it has, goes by `event`."""
 
-    event: Literal["episode", "state", "planning", "chunk", "free", "stop"]
+    event: Literal["episode", "state", "planning", "chunk", "free", "unsent", "stop"]
     t_ns: Any = None
     read_ns: int | None = None
     t_obs_ns: int | None = None
@@ -55,6 +56,8 @@ def to_row(event: Event) -> dict[str, Any]:
         }  # fmt: skip
     if isinstance(event, PlannerFree):
         return {"event": "free"}
+    if isinstance(event, NotSent):
+        return {"event": "unsent"}
     return {"event": "stop", "reason": event.reason}
 
 
@@ -81,6 +84,8 @@ def from_row(row: Any, chunk_of: Callable[[int, bool], Chunk], what: str = "hear
         return ChunkReady(chunk, heard.refine_ns)
     if heard.event == "stop" and heard.reason is None:
         raise OfpError(f"{what}: reason: expected an entry, got none: it is missing.")
+    if heard.event == "unsent":
+        return NotSent()
     return PlannerFree() if heard.event == "free" else StopRequested(str(heard.reason))
 
 

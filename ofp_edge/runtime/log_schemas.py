@@ -45,7 +45,8 @@ _MAYBE_ARRAY = {"anyOf": [_ARRAY, {"type": "null"}]}
 _HEARD = {
     "type": "object",
     "properties": {
-        "event": {"enum": ["episode", "state", "planning", "chunk", "free", "stop", "human"]},
+        "event": {"enum": ["episode", "state", "planning", "chunk", "free", "unsent", "stop",
+                           "human"]},
         "t_ns": _INTEGER, "read_ns": _INTEGER, "t_obs_ns": _INTEGER, "refined": _FLAG,
         "refine_ns": _INTEGER, "reason": _TEXT, "values": _ARRAYS, "by": _TEXT,
         "action": _MAYBE_ARRAY,

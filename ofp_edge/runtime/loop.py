@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command, EpisodeStarted, Event, StateRead, StopRequested
+from ofp_edge.runtime.events import EpisodeStarted, NotSent, StateRead, StopRequested
 from ofp_edge.runtime.heard import to_row
 from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.observer import Observer
@@ -32,6 +32,7 @@ from ofp_edge.runtime.stopping import StopFlag
 from ofp_edge.runtime.telemetry import NoTelemetry, Telemetry
 
 if TYPE_CHECKING:
+    from ofp_edge.runtime.events import Command, Event
     from ofp_edge.runtime.robot import Robot
     from ofp_edge.runtime.safety.heartbeat import Heartbeat
     from ofp_edge.runtime.safety.stop_input import StopInput
@@ -77,7 +78,7 @@ class ControlLoop:
         self.on_start: Callable[[], None] | None = None  # in the control thread, all others there
         self._heartbeat, self._stop_input = heartbeat, stop_input
         self._supervision, self._max_stall_ns = supervision, max_stall_ns
-        self._stalled = ""
+        self._noted: list[Event] = []  # of this tick, for the next one
         episodic = hasattr(robot, "reset") and hasattr(robot, "outcome")
         self._episodic: Any = robot if episodic else None
         self._end_ns: int | None = None
@@ -95,8 +96,7 @@ class ControlLoop:
         RobotError, too, when the robot did not take its stop.
         """
         stop = stop or StopFlag()
-        began = self.clock()
-        episode = 0
+        began, episode = self.clock(), 0
         try:
             if limits.dry_run and self._supervision is not None:
                 self._supervision.at_rest()  # nothing will be moved
@@ -155,7 +155,8 @@ class ControlLoop:
             self._end_ns = first_ns + round(limits.duration_s * 1e9)
         self.rate.start(first_ns)
         self._event("episode", f"seed {limits.seed + number}", number)
-        begun: list[Event] = [*self.planner.take(), EpisodeStarted(first_ns)]
+        begun: list[Event] = [*self.planner.take(), *self._noted, EpisodeStarted(first_ns)]
+        self._noted.clear()
         while True:
             tick_ns = self.rate.wait()
             woke_ns = self.clock()
@@ -165,8 +166,7 @@ class ControlLoop:
                 return self._finish(stop.reason)
             if watched is not None:
                 watched.beat(woke_ns)
-            events = [*begun, *self._hear(tick_ns)]
-            begun = []
+            events, begun = [*begun, *self._hear(tick_ns)], []
             command = self.controller.step(tick_ns, events)
             if (state := self.controller.state) is not None:
                 self.planner.states.add(state)  # the policy sees what the state machine believes
@@ -191,24 +191,22 @@ class ControlLoop:
     def _hear(self, tick_ns: int) -> list[Event]:
         """Everything that the state machine is to know at this tick."""
         state = self.robot.state()
-        events: list[Event] = [StateRead(state, self.clock()), *self.planner.take()]
+        events: list[Event] = [StateRead(state, self.clock()), *self.planner.take(), *self._noted]
+        self._noted.clear()
         if self._stop_input is not None and (reason := self._stop_input.read(tick_ns)):
             events.append(StopRequested(reason))
-        if self._stalled:
-            events.append(StopRequested(self._stalled))
         return events
 
     def _obey(self, command: Command, tick_ns: int, dry_run: bool) -> int | None:
         """Stop, or send within the tick's slot; when it was sent, or None."""
-        if command.kind == "stop":
-            if not dry_run:
-                self.robot.stop()
-            return None
+        if command.kind == "stop" and not dry_run:
+            self.robot.stop()
         if command.action is None or dry_run:
             return None
         now_ns = self.clock()
         if now_ns - tick_ns >= self.rate.period_ns:
             self.report.late_sends += 1  # the next tick's command is as good as here
+            self._noted.append(NotSent())
             return None
         self.robot.send(command.action)
         return now_ns
@@ -286,8 +284,8 @@ class ControlLoop:
             self.report.slow_sends += 1
             self._event("slow send", f"{(now_ns - sent) / 1e6:.1f} ms", number)
         if limit_ns is not None and (took_ns := now_ns - woke_ns) > limit_ns:
-            limit = f"max_stall_ms = {limit_ns / 1e6:g}"
-            self._stalled = f"a tick's work took {took_ns / 1e6:.0f} ms ({limit})"
+            took, limit = f"{took_ns / 1e6:.0f} ms", f"max_stall_ms = {limit_ns / 1e6:g}"
+            self._noted.append(StopRequested(f"a tick's work took {took} ({limit})"))
 
     def _fault(self, reason: str, number: int) -> None:
         self.report.fault = reason

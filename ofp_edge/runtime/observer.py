@@ -33,7 +33,8 @@ class ObserverCounters:
     `repeated`: frames not newer than one had before, or with its number; `future`: captured later
     than now, which a jump of a clock does; `skewed`: frames dropped because another camera's, or
     another stream of theirs, was taken too much later; `frozen`: frames that show the same as the
-    ones before, bit for bit."""
+    ones before, bit for bit; `stateless`: looks at frames of which no state of the robot's was near
+    enough in time."""
 
     frames: int = 0
     stale: int = 0
@@ -42,10 +43,11 @@ class ObserverCounters:
     future: int = 0
     skewed: int = 0
     frozen: int = 0
+    stateless: int = 0
 
     def odd(self) -> str:
         """How many frames were not used, and why: "12 stale, 3 frozen", or nothing."""
-        names = ("stale", "repeated", "future", "skewed", "frozen")
+        names = ("stale", "repeated", "future", "skewed", "frozen", "stateless")
         return ", ".join(f"{n} {name}" for name in names if (n := getattr(self, name)))
 
 

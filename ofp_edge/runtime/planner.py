@@ -33,16 +33,17 @@ class Planner:
     """Serves one order at a time. `give`, `take`, `rest` and `close` belong to the control thread.
 
     cameras and inference are used by this thread alone while an order is served.
+    max_state_age_ns: a picture is not planned from where no state was true within that of it.
     capture_to_ready_ns: age of the observation when its (first) chunk was ready.
     """
 
     def __init__(
         self, inference: Inference, observer: Observer, telemetry: Telemetry,
-        clock: Clock = time.monotonic_ns,
+        clock: Clock = time.monotonic_ns, max_state_age_ns: int | None = None,
     ) -> None:  # fmt: skip
         self.inference, self.observer, self.telemetry = inference, observer, telemetry
         self.clock = clock
-        self.states = StateHistory()
+        self.states = StateHistory(max_state_age_ns)
         self.capture_to_ready_ns = Samples()
         self._thumbnails = Thumbnails()
         self._frames: dict[str, Frame] = {}  # those of the last observation
@@ -122,9 +123,13 @@ class Planner:
         return ready_ns
 
     def _observe(self) -> int | None:
-        """Encode the polled frames; when they were seen, or None if that is nothing new."""
+        """Encode the polled frames; when they were seen, or None if that is nothing new or nobody
+        knows where the robot was then."""
         t_look = self.observer.t_obs_ns
         state = self.states.nearest(self.clock() if t_look is None else t_look)
+        if state is None:
+            self.observer.counters.stateless += 1
+            return None
         self._frames = self.observer.frames
         seen = self.observer.prepare(state)
         if not self.inference.history.newer(seen.t_obs_ns):

@@ -16,7 +16,8 @@ class Plans:
     """What is forgotten when the next episode starts.
 
     began: its first tick. in_flight: observations whose answer is awaited. missed: the last 64
-    whose tick passed before there was one; it may still come. sent: the last command.
+    whose tick passed before there was one; it may still come. sent: the last command; sent_before:
+    the one before it, which it is again when the last was not sent after all.
     held_out: no plan, already held once.
     """
 
@@ -27,6 +28,7 @@ class Plans:
     missed: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     last_started: int | None = None
     sent: NDArray[np.float32] | None = None
+    sent_before: NDArray[np.float32] | None = None
     held_out: bool = False
 
     @property

@@ -156,7 +156,10 @@ def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Sess
             stack.callback(recorder.close)
         places = [place for place in (log, recorder) if place is not None]
         telemetry: Telemetry = Several(*places) if places else NoTelemetry()
-        planner = Planner(inference, observer, telemetry)
+        planner = Planner(
+            inference, observer, telemetry,
+            max_state_age_ns=round(rig.safety.max_state_age_ms * 1e6),
+        )  # fmt: skip
         stack.callback(lambda: inference.close() if planner.close() else None)
         heartbeat = Heartbeat()
         stack.callback(heartbeat.close)

@@ -11,7 +11,14 @@ import numpy as np
 
 from ofp_edge.errors import RigError
 from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command, EpisodeStarted, Event, StateRead, StopRequested
+from ofp_edge.runtime.events import (
+    Command,
+    EpisodeStarted,
+    Event,
+    NotSent,
+    StateRead,
+    StopRequested,
+)
 from ofp_edge.runtime.session import make_controller
 from tests.attack.broken import Broken
 from tests.attack.oracle import Oracle
@@ -60,6 +67,7 @@ def _ticks(schedule: Schedule, scenario: Scenario, step: Step, ran: Ran) -> None
     rng = np.random.default_rng([schedule.seed, 3])
     world, planner = World(scenario, rng), RoughPlanner(scenario, rng)
     oracle = Oracle(scenario)
+    unsent = False
     now_ns, left = int(rng.integers(10**9, 10**12)), AFTER_STOP
     for tick in range(schedule.ticks):
         troubles = schedule.active(tick)
@@ -68,6 +76,9 @@ def _ticks(schedule: Schedule, scenario: Scenario, step: Step, ran: Ran) -> None
         if reading is not None:
             events.append(StateRead(reading))
         events.extend(planner.take(now_ns))
+        if unsent:
+            events.append(NotSent())
+            oracle.not_sent()
         if tick == 0 or "episode" in troubles:
             events.append(EpisodeStarted(now_ns))
         if "stop" in troubles:
@@ -84,7 +95,8 @@ def _ticks(schedule: Schedule, scenario: Scenario, step: Step, ran: Ran) -> None
             ran.fault, left = ran.fault or command.reason, left - 1
             if not left:
                 return
-        world.obey(command.action, troubles)
+        unsent = command.action is not None and "unsent" in troubles
+        world.obey(None if unsent else command.action, troubles)
         if command.order is not None:
             planner.give(command.order, now_ns, world.staying(), troubles)
         now_ns = _next(now_ns, scenario.dt_ns, troubles)

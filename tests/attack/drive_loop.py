@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -32,8 +33,11 @@ FEATURE = 4
 MAX_AGE_STEPS = 2
 
 
-def run_loop(schedule: Schedule) -> Ran:
-    """As `drive.run`, with everything that stands around the state machine."""
+def run_loop(
+    schedule: Schedule, tampered: Callable[[ControlLoop, StopFlag], None] | None = None
+) -> Ran:
+    """As `drive.run`, with everything that stands around the state machine. tampered: what is done
+    to the loop before it runs."""
     scenario = draw_scenario(schedule.seed).without(schedule.without)
     fields = (*scenario.spec.observations, points_field())
     scenario = replace(scenario, spec=replace(scenario.spec, observations=fields))
@@ -45,7 +49,10 @@ def run_loop(schedule: Schedule) -> Ran:
         ran.refused = str(cause)
         return ran
     try:
-        _Stand(schedule, scenario, controller, ran).run()
+        stand = _Stand(schedule, scenario, controller, ran)
+        if tampered is not None:
+            tampered(stand.loop, stand.stop)
+        stand.run()
     except Broken as broken:
         ran.broken = broken
     return ran
@@ -66,7 +73,7 @@ class _Stand:
         self.policy = RoughPolicy(scenario, rng)
         self._mean_think = float(rng.choice([0.2, 0.6, 1.5]))
         robot = RoughRobot(self.world, self.clock, self.troubles, self.watch)
-        camera = RoughCamera(scenario, self.planner_clock, rng, self.troubles)
+        camera = self.camera = RoughCamera(scenario, self.planner_clock, rng, self.troubles)
         self.max_age_ns = MAX_AGE_STEPS * scenario.dt_ns
         observer = Observer(
             scenario.spec,
@@ -76,7 +83,9 @@ class _Stand:
             {"front": self.max_age_ns},
         )
         inference = Inference(scenario.spec, *self._runners(), ROWS, FEATURE, 0)
-        planner = FakePlanner(inference, observer, self, self.planner_clock)
+        planner = FakePlanner(
+            inference, observer, self, self.planner_clock, scenario.max_state_age_ns
+        )
         self._step = controller.step
         controller.step = self._watched_step
         self.loop = ControlLoop(
@@ -113,10 +122,14 @@ class _Stand:
     def _watched_step(self, now_ns: int, events: list[Event]) -> Command:
         troubles = self.troubles()
         self.ran.ticks, self.ran.at = self.ran.ticks + 1, self.watch.tick
+        if self.watch.unsent:
+            self.oracle.not_sent()
         command = stepped(self._step, now_ns, events)
         self.oracle.see(now_ns, events, command)
         self.watch.decided(now_ns, command)
         self.ran.kinds[command.kind] += 1
+        if "stop_input" in troubles and command.kind != "stop":
+            raise Broken("stops", f"{command.kind} though the stop input said stop")
         if command.kind == "stop":
             self.ran.fault = self.ran.fault or command.reason
         if "stop" in troubles:
@@ -175,6 +188,8 @@ class _Stand:
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """As the telemetry: every observation that a plan is made from."""
         if topic == "/observation":
+            if values["t_obs_ns"] in self.camera.frozen:
+                raise Broken("frozen", "planned from a picture that stands still")
             age_ns = self.planner_clock() - values["t_obs_ns"]
             if not 0 <= age_ns <= self.max_age_ns:
                 raise Broken("frame age", f"a frame {age_ns / 1e6:g} ms old was planned from")
@@ -182,6 +197,9 @@ class _Stand:
             age_ns = self.planner_clock() - values["state_ns"]
             if age_ns > self.scenario.max_state_age_ns + 2 * self.scenario.dt_ns:
                 raise Broken("state age", f"planned from a state {age_ns / 1e6:g} ms old")
+            apart_ns = abs(values["t_obs_ns"] - values["state_ns"])
+            if apart_ns > self.scenario.max_state_age_ns:
+                raise Broken("state age", f"a frame and a state {apart_ns / 1e6:g} ms apart")
 
     def close(self) -> None:
         pass

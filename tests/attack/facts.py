@@ -19,10 +19,9 @@ class Facts:
         self.scenario = scenario
         self.newest: RobotState | None = None
         self.must_stop = ""
-        self.may_stop = False
         self._heard: RobotState | None = None
         self._at_ns = 0
-        self._agree = self._leaps = 0
+        self._agree = self._leaps = self._agreed_ns = 0
 
     def begin(self) -> None:
         """A new episode: somebody may have put the robot elsewhere."""
@@ -37,13 +36,14 @@ class Facts:
             self.must_stop = "the robot's state is of another time"
         elif self._leap(state):
             self._leaps += 1
-            self.may_stop = self._agree < 2
+            if self._agree < 2:
+                self.must_stop = "the first two readings contradict each other"
             if self._leaps > self.scenario.safety.get("max_bridged_ticks", 2):
                 self.must_stop = "the robot can't have moved so"
         else:
             self._leaps = 0
-            self._agree += 1
-            self.newest = state
+            self._agree += self._agree == 0 or state.t_ns != self._agreed_ns
+            self.newest, self._agreed_ns = state, state.t_ns
 
     def trouble(self, now_ns: int) -> str:
         """Why the robot has to be stopped at this tick."""
@@ -51,6 +51,8 @@ class Facts:
             return self.must_stop
         if not self._in_time(self._heard.t_ns, max(now_ns, self._at_ns)):
             return "the robot's newest word is too old"
+        if not self.fresh(now_ns):
+            return "the newest word that can be believed is too old"
         return "the robot is outside of its workspace" if self._outside() else ""
 
     def fresh(self, now_ns: int) -> bool:

@@ -63,7 +63,8 @@ class RoughRobot:
 
 
 class RoughCamera:
-    """A picture every 0.7 periods, each another one; late, lost, old, repeated, from the future."""
+    """A picture every 0.7 periods, each another one; late, lost, old, repeated, frozen, from the
+    future. frozen: when it showed the same for the fifth time in a row, or oftener."""
 
     parameters = CAMERA
 
@@ -72,6 +73,9 @@ class RoughCamera:
     ) -> None:
         self.scenario, self.clock, self._rng, self._troubles = scenario, clock, rng, troubles
         self._last_ns, self._next_ns, self._number = -1, 0, 0
+        self._depth: NDArray[np.uint16] | None = None
+        self._alike = 0
+        self.frozen: set[int] = set()
 
     def start(self) -> None:
         pass
@@ -90,6 +94,16 @@ class RoughCamera:
         self._next_ns = self.clock() + int(0.7 * dt_ns)
         self._number += 1
         depth = self._rng.integers(400, 1000, (CAMERA.height, CAMERA.width), np.uint16)
+        if "camera_freezes" in troubles and self._depth is not None:
+            depth = self._depth.copy()
+            self._alike += 1
+        else:
+            self._alike = 1
+        self._depth = depth
+        if troubles.keys() & {"camera_repeats", "camera_future", "camera_old"}:
+            self._alike = -5  # which of these count is not said
+        if self._alike >= 5:
+            self.frozen.add(t_ns)
         if "camera_repeats" in troubles:
             t_ns = self._last_ns
         else:
@@ -112,10 +126,14 @@ class LoopWatch:
         self._command: Any = None
         self._tick_ns = 0
         self._sent = False
+        self.unsent = False
 
     def reads(self) -> None:
-        """The robot's state is read once a tick, at its beginning."""
+        """The robot's state is read once a tick, at its beginning. unsent: the tick before had a
+        command that the robot was never told."""
         self.tick += 1
+        decided = self._command is not None and self._command.action is not None
+        self.unsent = decided and not self._sent and not self.dry_run
         self._command, self._sent = None, False
 
     def decided(self, now_ns: int, command: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ofp_edge.runtime.events import (
     ChunkReady,
@@ -37,7 +38,14 @@ class Oracle:
         self.fault: str | None = None
         self._last_ns: int | None = None
         self._cut_in_a_row = 0
-        self._acted = False
+        self._acted = self._acted_before = False
+
+    def not_sent(self) -> None:
+        """The last command never went to the robot; its period has passed."""
+        self._acted = self._acted_before
+        for motion in self.motion:
+            motion.take_back()
+            motion.stood_still()
 
     def see(self, now_ns: int, events: Sequence[Event], command: Command) -> None:
         """One tick, after it was decided."""
@@ -56,7 +64,7 @@ class Oracle:
 
     def _listen(self, now_ns: int, events: Sequence[Event]) -> str:
         """Why the robot has to be stopped at this tick, or nothing."""
-        must = ""
+        must, since_ns = "", self._last_ns
         for event in events:
             if isinstance(event, StateRead):
                 read_ns = event.read_ns
@@ -67,13 +75,17 @@ class Oracle:
                 self.plans.heard(event.chunk)
             elif isinstance(event, EpisodeStarted):
                 self._begin(event.t_ns)
+                since_ns = event.t_ns
                 must = must or ("the clock went back" if now_ns < event.t_ns else "")
             elif isinstance(event, StopRequested):
                 must = must or "somebody said stop"
         if self._last_ns is not None and now_ns <= self._last_ns:
             must = must or "the clock went back"
-        if self._last_ns is not None and now_ns - self._last_ns > self.scenario.max_plan_age_ns:
-            self.facts.may_stop = True  # nothing was told for longer than a plan is good
+        if since_ns is not None and now_ns - since_ns > self.scenario.max_plan_age_ns:
+            must = must or "nothing was told for longer than a plan is good"
+        if self._last_ns is not None and now_ns - self._last_ns > 1.5 * self.scenario.dt_ns:
+            for motion in self.motion:
+                motion.stood_still()
         self._last_ns = now_ns
         must = must or self.facts.trouble(now_ns)
         if self.plans.late_for(now_ns) >= 2:
@@ -83,7 +95,7 @@ class Oracle:
     def _begin(self, t_ns: int) -> None:
         self.plans.begin(t_ns)
         self.facts.begin()
-        self._cut_in_a_row, self._acted = 0, False
+        self._cut_in_a_row, self._acted, self._acted_before = 0, False, False
         for motion in self.motion:
             motion.begin()
 
@@ -94,10 +106,18 @@ class Oracle:
         if not command.reason:
             raise Broken("stop", "a stop without a reason")
         cut = self._cut_in_a_row >= self.scenario.safety["max_cut_in_a_row"]
-        first = not self._acted and any("max_first_step" in m.part.limits for m in self.motion)
+        first = self._refused_first(self.plans.wanted(now_ns)) > 1 - 1e-4
         blind = not self.facts.heard_any and any(m.part.measured for m in self.motion)
-        if not (must or cut or first or blind or self.facts.may_stop):
+        if not (must or cut or first or blind):
             raise Broken("stops for nothing", command.reason)
+
+    def _refused_first(self, wanted: NDArray[np.float32] | None) -> float:
+        """By how many times the first action of an episode is beyond what is allowed."""
+        if self._acted or wanted is None:
+            return 0.0
+        places = (self.facts.place(motion.part) for motion in self.motion)
+        pairs = zip(self.motion, places, strict=True)
+        return max(motion.refused_first(wanted, place)[1] for motion, place in pairs)
 
     def _check_action(self, now_ns: int, command: Command) -> None:
         action = command.action
@@ -118,9 +138,9 @@ class Oracle:
         self._cut_in_a_row = self._cut_in_a_row + 1 if command.kind == "act" and command.cut else 0
         if self._cut_in_a_row > self.scenario.safety["max_cut_in_a_row"]:
             raise Broken("cut", f"{self._cut_in_a_row} commands in a row were cut")
+        if command.kind == "act" and self._refused_first(command.wanted) > 1 + 1e-4:
+            raise Broken("first step", "sent, and it leads too far from where the robot is")
         for motion in self.motion:
-            place = self.facts.place(motion.part)
-            if command.kind == "act" and not self._acted and command.wanted is not None:
-                motion.check_first(command.wanted, place)
-            motion.check(action, command, place)
+            motion.check(action, command.kind == "hold", self.facts.place(motion.part))
+        self._acted_before = self._acted
         self._acted |= command.kind == "act"

@@ -110,7 +110,9 @@ def _with(value: float) -> Callable[[Any, Trouble], Any]:
 _SPOILS: dict[str, Callable[[Any, Trouble], Any]] = {
     "nan_chunk": _with(np.nan),
     "inf_chunk": _with(np.inf),
-    "huge_chunk": _with(3e38),
+    "huge_chunk": lambda actions, trouble: _with(3e38 if trouble.which % 2 else 9e29)(
+        actions, trouble
+    ),
     "few_rows": lambda actions, trouble: actions[: 1 + trouble.which % 3],
     "wide": lambda actions, trouble: np.repeat(actions, 2, axis=1),
     "flat": lambda actions, trouble: actions.reshape(-1),

@@ -10,6 +10,8 @@ from ofp_edge.runtime.events import Command, PlanStarted
 from tests.attack.broken import Broken
 from tests.attack.scenario import Scenario
 
+NO_ACTION = 1e30  # docs/safety.md
+
 
 class HeardPlans:
     """The plans of one episode."""
@@ -48,7 +50,7 @@ class HeardPlans:
         actions = chunk.actions
         good = actions.ndim == 2 and actions.shape[1] == spec.action_dim and len(actions) > 0
         good = good and len(actions) * chunk.dt_ns >= self.scenario.max_plan_age_ns
-        if good and np.isfinite(actions).all() and chunk.t_obs_ns in self._announced:
+        if good and (np.abs(actions) < NO_ACTION).all() and chunk.t_obs_ns in self._announced:
             self._chunks.setdefault(chunk.t_obs_ns, chunk)
 
     def late_for(self, now_ns: int) -> int:
@@ -86,6 +88,12 @@ class HeardPlans:
             if apart > 1e-5 * (1 + np.abs(command.wanted).max()):
                 raise Broken("plan", f"not the plan's action at its index, off by {apart:g}")
         self._followed = t_obs
+
+    def wanted(self, now_ns: int) -> NDArray[np.float32] | None:
+        """What the first action of an episode would be at this tick, if there is one."""
+        if self._followed is not None or not (due := self._due(now_ns)):
+            return None
+        return self._says(self._chunks[max(due)], now_ns).astype(np.float32)
 
     @property
     def _limit(self) -> int:

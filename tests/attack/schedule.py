@@ -45,7 +45,7 @@ CHUNKS = (
     "unasked",
     "jump_chunk",
 )
-OTHERS = ("dead_planner", "blocked", "stuck", "pushed", "episode", "stop")
+OTHERS = ("dead_planner", "unsent", "blocked", "stuck", "pushed", "episode", "stop")
 KINDS = READINGS + CLOCKS + CHUNKS + OTHERS
 LOOP_KINDS = (
     *READINGS,
@@ -69,6 +69,7 @@ LOOP_KINDS = (
     "starved",
     "camera_lost",
     "camera_repeats",
+    "camera_freezes",
     "camera_future",
     "camera_old",
     "camera_error",
@@ -87,6 +88,7 @@ _LONG = (
     "jump_chunk",
     "camera_lost",
     "camera_repeats",
+    "camera_freezes",
     "camera_future",
 )
 

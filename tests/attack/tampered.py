@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command, Event, StateRead, StopRequested
+from ofp_edge.runtime.events import Command, Event, NotSent, StateRead, StopRequested
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.session import make_controller
 from tests.attack.drive import Step
@@ -36,10 +36,22 @@ def with_timing(**factors: float) -> Tampered:
     """Another latency or plan age, as far as a schedule can have it."""
 
     def made(controller: Controller, scenario: Scenario) -> Step:
-        timing = {k: v * factors.get(k, 1.0) for k, v in scenario.timing.items()}
+        changed = {k: scenario.timing[k] * factor for k, factor in factors.items()}
+        timing = {**scenario.timing, **changed}
         most = 1e3 * scenario.spec.plan_steps / scenario.spec.control_hz
         timing["max_plan_age_ms"] = min(timing["max_plan_age_ms"], most - 1e-3)
         return make_controller(scenario.spec, replace(scenario, timing=timing).rig(), None).step
+
+    return made
+
+
+def with_safety(**numbers: Callable[[Any], Any]) -> Tampered:
+    """Another number in place of the rig's."""
+
+    def made(controller: Controller, scenario: Scenario) -> Step:
+        changed = {k: change(scenario.safety.get(k, 2)) for k, change in numbers.items()}
+        other = replace(scenario, safety={**scenario.safety, **changed})
+        return make_controller(scenario.spec, other.rig(), None).step
 
     return made
 
@@ -111,6 +123,10 @@ def _deaf(event: Event, now_ns: int) -> Event | None:
     return None if isinstance(event, StopRequested) else event
 
 
+def _taken_for_sent(event: Event, now_ns: int) -> Event | None:
+    return None if isinstance(event, NotSent) else event
+
+
 def _silent_cut(command: Command, ticks: int) -> Command:
     return replace(command, cut=())
 
@@ -142,9 +158,17 @@ FAULTS: dict[str, Tampered] = {
     "believes every stamp": hears(_stamped_now),
     "believes NaN": hears(_made_finite),
     "hears no stop": hears(_deaf),
+    "takes what was not sent for sent": hears(_taken_for_sent),
+    "lets states be old": with_safety(max_state_age_ms=lambda ms: 2 * ms),
+    "bridges too long": with_safety(max_bridged_ticks=lambda ticks: ticks + 1),
+    "forgives every cut": with_safety(max_cut_in_a_row=lambda count: 10**6),
 }
 
-
-def step_of(fault: str) -> Callable[[Controller, Any], Step]:
-    """By name."""
-    return FAULTS[fault]
+# What has to go wrong for a fault to show: without it a schedule in hundreds does. Else: anything.
+SHOWN_BY: dict[str, tuple[str, ...]] = {
+    "forgets max_first_step": ("episode", "jump_chunk", "pushed"),
+    "forgets physical_speed": ("jump", "glitch"),
+    "bridges too long": ("jump",),
+    "believes NaN": ("nan", "inf"),
+    "takes what was not sent for sent": ("unsent",),
+}

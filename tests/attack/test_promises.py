@@ -5,30 +5,46 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ofp_edge.runtime.controller import Controller
+from ofp_edge.runtime.events import Command, Event
 from tests.attack.campaign import attack, reproduce
-from tests.attack.drive import run
+from tests.attack.drive import Step, run
+from tests.attack.drive_loop import run_loop
+from tests.attack.scenario import Scenario
 from tests.attack.schedule import KINDS, Schedule, draw_schedule
 from tests.attack.shrink import shrunk
-from tests.attack.tampered import FAULTS
+from tests.attack.tampered import FAULTS, SHOWN_BY
+from tests.attack.tampered_loop import LOOP_FAULTS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "attack_control.py"
 
 
 @pytest.mark.parametrize("block", range(4))
 def test_no_schedule_breaks_a_promise(block: int) -> None:
-    found = attack(1000 * block, 5_000)
+    found = attack(1000 * block, 3_000)
     assert not found.broken, "\n".join(found.examples.values())
-    assert found.ticks >= 5_000 and found.refused < found.schedules // 20
+    assert found.ticks >= 3_000 and found.refused < found.schedules // 20
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_is_put_in_is_found(fault: str) -> None:
     for seed in range(1500):
-        if run(draw_schedule(seed, 120), FAULTS[fault]).broken is not None:
+        schedule = draw_schedule(seed, 120, SHOWN_BY.get(fault, KINDS))
+        if run(schedule, FAULTS[fault]).broken is not None:
+            return
+    pytest.fail("not in 1500 schedules")
+
+
+@pytest.mark.parametrize("fault", LOOP_FAULTS)
+def test_a_fault_that_is_put_into_the_loop_is_found(fault: str) -> None:
+    tampered, kinds = LOOP_FAULTS[fault]
+    for seed in range(1500):
+        if run_loop(draw_schedule(seed, 120, kinds), tampered).broken is not None:
             return
     pytest.fail("not in 1500 schedules")
 
@@ -44,6 +60,28 @@ def test_the_schedules_are_as_bad_as_they_should_be() -> None:
         calm += not ran.fault and not ran.refused
     assert kinds == set(KINDS)
     assert len(faults) > 8 and 20 < calm < 200, (calm, faults)
+
+
+def test_a_schedule_goes_alike_every_time() -> None:
+    """Whatever the machine does meanwhile: nothing reads a clock."""
+
+    def noted(heard: list[bytes]) -> Callable[[Controller, Scenario], Step]:
+        def made(controller: Controller, scenario: Scenario) -> Step:
+            def step(now_ns: int, events: list[Event]) -> Command:
+                command = controller.step(now_ns, events)
+                action = b"" if command.action is None else command.action.tobytes()
+                heard.append(f"{now_ns} {command.kind} {command.reason}".encode() + action)
+                return command
+
+            return step
+
+        return made
+
+    for seed in range(40, 48):
+        first, second = list[bytes](), list[bytes]()
+        run(draw_schedule(seed, 60), noted(first))
+        run(draw_schedule(seed, 60), noted(second))
+        assert first == second != []
 
 
 def test_a_failure_is_made_small_and_can_be_tried_again() -> None:

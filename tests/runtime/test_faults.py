@@ -136,6 +136,26 @@ def test_a_network_that_answers_nan_is_never_followed() -> None:
     assert all(np.isfinite(action).all() for _, action in stand.robot.sent)
 
 
+def test_a_picture_is_not_planned_from_with_a_state_of_long_before_it() -> None:
+    """A send that blocks: the state was read before it, the picture is taken after it."""
+    stand = guarded()
+    stand.loop.planner.states.max_apart_ns = 2 * DT
+    apart, send, observe = [], stand.robot.send, stand.observer.prepare
+
+    def block(action: Any) -> None:
+        stand.clock.now_ns += 3 * DT if stand.controller.counters.ticks % 7 == 0 else 0
+        send(action)
+
+    def noted(state: Any, **more: Any) -> Any:
+        apart.append(abs(stand.observer.t_obs_ns - state.t_ns))
+        return observe(state, **more)
+
+    stand.robot.send, stand.observer.prepare = block, noted
+    report = stand.loop.run(Limits(duration_s=4.0))
+    assert report.fault is None and len(apart) > 10
+    assert stand.observer.counters.stateless > 0 and max(apart) <= 2 * DT
+
+
 def test_the_first_state_of_a_silent_robot_is_not_waited_for() -> None:
     class Old(FakeRobot):
         def state(self) -> RobotState:

@@ -93,6 +93,8 @@ def test_a_dry_run_moves_nothing(bundle: Path, tmp_path: Path) -> None:
         steps = robot.world.steps
         session.loop.run(Limits(duration_s=2.0, dry_run=True))
         assert robot.world.steps == steps and session.loop.controller.counters.acted > 3
+        age_ms = session.rig.safety.max_state_age_ms
+        assert session.loop.planner.states.max_apart_ns == age_ms * 1e6
 
 
 def test_a_users_own_robot_replaces_the_rigs_one(bundle: Path, tmp_path: Path) -> None:

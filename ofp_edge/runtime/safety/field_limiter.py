@@ -11,8 +11,8 @@ tied to it all the time by `max_lead`; boxes of velocities and deltas are held a
 The limits are applied from the softest to the hardest, so that each wins over those before it:
 jerk, acceleration, velocity, box, lead. A box is braked before, at the limit of acceleration, so an
 absolute command keeps both: nobody but the limiter moves its x. A lead only ever shortens a step: a
-wrong measured position can stop it, and never move it. The range of a velocity or a delta is the
-layer's: cutting two speeds to it brings them no further apart.
+wrong measured position can stop it, and never move it. The range of a velocity or a delta comes
+last.
 """
 
 from __future__ import annotations
@@ -49,12 +49,15 @@ class FieldLimiter:
             low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
         self._low, self._high = np.clip(low, -_FAR, _FAR), np.clip(high, -_FAR, _FAR)
         self._ends = ends
+        stay = (field.hold or 0.0) * field.scale  # which a velocity or a delta can always say
+        speeds = np.minimum(ends[0], stay), np.maximum(ends[1], stay)
+        self._slowest, self._fastest = (x if field.kind == "velocity" else x / dt_s for x in speeds)
         self._most_change = (limits.max_acceleration or math.inf) * dt_s
         # Of a vector each axis has its share, so that all of them can brake together.
         share = math.sqrt(size) if self._vector else 1.0
         self._brake = None if limits.max_acceleration is None else self._most_change * dt_s / share
         self._steps = self._wanted_steps()
-        self._still = np.zeros(size)
+        self._still, self._nowhere = np.zeros(size), np.zeros(size, bool)
         self.forget()
 
     def forget(self) -> None:
@@ -62,6 +65,21 @@ class FieldLimiter:
         self._x: Array | None = None
         self._v, self._a = self._still, self._still
         self._first, self._holding = True, False
+        self.keep()
+
+    def keep(self) -> None:
+        """Before a command: that it can be taken back."""
+        self._kept = self._x, self._v, self._a, self._first
+
+    def take_back(self) -> None:
+        """The last command was not sent: the one before it is what the robot has."""
+        self._x, self._v, self._a, self._first = self._kept
+
+    def stood_still(self) -> None:
+        """A control step without a command: a target stood still, a velocity stayed what it was."""
+        if self.field.kind != "velocity":
+            self._v = self._still
+        self._a = self._still
 
     def begin(self, raw: NDArray[np.float32], measured: Array | None) -> str:
         """Why the first action of an episode may not be sent, or nothing. Later ones: nothing."""
@@ -103,7 +121,7 @@ class FieldLimiter:
             return raw, []
         value = raw.astype(np.float64) * self.field.scale
         cut = self._start(value, measured) if self._absolute and self._x is None else []
-        self._holding = holding
+        self._holding, self._rested = holding, self._nowhere
         soft = v = self._velocity(value)
         for name, limited in self._steps:
             before = v
@@ -129,6 +147,7 @@ class FieldLimiter:
             ("velocity", self._slower, limits.max_velocity is not None),
             ("position" if boxed else "range", self._inside, boxed or (absolute and tracked)),
             ("lead", self._near, limits.max_lead is not None and absolute),
+            ("range", self._ranged, tracked and not absolute),
         ]
         return [(name, limited) for name, limited, wanted in steps if wanted]
 
@@ -147,9 +166,11 @@ class FieldLimiter:
         self, raw: NDArray[np.float32], v: Array, soft: Array, changed: bool
     ) -> NDArray[np.float32]:
         self._a, self._v = (v - self._v) / self._dt_s, v
+        # What a wall or rest took away at once is over: carried on, it would be a step back.
         if v is not soft:
-            # What a wall took away at once is over: carried on, it would be a step back from it.
             self._a = np.where(v == soft, self._a, 0.0)
+        if self._holding:
+            self._a = np.where(self._rested, 0.0, self._a)
         if self._x is not None:
             self._x = self._x + v * self._dt_s
         if not changed:
@@ -192,8 +213,9 @@ class FieldLimiter:
         way = np.minimum(length / dt, fastest(length, most * dt, dt))
         goal = change * (way / np.maximum(length, _TINY))
         smooth = self._v + (self._a + self._no_more_than(goal - self._a, most)) * dt
-        if self._holding:  # never away from rest
-            smooth = np.clip(smooth, np.minimum(self._v, v), np.maximum(self._v, v))
+        if self._holding:  # never away from rest, nor past it
+            within = np.clip(smooth, np.minimum(self._v, v), np.maximum(self._v, v))
+            smooth, self._rested = within, smooth != within
         return smooth if self._vector else np.where(less == more, v, smooth)
 
     def _inside(self, v: Array, measured: Array | None) -> Array:
@@ -215,6 +237,11 @@ class FieldLimiter:
         braked: Array = self._v + need + share_within(need, rest, self._most_change) * rest
         return braked
 
+    def _ranged(self, v: Array, measured: Array | None) -> Array:
+        """Of a velocity or a delta: within what may be sent."""
+        within = (v >= self._slowest).all() and (v <= self._fastest).all()
+        return v if within else np.clip(v, self._slowest, self._fastest)
+
     def _near(self, v: Array, measured: Array | None) -> Array:
         """The step is shortened to end within the lead; outside of it, to lead no further."""
         if measured is None:
@@ -225,6 +252,7 @@ class FieldLimiter:
             return v
         if self._vector:
             return v * share_within(ahead, step, max(most, self._size(ahead)))
-        inside = np.clip(ahead + step, np.minimum(ahead, -most), np.maximum(ahead, most))
-        shorter: Array = (inside - ahead) / self._dt_s
+        end = ahead + step
+        inside = np.clip(end, np.minimum(ahead, -most), np.maximum(ahead, most))
+        shorter: Array = np.where(inside == end, v, (inside - ahead) / self._dt_s)
         return shorter

@@ -57,6 +57,17 @@ class SafetyLayer:
         for _, limiter in self._limiters:
             limiter.forget()
 
+    def stood_still(self) -> None:
+        """A control step has passed in which nothing was sent."""
+        for _, limiter in self._limiters:
+            limiter.stood_still()
+
+    def not_sent(self) -> None:
+        """What `check` gave out last was not sent; its control step has passed."""
+        for _, limiter in self._limiters:
+            limiter.take_back()
+            limiter.stood_still()
+
     def trouble(self, now_ns: int) -> str:
         """What the robot's own state says against going on, or nothing."""
         if why := self.readings.trouble(now_ns):
@@ -79,6 +90,7 @@ class SafetyLayer:
             return Checked(action, fault="an action that is not finite")
         sent, cut = action.copy(), []
         for part, limiter in self._limiters:
+            limiter.keep()
             measured = None
             if (name := limiter.limits.measured) is not None:
                 if self.readings.believed is None:

@@ -5,7 +5,8 @@ have come since the ones before.
     values  |x - last x| <= physical_speed * max(t - last t, one period)
 
 A reading that can't be true is bridged: limits and policy go by the last one that could, for at
-most `max_bridged_ticks` ticks in a row. It needs two readings before it that agree.
+most `max_bridged_ticks` ticks in a row, and never for longer than `max_state_age_ms` since its
+stamp. It needs two readings before it that agree.
 """
 
 from __future__ import annotations
@@ -86,6 +87,13 @@ class Readings:
                 f"the robot has not answered for {age_ms:.0f} ms "
                 f"(max_state_age_ms = {self._entry.max_state_age_ms:g})"
             )
+        if self.believed is not None:
+            believed_ms = (at_ns - self.believed.t_ns) / 1e6
+            if believed_ms > self._entry.max_state_age_ms:
+                return (
+                    f"the robot has said nothing that can be for {believed_ms:.0f} ms "
+                    f"(max_state_age_ms = {self._entry.max_state_age_ms:g})"
+                )
         if age_ms < -period_ms:
             return (
                 f"the robot's state is stamped {-age_ms:.0f} ms ahead of the clock, more than a "

@@ -272,3 +272,46 @@ def test_a_wall_that_stopped_it_does_not_throw_it_back() -> None:
     for target in np.linspace(0.01, 1, 40):
         sent.append(float(limiter.limit(np.full(1, target, np.float32), blocked, False)[0][0]))
     assert np.diff(sent).min() > -1e-6 and sent[-1] == pytest.approx(0.05)
+
+
+def test_a_wall_of_one_joint_makes_no_other_one_jerk() -> None:
+    """The first is held by its lead at every step; the second's acceleration goes on."""
+    limits = FieldLimits("q", max_jerk=10.0, max_lead=0.05)
+    limiter = FieldLimiter(field(size=2, unit="rad", ends=(-2.0, 2.0)), limits, DT)
+    path = [np.zeros(2)] * 3
+    for k in range(13):
+        measured = np.array([0.0, path[-1][1]])
+        target = np.array([1.0, 0.02 if k < 6 else 0.0], np.float32)
+        path.append(limiter.limit(target, measured, False)[0].astype(np.float64))
+    assert path[-1][0] == pytest.approx(0.05), "its lead"
+    jerk = np.abs(np.diff([x[1] for x in path], 3)) / DT**3
+    assert 9.9 < jerk.max() < 10.0 * (1 + FLOAT32)
+
+
+@pytest.mark.parametrize("kind", ["velocity", "delta"])
+def test_what_the_range_took_away_is_not_carried_on(kind: ActionKind) -> None:
+    """A limited jerk carries a speed beyond the range; the next step begins at the range's end."""
+    end = 1.0 if kind == "velocity" else DT
+    hand = field(kind, 1, "rad/s" if kind == "velocity" else "rad", ends=(-end, end))
+    layer = layer_of(hand, max_jerk=90.0)
+    speeds = [float(told(layer, [end if k < 3 else -end])[0]) / end for k in range(8)]
+    top = int(np.argmax(speeds))
+    assert speeds[top] == pytest.approx(1.0), "beyond the range's end, but for it"
+    a = np.diff(speeds[top : top + 4], prepend=[1.0]) / DT
+    assert a[-1] < -5 and np.abs(np.diff(a)).max() / DT <= 90.0 * (1 + FLOAT32)
+
+
+def test_a_hold_that_ended_at_rest_does_not_throw_it_back() -> None:
+    limits = FieldLimits(max_velocity=1.0, max_jerk=10.0)
+    limiter = FieldLimiter(field("velocity", 1, "rad/s"), limits, DT)
+
+    def told(target: float, holding: bool = False) -> float:
+        raw = np.full(1, target, np.float32)
+        return float(limiter.limit(raw, None, holding)[0][0])
+
+    for _ in range(40):
+        told(1.0)
+    while told(-1.0) > 0.12:
+        pass
+    assert told(0.0, holding=True) == 0.0, "faster than a jerk limit would let it"
+    assert told(1.0) > 0

@@ -147,6 +147,13 @@ def test_one_more_than_may_be_bridged_is_a_fault_though_it_be_reachable_by_then(
     assert not any(drive(twice, [0.0, 0.0] + [0.9, 0.0] * 5)) and twice.readings.bridged == 5
 
 
+def test_a_reading_that_bridges_is_never_older_than_a_state_may_be() -> None:
+    layer = layer_of(physical_speed=1.0, max_bridged_ticks=100)
+    faults = drive(layer, [0.0, 0.0] + [0.9] * 5)
+    assert not any(faults[:6]), "200 ms"
+    assert "nothing that can be for 250 ms (max_state_age_ms = 200)" in faults[6]
+
+
 def test_an_arm_as_fast_as_it_can_be_is_believed() -> None:
     layer = layer_of(physical_speed=1.5)
     path = list(np.arange(12) * 1.5 * 0.05)
