@@ -106,7 +106,14 @@ def _any_file(rng: Rng, home: Path) -> str:
 
 def _folder(rng: Rng, home: Path) -> str:
     alone = not any(p.is_dir() for p in (home / _DATA).iterdir())
-    return damage_folder(rng, home / _DATA, links_out=not alone)  # a file may well be linked to
+    how = damage_folder(rng, home / _DATA, links_out=not alone)
+    for path in list((home / _DATA).iterdir()):
+        if path.is_symlink() and path.is_dir():  # what its user names may well be a link
+            there = path.resolve()
+            path.unlink()
+            there.rename(path)
+            how = "nothing"
+    return how
 
 
 def _json(rng: Rng, home: Path) -> str:
