@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Datasets:
         self.may = ("subprocess.Popen",) if layout == "lerobot" else ()  # its videos' decoder
 
     def warm(self) -> None:
+        import h5py  # noqa: F401
+        import imagecodecs  # noqa: F401
         import zarr  # noqa: F401
 
         import ofp_edge.data.dataset
@@ -51,6 +54,7 @@ class Datasets:
         import ofp_edge.data.layouts.robotwin
         import ofp_edge.data.survey  # noqa: F401
 
+        platform.processor()  # starts a program, once
         command.warm()
 
     def prepare(self, good: Path) -> None:
@@ -101,7 +105,15 @@ def _any_file(rng: Rng, home: Path) -> str:
 
 
 def _folder(rng: Rng, home: Path) -> str:
-    return damage_folder(rng, home / _DATA)
+    alone = not any(p.is_dir() for p in (home / _DATA).iterdir())
+    how = damage_folder(rng, home / _DATA, links_out=not alone)
+    for path in list((home / _DATA).iterdir()):
+        if path.is_symlink() and path.is_dir():  # what its user names may well be a link
+            there = path.resolve()
+            path.unlink()
+            there.rename(path)
+            how = "nothing"
+    return how
 
 
 def _json(rng: Rng, home: Path) -> str:
