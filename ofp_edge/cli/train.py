@@ -141,7 +141,7 @@ def perform(
             tensorboard=tensorboard, progress=progress,
         )  # fmt: skip
     processes.close()
-    output.console.print(_outcome(plan, result))
+    output.console.print(_outcome(plan, result), soft_wrap=True)
     if result.interrupted:
         output.exit_code = 130
     best = result.best

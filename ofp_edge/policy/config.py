@@ -82,7 +82,7 @@ class PolicyConfig:
     training: TrainingRecord
     refine: bool = False
     plan_sha256: str | None = None
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict, compare=False)
     schema_version: int = SCHEMA_VERSION
 
     @property
