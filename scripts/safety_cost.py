@@ -27,7 +27,7 @@ TICKS, REPEATS, DT_NS = 400, 3, 50_000_000
 
 def measure() -> dict[str, float]:
     """Median microseconds of measured, trouble and check together, by rig and commands."""
-    from ofp_edge.rig_safety import FieldLimits, SafetyEntry, Workspace
+    from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
     from ofp_edge.runtime.robot import RobotState
     from ofp_edge.runtime.safety.layer import SafetyLayer
     from ofp_edge.spec import ActionField, ObservationField, PolicySpec

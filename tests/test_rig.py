@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofp_edge.errors import RigError
-from ofp_edge.rig import read_rig, set_camera, set_latency_ms
+from ofp_edge.rig.file import read_rig, set_camera, set_latency_ms
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 GOOD = """\

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ofp_edge.errors import RigError
-from ofp_edge.rig import read_rig
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry, Workspace
+from ofp_edge.rig.file import read_rig
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 from tests.test_rig import GOOD
 

@@ -102,7 +102,7 @@ def service(
     if not 0.1 <= watchdog <= 3600:
         raise OfpError(f"--watchdog {watchdog:g}: expected 0.1..3600 s.")
     from ofp_edge.bundle import open_bundle
-    from ofp_edge.rig import read_rig
+    from ofp_edge.rig.file import read_rig
 
     opened = open_bundle(bundle)
     read_rig(rig).require_fits(opened.spec)

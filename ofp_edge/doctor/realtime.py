@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 from ofp_edge.doctor.findings import Finding, Status
-from ofp_edge.rig_realtime import RealtimeEntry
+from ofp_edge.rig.realtime import RealtimeEntry
 from ofp_edge.runtime.realtime import choose_cpu, isolated_cpus, limit_line
 from ofp_edge.runtime.wakeup import WakeUps, measure_wakeups
 

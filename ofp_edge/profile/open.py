@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.profile.bench import Bench, SyntheticCamera
-from ofp_edge.rig import read_rig
+from ofp_edge.rig.file import read_rig
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.engine_choice import EngineChoice
 from ofp_edge.runtime.inference import load_inference

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import CameraError
-from ofp_edge.rig import CameraEntry
+from ofp_edge.rig.file import CameraEntry
 from ofp_edge.runtime.plugin import build, load_class, require_methods
 
 Clock = Callable[[], int]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, RigError
-from ofp_edge.rig import Rig
+from ofp_edge.rig.file import Rig
 from ofp_edge.targets.boards import Board, boards, this_machine
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.rig_safety import SafetyEntry, safety_from_json
+from ofp_edge.rig.safety import SafetyEntry, safety_from_json
 from ofp_edge.runtime.log_reader import Row
 from ofp_edge.runtime.telemetry import array_from_json
 from ofp_edge.spec import PolicySpec

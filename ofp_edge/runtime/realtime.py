@@ -24,7 +24,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ofp_edge.rig_realtime import RealtimeEntry
+from ofp_edge.rig.realtime import RealtimeEntry
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _LIMITS = "/etc/security/limits.d/ofp-edge.conf"

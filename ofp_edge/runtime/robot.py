@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError
-from ofp_edge.rig import RobotEntry
+from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.plugin import build, load_class, require_methods
 from ofp_edge.spec import PolicySpec
 

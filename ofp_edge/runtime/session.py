@@ -11,7 +11,7 @@ from typing import Any
 
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.rig import Rig, RobotEntry, read_rig
+from ofp_edge.rig.file import Rig, RobotEntry, read_rig
 from ofp_edge.runtime.camera import Camera, open_camera
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.engine_choice import EngineChoice, choose_engine

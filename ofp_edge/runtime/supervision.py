@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 
 from ofp_edge.errors import OfpError, RobotError, StopUnconfirmed
-from ofp_edge.rig import RobotEntry
+from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import pair
 from ofp_edge.runtime.supervisor_line import AT_REST, BEAT, DEAF_TO, PAUSE, REST, TOLD, say

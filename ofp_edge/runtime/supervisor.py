@@ -116,7 +116,7 @@ class Watch:
 def bring_to_rest(task: dict[str, Any]) -> str:
     """Open the robot, stop it, close it; why that failed, or nothing. Tried again for a while: what
     held the port may be a moment in going."""
-    from ofp_edge.rig import RobotEntry
+    from ofp_edge.rig.file import RobotEntry
     from ofp_edge.runtime.robot import open_robot
     from ofp_edge.spec import PolicySpec
 

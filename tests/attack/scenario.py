@@ -17,7 +17,7 @@ import numpy as np
 import tomlkit
 from numpy.typing import NDArray
 
-from ofp_edge.rig import Rig, read_rig
+from ofp_edge.rig.file import Rig, read_rig
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 CONTROL_HZ = (10.0, 20.0, 30.0, 50.0)

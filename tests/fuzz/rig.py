@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tomlkit
 
-from ofp_edge.rig import Rig, read_rig
+from ofp_edge.rig.file import Rig, read_rig
 from tests.fuzz.damage import RAW, damage_file, damage_folder, damaged_json, usable
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.events import EpisodeStarted
 from ofp_edge.runtime.loop import Limits

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import CameraError, RobotError
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.loop import Limits
 from ofp_edge.runtime.robot import RobotState

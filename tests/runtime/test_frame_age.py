@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofp_edge.camera_parameters import CameraTolerance
-from ofp_edge.rig import Timing
+from ofp_edge.rig.file import Timing
 from ofp_edge.runtime.loop import Limits
 from ofp_edge.runtime.session import make_observer
 from ofp_edge.spec import PolicySpec

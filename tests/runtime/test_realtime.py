@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ofp_edge.errors import CheckFailed, RigError
-from ofp_edge.rig_realtime import RealtimeEntry, read_realtime
+from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
 from ofp_edge.runtime import realtime
 from ofp_edge.runtime.realtime import Setting, choose_cpu, isolated_cpus
 from ofp_edge.runtime.wakeup import WakeUps, measure_wakeups, require_floor
@@ -19,7 +19,7 @@ from ofp_edge.toml import Table
 
 PROGRAM = """
 import ctypes, json, os, threading, time
-from ofp_edge.rig_realtime import RealtimeEntry
+from ofp_edge.rig.realtime import RealtimeEntry
 from ofp_edge.runtime.realtime import enter, prepare
 import numpy as np
 settings = prepare()

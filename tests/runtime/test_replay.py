@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import OfpError
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.log_reader import LogReader
 from ofp_edge.runtime.loop import Limits

@@ -10,7 +10,7 @@ pytest.importorskip("metaworld")
 pytest.importorskip("pyrealsense2")
 
 from ofp_edge.errors import CameraError, OfpError, SpecMismatch  # noqa: E402
-from ofp_edge.rig import CameraEntry  # noqa: E402
+from ofp_edge.rig.file import CameraEntry  # noqa: E402
 from ofp_edge.runtime.camera import Frame, open_camera  # noqa: E402
 from ofp_edge.sim.render import open_renderer  # noqa: E402
 from ofp_edge.sim.simulator import ManualClock, open_simulator, spec_of  # noqa: E402

@@ -16,7 +16,7 @@ from ofp_edge.data.dataset import open_dataset  # noqa: E402
 from ofp_edge.errors import CameraError, OfpError, UnknownName  # noqa: E402
 from ofp_edge.evaluate.closed_loop import Evaluator, Job  # noqa: E402
 from ofp_edge.image import ColorImage  # noqa: E402
-from ofp_edge.rig import CameraEntry  # noqa: E402
+from ofp_edge.rig.file import CameraEntry  # noqa: E402
 from ofp_edge.runtime.camera import open_camera  # noqa: E402
 from ofp_edge.runtime.loop import Limits  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402

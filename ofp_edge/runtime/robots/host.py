@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from ofp_edge.errors import OfpError
-from ofp_edge.rig import RobotEntry
+from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
 from ofp_edge.runtime.supervisor_line import AT_REST, HOST, say

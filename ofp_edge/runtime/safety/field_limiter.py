@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.rig_safety import FieldLimits, is_cartesian
+from ofp_edge.rig.safety import FieldLimits, is_cartesian
 from ofp_edge.runtime.safety.braking import fastest, share_within
 from ofp_edge.spec import ActionField
 

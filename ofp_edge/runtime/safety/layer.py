@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.rig_safety import SafetyEntry
+from ofp_edge.rig.safety import SafetyEntry
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.field_limiter import FieldLimiter
 from ofp_edge.runtime.safety.readings import Readings
@@ -27,7 +27,7 @@ class Checked:
 
 
 class SafetyLayer:
-    """Refuses, limits, counts; see ofp_edge/rig_safety.py for the limits.
+    """Refuses, limits, counts; see ofp_edge/rig/safety.py for the limits.
 
     The policy's range comes last: of all that `check` gives out nothing is outside of it, but a
     hold value that is so itself. readings: which of the robot's states are believed.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.rig_safety import SafetyEntry, is_cartesian
+from ofp_edge.rig.safety import SafetyEntry, is_cartesian
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.spec import PolicySpec
 

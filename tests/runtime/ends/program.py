@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import OfpError
-from ofp_edge.rig import RobotEntry
+from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.loop import ControlLoop

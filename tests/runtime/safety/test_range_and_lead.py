@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.events import ChunkReady, EpisodeStarted, Event, PlanStarted, StateRead

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry, Workspace
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
 from ofp_edge.runtime.controller import Controller
 from ofp_edge.runtime.events import EpisodeStarted, StateRead
 from ofp_edge.runtime.robot import RobotState

@@ -25,9 +25,9 @@
     max_skew_ms = 100.0                  # optional: how far apart two cameras' frames may be taken
 
     [safety]                             # optional: limits between policy and robot,
-                                         # see ofp_edge/rig_safety.py
+                                         # see ofp_edge/rig/safety.py
     [engine]                             # optional: rig_engine.py; `profile --pick` writes it
-    [realtime]                           # optional, see ofp_edge/rig_realtime.py
+    [realtime]                           # optional, see ofp_edge/rig/realtime.py
 
 tomlkit keeps a user's comments when ofp-edge writes a value back.
 """
@@ -44,9 +44,9 @@ from tomlkit.items import InlineTable
 
 from ofp_edge.errors import RigError
 from ofp_edge.files import write_bytes
-from ofp_edge.rig_engine import EngineEntry, engine_entry
-from ofp_edge.rig_realtime import RealtimeEntry, read_realtime
-from ofp_edge.rig_safety import SafetyEntry, read_safety
+from ofp_edge.rig.engine import EngineEntry, engine_entry
+from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
+from ofp_edge.rig.safety import SafetyEntry, read_safety
 from ofp_edge.spec import PolicySpec
 from ofp_edge.toml import Table, parse_toml, read_toml
 
