@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.events import Command
-    from ofp_edge.runtime.run_report import RunReport
+    from ofp_edge.runtime.control.events import Command
+    from ofp_edge.runtime.control.run_report import RunReport
     from ofp_edge.runtime.session import Session
 
 _PERIOD_S = 0.2

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ofp_edge.errors import OfpError
+from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.log_series import LEAST_MB, check_log
 from ofp_edge.runtime.session import Session
-from ofp_edge.runtime.stopping import StopFlag
 
 
 def check_log_options(log: Path | None, limit_mb: int, require: bool, force: bool) -> None:

@@ -66,9 +66,9 @@ def profile_loop(
     from ofp_edge.profile.loop_report import render_loop
     from ofp_edge.profile.loop_summary import summarise_loop
     from ofp_edge.profile.loop_terminal import show_loop
-    from ofp_edge.runtime.run_report import Limits
+    from ofp_edge.runtime.control.run_report import Limits
+    from ofp_edge.runtime.control.stopping import stop_on_signals
     from ofp_edge.runtime.session import Request, open_session, read_run
-    from ofp_edge.runtime.stopping import stop_on_signals
 
     began = time.monotonic()
     kernel = Realtime(output.log, wanted=realtime, require=False)

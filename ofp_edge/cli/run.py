@@ -129,9 +129,9 @@ def run(
     from ofp_edge.cli.live import LiveView
     from ofp_edge.cli.realtime import Realtime
     from ofp_edge.cli.remarks import tell_remarks
-    from ofp_edge.runtime.run_report import Limits
+    from ofp_edge.runtime.control.run_report import Limits
+    from ofp_edge.runtime.control.stopping import stop_on_signals
     from ofp_edge.runtime.session import Request, open_session, read_run
-    from ofp_edge.runtime.stopping import stop_on_signals
 
     request = Request(
         bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log, log_limit_mb,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.runtime.loop import ControlLoop
+from ofp_edge.runtime.control.loop import ControlLoop
 from ofp_edge.runtime.telemetry import Several
 
 Series = dict[str, NDArray[np.int64]]

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command
-from ofp_edge.runtime.heard import from_row
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command
+from ofp_edge.runtime.control.heard import from_row
+from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.log_reader import LogReader, Row
 from ofp_edge.runtime.log_rows import (
@@ -32,7 +33,6 @@ from ofp_edge.runtime.log_rows import (
     row_of,
 )
 from ofp_edge.runtime.log_schemas import LOG_VERSION
-from ofp_edge.runtime.refining import RefineBudget
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.telemetry import array_from_json
 from ofp_edge.strict import shown

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.errors import RigError
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import (
     Command,
     EpisodeStarted,
     Event,

@@ -12,12 +12,12 @@ import numpy as np
 
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import OfpError, RigError
-from ofp_edge.runtime.events import Command, Event
+from ofp_edge.runtime.control.events import Command, Event
+from ofp_edge.runtime.control.loop import ControlLoop, Limits
+from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.loop import ControlLoop, Limits
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.session import make_controller
-from ofp_edge.runtime.stopping import StopFlag
 from tests.attack.broken import Broken
 from tests.attack.drive import Ran, stepped
 from tests.attack.loop_parts import Boom, LoopWatch, RoughCamera, RoughRobot
@@ -104,7 +104,9 @@ class _Stand:
         """To the end; then what has to be so however it ended."""
         seconds = self.schedule.ticks * self.scenario.dt_ns / 1e9
         try:
-            with mock.patch("ofp_edge.runtime.loop.quiet_interpreter", contextlib.nullcontext):
+            with mock.patch(
+                "ofp_edge.runtime.control.loop.quiet_interpreter", contextlib.nullcontext
+            ):
                 self.loop.run(Limits(duration_s=seconds, dry_run=self.dry_run), self.stop)
         except (OfpError, Boom) as cause:  # one line, or what the planner died of
             self.ran.fault = self.ran.fault or str(cause)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.events import (
     ChunkReady,
     Command,
     EpisodeStarted,

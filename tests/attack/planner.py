@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.events import ChunkReady, Event, Order, PlannerFree, PlanStarted
+from ofp_edge.runtime.control.events import ChunkReady, Event, Order, PlannerFree, PlanStarted
 from tests.attack.scenario import Scenario
 from tests.attack.schedule import Trouble
 

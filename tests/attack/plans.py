@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.events import Command, PlanStarted
+from ofp_edge.runtime.control.events import Command, PlanStarted
 from tests.attack.broken import Broken
 from tests.attack.scenario import Scenario
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command, Event, NotSent, StateRead, StopRequested
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command, Event, NotSent, StateRead, StopRequested
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.session import make_controller
 from tests.attack.drive import Step

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ofp_edge.runtime.events import Command, Event, NotSent
-from ofp_edge.runtime.loop import ControlLoop
-from ofp_edge.runtime.stopping import StopFlag
+from ofp_edge.runtime.control.events import Command, Event, NotSent
+from ofp_edge.runtime.control.loop import ControlLoop
+from ofp_edge.runtime.control.stopping import StopFlag
 
 Tampered = Callable[[ControlLoop, StopFlag], None]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command, Event
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command, Event
 from tests.attack.campaign import attack, reproduce
 from tests.attack.drive import Step, run
 from tests.attack.drive_loop import run_loop

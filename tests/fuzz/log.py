@@ -68,9 +68,9 @@ def write_log(bundle: Path, log: Path) -> None:
     """A short run on a fake clock, with limits, a refining step and every kind of row."""
     from ofp_edge.bundle import open_bundle
     from ofp_edge.rig.safety import FieldLimits, SafetyEntry
+    from ofp_edge.runtime.control.loop import Limits
     from ofp_edge.runtime.inference import load_inference
     from ofp_edge.runtime.log_schemas import LOG_VERSION
-    from ofp_edge.runtime.loop import Limits
     from ofp_edge.runtime.replay import controller_of
     from ofp_edge.runtime.telemetry import McapLog
     from tests.runtime.small_bundle import write_small_bundle

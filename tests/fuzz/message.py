@@ -98,7 +98,7 @@ def _messages(rng: np.random.Generator) -> list[bytes]:
 
 def _through_a_robot(home: Path) -> None:
     """What the loop does with a state: the state machine hears it, the observer looks at it."""
-    from ofp_edge.runtime.events import EpisodeStarted, StateRead
+    from ofp_edge.runtime.control.events import EpisodeStarted, StateRead
     from ofp_edge.runtime.observer import Observer
     from ofp_edge.runtime.robots.remote import RemoteRobot
     from ofp_edge.runtime.session import make_controller

@@ -100,7 +100,7 @@ class Rigs:
         """A rig has no hash."""
 
     def read(self, home: Path) -> None:
-        from ofp_edge.runtime.events import EpisodeStarted, StateRead
+        from ofp_edge.runtime.control.events import EpisodeStarted, StateRead
         from ofp_edge.runtime.robot import RobotState
         from ofp_edge.runtime.session import Request, make_controller, read_run
 

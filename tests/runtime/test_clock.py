@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import EpisodeStarted
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import EpisodeStarted
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.rate import Rate, sleep_until
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer

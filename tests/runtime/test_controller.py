@@ -8,8 +8,8 @@ import pytest
 
 from ofp_edge.errors import RigError
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import (
     ChunkReady,
     Command,
     EpisodeStarted,
@@ -17,7 +17,7 @@ from ofp_edge.runtime.events import (
     PlannerFree,
     PlanStarted,
 )
-from ofp_edge.runtime.refining import RefineBudget
+from ofp_edge.runtime.control.refining import RefineBudget
 from tests.runtime.standins import DT, MS, make_chunk, make_spec
 
 SPEC = make_spec(horizon=8, n_action_steps=3)

@@ -10,8 +10,8 @@ import pytest
 
 from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput

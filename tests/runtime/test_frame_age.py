@@ -7,7 +7,7 @@ import pytest
 
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.rig.file import Timing
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.session import make_observer
 from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import DT, MS

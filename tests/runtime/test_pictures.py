@@ -10,7 +10,7 @@ import pytest
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import CameraError
 from ofp_edge.runtime.camera import Frame
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.pictures import FROZEN_AFTER, FrozenImage
 from ofp_edge.spec import PolicySpec

@@ -110,7 +110,7 @@ def test_a_log_and_a_recording_go_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_loop_s_own_frames_are_recorded(tmp_path: Path) -> None:
-    from ofp_edge.runtime.loop import Limits
+    from ofp_edge.runtime.control.loop import Limits
     from tests.runtime.standins import FakeEpisodicRobot
     from tests.runtime.test_loop import SPEC as LOOP_SPEC
     from tests.runtime.test_loop import Stand

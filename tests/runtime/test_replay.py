@@ -9,9 +9,9 @@ import pytest
 
 from ofp_edge.errors import OfpError
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.log_reader import LogReader
-from ofp_edge.runtime.loop import Limits
 from ofp_edge.runtime.replay import controller_of, replay
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.sampler import Nfe, shipped_scheme

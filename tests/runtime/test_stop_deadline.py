@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import CameraError, RobotError
-from ofp_edge.runtime.loop import ControlLoop
+from ofp_edge.runtime.control.loop import ControlLoop
+from ofp_edge.runtime.control.run_report import Limits
+from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.run_report import Limits
 from ofp_edge.runtime.safety.stop_input import StopInput
-from ofp_edge.runtime.stopping import StopFlag
 from tests.runtime.safety.test_inputs import send
 from tests.runtime.standins import DT, MS, FakeEpisodicRobot, FakeRobot
 from tests.runtime.test_loop import Stand

@@ -18,7 +18,7 @@ from ofp_edge.evaluate.closed_loop import Evaluator, Job  # noqa: E402
 from ofp_edge.image import ColorImage  # noqa: E402
 from ofp_edge.rig.file import CameraEntry  # noqa: E402
 from ofp_edge.runtime.camera import open_camera  # noqa: E402
-from ofp_edge.runtime.loop import Limits  # noqa: E402
+from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.camera import SimulatedCamera  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402

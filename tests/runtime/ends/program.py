@@ -13,12 +13,12 @@ from pathlib import Path
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import OfpError
 from ofp_edge.rig.file import RobotEntry
-from ofp_edge.runtime.controller import Controller
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.loop import ControlLoop
+from ofp_edge.runtime.control.run_report import Limits
+from ofp_edge.runtime.control.stopping import stop_on_signals
 from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.loop import ControlLoop
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.run_report import Limits
-from ofp_edge.runtime.stopping import stop_on_signals
 from ofp_edge.runtime.supervision import supervised_robot
 from tests.runtime.ends.diary_robot import AFTER
 from tests.runtime.standins import DT, FEATURE, MS, ROWS, FakeCamera, make_runners, make_spec

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import (
     ChunkReady,
     Command,
     EpisodeStarted,
@@ -19,9 +19,9 @@ from ofp_edge.runtime.events import (
     PlanStarted,
     StateRead,
 )
-from ofp_edge.runtime.heard import from_row, to_row
+from ofp_edge.runtime.control.heard import from_row, to_row
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.log_reader import LogReader
-from ofp_edge.runtime.loop import Limits
 from ofp_edge.runtime.replay import replay
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer

@@ -9,8 +9,14 @@ import pytest
 
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import ChunkReady, EpisodeStarted, Event, PlanStarted, StateRead
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import (
+    ChunkReady,
+    EpisodeStarted,
+    Event,
+    PlanStarted,
+    StateRead,
+)
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.field_limiter import FieldLimiter
 from ofp_edge.runtime.safety.layer import SafetyLayer

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import EpisodeStarted, StateRead
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import EpisodeStarted, StateRead
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec

@@ -17,7 +17,7 @@ import numpy as np
 
 from ofp_edge.errors import RigError
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.events import (
     ChunkReady,
     Command,
     Counters,
@@ -29,9 +29,9 @@ from ofp_edge.runtime.events import (
     PlanStarted,
     StateRead,
 )
-from ofp_edge.runtime.handover import cross_fade
-from ofp_edge.runtime.plans import Plans
-from ofp_edge.runtime.refining import RefineBudget
+from ofp_edge.runtime.control.handover import cross_fade
+from ofp_edge.runtime.control.plans import Plans
+from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import PolicySpec

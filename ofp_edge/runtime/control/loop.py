@@ -19,20 +19,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ofp_edge.errors import CameraError, RobotError
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import EpisodeStarted, NotSent, StateRead, StopRequested
-from ofp_edge.runtime.heard import to_row
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import EpisodeStarted, NotSent, StateRead, StopRequested
+from ofp_edge.runtime.control.heard import to_row
+from ofp_edge.runtime.control.planner import Planner
+from ofp_edge.runtime.control.run_report import Limits, RunReport
+from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.inference import Inference
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.planner import Planner
 from ofp_edge.runtime.quiet_interpreter import quiet_interpreter
 from ofp_edge.runtime.rate import Clock, Rate
-from ofp_edge.runtime.run_report import Limits, RunReport
-from ofp_edge.runtime.stopping import StopFlag
 from ofp_edge.runtime.telemetry import NoTelemetry, Telemetry
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.events import Command, Event
+    from ofp_edge.runtime.control.events import Command, Event
     from ofp_edge.runtime.robot import Robot
     from ofp_edge.runtime.safety.heartbeat import Heartbeat
     from ofp_edge.runtime.safety.stop_input import StopInput

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ofp_edge.errors import OfpError
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.events import (
     ChunkReady,
     EpisodeStarted,
     Event,
