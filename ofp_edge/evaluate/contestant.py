@@ -10,8 +10,8 @@ from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import sha256_folder
-from ofp_edge.runtime.guard import check_guard
-from ofp_edge.runtime.inference import Inference, load_inference
+from ofp_edge.runtime.infer.guard import check_guard
+from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:

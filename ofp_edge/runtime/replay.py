@@ -21,7 +21,7 @@ from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import Command
 from ofp_edge.runtime.control.heard import from_row
 from ofp_edge.runtime.control.refining import RefineBudget
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.log_reader import LogReader, Row
 from ofp_edge.runtime.log_rows import (
     CommandRow,

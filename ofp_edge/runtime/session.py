@@ -18,8 +18,9 @@ from ofp_edge.runtime.control.loop import ControlLoop
 from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.control.stopping import StopFlag
-from ofp_edge.runtime.engine_choice import EngineChoice, choose_engine
-from ofp_edge.runtime.inference import Inference, load_inference
+from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
+from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.sampler import Nfe
 from ofp_edge.runtime.log_schemas import LOG_VERSION
 from ofp_edge.runtime.log_series import DEFAULT_MB
 from ofp_edge.runtime.observer import Observer
@@ -28,7 +29,6 @@ from ofp_edge.runtime.robot import Robot
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
-from ofp_edge.runtime.sampler import Nfe
 from ofp_edge.runtime.supervision import Supervision, supervised_robot
 from ofp_edge.runtime.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.spec import PolicySpec

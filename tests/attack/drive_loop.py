@@ -15,7 +15,7 @@ from ofp_edge.errors import OfpError, RigError
 from ofp_edge.runtime.control.events import Command, Event
 from ofp_edge.runtime.control.loop import ControlLoop, Limits
 from ofp_edge.runtime.control.stopping import StopFlag
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.session import make_controller
 from tests.attack.broken import Broken

@@ -69,7 +69,7 @@ def write_log(bundle: Path, log: Path) -> None:
     from ofp_edge.bundle import open_bundle
     from ofp_edge.rig.safety import FieldLimits, SafetyEntry
     from ofp_edge.runtime.control.loop import Limits
-    from ofp_edge.runtime.inference import load_inference
+    from ofp_edge.runtime.infer.inference import load_inference
     from ofp_edge.runtime.log_schemas import LOG_VERSION
     from ofp_edge.runtime.replay import controller_of
     from ofp_edge.runtime.telemetry import McapLog

@@ -26,7 +26,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.imported.archive import clean_archive, load_program
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.policy.imported.program import OwnEncoder
-from ofp_edge.runtime.inference import load_inference
+from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.onnx_import import onnx_graph

@@ -21,7 +21,7 @@ from ofp_edge.profile.report import render
 from ofp_edge.profile.statistics import LatencyStatistics
 from ofp_edge.profile.summary import read_evaluation, summarise
 from ofp_edge.profile.svg import Scale, histogram, timeline
-from ofp_edge.runtime.engine_choice import EngineChoice
+from ofp_edge.runtime.infer.engine_choice import EngineChoice
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA

@@ -23,9 +23,9 @@ from ofp_edge.runtime.control.events import Command
 from ofp_edge.runtime.control.loop import ControlLoop, Limits
 from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.control.refining import RefineBudget
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import shipped_scheme
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.sampler import shipped_scheme
 from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import (
     FEATURE,

@@ -10,11 +10,11 @@ import pytest
 from ofp_edge.errors import OfpError
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.control.loop import Limits
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
 from ofp_edge.runtime.log_reader import LogReader
 from ofp_edge.runtime.replay import controller_of, replay
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.sampler import Nfe, shipped_scheme
 from ofp_edge.runtime.telemetry import McapLog
 from tests.runtime.standins import DT, FEATURE, ROWS, FakeEpisodicRobot, make_runners
 from tests.runtime.test_loop import SPEC, Stand

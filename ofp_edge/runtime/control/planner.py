@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ofp_edge.runtime.control.events import ChunkReady, Event, Order, PlannerFree, PlanStarted
 from ofp_edge.runtime.control.states import StateHistory
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.rate import Clock
 from ofp_edge.runtime.samples import Samples

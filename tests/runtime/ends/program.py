@@ -17,7 +17,7 @@ from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.loop import ControlLoop
 from ofp_edge.runtime.control.run_report import Limits
 from ofp_edge.runtime.control.stopping import stop_on_signals
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.supervision import supervised_robot
 from tests.runtime.ends.diary_robot import AFTER

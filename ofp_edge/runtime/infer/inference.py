@@ -19,10 +19,10 @@ from ofp_edge.errors import SpecMismatch
 from ofp_edge.image import to_unit
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.guard import check_guard, choose
-from ofp_edge.runtime.history import FeatureHistory
-from ofp_edge.runtime.sampler import Nfe, Scheme, shipped_scheme
-from ofp_edge.runtime.walk import Walk
+from ofp_edge.runtime.infer.guard import check_guard, choose
+from ofp_edge.runtime.infer.history import FeatureHistory
+from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
+from ofp_edge.runtime.infer.walk import Walk
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:

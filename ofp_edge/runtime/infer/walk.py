@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.runtime.sampler import Step
+from ofp_edge.runtime.infer.sampler import Step
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.runners import Runner
