@@ -10,7 +10,7 @@ from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import EpisodeStarted
 from ofp_edge.runtime.control.loop import Limits
-from ofp_edge.runtime.rate import Rate, sleep_until
+from ofp_edge.runtime.kernel.rate import Rate, sleep_until
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from tests.runtime.standins import DT, MS, FakeClock, FakeEpisodicRobot, FakeRobot
@@ -50,7 +50,7 @@ def test_a_clock_that_goes_back_stops_at_once(back_ns: int) -> None:
 def test_a_clock_that_goes_back_while_the_loop_sleeps_is_not_slept_out() -> None:
     shown = iter([0, 90 * S, 60 * S])  # it is asked, sleeps until 100 s, and wakes too early
     slept: list[float] = []
-    import ofp_edge.runtime.rate as rate
+    import ofp_edge.runtime.kernel.rate as rate
 
     sleep, rate.time.sleep = rate.time.sleep, slept.append  # type: ignore[assignment]
     try:

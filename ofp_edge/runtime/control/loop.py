@@ -26,9 +26,9 @@ from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.control.run_report import Limits, RunReport
 from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.kernel.quiet_interpreter import quiet_interpreter
+from ofp_edge.runtime.kernel.rate import Clock, Rate
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.quiet_interpreter import quiet_interpreter
-from ofp_edge.runtime.rate import Clock, Rate
 from ofp_edge.runtime.telemetry import NoTelemetry, Telemetry
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ofp_edge.errors import CheckFailed
-from ofp_edge.runtime.rate import sleep_until
-from ofp_edge.runtime.realtime import Setting
+from ofp_edge.runtime.kernel.rate import sleep_until
+from ofp_edge.runtime.kernel.realtime import Setting
 
 PERIOD_NS = 1_000_000
 BUDGET_SHARE = 0.05
