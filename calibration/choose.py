@@ -22,7 +22,7 @@ from ofp_edge.image import as_input
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy
 from ofp_edge.progress import Progress, silent
-from ofp_edge.runtime.recording import KIND as RECORDING
+from ofp_edge.runtime.log.recording import KIND as RECORDING
 from ofp_edge.strict import shown
 
 LIMIT_BYTES = 4_000_000

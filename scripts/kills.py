@@ -39,7 +39,7 @@ from ofp_edge.cli.main import build_app
 from ofp_edge.data.dataset import open_dataset
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.rig.file import read_rig
-from ofp_edge.runtime.log_reader import LogReader
+from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.targets import compile as _compile  # noqa: F401
 from ofp_edge.targets import wheels
 from ofp_edge.train import loop as _loop  # noqa: F401

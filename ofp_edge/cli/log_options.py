@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ofp_edge.errors import OfpError
 from ofp_edge.runtime.control.stopping import StopFlag
-from ofp_edge.runtime.log_series import LEAST_MB, check_log
+from ofp_edge.runtime.log.series import LEAST_MB, check_log
 from ofp_edge.runtime.session import Session
 
 

@@ -34,8 +34,8 @@ def replay(
     """
     from ofp_edge.bundle import open_bundle
     from ofp_edge.runtime.infer.inference import load_inference
-    from ofp_edge.runtime.log_reader import LogReader
-    from ofp_edge.runtime.log_rows import made_of
+    from ofp_edge.runtime.log.reader import LogReader
+    from ofp_edge.runtime.log.rows import made_of
     from ofp_edge.runtime.replay import replay as again
 
     reader = LogReader(log)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.control.loop import ControlLoop
-from ofp_edge.runtime.telemetry import Several
+from ofp_edge.runtime.log.telemetry import Several
 
 Series = dict[str, NDArray[np.int64]]
 LINKS = ("exposure to arrival", "arrival to preprocess", "preprocess", "encode", "act",

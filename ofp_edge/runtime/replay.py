@@ -22,8 +22,8 @@ from ofp_edge.runtime.control.events import Command
 from ofp_edge.runtime.control.heard import from_row
 from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.infer.inference import Inference
-from ofp_edge.runtime.log_reader import LogReader, Row
-from ofp_edge.runtime.log_rows import (
+from ofp_edge.runtime.log.reader import LogReader, Row
+from ofp_edge.runtime.log.rows import (
     CommandRow,
     EventRow,
     ObservationRow,
@@ -32,9 +32,9 @@ from ofp_edge.runtime.log_rows import (
     inputs_of,
     row_of,
 )
-from ofp_edge.runtime.log_schemas import LOG_VERSION
+from ofp_edge.runtime.log.schemas import LOG_VERSION
+from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.runtime.safety.layer import SafetyLayer
-from ofp_edge.runtime.telemetry import array_from_json
 from ofp_edge.strict import shown
 
 _LISTED = 20

@@ -21,16 +21,16 @@ from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
 from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.runtime.infer.sampler import Nfe
-from ofp_edge.runtime.log_schemas import LOG_VERSION
-from ofp_edge.runtime.log_series import DEFAULT_MB
+from ofp_edge.runtime.log.recording import CalibrationRecorder
+from ofp_edge.runtime.log.schemas import LOG_VERSION
+from ofp_edge.runtime.log.series import DEFAULT_MB
+from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.recording import CalibrationRecorder
 from ofp_edge.runtime.robot import Robot
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.supervision import Supervision, supervised_robot
-from ofp_edge.runtime.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.spec import PolicySpec
 
 

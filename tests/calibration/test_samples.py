@@ -18,7 +18,7 @@ from ofp_edge.calibration.samples import CalibrationSet, npz, read_samples
 from ofp_edge.data.dataset import Dataset, open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.policy.folder import Policy, load_policy
-from ofp_edge.runtime.recording import CalibrationRecorder
+from ofp_edge.runtime.log.recording import CalibrationRecorder
 from ofp_edge.spec import PolicySpec
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 

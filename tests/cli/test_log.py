@@ -16,8 +16,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 from ofp_edge.cli.main import build_app  # noqa: E402
-from ofp_edge.runtime import log_file  # noqa: E402
-from ofp_edge.runtime.log_reader import LogReader  # noqa: E402
+from ofp_edge.runtime.log import file as log_file  # noqa: E402
+from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from tests.cli.test_replay import RIG, SPEC  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 

@@ -70,9 +70,9 @@ def write_log(bundle: Path, log: Path) -> None:
     from ofp_edge.rig.safety import FieldLimits, SafetyEntry
     from ofp_edge.runtime.control.loop import Limits
     from ofp_edge.runtime.infer.inference import load_inference
-    from ofp_edge.runtime.log_schemas import LOG_VERSION
+    from ofp_edge.runtime.log.schemas import LOG_VERSION
+    from ofp_edge.runtime.log.telemetry import McapLog
     from ofp_edge.runtime.replay import controller_of
-    from ofp_edge.runtime.telemetry import McapLog
     from tests.runtime.small_bundle import write_small_bundle
     from tests.runtime.test_loop import SPEC, Stand
     from tests.synthetic import CAMERA

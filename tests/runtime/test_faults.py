@@ -12,10 +12,10 @@ from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.loop import Limits
+from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
-from ofp_edge.runtime.telemetry import McapLog
 from tests.runtime.safety.test_inputs import send
 from tests.runtime.standins import DT, MS, FakeRobot
 from tests.runtime.test_loop import SPEC, Stand

@@ -16,9 +16,9 @@ from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime import log_records
-from ofp_edge.runtime.log_reader import LogReader, read_header
-from ofp_edge.runtime.telemetry import McapLog
+from ofp_edge.runtime.log import records as log_records
+from ofp_edge.runtime.log.reader import LogReader, read_header
+from ofp_edge.runtime.log.telemetry import McapLog
 
 MAGIC = b"\x89MCAP0\r\n"
 

@@ -16,10 +16,11 @@ import pytest
 from mcap.reader import make_reader
 
 from ofp_edge.errors import OfpError, OutputExists
-from ofp_edge.runtime import log_file, log_series
-from ofp_edge.runtime.log_reader import LogReader, later_files
-from ofp_edge.runtime.log_series import LogSeries, check_log
-from ofp_edge.runtime.telemetry import McapLog
+from ofp_edge.runtime.log import file as log_file
+from ofp_edge.runtime.log import series as log_series
+from ofp_edge.runtime.log.reader import LogReader, later_files
+from ofp_edge.runtime.log.series import LogSeries, check_log
+from ofp_edge.runtime.log.telemetry import McapLog
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 2 << 20
@@ -168,7 +169,7 @@ def test_a_disk_that_is_nearly_full_costs_the_oldest_files(
 LOGGING = """
 import sys, time
 from pathlib import Path
-from ofp_edge.runtime.telemetry import McapLog
+from ofp_edge.runtime.log.telemetry import McapLog
 log = McapLog(Path(sys.argv[1]), {"seed": 7}, 2 << 20)
 k = 0
 print("ready", flush=True)
@@ -252,7 +253,7 @@ def test_a_disk_that_no_longer_answers_is_not_waited_for(
 ) -> None:
     import threading
 
-    from ofp_edge.runtime import telemetry
+    from ofp_edge.runtime.log import telemetry
 
     gate = threading.Event()
     monkeypatch.setattr(telemetry, "_END_S", 0.05)

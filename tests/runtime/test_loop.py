@@ -19,8 +19,8 @@ from ofp_edge.runtime.control.loop import ControlLoop, Limits
 from ofp_edge.runtime.control.stopping import StopFlag, stop_on_signals
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.kernel.rate import Rate
+from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, array_from_json
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.telemetry import McapLog, NoTelemetry, array_from_json
 from tests.runtime.standins import (
     DT,
     FEATURE,

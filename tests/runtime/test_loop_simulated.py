@@ -21,7 +21,7 @@ from ofp_edge.bundle import open_bundle  # noqa: E402
 from ofp_edge.errors import RigError, SpecMismatch  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.infer.inference import load_inference  # noqa: E402
-from ofp_edge.runtime.log_reader import LogReader  # noqa: E402
+from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from ofp_edge.runtime.replay import ReplayReport, replay  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofp_edge.runtime import recording
-from ofp_edge.runtime.recording import CalibrationRecorder
-from ofp_edge.runtime.telemetry import Several, Telemetry
+from ofp_edge.runtime.log import recording
+from ofp_edge.runtime.log.recording import CalibrationRecorder
+from ofp_edge.runtime.log.telemetry import Several, Telemetry
 from tests.test_bundle import SPEC
 
 SIZES = {f.name: f.shape for f in SPEC.observations}

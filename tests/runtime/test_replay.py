@@ -12,10 +12,10 @@ from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
-from ofp_edge.runtime.log_reader import LogReader
+from ofp_edge.runtime.log.reader import LogReader
+from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.replay import controller_of, replay
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.telemetry import McapLog
 from tests.runtime.standins import DT, FEATURE, ROWS, FakeEpisodicRobot, make_runners
 from tests.runtime.test_loop import SPEC, Stand
 
@@ -181,7 +181,7 @@ def test_a_log_of_version_2_is_read_and_its_replay_refused_in_one_line() -> None
 def test_a_log_of_several_files_is_replayed_as_one_up_to_a_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ofp_edge.runtime.log_file._MOST_CHUNKS", 1)  # a file a chunk
+    monkeypatch.setattr("ofp_edge.runtime.log.file._MOST_CHUNKS", 1)  # a file a chunk
     stand = run(tmp_path / "run.mcap")
     log = LogReader(tmp_path / "run.mcap")
     assert len(log.files) > 3

@@ -10,10 +10,10 @@ import pytest
 from ofp_edge.errors import EngineError, OfpError
 from ofp_edge.runtime.control.heard import from_row
 from ofp_edge.runtime.control.loop import Limits
-from ofp_edge.runtime.log_reader import LogReader
-from ofp_edge.runtime.log_rows import made_of
+from ofp_edge.runtime.log.reader import LogReader
+from ofp_edge.runtime.log.rows import made_of
+from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.runtime.replay import replay
-from ofp_edge.runtime.telemetry import array_from_json
 from tests.runtime.test_loop import Stand
 from tests.runtime.test_replay import fresh, run
 

@@ -11,7 +11,7 @@ import pytest
 from mcap.reader import make_reader
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.telemetry import McapLog, array_from_json
+from ofp_edge.runtime.log.telemetry import McapLog, array_from_json
 
 
 def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:

@@ -18,8 +18,8 @@ from ofp_edge.runtime.control.events import (
     StateRead,
     StopRequested,
 )
+from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.telemetry import array_from_json
 from ofp_edge.strict import read_as, shown
 
 _FARTHEST_NS = 2**62

@@ -28,8 +28,8 @@ from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.kernel.quiet_interpreter import quiet_interpreter
 from ofp_edge.runtime.kernel.rate import Clock, Rate
+from ofp_edge.runtime.log.telemetry import NoTelemetry, Telemetry
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.telemetry import NoTelemetry, Telemetry
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.control.events import Command, Event

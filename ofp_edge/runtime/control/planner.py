@@ -16,10 +16,10 @@ from ofp_edge.runtime.control.events import ChunkReady, Event, Order, PlannerFre
 from ofp_edge.runtime.control.states import StateHistory
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.kernel.rate import Clock
+from ofp_edge.runtime.log.telemetry import Telemetry
+from ofp_edge.runtime.log.thumbnail import Thumbnails
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.samples import Samples
-from ofp_edge.runtime.telemetry import Telemetry
-from ofp_edge.runtime.thumbnail import Thumbnails
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.camera import Frame

@@ -21,7 +21,7 @@ from ofp_edge.runtime.control.events import (
 )
 from ofp_edge.runtime.control.heard import from_row, to_row
 from ofp_edge.runtime.control.loop import Limits
-from ofp_edge.runtime.log_reader import LogReader
+from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.runtime.replay import replay
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer

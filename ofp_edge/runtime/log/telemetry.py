@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from ofp_edge.arrays import array_of
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.log_schemas import SCHEMAS, UNFILLED
-from ofp_edge.runtime.log_series import DEFAULT_MB, LogSeries
+from ofp_edge.runtime.log.schemas import SCHEMAS, UNFILLED
+from ofp_edge.runtime.log.series import DEFAULT_MB, LogSeries
 from ofp_edge.strict import shown
 
 _QUEUE_ROWS = 1024

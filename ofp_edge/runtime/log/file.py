@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from mcap.writer import CompressionType, Writer
 
-from ofp_edge.runtime.log_schemas import SCHEMAS, picture_schema, schema_of
+from ofp_edge.runtime.log.schemas import SCHEMAS, picture_schema, schema_of
 
 _CHUNK_BYTES = 1 << 15
 # What a chunk adds to the index that `finish` writes. In memory it is 0.7 kB.

@@ -18,8 +18,8 @@ from typing import Any
 
 from ofp_edge.errors import OfpError, OutputExists
 from ofp_edge.files import check_output_file, new_file
-from ofp_edge.runtime.log_file import LogFile
-from ofp_edge.runtime.log_reader import later_files, read_header, series_of
+from ofp_edge.runtime.log.file import LogFile
+from ofp_edge.runtime.log.reader import later_files, read_header, series_of
 
 FILES = 16
 LEAST_MB, DEFAULT_MB = 16, 4096

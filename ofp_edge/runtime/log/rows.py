@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
 from ofp_edge.rig.safety import SafetyEntry, safety_from_json
-from ofp_edge.runtime.log_reader import Row
-from ofp_edge.runtime.telemetry import array_from_json
+from ofp_edge.runtime.log.reader import Row
+from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import read_as, shown
 
