@@ -30,7 +30,7 @@ from ofp_edge.runtime.robot import Robot
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
-from ofp_edge.runtime.supervision import Supervision, supervised_robot
+from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
 from ofp_edge.spec import PolicySpec
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ofp_edge.runtime.robot import Robot
     from ofp_edge.runtime.safety.heartbeat import Heartbeat
     from ofp_edge.runtime.safety.stop_input import StopInput
-    from ofp_edge.runtime.supervision import Supervision
+    from ofp_edge.runtime.supervisor.supervision import Supervision
 
 _FIRST_FRAME_TIMEOUT_S = 10.0
 _FIRST_FRAME_POLL_MS = 50.0

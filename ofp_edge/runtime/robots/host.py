@@ -23,7 +23,7 @@ from ofp_edge.errors import OfpError
 from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
-from ofp_edge.runtime.supervisor_line import AT_REST, HOST, say
+from ofp_edge.runtime.supervisor.line import AT_REST, HOST, say
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import read_as, shown
 

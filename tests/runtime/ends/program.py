@@ -19,7 +19,7 @@ from ofp_edge.runtime.control.run_report import Limits
 from ofp_edge.runtime.control.stopping import stop_on_signals
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.supervision import supervised_robot
+from ofp_edge.runtime.supervisor.supervision import supervised_robot
 from tests.runtime.ends.diary_robot import AFTER
 from tests.runtime.standins import DT, FEATURE, MS, ROWS, FakeCamera, make_runners, make_spec
 from tests.synthetic import CAMERA

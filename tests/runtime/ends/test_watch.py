@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ofp_edge.runtime import supervisor
 from ofp_edge.runtime.robots.wire import pair
-from ofp_edge.runtime.supervisor import Watch
-from ofp_edge.runtime.supervisor_line import AT_REST, BEAT, HOST, PAUSE, REST, TOLD, say
+from ofp_edge.runtime.supervisor import process as supervisor
+from ofp_edge.runtime.supervisor.line import AT_REST, BEAT, HOST, PAUSE, REST, TOLD, say
+from ofp_edge.runtime.supervisor.process import Watch
 
 PATIENCE_S, SLICE_S = 2.0, 0.1
 RUN, HOST_PID = 4711, 4712

@@ -1,6 +1,6 @@
 """The process that brings a robot to rest when the one that drives it can't any more.
 
-`python -m ofp_edge.runtime.supervisor FD`, started by supervision.py before the robot is opened.
+`python -m ofp_edge.runtime.supervisor.process FD`, started by supervision.py before the robot is opened.
 
     the line says that the robot is at rest        ends
     the run asks for it: a stop failed             opens the robot anew and stops it; answers
@@ -25,7 +25,7 @@ import threading
 import time
 from typing import Any
 
-from ofp_edge.runtime import supervisor_line as words
+from ofp_edge.runtime.supervisor import line as words
 
 _SLICE_S = 0.1
 _HOST_S = 5.0

@@ -22,7 +22,7 @@ from ofp_edge.errors import OfpError, RobotError, StopUnconfirmed
 from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import pair
-from ofp_edge.runtime.supervisor_line import AT_REST, BEAT, DEAF_TO, PAUSE, REST, TOLD, say
+from ofp_edge.runtime.supervisor.line import AT_REST, BEAT, DEAF_TO, PAUSE, REST, TOLD, say
 from ofp_edge.spec import PolicySpec
 
 _BEAT_NS = 100_000_000
@@ -47,7 +47,12 @@ class Supervision:
             "driver": entry.driver, "options": entry.options, "spec": spec.to_json(),
             "run": os.getpid(), "patience_s": patience_s,
         }  # fmt: skip
-        command = [sys.executable, "-m", "ofp_edge.runtime.supervisor", str(theirs.fileno())]
+        command = [
+            sys.executable,
+            "-m",
+            "ofp_edge.runtime.supervisor.process",
+            str(theirs.fileno()),
+        ]
         # Inherited: what ends the rest of a unit can't end it while it is still starting.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
