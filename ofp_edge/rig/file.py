@@ -26,7 +26,7 @@
 
     [safety]                             # optional: limits between policy and robot,
                                          # see ofp_edge/rig/safety.py
-    [engine]                             # optional: rig_engine.py; `profile --pick` writes it
+    [engine]                             # optional: engine.py; `profile --pick` writes it
     [realtime]                           # optional, see ofp_edge/rig/realtime.py
 
 tomlkit keeps a user's comments when ofp-edge writes a value back.

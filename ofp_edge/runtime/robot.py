@@ -40,7 +40,7 @@ class Robot(Protocol):
 
     The class named in the rig is built as `Class(spec=PolicySpec, **options)`, which must move
     nothing: when the process that drove the robot is gone, another one builds it anew and calls
-    `state`, `stop` and `close` (runtime/supervisor.py). A class whose robot comes to rest by itself
+    `state`, `stop` and `close` (supervisor/process.py). A class whose robot comes to rest by itself
     when its process is gone says so by a class attribute `stops_by_itself = True`, and is not built
     anew. Any of the methods may raise RobotError (one line), which stops the loop.
     """

@@ -60,7 +60,7 @@ class Inference:
     seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
     guard: a cold start makes so many chunks, each from its own noise, and takes one that others
-    agree with (runtime/guard.py); it costs as many times the evaluations, once an episode. 1: off.
+    agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     """
 
     def __init__(

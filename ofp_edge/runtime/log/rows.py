@@ -73,7 +73,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class CommandRow:
-    """/command. action: an array as it is logged, or None. heard: runtime/heard.py."""
+    """/command. action: an array as it is logged, or None. heard: control/heard.py."""
 
     tick_ns: int
     kind: str

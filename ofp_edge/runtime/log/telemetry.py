@@ -1,6 +1,6 @@
 """The log of a run: MCAP files of JSON messages, written off the control thread.
 
-What the topics hold: log_schemas.py. Arrays are {"dtype", "shape", "data": base64 of little-endian
+What the topics hold: schemas.py. Arrays are {"dtype", "shape", "data": base64 of little-endian
 bytes}: bit-exact, no text rounding; bytes are base64 too. The control thread copies and enqueues;
 when the queue is full, or the disk, rows are lost and counted, and the control thread goes on.
 """
@@ -74,7 +74,7 @@ class Several:
 
 
 class McapLog:
-    """Writes rows to `path` and its later files (log_series.py) from a thread of its own. `lost`
+    """Writes rows to `path` and its later files (series.py) from a thread of its own. `lost`
     counts the rows that were not written; the rows of a topic are numbered, so that a reader sees
     where some are missing.
 

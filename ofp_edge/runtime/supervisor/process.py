@@ -1,6 +1,6 @@
 """The process that brings a robot to rest when the one that drives it can't any more.
 
-`python -m ofp_edge.runtime.supervisor.process FD`, started by supervision.py before the robot is opened.
+`python -m ofp_edge.runtime.supervisor.process FD`; supervision.py starts it before the robot opens.
 
     the line says that the robot is at rest        ends
     the run asks for it: a stop failed             opens the robot anew and stops it; answers

@@ -1,7 +1,7 @@
 """The run's side of its supervisor: the process that brings the robot to rest when this one can't.
 
     run ── robot, in this process or in one of its own (robots/remote.py)
-     └──── supervisor.py, in a session of its own: no terminal, deaf to signals
+     └──── process.py, in a session of its own: no terminal, deaf to signals
 
 docs/safety.md says which end of a run is met by whom.
 """
