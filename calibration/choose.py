@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ofp_edge.calibration.coverage import coverage, farthest_points
 from ofp_edge.calibration.samples import CalibrationSet, read_npz, windows_of
 from ofp_edge.calibration.windows import ObservationWindows, choose_windows
-from ofp_edge.data.dataset import Dataset, is_dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import is_dataset, open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.image import as_input

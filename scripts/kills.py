@@ -36,7 +36,7 @@ import torchao.quantization.pt2e  # noqa: F401
 
 from ofp_edge.bundle import open_bundle
 from ofp_edge.cli.main import build_app
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.rig.file import read_rig
 from ofp_edge.runtime.log.reader import LogReader

@@ -109,19 +109,6 @@ class Dataset:
         return statistics
 
 
-def open_dataset(path: Path) -> Dataset:
-    """Read and check demonstrations: ours, any layout of `layouts`, or a mapping file that names
-    such. Raises DatasetError: one line, with episode and field."""
-    from ofp_edge.data.imported import open_imported
-
-    return _open_ours(path) if is_ours(path) else open_imported(path)
-
-
-def is_dataset(path: Path) -> bool:
-    """Whether a path is read as demonstrations: a folder, a mapping file or HDF5."""
-    return path.is_dir() or path.suffix in (".toml", ".hdf5", ".h5")
-
-
 def is_ours(path: Path) -> bool:
     """Whether it is a Zarr group with our attributes."""
     put_back(path)
@@ -131,7 +118,8 @@ def is_ours(path: Path) -> bool:
     return b'"ofp_edge"' in read_plain(attributes, DatasetError, SMALL_FILE_BYTES, inside=path)
 
 
-def _open_ours(path: Path) -> Dataset:
+def open_ours(path: Path) -> Dataset:
+    """Read and check a dataset of ours; DatasetError."""
     attrs, arrays, ends = read_store(path)
     observations, actions = spec_fields(path, attrs)
     cameras = camera_parameters(path, attrs)

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
 from ofp_edge.runtime.camera import Frame

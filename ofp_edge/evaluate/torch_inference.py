@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ofp_edge.errors import OfpError, UnknownName
-from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.manifest import Tensor, TimeRow
 from ofp_edge.policy.deployed import (
     Deployed,

@@ -12,7 +12,8 @@ from typing import Any
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.rig.file import Rig, RobotEntry, read_rig
-from ofp_edge.runtime.camera import Camera, open_camera
+from ofp_edge.runtime.camera import Camera
+from ofp_edge.runtime.cameras.open import open_camera
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.loop import ControlLoop
 from ofp_edge.runtime.control.planner import Planner

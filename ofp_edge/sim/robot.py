@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError, SpecMismatch
 from ofp_edge.runtime.camera import Clock
 from ofp_edge.runtime.robot import Outcome, RobotState
-from ofp_edge.sim.world import World, shared_world
+from ofp_edge.sim.open import shared_world
+from ofp_edge.sim.world import World
 from ofp_edge.spec import PolicySpec
 
 

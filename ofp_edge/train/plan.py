@@ -12,7 +12,8 @@ import torch
 
 import ofp_edge
 from ofp_edge.camera_parameters import CameraTolerance
-from ofp_edge.data.dataset import SPLIT_RULE, Dataset, open_dataset
+from ofp_edge.data.dataset import SPLIT_RULE, Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics

@@ -15,7 +15,8 @@ import pytest
 from ofp_edge.calibration import choose
 from ofp_edge.calibration.choose import check_unseen, choose_samples
 from ofp_edge.calibration.samples import CalibrationSet, npz, read_samples
-from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.runtime.log.recording import CalibrationRecorder

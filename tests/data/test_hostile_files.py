@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ofp_edge.data.dataset import open_dataset
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.layouts.hdf5 import opened
 from ofp_edge.data.layouts.images import decode_image
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError
 from ofp_edge.image_size import image_size
 from tests.data.foreign import FIXTURES, copied, one_line

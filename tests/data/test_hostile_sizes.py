@@ -13,8 +13,8 @@ import pytest
 
 from ofp_edge.cli.data_info import info
 from ofp_edge.cli.output import Output
-from ofp_edge.data.dataset import open_dataset
 from ofp_edge.data.layouts import open_source
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, OfpError
 from tests.data.foreign import copied
 from tests.synthetic import write_synthetic_dataset

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import zarr
 
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.data.zarr_codecs import CODECS, refusal
 from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError

@@ -80,7 +80,7 @@ class Datasets:
         """A dataset has no hashes."""
 
     def read(self, home: Path) -> None:
-        from ofp_edge.data.dataset import open_dataset
+        from ofp_edge.data.open import open_dataset
 
         there = sorted(p for p in (home / _DATA).iterdir() if not p.name.startswith(("more-", ".")))
         path = there[0] if there else home / _DATA / "gone"

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError, SpecMismatch
-from ofp_edge.evaluate.contestant import Choice, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.imports.fields import Wanted
 from ofp_edge.imports.lerobot import import_lerobot
 from ofp_edge.imports.record import field_statistics, write_imported

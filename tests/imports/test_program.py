@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ofp_edge import manifest
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import CheckFailed, OfpError, PolicyError
-from ofp_edge.evaluate.contestant import Choice, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.imports.program import import_program
 from ofp_edge.imports.record import write_imported
 from ofp_edge.policy.folder import load_policy

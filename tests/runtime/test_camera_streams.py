@@ -122,7 +122,7 @@ def test_what_alignment_and_filters_change_is_kept_of_a_device_and_of_nothing_el
 
 def test_recordings_and_simulators_may_stand_still() -> None:
     from ofp_edge.rig.file import CameraEntry
-    from ofp_edge.runtime.camera import open_camera
+    from ofp_edge.runtime.cameras.open import open_camera
     from ofp_edge.runtime.cameras.software import SoftwareSource
     from tests.runtime.conftest import PARAMETERS
 
