@@ -23,7 +23,7 @@ import torch
 from ofp_edge.bundle import open_bundle
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
-from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.runtime.infer.sampler import Scheme, Step
 

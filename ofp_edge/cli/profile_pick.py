@@ -19,8 +19,8 @@ def pick_engine(
 ) -> Document:  # fmt: skip
     """Measure, print the table, record the choice; returns {"engine", "precision", "threads",
     "rig", "table"}. Raises OfpError without a rig, UnknownName, RigError."""
-    from ofp_edge.profile.fingerprint import fingerprint
     from ofp_edge.profile.pick import ROUNDS, candidates, pick, thread_counts
+    from ofp_edge.report.fingerprint import fingerprint
     from ofp_edge.rig.engine import set_engine
     from ofp_edge.rig.file import read_rig
     from ofp_edge.runtime.infer.engine_choice import board_here, usable_cpus

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.profile.fingerprint import fingerprint
 from ofp_edge.profile.loop_probe import Series
 from ofp_edge.profile.statistics import LatencyStatistics, proposed_latency_ms
 from ofp_edge.profile.summary import too_slow_notes
+from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.session import Session
 
 TICKS_FOR_A_VERDICT, SECONDS_FOR_A_VERDICT = 10_000, 600.0

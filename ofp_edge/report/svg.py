@@ -158,27 +158,6 @@ def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
     return plot.svg(f"Course of {name}, milliseconds over seconds")
 
 
-def chain(links: Sequence[tuple[str, float]], name: str) -> str:
-    """Durations (ms) end to end, each named in a row of its own."""
-    row, left, width = 20, 150, 820
-    total = sum(value for _, value in links) or 1.0
-    parts, start = [], 0.0
-    for i, (link, value) in enumerate(links):
-        x = left + (width - left - 90) * start / total
-        wide = max(1.0, (width - left - 90) * value / total)
-        y = i * row
-        parts.append(
-            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(link)}</text>'
-            f'<rect class="bar" x="{x:.2f}" y="{y + 3}" width="{wide:.2f}" height="{row - 6}"/>'
-            f'<text x="{x + wide + 6:.2f}" y="{y + 14}">{value:.3g} ms</text>'
-        )
-        start += value
-    return (
-        f'<svg viewBox="0 0 {width} {row * len(links)}" role="img" aria-label="{escape(name)}">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
 def curve(
     points: Sequence[tuple[float, float, float, float]], x_label: str, y_label: str, name: str
 ) -> str:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-_STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+_STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def page(title: str, sections: Iterable[str]) -> str:
