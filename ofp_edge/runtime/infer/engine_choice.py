@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ofp_edge.boards.cpu import Board, boards, this_machine
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, RigError
 from ofp_edge.rig.file import Rig
-from ofp_edge.targets.boards import Board, boards, this_machine
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The Orin boards as data, and the least time a chunk can take on one. Needs no torch.
 
-orin_boards.json gives every figure's source. The floor is an estimate from dense peaks (roofline,
+orin.json gives every figure's source. The floor is an estimate from dense peaks (roofline,
 Williams, Waterman and Patterson 2009): at batch 1 a real engine is several times slower.
 """
 
@@ -16,7 +16,7 @@ from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import read_json
 
 TARGET = "jetson-orin"
-_FILE = Path(__file__).parent / "orin_boards.json"
+_FILE = Path(__file__).parent / "orin.json"
 _SYSTEM_BYTES = 2 << 30  # Jetson Linux, CUDA's and TensorRT's libraries, the loop
 _WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 

@@ -1,4 +1,4 @@
-"""Boards as data: one JSON file each in boards/, every figure with its source. Needs no torch.
+"""Boards as data: one JSON file each in files/, every figure with its source. Needs no torch.
 
 Peaks are what the silicon could do, not what a policy reaches: a floor for latency, an estimate.
 """
@@ -15,7 +15,7 @@ from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import read_json
 
 SCHEMA_VERSION = 1
-_FOLDER = Path(__file__).parent / "boards"
+_FOLDER = Path(__file__).parent / "files"
 
 
 @dataclass(frozen=True)
