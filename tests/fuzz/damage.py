@@ -303,8 +303,8 @@ def _folder(path: Path) -> str:
 
 
 def _sparse(path: Path) -> str:
-    os.truncate(path, 6 << 30)
-    return "6 GB, sparse"
+    os.truncate(path, 5 << 29)
+    return "2.5 GB, sparse"
 
 
 def _device(path: Path) -> str:
