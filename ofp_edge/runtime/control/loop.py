@@ -199,8 +199,10 @@ class ControlLoop:
 
     def _obey(self, command: Command, tick_ns: int, dry_run: bool) -> int | None:
         """Stop, or send within the tick's slot; when it was sent, or None."""
-        if command.kind == "stop" and not dry_run:
-            self.robot.stop()
+        if command.kind == "stop":
+            if not dry_run:
+                self.robot.stop()
+            return None  # whatever else it holds
         if command.action is None or dry_run:
             return None
         now_ns = self.clock()
