@@ -88,6 +88,8 @@ class Motion:
         a = (v - sent.v) / dt
         # Rounding of the positions themselves, which every difference multiplies.
         size = value if self.part.action.kind == "velocity" else value / dt
+        if self._absolute and before is not None:
+            size = np.maximum(np.abs(size), np.abs(before) / dt)
         hair = 4 * _ROUNDING * float(np.abs(size).max() + 1e-6)
         step = Step(raw, before, x, sent.v, v, place, holding, hair)
         self._check_rates(step, a)

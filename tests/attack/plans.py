@@ -91,7 +91,7 @@ class HeardPlans:
 
     def wanted(self, now_ns: int) -> NDArray[np.float32] | None:
         """What the first action of an episode would be at this tick, if there is one."""
-        if self._followed is not None or not (due := self._due(now_ns)):
+        if not (due := self._due(now_ns)):
             return None
         return self._says(self._chunks[max(due)], now_ns).astype(np.float32)
 

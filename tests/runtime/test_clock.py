@@ -47,6 +47,22 @@ def test_a_clock_that_goes_back_stops_at_once(back_ns: int) -> None:
     assert stand.robot.stops >= 1
 
 
+def test_a_command_whose_tick_is_ahead_of_a_clock_that_went_back_is_not_sent() -> None:
+    stand = guarded()
+    step, told = stand.controller.step, list[int]()
+
+    def slow(now_ns: int, events: Any) -> Any:
+        if stand.controller.counters.ticks == 20:
+            stand.clock.now_ns -= 1
+            told.append(len(stand.robot.sent))
+        return step(now_ns, events)
+
+    stand.controller.step = slow  # type: ignore[method-assign]
+    report = stand.loop.run(Limits(duration_s=300.0))
+    assert report.fault == "the clock went back" and report.late_sends == 1
+    assert told == [len(stand.robot.sent)]
+
+
 def test_a_clock_that_goes_back_while_the_loop_sleeps_is_not_slept_out() -> None:
     shown = iter([0, 90 * S, 60 * S])  # it is asked, sleeps until 100 s, and wakes too early
     slept: list[float] = []

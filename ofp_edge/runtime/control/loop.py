@@ -206,7 +206,7 @@ class ControlLoop:
         if command.action is None or dry_run:
             return None
         now_ns = self.clock()
-        if now_ns - tick_ns >= self.rate.period_ns:
+        if not 0 <= now_ns - tick_ns < self.rate.period_ns:  # late, or the clock has gone back
             self.report.late_sends += 1  # the next tick's command is as good as here
             self._noted.append(NotSent())
             return None
