@@ -72,7 +72,8 @@ class Run:
         """Of the "run", its "supervisor" or the robot's own process, the "host"."""
         if role == "run":
             return self.process.pid
-        (found,) = [pid for pid, line in self.alive().items() if f".{role} " in line]
+        module = {"supervisor": ".supervisor.process ", "host": ".robots.host "}[role]
+        (found,) = [pid for pid, line in self.alive().items() if module in line]
         return found
 
     def end(self) -> int:
