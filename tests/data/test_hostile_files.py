@@ -27,7 +27,7 @@ from ofp_edge.image_size import image_size
 from tests.data.foreign import FIXTURES, copied, one_line
 from tests.hostile import read_apart
 
-OPEN = "ofp_edge.data.dataset:open_dataset"
+OPEN = "ofp_edge.data.open:open_dataset"
 
 
 def refused(path: Path, *words: str) -> None:

@@ -26,7 +26,7 @@ from tests.data.foreign import FIXTURES, copied, one_line
 from tests.hostile import read_apart
 from tests.synthetic import write_synthetic_dataset
 
-OPEN = "ofp_edge.data.dataset:open_dataset"
+OPEN = "ofp_edge.data.open:open_dataset"
 
 
 def tiny_dataset(path: Path) -> Path:
