@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop check lint format clean distclean
+.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop attack fuzz check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -50,9 +50,16 @@ test-interop: setup ## Imported policies and the robot adapter against LeRobot i
 soak: setup ## The loop for 4 x 10 minutes, idle and under stress-ng, beside cyclictest (SOAK_SECONDS=600)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/soak
 
+attack: setup ## Random faults against docs/safety.md's promises (TICKS=100000, SEED=0; an hour: TICKS=4000000)
+	@$(BIN)/python scripts/attack_control.py --ticks $(or $(TICKS),100000) --seed $(or $(SEED),0) --workers $(WORKERS)
+
 test-tensorrt: setup ## Build this project's graphs with TensorRT-RTX, check names against TensorRT's bindings
 	@scripts/tensorrt-wheels
 	@$(BIN)/python -m pytest -m tensorrt tests/tensorrt $(PYTEST_ARGS)
+
+FUZZ_SECONDS ?= 3600
+fuzz: setup ## Damaged artefacts and messages for an hour (FUZZ_SECONDS, FUZZ_ARGS="--kind log --seed 7")
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 check: lint ## Format, lint, types, imports and the fast tests
 	@$(PYTEST) -q -m "not slow" $(PYTEST_ARGS)

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from ofp_edge.calibration.coverage import coverage, farthest_points
 from ofp_edge.calibration.samples import CalibrationSet, read_npz, windows_of
 from ofp_edge.calibration.windows import ObservationWindows, choose_windows
-from ofp_edge.data.dataset import Dataset, is_dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import is_dataset, open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.image import as_input
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy
 from ofp_edge.progress import Progress, silent
-from ofp_edge.runtime.recording import KIND as RECORDING
+from ofp_edge.runtime.log.recording import KIND as RECORDING
+from ofp_edge.strict import shown
 
 LIMIT_BYTES = 4_000_000
 DEFAULT_SAMPLES = 128
@@ -128,7 +130,7 @@ def _of_recording(
     values, about = read_npz(source)
     if about.get("kind") != RECORDING:
         raise OfpError(
-            f"{source} holds {about.get('kind')}: expected a dataset or a file that "
+            f"{source} holds {shown(about.get('kind'))}: expected a dataset or a file that "
             "`ofp-edge run --record-calibration` wrote."
         )
     every = windows_of(values, deployed.spec, source)

@@ -14,8 +14,9 @@ from ofp_edge.calibration.views import DepthSensor, Setup, View, Views
 from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.lens import Lens
 from ofp_edge.pose import Pose, distance, from_quaternion, rows
-from ofp_edge.rig import CameraEntry
-from ofp_edge.runtime.camera import Camera, open_camera
+from ofp_edge.rig.file import CameraEntry
+from ofp_edge.runtime.camera import Camera
+from ofp_edge.runtime.cameras.open import open_camera
 from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.robot import Robot
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec

@@ -10,9 +10,6 @@ The two never share an episode: a file in which they do is refused.
 from __future__ import annotations
 
 import io
-import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge import arrays
 from ofp_edge.calibration.coverage import Coverage
 from ofp_edge.calibration.windows import ObservationWindows
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import canonical_json
+from ofp_edge.outside import MEBIBYTE, read_plain
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import parse_json, read_as, shown
 
 FILE = "calibration.npz"
 KIND, SCHEMA_VERSION = "calibration samples", 1
 _HELD_OUT = "held_out/"
+_LARGEST_BYTES = 256 * MEBIBYTE  # a recording keeps 128 MB
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,33 @@ class CalibrationSet:
             )
 
 
+@dataclass(frozen=True)
+class _About:
+    """`about`, as it stands in the file."""
+
+    kind: str
+    schema_version: int
+    source: str
+    source_sha256: str
+    seed: int
+    coverage: Coverage
+
+
 def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
     """Read a file of samples; PolicyError when it is damaged or does not fit the spec, OfpError
     when its episodes overlap."""
     values, about = read_npz(path)
     if about.get("kind") != KIND or about.get("schema_version") != SCHEMA_VERSION:
         raise PolicyError(
-            f"{path} holds {about.get('kind', 'something else')}, schema version "
-            f"{about.get('schema_version')}; expected {KIND}, {SCHEMA_VERSION}: write them with "
-            "ofp-edge calibrate samples."
+            f"{path} holds {shown(about.get('kind', 'something else'))}, schema version "
+            f"{shown(about.get('schema_version'))}; expected {KIND}, {SCHEMA_VERSION}: write them "
+            "with ofp-edge calibrate samples."
         )
-    try:
-        found = CalibrationSet(
-            windows_of(values, spec, path), windows_of(values, spec, path, _HELD_OUT),
-            about["source"], about["source_sha256"], about["seed"], Coverage(**about["coverage"]),
-        )  # fmt: skip
-    except (KeyError, TypeError) as cause:
-        raise PolicyError(f"{path} is missing or damaged: {cause}") from None
+    said = read_as(_About, about, f"{path} is missing or damaged", PolicyError)
+    found = CalibrationSet(
+        windows_of(values, spec, path), windows_of(values, spec, path, _HELD_OUT), said.source,
+        said.source_sha256, said.seed, said.coverage,
+    )  # fmt: skip
     found.check_apart(str(path))
     return found
 
@@ -98,6 +109,12 @@ def windows_of(
         if name not in values:
             raise PolicyError(f"{path} is missing or damaged: it has no {name!r}.")
     episode, frame = values[f"{prefix}episode"], values[f"{prefix}frame"]
+    for name, numbers in (("episode", episode), ("frame", frame)):
+        if numbers.dtype.kind not in "iu" or numbers.shape != (len(np.atleast_1d(episode)),):
+            raise PolicyError(
+                f"{path}, {prefix}{name}: expected a whole number a sample, got "
+                f"{numbers.shape} {numbers.dtype}."
+            )
     for field in spec.observations:
         want = (len(episode), spec.n_obs_steps, *field.shape)
         found = values[wanted[field.name]]
@@ -109,22 +126,27 @@ def windows_of(
     return ObservationWindows({n: values[key] for n, key in wanted.items()}, episode, frame)
 
 
-def npz(arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
+def npz(values: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
     """Compressed arrays with a JSON document among them; the same bytes every time."""
     buffer = io.BytesIO()
     text = np.frombuffer(canonical_json(about), np.uint8)
-    np.savez_compressed(buffer, allow_pickle=False, about=text, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, about=text, **values)
     return buffer.getvalue()
 
 
 def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and document of `npz`. PolicyError when the file is missing or damaged."""
+    """Arrays and document of `npz`. PolicyError when the file is missing or damaged, or larger than
+    any that is written."""
+    what = f"{path} is missing or damaged"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        about = json.loads(values.pop("about").tobytes())
-        if not isinstance(about, dict):
-            raise ValueError("`about` is no object")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
-        raise PolicyError(f"{path} is missing or damaged: {cause}") from None
+        data = read_plain(path, PolicyError, _LARGEST_BYTES)
+        values = arrays.read_npz(data, what, PolicyError, _LARGEST_BYTES)
+        if "about" not in values:
+            raise PolicyError(f"{what}: it has no 'about'.")
+        about = parse_json(values.pop("about").tobytes(), f"{what}: about", PolicyError)
+    except PolicyError as cause:
+        text = str(cause)
+        raise PolicyError(text if text.startswith(what) else f"{what}: {text}") from None
+    if not isinstance(about, dict):
+        raise PolicyError(f"{what}: `about` is no object.")
     return values, about

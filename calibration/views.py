@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from ofp_edge.calibration.board import Board, Finder, Found
 from ofp_edge.errors import OfpError, SpecMismatch
 from ofp_edge.extras import require
-from ofp_edge.files import read_json, write_json
+from ofp_edge.files import put_back, read_json, write_json
+from ofp_edge.image_size import image_size
 from ofp_edge.lens import Lens
+from ofp_edge.outside import MEBIBYTE, read_plain
 from ofp_edge.pose import Pose, checked_pose, rows
 
 SCHEMA_VERSION = 1
 FILE = "views.json"
+_LARGEST_PICTURE = 64 * MEBIBYTE
 MOUNTS = ("eye-to-hand", "eye-in-hand")
 """eye-to-hand: the camera stands, the hand holds the board. eye-in-hand: the hand carries the
 camera, the board stands."""
@@ -155,6 +158,7 @@ def write_views(folder: Path, setup: Setup, views: list[View]) -> None:
 
 
 def _read_setup(path: Path) -> tuple[Setup, list[Any]]:
+    put_back(path)
     if not path.is_dir():
         raise OfpError(f"{path} is not a folder of views. Run: ofp-edge calibrate record {path}")
     value = read_json(path / FILE)
@@ -192,9 +196,14 @@ def _read_picture(path: Path, name: Any, dtype: type[Any], size: tuple[int, int]
         raise SpecMismatch("picture", "a file name in the folder", repr(name))
     if not (path / name).is_file():
         raise SpecMismatch("picture", "a file in the folder", f"no {name}")
-    data = np.frombuffer((path / name).read_bytes(), dtype=np.uint8)
+    data = read_plain(path / name, OfpError, _LARGEST_PICTURE, inside=path)
+    said = image_size(data)
+    if said is None:
+        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
+    if said != size:  # before the memory is taken that it states
+        raise SpecMismatch(f"{name}, height and width", size, said)
     flag = cv2.IMREAD_UNCHANGED if dtype is np.uint16 else cv2.IMREAD_GRAYSCALE
-    picture = cv2.imdecode(data, flag) if len(data) else None
+    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flag)
     if picture is None:
         raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
     if picture.dtype != dtype or picture.shape != size:

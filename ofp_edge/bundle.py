@@ -11,21 +11,23 @@ then is any artefact read. `read` hands out the very bytes whose hash it checked
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-import zlib
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.arrays import read_npz
 from ofp_edge.errors import BundleError, UnknownName
-from ofp_edge.files import canonical_json, sha256_bytes, sha256_file
+from ofp_edge.files import canonical_json, put_back, sha256_bytes, sha256_file
 from ofp_edge.manifest import FUNCTIONS, SCHEMA_VERSION, Artefact, FileEntry, Manifest
+from ofp_edge.outside import open_plain, read_plain, require_memory
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import LARGEST_JSON, parse_json, shown
 
+_MOST_ROWS = 64  # of golden.npz; compile writes 16
 MANIFEST, DIGEST, GOLDEN = "manifest.json", "manifest.sha256", "golden.npz"
 
 
@@ -78,7 +80,7 @@ class Bundle:
         """The bytes of a listed file, checked again as they are read."""
         for entry in self.manifest.entries:
             if entry.file == name:
-                data = (self.path / name).read_bytes()
+                data = read_plain(self.path / name, BundleError, entry.size, inside=self.path)
                 if sha256_bytes(data) != entry.sha256:
                     raise BundleError(f"{self.path / name} changed after it was checked.")
                 return data
@@ -87,15 +89,25 @@ class Bundle:
     def golden(self) -> dict[str, NDArray[np.float32]]:
         """Arrays of golden.npz: `input/<function>/<tensor>` (K, ...) and
         `output/<function>/<precision>/<tensor>` (K, ...), computed by torch in that precision."""
-        try:
-            with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as cause:
-            raise BundleError(f"{self.path / GOLDEN} cannot be read: {cause}") from None
+        what = str(self.path / GOLDEN)
+        arrays = read_npz(self.read(GOLDEN), what, BundleError, self._largest_golden())
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiub" or not array.ndim or not len(array):
+                raise BundleError(f"{what}: {shown(name)}: expected rows of numbers.")
+        return arrays
+
+    def _largest_golden(self) -> int:
+        """Bytes, unpacked, that no golden.npz for these functions needs."""
+        manifest, precisions = self.manifest, {x.precision for x in self.manifest.artefacts}
+        given = [x for f in FUNCTIONS for x in manifest.inputs(f)]
+        answers = [x for f in FUNCTIONS for x in manifest.outputs(f)]
+        values = sum(math.prod(x.shape) for x in (*given, *answers * len(precisions)))
+        return _MOST_ROWS * (8 * values + 1024 * (len(given) + len(answers) * len(precisions)))
 
 
 def open_bundle(path: Path) -> Bundle:
     """Verify a bundle folder and parse its manifest. Raises BundleError; parses nothing before."""
+    put_back(path)
     if not path.is_dir():
         raise BundleError(f"{path} is not a bundle folder.")
     present = _plain_files(path)
@@ -103,25 +115,25 @@ def open_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path} is a policy, not a bundle. Run: ofp-edge compile {path}")
     if missing := {MANIFEST, DIGEST} - present:
         raise BundleError(f"{path} is not a bundle: {', '.join(sorted(missing))} is missing.")
-    raw = (path / MANIFEST).read_bytes()
-    recorded = (path / DIGEST).read_bytes()
+    raw = read_plain(path / MANIFEST, BundleError, LARGEST_JSON)
+    recorded = read_plain(path / DIGEST, BundleError, 1000)
     digest = recorded.decode("ascii", errors="replace").strip()
     if recorded != f"{sha256_bytes(raw)}\n".encode():
         raise BundleError(
             f"{path / MANIFEST} was edited: its SHA-256 is {sha256_bytes(raw)[:12]}…, "
             f"{DIGEST} says {digest[:12]}…. Compile the policy again."
         )
-    try:
-        value = json.loads(raw)
-    except ValueError as cause:
-        raise BundleError(f"{path / MANIFEST} is not valid JSON: {cause}") from None
+    value = parse_json(raw, str(path / MANIFEST), BundleError)
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: bundle schema version {version!r}, this ofp-edge reads {SCHEMA_VERSION}. "
-            "Compile the policy again with this version."
+            f"{path}: bundle schema version {shown(version)}, this ofp-edge reads "
+            f"{SCHEMA_VERSION}. Compile the policy again with this version."
         )
-    manifest = Manifest.from_json(value)
+    try:
+        manifest = Manifest.from_json(value)
+    except BundleError as cause:
+        raise BundleError(f"{path}: {cause}") from None
     default = manifest.default
     if (default.engine, default.precision) not in Bundle(path, manifest, digest).engines():
         raise BundleError(f"{path / MANIFEST}: the bundle does not hold its {manifest.default}.")
@@ -142,14 +154,19 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _plain_files(path: Path) -> set[str]:
     present = set()
-    for item in sorted(path.rglob("*")):
-        name = item.relative_to(path).as_posix()
-        if item.is_symlink():
-            raise BundleError(f"{path} holds a symbolic link, which a bundle may not: {name}.")
-        if item.is_file():
-            present.add(name)
-        elif not item.is_dir():
-            raise BundleError(f"{path} holds something that is not a plain file: {name}.")
+
+    def refuse(cause: OSError) -> None:
+        raise BundleError(f"{cause.filename} cannot be read: {cause.strerror}.") from None
+
+    for place, folders, files in os.walk(path, onerror=refuse):
+        for item in (Path(place, x) for x in sorted((*folders, *files))):
+            name = item.relative_to(path).as_posix()
+            if item.is_symlink():
+                raise BundleError(f"{path} holds a symbolic link, which a bundle may not: {name}.")
+            if item.is_file():
+                present.add(name)
+            elif not item.is_dir():
+                raise BundleError(f"{path} holds something that is not a plain file: {name}.")
     return present
 
 
@@ -161,5 +178,8 @@ def _check_entry(path: Path, entry: FileEntry, present: set[str]) -> None:
         raise BundleError(
             f"{path / entry.file}: expected {entry.size} bytes, got {size}. Copy the bundle again."
         )
-    if sha256_file(path / entry.file) != entry.sha256:
+    require_memory(entry.size, str(path / entry.file), BundleError)
+    with open_plain(path / entry.file, BundleError):  # that it can be read at all
+        digest = sha256_file(path / entry.file)
+    if digest != entry.sha256:
         raise BundleError(f"{path / entry.file} is damaged or was edited: its SHA-256 differs.")

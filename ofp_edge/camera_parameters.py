@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.pose import checked_pose, distance
+from ofp_edge.strict import read_as, shown
 
+_WIDEST = 1 << 15
 Rows4x4 = tuple[tuple[float, ...], ...]
 
 
@@ -41,6 +43,8 @@ class CameraParameters:
                 raise SpecMismatch(f"camera, {name}", "a number", repr(value))
             if name not in ("cx", "cy") and value <= 0:
                 raise SpecMismatch(f"camera, {name}", "a positive number", value)
+            if name in ("width", "height") and value > _WIDEST:
+                raise SpecMismatch(f"camera, {name}", f"at most {_WIDEST} pixels", value)
         checked_pose(self.T_base_camera, "T_base_camera")
 
     @property
@@ -57,10 +61,9 @@ class CameraParameters:
         """Raises SpecMismatch on missing or unknown keys."""
         known = set(CameraParameters.__dataclass_fields__)
         if not isinstance(value, dict) or set(value) != known:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            got = shown(sorted(value)) if isinstance(value, dict) else type(value).__name__
             raise SpecMismatch("camera parameters", f"the keys {sorted(known)}", got)
-        rows = tuple(tuple(float(x) for x in row) for row in value["T_base_camera"])
-        return CameraParameters(**{**value, "T_base_camera": rows})
+        return read_as(CameraParameters, value, "camera parameters", SpecMismatch)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ OfpError
 ├── RigError          a rig file that is wrong in itself
 ├── SuiteError        a benchmark suite file that is wrong in itself
 ├── ParityError       an engine whose answers differ from the golden outputs
+├── EngineError       an engine that failed while it computed
 ├── CheckFailed       a measured check (gate, budget) that did not pass
 ├── CameraError       a camera that cannot be opened or stopped delivering
 └── RobotError        a robot that refused or stopped answering
+    └── StopUnconfirmed   nobody can say that the robot stands still (exit code 3)
 
 Anything else that escapes is a bug of ours and keeps its trace.
 """
@@ -29,8 +31,23 @@ from ofp_edge.origin import install_line
 NOT_FOR_310 = ("numcodecs", "zarr")  # no extra brings them to Python 3.10
 
 
+_LONGEST_LINE = 1900
+
+
 class OfpError(Exception):
-    """A user's mistake or a failed check: what, expected against got, what to do; one line."""
+    """A user's mistake or a failed check: what, expected against got, what to do; one line.
+
+    It is made one here, whatever names and values from outside stand in it: what a terminal would
+    act on is shown as a sign, and what nobody would read is cut off.
+    """
+
+    exit_code = 1
+
+    def __init__(self, line: object = "") -> None:
+        text = str(line)
+        if not text.isprintable():
+            text = "".join(x if x.isprintable() else " " if x.isspace() else "\ufffd" for x in text)
+        super().__init__(text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…")
 
 
 class OutputExists(OfpError):
@@ -92,6 +109,10 @@ class ParityError(OfpError):
     """An engine's output differs from the golden output by more than the tolerance."""
 
 
+class EngineError(OfpError, RuntimeError):
+    """An engine failed while it computed: the graph, the machine or its memory."""
+
+
 class CheckFailed(OfpError):
     """A check that was asked for (gate, budget, verdict) did not pass."""
 
@@ -102,3 +123,9 @@ class CameraError(OfpError):
 
 class RobotError(OfpError):
     """A robot that cannot be opened, or has stopped answering."""
+
+
+class StopUnconfirmed(RobotError):
+    """The robot was to be stopped, and neither its driver nor its supervisor could confirm it."""
+
+    exit_code = 3

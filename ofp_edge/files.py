@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
-import glob
 import hashlib
 import json
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ofp_edge import durable
 from ofp_edge.errors import OfpError, OutputExists
+from ofp_edge.strict import read_json_file
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_OURS = b'"schema_version"'
+_LONGEST_MARKER = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_PLACE = (
+    errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EBUSY, errno.EXDEV, errno.ENODEV, errno.ENXIO, errno.EINVAL,
+)  # fmt: skip
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -51,15 +55,8 @@ def canonical_json(value: Any) -> bytes:
 
 
 def read_json(path: Path, error: type[OfpError] = OfpError) -> Any:
-    """Parse a JSON file; `error` (one line) when it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.") from None
-    except OSError as cause:
-        raise error(f"{path} cannot be read: {cause.strerror}.") from None
-    except (ValueError, UnicodeDecodeError) as cause:
-        raise error(f"{path} is not valid JSON: {cause}") from None
+    """Parse a JSON file; `error` (one line) when it is missing, too large, too deep or not JSON."""
+    return read_json_file(path, error)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -74,103 +71,201 @@ def json_bytes(value: Any) -> bytes:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that `path` holds either the old bytes or all of the new ones."""
-    with _plain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    with new_file(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, suffix: str = "") -> Iterator[Path]:
+    """Yield an empty temporary file, to be written, that takes the name `path` when the block ends
+    well; it replaces a file, and keeps that one's permissions. suffix: of the temporary name, for
+    writers that go by it.
+
+    As with `new_folder`, a link is followed and stays, and what stood there stays until the new
+    file is on the disk. Raises OfpError where no file can be written, or when the disk is full.
+    """
+    target = _target(path)
+    check_output_file(path, force=True)
+    with _plain_disk_errors(path), durable.made_parents(target):
+        with _plain_places(path), durable.locked(target):
+            durable.clear(target)
+            partial = durable.temporary_name(target, durable.PARTIAL + suffix)
+            handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            durable.hold(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            yield partial
+            mode = _mode_of_file(path)
+            if mode is not None:
+                partial.chmod(mode)
+            durable.sync(partial)
+            with _plain_places(path), durable.locked(target):
+                os.replace(partial, target)
+                durable.sync(target.parent)
+        finally:
+            durable.delete(partial)
+            os.close(handle)
 
 
 def check_output_file(path: Path, *, force: bool) -> None:
-    """Refuse an output file before the work: taken without --force, or a folder."""
-    if path.is_dir():
-        raise OfpError(f"{path} is a folder: name a file in it.")
-    if path.exists() and not force:
-        raise OutputExists(path)
+    """Refuse an output file before the work: taken without --force, no file, or not writable."""
+    target = _target(path)
+    with _plain_disk_errors(path), _plain_places(path):
+        if _mode_of_file(path) is not None and not force:
+            raise OutputExists(path)
+        _require_writable(target)
 
 
 def check_output(path: Path, *, force: bool, marker: str) -> None:
     """Refuse early what `new_folder` would refuse late. See `new_folder` for `marker`."""
-    if not path.exists():
-        return
-    if not force:
-        raise OutputExists(path)
-    if not (path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))):
-        raise OfpError(f"{path} holds no {marker}: --force replaces only what ofp-edge wrote.")
+    target = _target(path)
+    with _plain_disk_errors(path), _plain_places(path):
+        durable.put_back(target)
+        _require_replaceable(path, force=force, marker=marker)
+        _require_writable(target)
 
 
 @contextlib.contextmanager
 def new_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
     """Yield a temporary folder that takes the name `path` when the block ends well.
 
-    An error, a full disk or a kill inside the block leaves whatever stood at `path` untouched.
-    `--force` replaces a folder only if it holds `marker` (the file every such artefact has).
-    Raises OutputExists, or OfpError when the disk is full.
+    An error, a full disk, a kill or a loss of power leaves what stood at `path` untouched, or the
+    whole new folder there. A link is followed: it stays, and what it leads to is replaced.
+    `--force` replaces a folder only if it is empty or holds `marker`, the JSON file that every such
+    artefact has. Raises OutputExists, also when `path` appeared meanwhile, or OfpError when the
+    disk is full.
     """
-    path = Path(os.path.abspath(path))
+    target = _target(path)
     check_output(path, force=force, marker=marker)
-    with _plain_disk_errors(path):
+    with _plain_disk_errors(path), durable.made_parents(target):
+        with _plain_places(path), durable.locked(target):
+            durable.clear(target)
+            partial = durable.temporary_name(target)
+            partial.mkdir()
+            handle = os.open(partial, os.O_RDONLY)
+            durable.hold(handle)
+        old = partial
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        except (FileNotFoundError, FileExistsError, NotADirectoryError) as cause:
-            raise OfpError(f"{path} cannot be made: {cause.strerror}. Give another -o.") from None
-        partial = Path(name)
-        handle = os.open(partial, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX)  # until it is closed: says that we are alive
-        try:
-            _remove_leftovers(path)
             yield partial
-            partial.chmod(0o755)
-            if path.exists():
-                _exchange(partial, path)
-            else:
-                os.rename(partial, path)
+            durable.sync_tree(partial)
+            with _plain_places(path), durable.locked(target):
+                _require_replaceable(path, force=force, marker=marker)
+                if os.path.lexists(target):
+                    old = durable.exchange(partial, target)
+                else:
+                    durable.place(partial, target)
+                durable.sync(target.parent)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            durable.delete(partial)
+            durable.delete(old)
             os.close(handle)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Delete the temporary folders of earlier writers of `path` that were killed."""
-    for folder in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: being written
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
+def remove_folder(path: Path) -> None:
+    """Delete a folder of ours at once: a kill leaves it whole or gone. OfpError, see new_folder."""
+    target = _target(path)
+    with _plain_disk_errors(path), _plain_places(path):
+        partial = durable.temporary_name(target)
+        try:
+            with durable.locked(target):
+                os.rename(target, partial)
+                durable.sync(target.parent)
+        finally:
+            durable.delete(partial)
 
 
-def _exchange(new: Path, old: Path) -> None:
-    """Swap two folders in one system call; without it, by two renames."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        args = (_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
-        if libc.renameat2(*args) == 0:
-            return
-    aside = old.with_name(f"{new.name}.old")
-    os.rename(old, aside)
-    os.rename(new, old)
-    os.rename(aside, new)
+def put_back(path: Path) -> None:
+    """Before an artefact is read: put back what a writer that was killed had set aside, where the
+    file system can't exchange two folders at once."""
+    durable.put_back(_target(path))
+
+
+def _target(path: Path) -> Path:
+    """What a path leads to; it need not be there."""
+    return Path(os.path.realpath(path))
+
+
+def _mode_of_file(path: Path) -> int | None:
+    """Its permissions; None where nothing is. OfpError where something is that is no file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise OfpError(f"{path} is a folder: name a file in it.")
+    if not stat.S_ISREG(mode):
+        raise OfpError(
+            f"{path} is a device, a pipe or a socket, which is not replaced: name a file."
+        )
+    return stat.S_IMODE(mode)
+
+
+def _require_replaceable(path: Path, *, force: bool, marker: str) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not force:
+        raise OutputExists(path)
+    if not stat.S_ISDIR(mode):
+        raise OfpError(f"{path} is no folder: --force replaces only what ofp-edge wrote.")
+    if any(path.iterdir()) and not _is_ours(path / marker):
+        raise OfpError(
+            f"{path} holds no {marker} of ofp-edge: --force replaces only what ofp-edge wrote."
+        )
+
+
+def _is_ours(marker: Path) -> bool:
+    if not marker.is_file():
+        return False
+    with marker.open("rb") as file:
+        return _OURS in file.read(_LONGEST_MARKER)
+
+
+def _require_writable(target: Path) -> None:
+    """OSError where nothing can be made beside `target`."""
+    folder = next(x for x in target.parents if x.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 @contextlib.contextmanager
 def _plain_disk_errors(path: Path) -> Iterator[None]:
+    """What a disk says in a block that writes `path`, as one line; anything else is a bug's."""
     try:
         yield
     except OSError as cause:
-        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if cause.errno in _FULL:
             raise OfpError(f"the disk is full: {path} was not written; nothing changed.") from None
-        if cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if cause.errno == errno.EFBIG:
+            raise OfpError(
+                f"{path} was not written; nothing changed: a file of it would be larger than the "
+                "file system, or `ulimit -f`, allows."
+            ) from None
+        if cause.errno in _FORBIDDEN:
+            if not _is_of(cause.filename, path):
+                line = f"{cause.filename}: {cause.strerror}; {path} was not written."
+                raise OfpError(line) from None
             raise OfpError(f"no permission to write {path}.") from None
         raise
+
+
+@contextlib.contextmanager
+def _plain_places(path: Path) -> Iterator[None]:
+    """A place where nothing can be made, as one line."""
+    try:
+        yield
+    except OSError as cause:
+        if cause.errno in _NO_PLACE:
+            raise OfpError(f"{path} cannot be made: {cause.strerror}. Give another -o.") from None
+        raise
+
+
+def _is_of(name: object, path: Path) -> bool:
+    """Whether an error's file is the output, one of its own, or a folder above it."""
+    if not isinstance(name, str):
+        return True
+    target, name = _target(path), os.path.abspath(name)
+    beside = str(target.with_name(durable.temporary_start(target)))
+    return target.is_relative_to(name) or name.startswith((str(target), beside))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import BundleError, OfpError, UnknownName
+from ofp_edge.errors import BundleError, UnknownName
 from ofp_edge.files import sha256_file
-from ofp_edge.spec import PolicySpec
+from ofp_edge.provenance import check_provenance
+from ofp_edge.spec import ObservationField, PolicySpec
+from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
+_FILE = "manifest.json"
+_LARGEST_TENSOR, _WIDEST = 1 << 26, 1 << 14
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 FUNCTIONS = ("encode", "act")
 
 
@@ -156,31 +163,54 @@ class Manifest:
         return plain
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> Manifest:
-        """The schema version is checked by the caller; anything missing raises BundleError."""
-        try:
-            parts = dict(value)
-            parts["spec"] = PolicySpec.from_json(value["spec"])
-            parts["cameras"] = {
-                name: CameraParameters.from_json(item) for name, item in value["cameras"].items()
-            }
-            parts["camera_tolerance"] = CameraTolerance(**value["camera_tolerance"])
-            parts["encode_inputs"] = tuple(
-                Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in value["encode_inputs"]
-            )
-            parts["time_rows"] = tuple(
-                TimeRow(t["name"], t["t"], t["r"], tuple(t["row"]), t.get("noise", 0.0))
-                for t in value["time_rows"]
-            )
-            parts["artefacts"] = tuple(Artefact(**item) for item in value["artefacts"])
-            parts["files"] = tuple(FileEntry(**item) for item in value["files"])
-            parts["default"] = Default(**value["default"])
-            manifest = Manifest(**parts)
-            for name in manifest.spec.cameras:
-                if name not in manifest.cameras:
-                    raise BundleError(f"no parameters of the training camera {name!r}.")
-            return manifest
-        except (KeyError, TypeError, ValueError, AttributeError) as cause:
-            raise BundleError(f"manifest.json is incomplete: {cause}.") from None
-        except OfpError as cause:
-            raise BundleError(f"manifest.json: {cause}") from None
+    def from_json(value: Any) -> Manifest:
+        """The schema version is checked by the caller. BundleError names the entry that is missing,
+        of another type, or no bundle's."""
+        manifest = read_as(Manifest, value, _FILE, BundleError)
+        for name in manifest.spec.cameras:
+            if name not in manifest.cameras:
+                raise BundleError(f"{_FILE}: no parameters of the training camera {name!r}.")
+        manifest._check_tensors()
+        manifest._check_entries()
+        check_provenance(manifest.provenance, _FILE, BundleError)
+        return manifest
+
+    def _check_tensors(self) -> None:
+        seen = [(x.name, x.shape, x.dtype) for x in self.encode_inputs]
+        wanted = [(f.name, _flat(f), "float32") for f in self.spec.observations]
+        if seen != wanted:
+            raise BundleError(f"{_FILE}: encode_inputs: expected {wanted}, got {seen}.")
+        rows = {len(x.row) for x in self.time_rows}
+        if len(rows) != 1 or not 0 < max(rows) <= _WIDEST or len(self.time_rows) > _WIDEST:
+            raise BundleError(f"{_FILE}: time_rows: expected rows, all of one length.")
+        if not 0 < self.feature_dim <= _LARGEST_TENSOR:
+            raise BundleError(f"{_FILE}: feature_dim: expected a size, got {self.feature_dim}.")
+        for tensor in (*self.act_inputs, *self.outputs("act")):
+            if math.prod(tensor.shape) > _LARGEST_TENSOR:
+                raise BundleError(
+                    f"{_FILE}: {tensor.name!r} would be {tensor.shape}, expected at most "
+                    f"{_LARGEST_TENSOR} values."
+                )
+        if self.default.nfe < 1:
+            raise BundleError(f"{_FILE}: default.nfe: expected 1 or more, got {self.default.nfe}.")
+
+    def _check_entries(self) -> None:
+        for number, item in enumerate(self.artefacts):
+            where = f"{_FILE}: artefacts[{number}]"
+            if item.function not in FUNCTIONS:
+                raise BundleError(
+                    f"{where}.function: expected {' or '.join(FUNCTIONS)}, got {item.function!r}."
+                )
+            if any(x < 0 for values in item.tolerance.values() for x in values):
+                raise BundleError(f"{where}.tolerance: expected numbers from 0 on.")
+        seen: dict[str, FileEntry] = {}
+        for entry in self.entries:
+            if seen.setdefault(entry.file, entry) != entry:  # engines may share one
+                raise BundleError(f"{_FILE}: {shown(entry.file)} is listed twice, differently.")
+            if entry.size < 0 or not _SHA256.fullmatch(entry.sha256):
+                raise BundleError(f"{_FILE}: {shown(entry.file)}: expected a size and a SHA-256.")
+
+
+def _flat(field: ObservationField) -> tuple[int, ...]:
+    """The shape of an observation as `encode` takes it."""
+    return (1, 3, 1, field.shape[1]) if field.kind == "points" else (1, *field.shape)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import SpecMismatch
+from ofp_edge.strict import read_as, shown
 
 _SMALLEST_SPAN = 1e-4  # a dimension that hardly moves is centred, not blown up
 
@@ -92,20 +93,18 @@ def statistics_to_json(statistics: dict[str, FieldStatistics]) -> dict[str, Any]
 
 def statistics_from_json(value: Any) -> dict[str, FieldStatistics]:
     """Raises SpecMismatch when an entry is missing."""
-    try:
-        return {
-            name: FieldStatistics(
-                low=_floats(item["low"]),
-                high=_floats(item["high"]),
-                mean=_floats(item["mean"]),
-                std=_floats(item["std"]),
-                count=int(item["count"]),
-            )
-            for name, item in value.items()
-        }
-    except (AttributeError, KeyError, TypeError, ValueError) as cause:
-        raise SpecMismatch("statistics", "low, high, mean, std, count", repr(cause)) from None
-
-
-def _floats(values: list[Any]) -> tuple[float, ...]:
-    return tuple(float(x) for x in values)
+    wanted = {field.name for field in fields(FieldStatistics)}
+    whole = isinstance(value, dict) and all(
+        isinstance(item, dict) and set(item) == wanted for item in value.values()
+    )
+    if not whole:
+        raise SpecMismatch("statistics", "low, high, mean, std, count", shown(value))
+    found = {
+        name: read_as(FieldStatistics, item, "statistics", SpecMismatch, shown(name)[1:-1])
+        for name, item in value.items()
+    }
+    for name, item in found.items():
+        sizes = {len(x) for x in (item.low, item.high, item.mean, item.std)}
+        if len(sizes) != 1 or 0 in sizes:
+            raise SpecMismatch(f"statistics: {name}", "as many numbers of each kind", sizes)
+    return found

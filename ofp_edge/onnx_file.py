@@ -12,46 +12,69 @@ from ofp_edge.errors import BundleError
 
 INT8 = 3  # TensorProto.DataType
 
-_MODEL = {7: "graph", 25: "function"}
-_INSIDE = {
+# Message -> field -> what the field holds, as far as it may lead to a tensor.
+_FIELDS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node"},
+    "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
-}
-_DATA_TYPE = 2  # of a TensorProto
-_DEEPEST = 64  # messages inside one another; a graph of ours has 5
+}  # fmt: skip
+_DATA_TYPE, _EXTERNAL_DATA, _DATA_LOCATION = 2, 13, 14  # of a tensor
+_DEEPEST = 100  # protobuf's own limit
+
+Field = tuple[int, int | memoryview]  # its number; a whole number, or bytes
 
 
-def tensor_types(model: bytes) -> set[int]:
+def tensor_types(model: bytes, what: str = "the file") -> set[int]:
     """The data types (TensorProto.DataType) of all constants: weights, zero points, attributes.
 
-    Raises BundleError where the bytes are no protobuf message.
+    Raises BundleError where `what` is no ONNX model.
     """
+    found = (x for tensor in _tensors(model, what) for n, x in tensor if n == _DATA_TYPE)
+    return {x for x in found if isinstance(x, int)}
+
+
+def require_self_contained(model: bytes, what: str) -> None:
+    """Raise BundleError when a model names another file, or is no model.
+
+    A tensor may say that its data lie in another file (`external_data`). An engine that is given a
+    model as bytes looks for that file from the working directory, wherever it leads. A bundle's
+    graphs hold their weights, so such a tensor is refused before an engine sees the model.
+    """
+    for tensor in _tensors(model, what):
+        if any(n == _EXTERNAL_DATA or (n == _DATA_LOCATION and x != 0) for n, x in tensor):
+            raise BundleError(
+                f"{what} keeps weights in another file, which a bundle's graph may not: an engine "
+                "would look for it from the working directory. Compile the policy again."
+            )
+
+
+def _tensors(model: bytes, what: str) -> Iterator[list[Field]]:
+    """The fields of every tensor."""
+    waiting = [("model", memoryview(model), 0)]
     try:
-        return set(_types(memoryview(model), _MODEL, 0))
-    except (IndexError, ValueError):
-        raise BundleError("the ONNX model is damaged: it is no protobuf message.") from None
+        while waiting:
+            kind, message, depth = waiting.pop()
+            if depth > _DEEPEST:
+                raise ValueError(f"nested deeper than {_DEEPEST} levels")
+            fields = list(_fields(message))
+            if kind == "tensor":
+                yield fields
+            for number, value in fields:
+                inner = _FIELDS.get(kind, {}).get(number)
+                if inner is not None and not isinstance(value, int):
+                    waiting.append((inner, value, depth + 1))
+    except ValueError as cause:
+        raise BundleError(f"{what} is no ONNX model: {cause}.") from None
 
 
-def _types(message: memoryview, wanted: dict[int, str], depth: int) -> Iterator[int]:
-    if depth > _DEEPEST:
-        raise ValueError
-    for number, value in _fields(message):
-        kind = wanted.get(number)
-        if kind is None or isinstance(value, int):
-            continue
-        if kind == "tensor":
-            yield from (x for n, x in _fields(value) if n == _DATA_TYPE and isinstance(x, int))
-        else:
-            yield from _types(value, _INSIDE[kind], depth + 1)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, whole number or bytes) in their order; fixed-width numbers are left out."""
-    at = 0
-    while at < len(message):
+def _fields(message: memoryview) -> Iterator[Field]:
+    """In their order; numbers of fixed width are left out."""
+    at, end = 0, len(message)
+    while at < end:
         key, at = _varint(message, at)
         number, wire = key >> 3, key & 7
         if wire == 0:
@@ -61,8 +84,10 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         length = {1: 8, 5: 4}.get(wire, 0)
         if wire == 2:
             length, at = _varint(message, at)
-        if number == 0 or wire not in (1, 2, 5) or at + length > len(message):
-            raise ValueError
+        elif length == 0:
+            raise ValueError(f"wire type {wire}")  # groups: onnx.proto has none
+        if at + length > end:
+            raise ValueError("a field is longer than its message")
         if wire == 2:
             yield number, message[at : at + length]
         at += length
@@ -71,9 +96,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
+        if at >= len(message):
+            break
         byte = message[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
-    raise ValueError
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at
+    raise ValueError("a number without an end")

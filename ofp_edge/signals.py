@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM as a wish, not as an end at any line: what a run and a training share."""
+"""Ctrl-C and SIGTERM as a wish, not as an end at any line: what all commands, a run and a training
+share. The standard library alone: it is imported before Ctrl-C is one line."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,17 +12,59 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
 
+ASKED = (signal.SIGINT, signal.SIGTERM)
+"""The two by which people and service managers ask a program to end."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the command, like Ctrl-C; `exit_code` is the shell's for that signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
 
 @contextlib.contextmanager
-def stop_signals_to(handler: Handler) -> Iterator[None]:
-    """SIGINT and SIGTERM go to `handler` inside the block; outside the main thread, where Python
-    allows no handlers, nothing is handled."""
+def stop_signals_to(
+    handler: Handler, numbers: tuple[signal.Signals, ...] = ASKED
+) -> Iterator[None]:
+    """The signals `numbers` go to `handler` inside the block; outside the main thread, where Python
+    allows no handlers, nothing is handled. A SIGHUP that nohup let the process ignore stays
+    ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = [number for number in numbers if not (deaf and number == signal.SIGHUP)]
+    before = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            signal.signal(number, signal.SIG_DFL if former is None else former)
+
+
+def end_on_interrupt() -> None:
+    """Ctrl-C ends the process at once with a line and exit code 130: where nothing is begun yet, or
+    everything done. Whoever ignores it (a script's background job) goes on ignoring it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+@contextlib.contextmanager
+def interrupts_raise() -> Iterator[None]:
+    """After `end_on_interrupt`: inside the block Ctrl-C raises KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is not _end:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, b"stopped.\n")
+    os._exit(128 + number)  # an exception could be swallowed by whatever is being imported

@@ -12,12 +12,15 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from ofp_edge.errors import OfpError, SpecMismatch
+from ofp_edge.errors import SpecMismatch
+from ofp_edge.strict import read_as, shown
 
 ObservationKind = Literal["state", "points", "rgb"]
 ActionKind = Literal["absolute", "delta", "velocity"]
 Interpolation = Literal["linear", "nearest"]
 Rotation = Literal["quaternion", "rotvec", "rot6d"]
+SLOWEST_HZ, FASTEST_HZ = 1e-3, 1e5
+_LARGEST_FIELD, _MOST_OBSERVATIONS, _LONGEST_HORIZON = 1 << 28, 1000, 100_000
 _ROTATION_LENGTHS = {"quaternion": 4, "rotvec": 3, "rot6d": 6}
 _FORMS = {"state": ("(D,)", 1), "points": ("(3, N)", 2), "rgb": ("(3, H, W)", 3)}
 
@@ -153,6 +156,13 @@ class PolicySpec:
         if self.n_obs_steps < 1 or not self.control_hz > 0:
             got = (self.n_obs_steps, self.control_hz)
             raise SpecMismatch("n_obs_steps, control_hz", "positive", got)
+        if self.n_obs_steps > _MOST_OBSERVATIONS or self.horizon > _LONGEST_HORIZON:
+            expected = f"at most {_MOST_OBSERVATIONS}, {_LONGEST_HORIZON}"
+            got = (self.n_obs_steps, self.horizon)
+            raise SpecMismatch("n_obs_steps, horizon", expected, got)
+        if not SLOWEST_HZ <= self.control_hz <= FASTEST_HZ:
+            expected = f"{SLOWEST_HZ:g}..{FASTEST_HZ:g} Hz"
+            raise SpecMismatch("control_hz", expected, self.control_hz)
 
     def _check_origin(self, item: ObservationField) -> None:
         if item.origin is None:
@@ -209,18 +219,16 @@ class PolicySpec:
     @staticmethod
     def from_json(value: Any) -> PolicySpec:
         """Strict: unknown, missing or ill-typed entries raise SpecMismatch."""
-        values = dict(_checked(PolicySpec, value, "spec"))
-        try:
-            for key, kind in (("observations", ObservationField), ("actions", ActionField)):
-                if not isinstance(values[key], list):
-                    raise SpecMismatch(f"spec.{key}", "a list", type(values[key]).__name__)
-                values[key] = tuple(
-                    kind(**_checked(kind, item, f"spec.{key}[{i}]"))
-                    for i, item in enumerate(values[key])
-                )
-            return PolicySpec(**values)
-        except (IndexError, TypeError, ValueError) as cause:
-            raise OfpError(f"spec: {cause}") from None
+        _check_keys(PolicySpec, value, "spec")
+        for key, kind in (("observations", ObservationField), ("actions", ActionField)):
+            if not isinstance(value[key], list):
+                raise SpecMismatch(f"spec.{key}", "a list", type(value[key]).__name__)
+            for number, item in enumerate(value[key]):
+                _check_keys(kind, item, f"spec.{key}[{number}]")
+                if not isinstance(shape := item["shape"], list):
+                    where = f"spec: {key}[{number}].shape"
+                    raise SpecMismatch(where, "positive whole numbers", shown(shape))
+        return read_as(PolicySpec, value, "spec", SpecMismatch)
 
     def require_same(self, other: PolicySpec, what: str) -> None:
         """Raise SpecMismatch naming the first entry in which `other` differs."""
@@ -238,6 +246,8 @@ def _finite(value: object) -> bool:
 def _check_shape(what: str, shape: tuple[int, ...]) -> None:
     if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
         raise SpecMismatch(f"{what}, shape", "positive whole numbers", shape)
+    if math.prod(shape) > _LARGEST_FIELD:
+        raise SpecMismatch(f"{what}, shape", f"at most {_LARGEST_FIELD} values", shape)
 
 
 def _check_range(what: str, axes: int, low: tuple[float, ...], high: tuple[float, ...]) -> None:
@@ -257,17 +267,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _checked(kind: type[Any], value: Any, what: str) -> dict[str, Any]:
+def _check_keys(kind: type[Any], value: Any, what: str) -> None:
     if not isinstance(value, dict):
         raise SpecMismatch(what, "an object", type(value).__name__)
     known = {field.name for field in fields(kind)}
     if extra := sorted(set(value) - known):
-        raise SpecMismatch(what, f"the keys {sorted(known)}", f"also {extra}")
+        raise SpecMismatch(what, f"the keys {sorted(known)}", f"also {shown(extra)}")
     optional = {"camera", "origin", "hold", "interpolation", "rotation", "start_index"}
     if missing := sorted(known - optional - set(value)):
         raise SpecMismatch(what, f"the keys {sorted(known)}", f"without {missing}")
-    nested = ("observations", "actions")
-    return {
-        key: tuple(item) if isinstance(item, list) and key not in nested else item
-        for key, item in value.items()
-    }

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from ofp_edge.errors import OfpError
+from ofp_edge.outside import read_plain, said_by
+from ofp_edge.strict import shown
+
+LARGEST_BYTES = 64 << 10
+"""Of a file; a rig has some kilobytes."""
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Of a positive number: what a unit or a time can mean."""
+_LARGEST_WHOLE = 2**63 - 1
+
+
+def parse_toml(path: Path, error: type[OfpError]) -> tomlkit.TOMLDocument:
+    """The document, which keeps the file's comments. Raises `error` (one line) when the file is
+    missing, too large, no plain file or not TOML."""
+    data = read_plain(path, error, LARGEST_BYTES)
+    with said_by(f"{path} is not valid TOML", error):
+        document = tomlkit.parse(data.decode("utf-8"))
+        document.unwrap()
+    return document
 
 
 def read_toml(path: Path, error: type[OfpError]) -> Table:
-    """The file's top table. Raises `error` (one line) when it is missing or not TOML."""
-    try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.") from None
-    except OSError as cause:
-        raise error(f"{path} cannot be read: {cause.strerror}.") from None
-    except (TOMLKitError, UnicodeDecodeError) as cause:
-        raise error(f"{path} is not valid TOML: {cause}") from None
-    return Table(path, "", document, error)
+    """The file's top table. Raises `error` (one line) as `parse_toml` does."""
+    return Table(path, "", parse_toml(path, error).unwrap(), error)
 
 
 class Table:
@@ -41,18 +49,19 @@ class Table:
             return default
         value = self.values.pop(key)
         wanted = (int, float) if kind is float else kind
-        if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        fits = isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
+        if not fits or (isinstance(value, int) and abs(value) > _LARGEST_WHOLE):
             raise self.error(
-                f"{self.path}: {self.where(key)}: expected {kind.__name__}, got {value!r}."
+                f"{self.path}: {self.where(key)}: expected {kind.__name__}, got {shown(value)}."
             )
         return value
 
     def positive(
         self, key: str, default: float | None = None, *, allow_zero: bool = False
     ) -> float:
-        """A finite number above 0, or from 0 on."""
+        """A number above 0, or from 0 on, and neither beyond SMALLEST nor LARGEST."""
         value = float(self.take(key, float, default))
-        if not (0 < value < math.inf or (allow_zero and value == 0)):
+        if not (SMALLEST <= value <= LARGEST or (allow_zero and value == 0)):
             raise self.error(
                 f"{self.path}: {self.where(key)}: expected a positive number, got {value!r}."
             )
@@ -80,7 +89,8 @@ class Table:
             raise self.error(f"{self.path}: {self.where(key)}: expected at least one, got none.")
         for value in values:
             if not isinstance(value, dict):
-                raise self.error(f"{self.path}: {self.where(key)}: expected tables, got {value!r}.")
+                got = shown(value)
+                raise self.error(f"{self.path}: {self.where(key)}: expected tables, got {got}.")
         name = f"{self.name}.{key}" if self.name else key
         return [
             Table(self.path, f"{name} {number}", value, self.error)

@@ -12,7 +12,7 @@ from ofp_edge import files
 from ofp_edge.calibration.choose import DEFAULT_SAMPLES, check_unseen, choose_samples
 from ofp_edge.calibration.samples import FILE as SAMPLES_FILE
 from ofp_edge.calibration.samples import CalibrationSet, read_samples
-from ofp_edge.data.dataset import is_dataset
+from ofp_edge.data.open import is_dataset
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import MARKER, Policy, load_policy, policy_files

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.files import read_json, sha256_file, write_json
+from ofp_edge.files import write_json
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
+from ofp_edge.quantize.plan import own_sha256
+from ofp_edge.strict import read_as, read_json_file, shown
 
 FILE = "gate.json"
 SCHEMA_VERSION = 1
@@ -74,13 +76,14 @@ def read_gate(folder: Path) -> Gate | None:
     path = folder / FILE
     if not path.exists():
         return None
-    value = read_json(path, PolicyError)
+    value = read_json_file(path, PolicyError, inside=folder)
+    version = value.get("schema_version") if isinstance(value, dict) else None
     try:
-        if value["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {value['schema_version']}")
-        gate = Gate(value["plan_sha256"], tuple(Check(**item) for item in value["checks"]))
-    except (KeyError, TypeError, ValueError) as cause:
-        raise PolicyError(f"{path} is malformed: {cause}. Run quantize --gate again.") from None
-    if gate.plan_sha256 != sha256_file(folder / PLAN_FILE):
+        if version != SCHEMA_VERSION:
+            raise PolicyError(f"{path} is malformed: schema version {shown(version)}.")
+        gate = read_as(Gate, value, f"{path} is malformed", PolicyError, others=True)
+    except PolicyError as cause:
+        raise PolicyError(f"{cause} Run quantize --gate again.") from None
+    if gate.plan_sha256 != own_sha256(folder, PLAN_FILE):
         raise PolicyError(f"{path} is of another {PLAN_FILE}. Run quantize --gate again.")
     return gate

@@ -7,13 +7,13 @@ no calibration run that another library version might do differently.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from ofp_edge.errors import PolicyError
+from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import (
     canonical_json,
     json_bytes,
@@ -22,13 +22,14 @@ from ofp_edge.files import (
     sha256_file,
     write_json,
 )
+from ofp_edge.outside import require_plain
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, read_json_file, shown
 
 SCHEMA_VERSION = 2
 FILE = "quantization.json"
 CONFIG, PLAN_ENTRY = "config.json", "plan_sha256"
 _POLICY_FILES = (CONFIG, "model.safetensors", "statistics.json")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,17 @@ def policy_sha256(folder: Path) -> str:
     missing = [name for name in _POLICY_FILES if not (folder / name).is_file()]
     if missing:
         raise PolicyError(f"{folder} is not a policy folder: {missing[0]} is missing.")
-    hashes = {n: sha256_file(folder / n) for n in _POLICY_FILES}
-    config = read_json(folder / CONFIG, PolicyError)
+    hashes = {name: own_sha256(folder, name) for name in _POLICY_FILES}
+    config = read_json_file(folder / CONFIG, PolicyError, inside=folder)
     if isinstance(config, dict) and PLAN_ENTRY in config:
         del config[PLAN_ENTRY]
         hashes[CONFIG] = sha256_bytes(json_bytes(config))
     return sha256_bytes(canonical_json(hashes))
+
+
+def own_sha256(folder: Path, name: str) -> str:
+    """Of a plain file that no link leads out of the folder to. PolicyError."""
+    return sha256_file(require_plain(folder / name, PolicyError, inside=folder))
 
 
 def action_names(spec: PolicySpec) -> tuple[str, ...]:
@@ -161,7 +167,7 @@ def read_plan(folder: Path) -> Plan | None:
     those beside it, and when it is gone: the policy would run in float and nobody would notice.
     """
     path = folder / FILE
-    config = read_json(folder / CONFIG, PolicyError)
+    config = read_json_file(folder / CONFIG, PolicyError, inside=folder)
     named = config.get(PLAN_ENTRY) if isinstance(config, dict) else None
     if not path.exists():
         if named is not None:
@@ -170,23 +176,12 @@ def read_plan(folder: Path) -> Plan | None:
                 "Quantise the float policy again."
             )
         return None
-    value = read_json(path, PolicyError)
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if version != SCHEMA_VERSION:
-        raise PolicyError(
-            f"{path}: schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
-        )
-    try:
-        parts = dict(value)
-        parts["layers"] = tuple(_layer(item) for item in value["layers"])
-        parts["error"] = tuple(_exact(ActionError, item) for item in value["error"])
-        plan = _exact(Plan, parts)
-    except (AttributeError, KeyError, TypeError, ValueError) as cause:
-        raise PolicyError(f"{path} is malformed: {cause}") from None
+    value = read_json_file(path, PolicyError, inside=folder)
+    plan = plan_from_json(value, str(path), PolicyError)
     for what, expected, got in (
-        ("the configuration", sha256_file(path), str(named)),
+        ("the configuration", own_sha256(folder, FILE), str(named)),
         ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
-        ("calibration.npz", plan.calibration_sha256, sha256_file(folder / "calibration.npz")
+        ("calibration.npz", plan.calibration_sha256, own_sha256(folder, "calibration.npz")
          if (folder / "calibration.npz").is_file() else "no file"),
     ):  # fmt: skip
         if expected != got:
@@ -197,16 +192,11 @@ def read_plan(folder: Path) -> Plan | None:
     return plan
 
 
-def _layer(value: dict[str, Any]) -> Layer:
-    ranges = {
-        key: _exact(Range, value[key]) if value[key] is not None else None
-        for key in ("input", "output", "weight_scale")
-    }
-    return _exact(Layer, {**value, **ranges})
-
-
-def _exact(kind: type[T], value: dict[str, Any]) -> T:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if set(value) != known:
-        raise ValueError(f"{kind.__name__}: expected {sorted(known)}, got {sorted(value)}")
-    return kind(**value)
+def plan_from_json(value: Any, what: str, error: type[OfpError]) -> Plan:
+    """The plan that `what`, a quantization.json, holds. `error` names the entry that is wrong."""
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        raise error(
+            f"{what}: schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
+        )
+    return read_as(Plan, value, f"{what} is malformed", error)

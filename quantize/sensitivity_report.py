@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from ofp_edge.files import write_bytes, write_json
-from ofp_edge.profile.html import facts, page, table
 from ofp_edge.quantize.plan import Plan
 from ofp_edge.quantize.sensitivity import FILE, SCHEMA_VERSION, LayerCost
 from ofp_edge.quantize.units import shown
+from ofp_edge.report.bars import Bar, bar_chart
+from ofp_edge.report.html import facts, page, table
 
 PAGE = "sensitivity.html"
 HEAD = ("layer", "worst action", "mean error", "of budget", "MACs", "in the plan")
-_ROW, _LABEL, _WIDTH = 18, 250, 860
 
 
 def write_sensitivity(folder: Path, plan: Plan, costs: Sequence[LayerCost]) -> None:
@@ -59,21 +58,14 @@ def cells(cost: LayerCost, macs: int) -> tuple[str, ...]:
 
 def bars(costs: Sequence[LayerCost]) -> str:
     """An SVG bar for each layer, as long as its share of the budget; float ones are hollow."""
-    longest = max((cost.share for cost in costs), default=1.0) or 1.0
-    parts = []
-    for i, cost in enumerate(costs):
-        y, length = i * _ROW + 4, (_WIDTH - _LABEL - 60) * cost.share / longest
-        hollow = "" if cost.kept is None else ' fill-opacity="0.25" stroke="currentColor"'
-        parts.append(
-            f'<text x="{_LABEL - 6}" y="{y + 11}" text-anchor="end">'
-            f"{escape(f'{cost.function}.{cost.name}')}</text>"
-            f'<rect class="bar" x="{_LABEL}" y="{y}" width="{max(1, length):.1f}" height="13"'
-            f'{hollow}/><text x="{_LABEL + length + 5:.1f}" y="{y + 11}">{100 * cost.share:.1f} %'
-            "</text>"
+    rows = [
+        Bar(
+            f"{cost.function}.{cost.name}",
+            100 * cost.share,
+            f"{100 * cost.share:.1f} %",
+            hollow=cost.kept is not None,
         )
-    height = _ROW * len(costs) + 24
+        for cost in costs
+    ]
     legend = "of the error budget; hollow: float in the plan"
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="Error of each layer alone">'
-        f'{"".join(parts)}<text x="{_LABEL}" y="{height - 4}">{legend}</text></svg>'
-    )
+    return bar_chart(rows, "Error of each layer alone", caption=legend)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _SHOWN = {
     "m": (1000.0, "mm"), "rad": (180 / math.pi, "°"), "m/s": (1000.0, "mm/s"),
@@ -14,3 +16,17 @@ def shown(value: float, unit: str) -> str:
     """0.0012, "m" -> "1.2 mm"."""
     factor, name = _SHOWN.get(unit, (1.0, unit))
     return f"{value * factor:.3g}{'' if name == '1' else ' ' * (name != '°') + name}"
+
+
+def farthest(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """The largest difference for each unit, "1.2 mm (hand[0]), 0.01 (grip)", of any of the pairs
+    that `agreement.measure_agreement` gives."""
+    worst: dict[str, Mapping[str, Any]] = {}
+    for action in (action for pair in pairs for action in pair["actions"]):
+        if _far(action) >= _far(worst.get(action["unit"], action)):
+            worst[action["unit"]] = action
+    return ", ".join(f"{shown(a['max'], a['unit'])} ({a['name']})" for a in worst.values())
+
+
+def _far(action: Mapping[str, Any]) -> float:
+    return math.inf if math.isnan(action["max"]) else float(action["max"])

@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ofp_edge.data.dataset import open_dataset  # noqa: E402
+from ofp_edge.data.open import open_dataset  # noqa: E402
 
 
 def main(source: Path, output: Path, robot: int) -> None:

@@ -31,7 +31,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.trunks.unet import Block
 from ofp_edge.preprocess import PointCloud
-from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.runners import load_runner
 from ofp_edge.targets.cost import act_tensors
 from ofp_edge.targets.export import Exported, export_executorch

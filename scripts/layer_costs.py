@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ofp_edge.bundle import open_bundle
 from ofp_edge.int8_kernels import open_exactly, unsigned_here
 from ofp_edge.manifest import FUNCTIONS
-from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.targets.unsigned import unsigned_integers
 
 _SIZE, _WARM_UP = 384, 5

@@ -26,12 +26,12 @@ from ofp_edge.calibration.samples import read_samples
 from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.profile.fingerprint import fingerprint
 from ofp_edge.quantize.compare import action_errors
 from ofp_edge.quantize.gate import read_gate
 from ofp_edge.quantize.inputs import act_inputs, encode_inputs
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.quantize.recipes import recipe
+from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.runners import Runner, load_runner
 from ofp_edge.targets.agreement import engine_chunks, torch_chunks
 from ofp_edge.targets.registry import target, unfit_reason

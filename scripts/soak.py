@@ -153,7 +153,7 @@ def cyclictest(seconds: float, cpu: int, period_us: int) -> dict[str, Any]:
 
 def one_case(arguments: argparse.Namespace) -> None:
     """Run it and write its JSON."""
-    from ofp_edge.runtime.realtime import choose_cpu
+    from ofp_edge.runtime.kernel.realtime import choose_cpu
 
     out, seconds = arguments.output, arguments.seconds
     out.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 
 from ofp_edge.bundle import open_bundle
-from ofp_edge.evaluate.contestant import Choice, open_contestant
-from ofp_edge.profile.fingerprint import fingerprint
-from ofp_edge.runtime.inference import Inference, load_inference
-from ofp_edge.runtime.sampler import Scheme, Step
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
+from ofp_edge.report.fingerprint import fingerprint
+from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.sampler import Scheme, Step
 
 MANY = 100
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from ofp_edge.bundle import open_bundle
-from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.report.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.report.fingerprint import fingerprint
 
 METHODS = ("flow", "ofp-plus", "ofp", "meanflow", "diffusion")
 

@@ -6,7 +6,6 @@ functions one by one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.quantize.inputs import ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.quantize.plan import action_names
-from ofp_edge.quantize.units import shown
 from ofp_edge.runtime.runners import Runner
 
 TORCH = "torch"
@@ -54,19 +52,6 @@ def measure_agreement(
         ]
         found[precision] = {"chunks": len(calls), "pairs": pairs}
     return found
-
-
-def farthest(pairs: Sequence[Mapping[str, Any]]) -> str:
-    """The largest difference of any of the pairs for each unit: "1.2 mm (hand[0]), 0.01 (grip)"."""
-    worst: dict[str, Mapping[str, Any]] = {}
-    for action in (action for pair in pairs for action in pair["actions"]):
-        if _far(action) >= _far(worst.get(action["unit"], action)):
-            worst[action["unit"]] = action
-    return ", ".join(f"{shown(a['max'], a['unit'])} ({a['name']})" for a in worst.values())
-
-
-def _far(action: Mapping[str, Any]) -> float:
-    return math.inf if math.isnan(action["max"]) else float(action["max"])
 
 
 def pairs_of(agreement: Mapping[str, Any], engine: str, precision: str) -> list[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge import files
+from ofp_edge.boards.cpu import Board
 from ofp_edge.bundle import GOLDEN, MANIFEST, open_bundle, write_manifest
 from ofp_edge.errors import CheckFailed, MissingExtra, OfpError, ParityError
 from ofp_edge.manifest import FUNCTIONS, Artefact, Default, FileEntry, Manifest
@@ -25,7 +26,6 @@ from ofp_edge.quantize.threads import one_thread
 from ofp_edge.runtime.runners import MODULES, Runner, installed, load_runner
 from ofp_edge.runtime.runners.check import check_parity
 from ofp_edge.targets.agreement import measure_agreement
-from ofp_edge.targets.boards import Board
 from ofp_edge.targets.built import Built, build
 from ofp_edge.targets.export import Exported
 from ofp_edge.targets.fastest import fastest

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ofp_edge.boards.cpu import Board
 from ofp_edge.errors import CheckFailed
 from ofp_edge.manifest import FUNCTIONS, Default, Tensor
 from ofp_edge.runtime.runners.requirements import COPIES
-from ofp_edge.targets.boards import Board
 from ofp_edge.targets.layers import layers
 from ofp_edge.targets.roofline import floor
 

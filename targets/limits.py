@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ofp_edge.errors import ParityError
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.quantize.plan import action_names, action_ranges
+from ofp_edge.quantize.units import farthest
 from ofp_edge.runtime.runners.check import per_dimension
-from ofp_edge.targets.agreement import farthest, pairs_of
+from ofp_edge.targets.agreement import pairs_of
 from ofp_edge.targets.built import Built
 from ofp_edge.targets.golden import Golden, tolerance
 from ofp_edge.targets.leave_out import word

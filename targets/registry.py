@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ofp_edge.boards.cpu import Board, board, boards
+from ofp_edge.boards.orin import OrinBoard, orin_board, orin_boards
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.quantize.recipes import RECIPES, Recipe, recipe
-from ofp_edge.runtime.jetson.boards import OrinBoard, orin_board, orin_boards
 from ofp_edge.targets import arm_cpu, host, jetson_orin
-from ofp_edge.targets.boards import Board, board, boards
 from ofp_edge.targets.target import Target
 
 TARGETS: dict[str, Target] = {t.name: t for t in (arm_cpu.TARGET, host.TARGET, jetson_orin.TARGET)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ofp_edge.targets.boards import Board
+from ofp_edge.boards.cpu import Board
 from ofp_edge.targets.layers import Layer
 
 _SHOWN = 5  # layers, the longest first

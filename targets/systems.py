@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ofp_edge.boards.cpu import boards
+from ofp_edge.boards.orin import orin_boards, orin_systems
 from ofp_edge.errors import UnknownName
-from ofp_edge.runtime.jetson.boards import orin_boards, orin_systems
-from ofp_edge.targets.boards import boards
 
 _OLDEST_GLIBC_MINOR = 17
 _TENSORRT = (

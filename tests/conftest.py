@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,6 +20,10 @@ os.environ.setdefault("RS2_RUM_CLOUD_ENABLED", "0")
 
 # Networks here are tiny: on a busy machine a second thread that spins while it waits costs minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test waits for a disk: what is synced, and when, is tested in processes of its own
+# (test_power_loss.py, test_crash_points.py).
+os.fsync = os.fdatasync = lambda handle: None
 
 # A busy machine is no reason to fail an example; in CI every run tries the same ones.
 settings.register_profile("here", deadline=None)
@@ -35,6 +42,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in set(out)]
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is such: syncing there costs nothing."""
+    place = Path("/dev/shm")
+    if not os.access(place, os.W_OK):
+        yield tmp_path_factory.mktemp("memory")
+        return
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from ofp_edge.manifest import (
     Tensor,
     TimeRow,
 )
-from ofp_edge.runtime import inference
+from ofp_edge.runtime.infer import inference
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 SPEC = PolicySpec(

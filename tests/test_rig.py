@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ofp_edge.errors import RigError
-from ofp_edge.rig import read_rig, set_camera, set_latency_ms
+from ofp_edge.rig.file import read_rig, set_camera, set_latency_ms
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 GOOD = """\
@@ -262,3 +263,40 @@ def test_the_latency_may_reach_its_bounds(tmp_path: Path, text: str) -> None:
 def test_a_folder_is_no_rig(tmp_path: Path) -> None:
     with pytest.raises(RigError, match="cannot be read"):
         read_rig(tmp_path)
+
+
+def test_a_pipe_a_device_and_a_huge_file_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    rig(tmp_path)
+    os.truncate(tmp_path / "rig.toml", 6 << 30)
+    for name, said in (("pipe", "plain file"), ("zero", "plain file"), ("rig.toml", "at most")):
+        with pytest.raises(RigError, match=said):
+            read_rig(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("latency_ms", "1e300"), ("latency_ms", "9" * 400), ("latency_ms", "9" * 5000),
+        ("max_skew_ms", "1e308"), ("max_skew_ms", "5e-324"), ("max_skew_ms", "nan"),
+        ("cross_fade_steps", "9" * 30), ("cross_fade_steps", '"\\u001b[2J"'),
+        ("cross_fade_steps", "[" + "0," * 9000 + "]"), ("max_skew_ms", "[" * 3000 + "]" * 3000),
+    ],
+)  # fmt: skip
+def test_a_number_that_can_mean_nothing_is_one_short_line(
+    tmp_path: Path, entry: str, value: str
+) -> None:
+    text = "\n".join(x for x in GOOD.splitlines() if not x.startswith(entry))
+    with pytest.raises(RigError) as caught:
+        read_rig(rig(tmp_path, f"{text}\n{entry} = {value}\n"))
+    line = str(caught.value)
+    assert line.isprintable() and len(line) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"a = 1\n\x00", b"[" * 999, b"a.b = 1\na = 2"])
+def test_what_is_no_toml_is_one_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "rig.toml").write_bytes(data)
+    with pytest.raises(RigError, match="is not valid TOML") as caught:
+        read_rig(tmp_path / "rig.toml")
+    assert str(caught.value).isprintable()

@@ -13,7 +13,7 @@ from ofp_edge.bench.suite import Row, Suite
 from ofp_edge.errors import OfpError, SuiteError, UnknownName
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.presets import preset
-from ofp_edge.runtime.guard import check_guard
+from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.sim.fields import Observe
 from ofp_edge.sim.tasks import find_task
 

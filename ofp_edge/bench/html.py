@@ -7,7 +7,7 @@ from html import escape
 from ofp_edge.bench import plots, tables
 from ofp_edge.bench.markdown import summary
 from ofp_edge.bench.tables import Document, TextTable
-from ofp_edge.profile.html import facts, flat, page, table
+from ofp_edge.report.html import facts, flat, page, table
 
 
 def render(values: Document) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from ofp_edge.bench.tables import Document, find_row, short_names, variants
-from ofp_edge.profile.svg import Plot, Scale
+from ofp_edge.report.bars import Bar, bar_chart
+from ofp_edge.report.svg import Plot, Scale
 
 COLOURS = ("#2563a8", "#b45309", "#3f7d4e", "#7a4fa3", "#a33a4a", "#4a8a99", "#6b6f76", "#a88a1c")
-_LABEL, _WIDTH, _RIGHT, _LINE, _TOP, _FOOT = 150, 440, 52, 19, 6, 20
 
 
 def colour(values: Document, row: str) -> str:
@@ -27,21 +27,31 @@ def success_bars(values: Document, task: str) -> str:
         entry = find_row(values, task, name, nfe)
         if entry["success"] is not None:
             low, high = (100 * x for x in entry["interval"])
+            rate = 100 * entry["success"]
+            said = f"{rate:.1f}"
             bars.append(
-                (f"{name} @{nfe}", 100 * entry["success"], (low, high), colour(values, name))
+                Bar(f"{name} @{nfe}", rate, said, interval=(low, high), colour=colour(values, name))
             )
-    return _bars(bars, 100.0, f"Success on {task}, percent", lambda x: f"{x:.1f}")
+    return _chart(bars, 100.0, f"Success on {task}, percent")
 
 
 def cost_bars(values: Document, key: str, title: str) -> str:
     """A bar a training; `key` of the costs."""
     bars = [
-        (", ".join(c["rows"]), c[key], None, colour(values, c["rows"][0]))
+        Bar(
+            ", ".join(c["rows"]),
+            c[key],
+            f"{c[key]:.3g}" if c[key] < 100 else f"{c[key]:.0f}",
+            colour=colour(values, c["rows"][0]),
+        )
         for c in values["costs"]
         if c[key] is not None
     ]
-    top = max((bar[1] for bar in bars), default=1.0)
-    return _bars(bars, 1.05 * top, title, lambda x: f"{x:.3g}" if x < 100 else f"{x:.0f}")
+    return _chart(bars, 1.05 * max((bar.value for bar in bars), default=1.0), title)
+
+
+def _chart(bars: Sequence[Bar], top: float, title: str) -> str:
+    return bar_chart(bars, title, top=top, ticks=True, width=440, label_width=150)
 
 
 def success_over_nfe(values: Document, group: str) -> str:
@@ -83,53 +93,6 @@ def legend(values: Document) -> str:
         f"<span style='color:{colour(values, row['name'])}'>●</span> {escape(row['name'])}"
         for row in values["suite"]["rows"]
     ) + "</p>"  # fmt: skip
-
-
-def _bars(
-    bars: Sequence[tuple[str, float, tuple[float, float] | None, str]], top: float, title: str,
-    said: Callable[[float], str],
-) -> str:  # fmt: skip
-    """Lying bars: (label, value, interval, colour)."""
-    if not bars:
-        return ""
-    scale = Scale(0.0, top)
-    bottom = _TOP + _LINE * len(bars)
-    room = _WIDTH - _LABEL - _RIGHT
-
-    def x(value: float) -> float:
-        return round(_LABEL + scale.share(value) * room, 2)
-
-    parts = []
-    for tick in scale.ticks():
-        parts.append(
-            f'<line class="grid" x1="{x(tick)}" x2="{x(tick)}" y1="{_TOP}" y2="{bottom}"/>'
-        )
-        parts.append(f'<text x="{x(tick)}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
-    for number, (label, value, interval, ink) in enumerate(bars):
-        y = _TOP + _LINE * number
-        middle = y + _LINE / 2
-        parts.append(
-            f'<text x="{_LABEL - 6}" y="{middle + 4}" text-anchor="end">{escape(_short(label))}'
-            f"<title>{escape(label)}</title></text>"
-            f'<rect x="{_LABEL}" y="{y + 4}" width="{max(0.5, x(value) - _LABEL):.2f}" '
-            f'height="{_LINE - 8}" style="fill:{ink}"/>'
-        )
-        if interval is not None:
-            low, high = x(interval[0]), x(interval[1])
-            parts.append(
-                f'<path d="M{low} {middle}H{high}M{low} {middle - 3}v6M{high} {middle - 3}v6" '
-                'style="stroke:#1b1f24;fill:none;stroke-width:1.2"/>'
-            )
-        parts.append(f'<text x="{_WIDTH - _RIGHT + 8}" y="{middle + 4}">{said(value)}</text>')
-    parts.append(f'<line class="axis" x1="{_LABEL}" x2="{_LABEL}" y1="{_TOP}" y2="{bottom}"/>')
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + _FOOT}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def _short(label: str, most: int = 24) -> str:
-    return label if len(label) <= most else label[: most - 1] + "…"
 
 
 def short_task(values: Document, task: str) -> str:

@@ -17,7 +17,7 @@ from ofp_edge.bench.statistics import SUCCESS, Estimate, estimate
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import Row, Side, Suite, TaskEntry
 from ofp_edge.evaluate.statistics import wilson_interval
-from ofp_edge.profile.fingerprint import fingerprint
+from ofp_edge.report.fingerprint import fingerprint
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]

@@ -20,10 +20,10 @@ from ofp_edge.bench import cells
 from ofp_edge.bench.cells import Unit
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import Row, Suite, TaskEntry
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import CheckFailed, OfpError
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
-from ofp_edge.evaluate.contestant import Choice
 from ofp_edge.evaluate.tune import tune_policy
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.folder import MODEL, load_policy

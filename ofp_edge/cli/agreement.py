@@ -8,7 +8,7 @@ from typing import Any
 
 def agreement_lines(found: Mapping[str, Any]) -> list[str]:
     """One line a precision: the largest difference between any two engines, for each unit."""
-    from ofp_edge.targets.agreement import farthest
+    from ofp_edge.quantize.units import farthest  # without torch: a robot inspects too
 
     return [
         f"{precision}: engines and torch differ by at most {farthest(item['pairs'])}"

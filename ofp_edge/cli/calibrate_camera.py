@@ -62,7 +62,7 @@ def camera(
 def _device(output: Output, path: Path, name: str, write: bool) -> Document:
     from ofp_edge.calibration import record as live
     from ofp_edge.pose import rows
-    from ofp_edge.rig import read_rig, require_camera, set_camera
+    from ofp_edge.rig.file import read_rig, require_camera, set_camera
 
     entry = require_camera(read_rig(path), name)
     lens: Lens | None

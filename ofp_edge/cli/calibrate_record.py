@@ -56,7 +56,7 @@ def record(
     from ofp_edge.calibration import record as live
     from ofp_edge.calibration.hand_eye import rotation_spread
     from ofp_edge.calibration.views import FILE, MOUNTS, write_views
-    from ofp_edge.rig import RobotEntry, read_rig, require_camera
+    from ofp_edge.rig.file import RobotEntry, read_rig, require_camera
     from ofp_edge.runtime.robot import open_robot
 
     if mount not in (None, *MOUNTS):

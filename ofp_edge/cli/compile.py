@@ -72,7 +72,7 @@ def compile_(
         raise OfpError("--precision and --fallback are for a bundle's engines, on the device.")
     if out is None:
         raise OfpError("give -o, the bundle folder to write.")
-    from ofp_edge.runtime.jetson.boards import OrinBoard, floor, require_room
+    from ofp_edge.boards.orin import OrinBoard, floor, require_room
     from ofp_edge.runtime.runners.tensorrt.engines import build_bytes
     from ofp_edge.targets.registry import board_for
     from ofp_edge.targets.registry import target as known_target

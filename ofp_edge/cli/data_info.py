@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import check_output_file, write_bytes
 
@@ -57,7 +57,8 @@ def info(
     frames, lengths = sum(opened.lengths), opened.lengths
     rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
     say = output.console.print
-    say(f"{opened.path}: {opened.layout}, task {opened.task or 'unknown'}", soft_wrap=True)
+    head = f"{opened.path}: {opened.layout}, task {opened.task or 'unknown'}"
+    say(foreign(head), soft_wrap=True)
     say(
         f"{len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames, {frames} in all, "
         f"{rates} Hz"
@@ -66,16 +67,16 @@ def info(
     for key in found.keys:
         low, high = ("?" if x is None else f"{x:.4g}" for x in (key.low, key.high))
         part = "" if key.whole else " (of some)"
-        table.add_row(key.name, str(key.shape), key.dtype, low, high + part)
+        table.add_row(foreign(key.name), str(key.shape), key.dtype, low, high + part)
     say(table)
     for line in found.odd:
-        output.log.print(f"[yellow]odd:[/] {line}", soft_wrap=True)
+        output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
     if not found.odd:
         say("nothing odd")
     for line in mapping.guessed if mapping else ():
-        say(f"guess: {line}", soft_wrap=True, markup=False)
+        say(printable(f"guess: {line}"), soft_wrap=True, markup=False)
     if guessed:
-        say(f"no guess: {guessed}", soft_wrap=True, markup=False)
+        say(printable(f"no guess: {guessed}"), soft_wrap=True, markup=False)
     if write_mapping is not None:
         if mapping is None:
             raise DatasetError(str(guessed))

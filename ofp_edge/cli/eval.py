@@ -87,8 +87,9 @@ def evaluate(
 
         check_video(video, force=force)
     latencies = numbers("--latency-ms", latency_ms)
+    from ofp_edge.evaluate.choice import Choice
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
-    from ofp_edge.evaluate.contestant import Choice, open_contestant
+    from ofp_edge.evaluate.contestant import open_contestant
     from ofp_edge.evaluate.report import document, table
 
     choice = Choice(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
 from ofp_edge.errors import OfpError
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
         f"{folder}: {found.source}, {count:,} parameters, {nfe} evaluations a chunk", soft_wrap=True
     )
     seen = ", ".join(f"{f.name} {f.shape}" for f in config.spec.observations)
-    say(f"sees {seen}; does {', '.join(f.name for f in config.spec.actions)}", soft_wrap=True)
+    does = ", ".join(f.name for f in config.spec.actions)
+    say(foreign(f"sees {seen}; does {does}"), soft_wrap=True)
     for remark in found.remarks:
         output.log.print(f"warning: {remark}", soft_wrap=True)
     return {

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.estimate import delegation_warnings, estimate_lines
-from ofp_edge.cli.output import Document, Output, add_command
-from ofp_edge.errors import OfpError
+from ofp_edge.cli.output import Document, Output, add_command, printable
+from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import TimeRow
+from ofp_edge.provenance import Graph
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import parse_json
+
+if TYPE_CHECKING:
+    from ofp_edge.quantize.plan import Plan
 
 _PLAN = "quantization.json"
 
@@ -37,15 +43,19 @@ def inspect(
 
 
 def _bundle(path: Path) -> Document:
+    from ofp_edge.quantize.plan import plan_from_json
+
     bundle = open_bundle(path)
     manifest = bundle.manifest
-    layers = []
+    graphs, layers = manifest.provenance.get("graphs", {}), []
     if any(entry.file == _PLAN for entry in manifest.files):
-        layers = _layers(json.loads(bundle.read(_PLAN)))
+        what = str(path / _PLAN)
+        value = parse_json(bundle.read(_PLAN), what, BundleError)
+        layers = _layers(plan_from_json(value, what, BundleError))
     return {
         "kind": "bundle", "path": path, "sha256": bundle.sha256, "target": manifest.target,
         "board": manifest.board, "spec": manifest.spec.to_json(),
-        "costs": manifest.provenance["costs"], "layers": layers,
+        "costs": manifest.provenance.get("costs", {}), "layers": layers,
         "time_rows": _rows(manifest.time_rows),
         "default": {"engine": manifest.default.engine, "precision": manifest.default.precision,
                     "nfe": manifest.default.nfe},
@@ -53,7 +63,7 @@ def _bundle(path: Path) -> Document:
             {
                 "function": a.function, "engine": a.engine, "precision": a.precision,
                 "file": a.file, "size": a.size, "sha256": a.sha256, "tolerance": a.tolerance,
-                "requires": a.requires, **manifest.provenance["graphs"][a.file],
+                "requires": a.requires, **asdict(Graph()), **graphs.get(a.file, {}),
             }
             for a in manifest.artefacts
         ],
@@ -79,7 +89,7 @@ def _policy(path: Path) -> Document:
         "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
         "board": None, "spec": config.spec.to_json(),
         "costs": costs(deployed, act_tensors(deployed)),
-        "layers": _layers(json.loads((path / _PLAN).read_bytes())) if plan else [],
+        "layers": _layers(plan) if plan else [],
         "time_rows": _rows(rows), "default": None, "artefacts": [],
         "provenance": {
             "method": config.method, "preset": config.preset,
@@ -92,9 +102,9 @@ def _policy(path: Path) -> Document:
     }  # fmt: skip
 
 
-def _layers(plan: dict[str, Any]) -> list[dict[str, Any]]:
+def _layers(plan: Plan) -> list[dict[str, Any]]:
     keys = ("function", "name", "operation", "precision", "reason")
-    return [{key: layer[key] for key in keys} for layer in plan["layers"]]
+    return [{key: getattr(layer, key) for key in keys} for layer in plan.layers]
 
 
 def _rows(rows: Sequence[TimeRow]) -> list[dict[str, Any]]:
@@ -102,10 +112,13 @@ def _rows(rows: Sequence[TimeRow]) -> list[dict[str, Any]]:
 
 
 def _show(output: Output, document: Document) -> None:
-    say = output.console.print
+    def say(text: str) -> None:
+        output.console.print(printable(text), markup=False, soft_wrap=True)
+
     spec = PolicySpec.from_json(document["spec"])
     where = f", target {document['target']}" if document["target"] else ""
-    say(f"[bold]{document['kind']}[/] {document['path']}{where}")
+    head = Text.assemble((document["kind"], "bold"), printable(f" {document['path']}{where}"))
+    output.console.print(head, soft_wrap=True)
     say(f"sha256       {document['sha256']}")
     for f in spec.observations:
         source = f"camera {f.camera}, " if f.camera else ""
@@ -124,31 +137,35 @@ def _show(output: Output, document: Document) -> None:
     if document["layers"]:
         table = Table("function", "layer", "precision", "why")
         for x in document["layers"]:
-            table.add_row(x["function"], x["name"], x["precision"], x["reason"] or "")
-        say(table)
+            table.add_row(*_cells(x["function"], x["name"], x["precision"], x["reason"] or ""))
+        output.console.print(table)
     if document["artefacts"]:
         table = Table("function", "engine", "precision", "KB", "delegated", "sha256")
         for x in document["artefacts"]:
             share = x["delegated_share"]
             delegated = "" if share is None else f"{share:.0%} in {x['delegates']}"
+            size, digest = f"{x['size'] / 1000:.0f}", x["sha256"][:12]
             table.add_row(
-                x["function"], x["engine"], x["precision"], f"{x['size'] / 1000:.0f}", delegated,
-                x["sha256"][:12],
-            )  # fmt: skip
-        say(table)
+                *_cells(x["function"], x["engine"], x["precision"], size, delegated, digest)
+            )
+        output.console.print(table)
         for line in delegation_warnings(document["artefacts"]):
-            output.log.print(line, soft_wrap=True)
+            output.log.print(printable(line), markup=False, soft_wrap=True)
         say(f"default      {document['default']['engine']} {document['default']['precision']}")
     provenance = document["provenance"]
     for key, value in provenance.items():
         if isinstance(value, (str, int)):
-            say(f"{key:<18} {value}", soft_wrap=True)
-    if provenance["recipe"] is not None:
+            say(f"{key:<18} {value}")
+    if provenance.get("recipe") is not None:
         _show_gate(output, provenance.get("gate"))
     for line in estimate_lines(provenance.get("estimate")):
-        say(line, soft_wrap=True)
+        say(line)
     for line in agreement_lines(provenance.get("agreement", {})):
-        say(f"agreement          {line}", soft_wrap=True)
+        say(f"agreement          {line}")
+
+
+def _cells(*texts: str) -> list[Text]:
+    return [Text(printable(text)) for text in texts]
 
 
 def _show_gate(output: Output, gate: dict[str, Any] | None) -> None:
@@ -157,7 +174,7 @@ def _show_gate(output: Output, gate: dict[str, Any] | None) -> None:
         return
     output.console.print(f"gate               {'passed' if gate['passed'] else 'FAILED'}")
     for name, says in gate["says"].items():
-        output.console.print(f"  {name:<16} {says}", soft_wrap=True)
+        output.console.print(printable(f"  {name:<16} {says}"), markup=False, soft_wrap=True)
 
 
 KEYS = (

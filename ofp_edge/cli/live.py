@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.events import Command
-    from ofp_edge.runtime.loop import RunReport
+    from ofp_edge.runtime.control.events import Command
+    from ofp_edge.runtime.control.run_report import RunReport
     from ofp_edge.runtime.session import Session
 
 _PERIOD_S = 0.2
@@ -41,7 +42,8 @@ class LiveView:
     ) -> None:  # fmt: skip
         self._over.set()
         self._thread.join()
-        self._live.stop()
+        with contextlib.suppress(OSError):  # a terminal that is closed ends the run in order
+            self._live.stop()
 
     def _remember(self, report: RunReport, command: Command) -> None:
         self._command = command

@@ -1,13 +1,18 @@
-"""`ofp-edge`: the table of commands. Each command lives in the file of its name beside this one."""
+"""`ofp-edge`: the table of commands. Each command lives in the file of its name beside this one.
+
+Nothing heavy is imported here before `main` has taken care of Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 import ofp_edge
+from ofp_edge.signals import end_on_interrupt
+
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = (
     "collect", "data", "import", "train", "distill", "eval", "modes", "tune", "bench", "calibrate",
@@ -18,6 +23,8 @@ COMMANDS = (
 
 def print_version(wanted: bool) -> None:
     """The callback of --version."""
+    import typer
+
     if wanted:
         typer.echo(ofp_edge.__version__)
         raise typer.Exit
@@ -25,6 +32,8 @@ def print_version(wanted: bool) -> None:
 
 def build_app() -> typer.Typer:
     """Every command file offers `add(app)`."""
+    import typer
+
     app = typer.Typer(
         name="ofp-edge",
         help="Train, quantise, compile and run one-step flow policies on a robot's own computer.",
@@ -33,18 +42,16 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
 
+    version_option: Any = typer.Option(
+        False,
+        "--version",
+        help="Print the version and exit.",
+        is_eager=True,  # before a missing command is complained of
+        callback=print_version,
+    )
+
     @app.callback()
-    def root(
-        version: Annotated[
-            bool,
-            typer.Option(
-                "--version",
-                help="Print the version and exit.",
-                is_eager=True,  # before a missing command is complained of
-                callback=print_version,
-            ),
-        ] = False,
-    ) -> None:
+    def root(version: bool = version_option) -> None:
         pass
 
     for name in COMMANDS:
@@ -54,4 +61,5 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """The console script."""
+    end_on_interrupt()
     build_app()()

@@ -19,29 +19,52 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.errors import MarkupError
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from ofp_edge.errors import OfpError
 from ofp_edge.progress import Progress
+from ofp_edge.signals import Interrupted, interrupts_raise
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Document = dict[str, Any]
+_LONGEST_LINE = 4000
+
+
+class _Terminal(Console):
+    """What files and other processes say can't move the cursor, turn colours or fill the screen:
+    every text is made printable, and its lines short, on its way out."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's. Brackets that are no markup of rich's are printed as they are."""
+        lines = (printable(line) for line in text.expandtabs().split("\n"))
+        plain = "\n".join(x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines)
+        try:
+            return super().render_str(plain, **options)
+        except MarkupError:
+            return super().render_str(plain, **{**options, "markup": False})
 
 
 class Output:
     """Where a command writes. `console` is for people: stdout, or stderr under --json.
 
     exit_code: 0 unless the command sets another; its document is printed all the same. 1 says that
-    a check failed, 130 that Ctrl-C came early.
+    a check failed, 130 that Ctrl-C came early (143 SIGTERM), 3 that a robot may be moving.
     """
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.exit_code = 0
-        self.console = Console(stderr=as_json, highlight=False)
-        self.log = Console(stderr=True, highlight=False)
+        self.console = _Terminal(stderr=as_json, highlight=False)
+        self.log = _Terminal(stderr=True, highlight=False)
+
+    def hush(self) -> None:
+        """Say nothing to people from now on: their terminal is gone."""
+        self.console.quiet = self.log.quiet = True
 
     def mute(self) -> None:
         """Say nothing from now on, errors neither: another process of the run says it."""
@@ -52,13 +75,13 @@ class Output:
         """A progress bar on stderr; yields the callable that moves it."""
         columns = (
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
             task = bar.add_task(title, total=None, note="")
 
             def move(done: int, total: int, note: str = "") -> None:
-                bar.update(task, completed=done, total=total, note=note)
+                bar.update(task, completed=done, total=total, note=printable(note))
 
             yield move
         if not sys.stderr.isatty():
@@ -70,8 +93,9 @@ def add_command(
 ) -> None:
     """Register `function(output, ...)` as `ofp-edge NAME`, adding --json.
 
-    keys: the keys of the JSON document, always the same ones. An OfpError ends with exit code 1
-    and one line (or {"error": line}); Ctrl-C with 130; anything else is a bug and keeps its trace.
+    keys: the keys of the JSON document, always the same ones. An OfpError ends with its exit code
+    (1) and one line (or {"error": line}); Ctrl-C with 130; anything else is a bug and keeps its
+    trace.
     """
     # Resolved here: Typer reads annotations, and `output` is not one of its own.
     signature = inspect.signature(function)
@@ -88,17 +112,19 @@ def add_command(
     def run(*, json_flag: bool, **arguments: Any) -> None:
         output = Output(json_flag)
         try:
-            document = function(output, **arguments)
+            with interrupts_raise():
+                document = function(output, **arguments)
         except OfpError as error:
-            _fail(output, " ".join(str(error).split()))
-        except KeyboardInterrupt:
+            _fail(output, " ".join(str(error).split()), error.exit_code)
+        except KeyboardInterrupt as wish:
             output.log.print("stopped.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(wish.exit_code if isinstance(wish, Interrupted) else 130) from None
         else:
             if set(document) != set(keys):
                 raise AssertionError(f"{name}: JSON keys {sorted(document)} are not {sorted(keys)}")
             if output.as_json:
                 sys.stdout.write(json.dumps(document, allow_nan=False, default=_plain) + "\n")
+                sys.stdout.flush()
             if output.exit_code:
                 raise typer.Exit(output.exit_code)
 
@@ -128,15 +154,23 @@ def _annotated(hint: Any) -> Any:
     return inside[0] if inside else hint
 
 
-def _fail(output: Output, line: str) -> typing.NoReturn:
+def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
+    line = printable(line)
     if output.as_json:
         sys.stdout.write(json.dumps({"error": line}) + "\n")
-    output.log.print(f"[bold red]error:[/] {_escape(line)}", soft_wrap=True)
-    raise typer.Exit(1)
+        sys.stdout.flush()
+    output.log.print(Text.assemble(("error:", "bold red"), f" {line}"), soft_wrap=True)
+    raise typer.Exit(exit_code)
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def printable(text: str) -> str:
+    """Somebody else's text, in one line and without what would steer a terminal."""
+    return "".join(x if x.isprintable() else "\ufffd" for x in text)
+
+
+def foreign(text: object) -> str:
+    """Somebody else's text for `console.print`: not markup either."""
+    return escape(printable(str(text)))
 
 
 def _plain(value: object) -> Any:

@@ -68,8 +68,8 @@ def profile(
     from ofp_edge.profile.report import render
     from ofp_edge.profile.summary import read_evaluation, summarise
     from ofp_edge.profile.terminal import show
-    from ofp_edge.rig import read_rig
-    from ofp_edge.runtime.engine_choice import choose_engine
+    from ofp_edge.rig.file import read_rig
+    from ofp_edge.runtime.infer.engine_choice import choose_engine
     from ofp_edge.runtime.jetson.watch import watched
 
     opened = open_bundle(bundle)

@@ -66,16 +66,16 @@ def profile_loop(
     from ofp_edge.profile.loop_report import render_loop
     from ofp_edge.profile.loop_summary import summarise_loop
     from ofp_edge.profile.loop_terminal import show_loop
-    from ofp_edge.runtime.loop import Limits
+    from ofp_edge.runtime.control.run_report import Limits
+    from ofp_edge.runtime.control.stopping import stop_on_signals
     from ofp_edge.runtime.session import Request, open_session, read_run
-    from ofp_edge.runtime.stopping import stop_on_signals
 
     began = time.monotonic()
     kernel = Realtime(output.log, wanted=realtime, require=False)
     files = read_run(Request(bundle, rig, engine, precision, threads, seed))
     build_engines(output, files.bundle, files.choice.engine, files.choice.precision)
     probe = LoopProbe()
-    with stop_on_signals() as stop, open_session(files) as session:
+    with stop_on_signals() as stop, open_session(files, stop) as session:
         opened_s = time.monotonic() - began
         kernel.attach(session)
         tell_remarks(session, output.log)

@@ -19,11 +19,11 @@ def pick_engine(
 ) -> Document:  # fmt: skip
     """Measure, print the table, record the choice; returns {"engine", "precision", "threads",
     "rig", "table"}. Raises OfpError without a rig, UnknownName, RigError."""
-    from ofp_edge.profile.fingerprint import fingerprint
     from ofp_edge.profile.pick import ROUNDS, candidates, pick, thread_counts
-    from ofp_edge.rig import read_rig
-    from ofp_edge.rig_engine import set_engine
-    from ofp_edge.runtime.engine_choice import board_here, usable_cpus
+    from ofp_edge.report.fingerprint import fingerprint
+    from ofp_edge.rig.engine import set_engine
+    from ofp_edge.rig.file import read_rig
+    from ofp_edge.runtime.infer.engine_choice import board_here, usable_cpus
 
     if rig is None:
         raise OfpError("--pick: give --rig too: the choice is recorded there.")

@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from ofp_edge.runtime.realtime import Setting, enter, prepare
+from ofp_edge.runtime.kernel.realtime import Setting, enter, prepare
+from ofp_edge.runtime.kernel.wakeup import BUDGET_SHARE, WakeUps, measure_wakeups, require_floor
 from ofp_edge.runtime.session import Session
-from ofp_edge.runtime.wakeup import BUDGET_SHARE, WakeUps, measure_wakeups, require_floor
 
 _MEASURED_S = 2.0
 

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.markup import escape
 
-from ofp_edge.runtime.cameras.remarks import remarks_of
 from ofp_edge.runtime.session import Session
 
 
 def tell_remarks(session: Session, console: Console) -> None:
-    """Listen to every camera of the session that has remarks."""
-    for name, remarks in remarks_of(session.observer.cameras).items():
+    """Listen to what is said of every camera of the session."""
+    for name, remarks in session.observer.remarks.items():
         remarks.listen(_teller(name, session, console))
 
 

@@ -11,13 +11,15 @@ from ofp_edge.cli.output import Document, Output, add_command
 
 KEYS = (
     "log", "bundle", "same_bundle", "engine", "precision", "seed", "nfe", "chunks", "chunks_same",
-    "ticks", "ticks_same", "missing_rows", "whole", "same", "differences",
+    "ticks", "ticks_same", "missing_rows", "files_left_out", "whole", "same", "differences",
 )  # fmt: skip
 
 
 def replay(
     output: Output,
-    log: Annotated[Path, typer.Argument(help="MCAP file that `run --log` wrote.")],
+    log: Annotated[
+        Path, typer.Argument(help="MCAP file that `run --log` wrote; of several, the first.")
+    ],
     bundle: Annotated[Path, typer.Option(help="Bundle folder: the run's own, or another one.")],
     engine: Annotated[
         str | None, typer.Option(help="onnxruntime, executorch. Default: the run's own.")
@@ -31,20 +33,21 @@ def replay(
     Exit code 1 when one differs, or when rows are missing; the differences are listed.
     """
     from ofp_edge.bundle import open_bundle
-    from ofp_edge.runtime.inference import load_inference
-    from ofp_edge.runtime.log_reader import LogReader
+    from ofp_edge.runtime.infer.inference import load_inference
+    from ofp_edge.runtime.log.reader import LogReader
+    from ofp_edge.runtime.log.rows import made_of
     from ofp_edge.runtime.replay import replay as again
 
     reader = LogReader(log)
     opened = open_bundle(bundle)
-    header = reader.header
-    same_bundle = header["bundle_sha256"] == opened.sha256
+    made = made_of(reader.header, str(log))
+    same_bundle = made.bundle_sha256 == opened.sha256
     if not same_bundle:
         output.log.print(f"[yellow]{bundle} is not the bundle of this run[/]")
-    engine, precision = opened.choose(engine or header["engine"], precision or header["precision"])
+    engine, precision = opened.choose(engine or made.engine, precision or made.precision)
     inference = load_inference(
-        opened, engine, precision, threads=header.get("threads", 1), seed=header["seed"],
-        nfe=header["nfe"], guard=header["guard"],
+        opened, engine, precision, threads=made.threads, seed=made.seed, nfe=made.nfe,
+        guard=made.guard,
     )  # fmt: skip
     try:
         report = again(reader, inference)
@@ -55,6 +58,10 @@ def replay(
     console.print(f"ticks    {report.ticks_same} of {report.ticks} bit for bit the same")
     if report.missing_rows:
         console.print(f"missing  {report.missing_rows} rows are not in the log")
+    if report.files_left_out:
+        console.print(
+            f"left out {report.files_left_out} files: those before them were deleted to make room"
+        )
     if not report.whole:
         console.print("the log has no end: the run was killed, or its disk was full")
     for difference in report.differences:
@@ -63,10 +70,10 @@ def replay(
     output.exit_code = 0 if report.same else 1
     return {
         "log": str(log), "bundle": str(bundle), "same_bundle": same_bundle, "engine": engine,
-        "precision": precision, "seed": header["seed"], "nfe": header["nfe"],
+        "precision": precision, "seed": made.seed, "nfe": made.nfe,
         "chunks": report.chunks, "chunks_same": report.chunks_same, "ticks": report.ticks,
         "ticks_same": report.ticks_same, "missing_rows": report.missing_rows,
-        "whole": report.whole, "same": report.same,
+        "files_left_out": report.files_left_out, "whole": report.whole, "same": report.same,
         "differences": [
             {"what": d.what, "t_ns": d.t_ns, "detail": d.detail,
              "apart": d.apart if d.apart is not None and d.apart < float("inf") else None}

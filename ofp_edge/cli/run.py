@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 KEYS = (
     "bundle", "rig", "engine", "precision", "threads", "nfe", "guard", "seed", "dry_run", "seconds",
-    "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "refined",
-    "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
+    "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "slow_sends",
+    "refined", "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
     "capture_to_ready_ms", "tick_jitter_us_p99",
-    "stopped_because", "log", "log_rows_lost", "recorded", "skewed_frames", "camera_remarks",
+    "stopped_because", "log", "log_files", "log_files_deleted", "log_rows_lost", "recorded",
+    "skewed_frames", "frozen_frames", "stateless_frames", "camera_remarks", "bridged_readings",
     "realtime", "wakeup_us",
 )  # fmt: skip
 
@@ -44,6 +45,20 @@ def run(
         bool, typer.Option("--dry-run", help="Do everything but move the robot.")
     ] = False,
     log: Annotated[Path | None, typer.Option(help="Write an MCAP log here. Default: none.")] = None,
+    log_limit_mb: Annotated[
+        int,
+        typer.Option(
+            help="What the log may take of the disk, in at most 16 files: the first, and the "
+            "newest of the others. 16 or more."
+        ),
+    ] = 4096,
+    require_log: Annotated[
+        bool,
+        typer.Option(
+            "--require-log",
+            help="Stop the robot when the log can't be written. Default: go on without.",
+        ),
+    ] = False,
     record_calibration: Annotated[
         Path | None,
         typer.Option(
@@ -92,9 +107,10 @@ def run(
     ] = False,
     force: Force = False,
 ) -> Document:
-    """Run a bundle on a robot; Ctrl-C stops it safely."""
-    if log is not None:
-        check_output_file(log, force=force)
+    """Run a bundle on a robot; Ctrl-C stops it safely. Exit code 3: the stop is not confirmed."""
+    from ofp_edge.cli.log_options import check_log_options, tell_log_trouble
+
+    check_log_options(log, log_limit_mb, require_log, force)
     if record_calibration is not None:
         check_output_file(record_calibration, force=force)
     if threads is not None and threads < 1:
@@ -113,21 +129,22 @@ def run(
     from ofp_edge.cli.live import LiveView
     from ofp_edge.cli.realtime import Realtime
     from ofp_edge.cli.remarks import tell_remarks
-    from ofp_edge.runtime.loop import Limits
+    from ofp_edge.runtime.control.run_report import Limits
+    from ofp_edge.runtime.control.stopping import stop_on_signals
     from ofp_edge.runtime.session import Request, open_session, read_run
-    from ofp_edge.runtime.stopping import stop_on_signals
 
     request = Request(
-        bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log,
+        bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log, log_limit_mb,
         record_calibration,
     )  # fmt: skip
     limits = Limits(duration, episodes, dry_run, seed)
     kernel = Realtime(output.log, wanted=realtime or require_realtime, require=require_realtime)
     files = read_run(request)
     build_engines(output, files.bundle, files.choice.engine, files.choice.precision)
-    with stop_on_signals() as stop, open_session(files) as session:
+    with stop_on_signals() as stop, open_session(files, stop) as session:
         kernel.attach(session)
         tell_remarks(session, output.log)
+        tell_log_trouble(session, output.log, stop if require_log else None)
         if episodes is not None and not session.loop.episodic:
             raise OfpError(
                 "--episodes: this robot can't reset itself (it has no reset and outcome). "
@@ -149,6 +166,8 @@ def run(
             with LiveView(session, output.log) if live else contextlib.nullcontext():
                 session.loop.run(limits, stop)
         finally:
+            if stop.reason == "SIGHUP":
+                output.hush()
             for place in (session.log, session.recorder):
                 if place is not None:
                     place.close()
@@ -177,8 +196,6 @@ def _nfe(value: str | None) -> int | Literal["auto"] | None:
 
 
 def _document(session: Session, request: Request, dry_run: bool) -> Document:
-    from ofp_edge.runtime.cameras.remarks import remarks_of
-
     report, counters = session.loop.report, session.loop.controller.counters
     good = report.successes
     ready = report.capture_to_ready_ns
@@ -201,6 +218,7 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
         "clamped": counters.clamped,
         "limited": counters.limited,
         "late_sends": report.late_sends,
+        "slow_sends": report.slow_sends,
         "refined": counters.refined,
         "stale_frames": session.observer.counters.stale,
         "plans": counters.plans,
@@ -215,11 +233,15 @@ def _document(session: Session, request: Request, dry_run: bool) -> Document:
         "tick_jitter_us_p99": None if jitter is None else jitter / 1e3,
         "stopped_because": report.stopped_because,
         "skewed_frames": session.observer.counters.skewed,
+        "frozen_frames": session.observer.counters.frozen,
+        "stateless_frames": session.observer.counters.stateless,
+        "bridged_readings": counters.bridged,
         "camera_remarks": {
-            name: dict(remarks.counts)
-            for name, remarks in remarks_of(session.observer.cameras).items()
+            name: dict(remarks.counts) for name, remarks in session.observer.remarks.items()
         },
         "log": None if request.log is None else str(request.log),
+        "log_files": 0 if session.log is None else session.log.series.files,
+        "log_files_deleted": 0 if session.log is None else session.log.series.deleted,
         "log_rows_lost": 0 if session.log is None else session.log.lost,
         "recorded": None
         if (kept := session.recorder) is None
@@ -248,7 +270,8 @@ def _print(output: Output, values: Document) -> None:
     grid.add_row(
         "commands",
         f"{values['clamped']} clamped to the range, {values['limited']} limited"
-        f" by the safety layer, {values['late_sends']} not sent: too late for their slot",
+        f" by the safety layer, {values['late_sends']} not sent: too late for their slot, "
+        f"{values['slow_sends']} sent for longer than it",
     )
     grid.add_row("plans", f"{values['plans']}, {values['misses']} late, "
                  f"{values['refined']} refined")  # fmt: skip
@@ -259,7 +282,10 @@ def _print(output: Output, values: Document) -> None:
         grid.add_row("tick jitter, p99", f"{values['tick_jitter_us_p99']:.0f} µs")
     grid.add_row("stopped because", values["stopped_because"])
     if values["log"] is not None:
-        grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost)")
+        deleted = values["log_files_deleted"]
+        more = f", {values['log_files']} files" if values["log_files"] > 1 else ""
+        more += f", {deleted} deleted to make room" if deleted else ""
+        grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost{more})")
     if (kept := values["recorded"]) is not None:
         grid.add_row("for calibration", f"{kept['moments']} of {kept['seen']} moments in "
                      f"{kept['file']} ({kept['lost']} lost)")  # fmt: skip

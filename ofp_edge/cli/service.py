@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +33,21 @@ Type=notify
 NotifyAccess=main
 WatchdogSec={watchdog_s:g}
 TimeoutStartSec=300
-# SIGTERM stops the robot in order.
-TimeoutStopSec=10
+# SIGTERM goes to every process of the unit: the run stops the robot in order, the robot's own
+# process stops it by itself, the supervisor is deaf to it. When the run is gone, whatever ended it,
+# the others have TimeoutStopSec to bring the robot to rest: `mixed` would kill them at once,
+# `process` would leave one that hangs behind, beside the next run.
+KillMode=control-group
+KillSignal=SIGTERM
+SendSIGHUP=no
+FinalKillSignal=SIGKILL
+TimeoutStopSec=30
+# A missed watchdog: SIGABRT to all, then as above.
+WatchdogSignal=SIGABRT
+TimeoutAbortSec=30
+OOMPolicy=stop
+# Stopped before the first tick; nothing had been moved.
+SuccessExitStatus=143
 User={user}
 WorkingDirectory={folder}
 Environment=PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
@@ -40,9 +55,10 @@ ExecStart={command}
 # The program raises the threads that need it: CPUSchedulingPolicy= would raise the log's as well.
 LimitRTPRIO=99
 LimitMEMLOCK=infinity
-# A latched fault (exit code 1) is looked at by a person before the robot moves again.
+# A latched fault (exit code 1), or a robot of which nobody knows whether it stands still (3), is
+# looked at by a person before it moves again.
 Restart={restart}
-RestartPreventExitStatus=1 2
+RestartPreventExitStatus=1 2 3
 NoNewPrivileges=yes
 PrivateTmp=yes
 
@@ -71,24 +87,35 @@ def service(
     force: Force = False,
 ) -> Document:
     """Write the systemd unit that runs a bundle in real time, with limits and a watchdog."""
+    folder = os.getcwd()
+    for what, text in (("BUNDLE", str(bundle.resolve())), ("--rig", str(rig.resolve())),
+                       ("--log", str(log and log.resolve())), ("--output", str(unit)),
+                       ("this folder", folder), ("this Python", sys.executable)):  # fmt: skip
+        _require_one_line(what, text)
+    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", unit.name):
+        raise OfpError(
+            f"--output {unit.name!r}: expected letters, digits and :_.@- before .service."
+        )
     check_output_file(unit, force=force)
     if restart not in _RESTARTS:
         raise OfpError(f"--restart {restart}: expected {', '.join(_RESTARTS)}.")
     if not 0.1 <= watchdog <= 3600:
         raise OfpError(f"--watchdog {watchdog:g}: expected 0.1..3600 s.")
     from ofp_edge.bundle import open_bundle
-    from ofp_edge.rig import read_rig
+    from ofp_edge.rig.file import read_rig
 
     opened = open_bundle(bundle)
     read_rig(rig).require_fits(opened.spec)
-    user = user or getpass.getuser()
+    user = getpass.getuser() if user is None else user
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?", user):
+        raise OfpError(f"--user {user!r}: expected the name or number of a user.")
     words = [sys.executable, "-m", "ofp_edge", "run", str(bundle.resolve()), "--rig",
              str(rig.resolve()), "--duration", "inf", "--realtime"]  # fmt: skip
     if log is not None:
         words += ["--log", str(log.resolve()), "--force"]
     text = _UNIT.format(
-        bundle=_quoted(bundle.name), rig=_quoted(rig.name), watchdog_s=watchdog, user=user,
-        folder=_escaped(os.getcwd()), restart=restart,
+        bundle=_plain(bundle.resolve().name), rig=_plain(rig.name), watchdog_s=watchdog, user=user,
+        folder=_escaped(folder), restart=restart,
         command=" ".join(_quoted(word) for word in words),
     )  # fmt: skip
     verified, says = _verify(text)
@@ -97,12 +124,29 @@ def service(
         f"sudo cp {shlex.quote(str(unit))} /etc/systemd/system/ && "
         f"sudo systemctl daemon-reload && sudo systemctl enable --now {shlex.quote(unit.name)}"
     )
-    output.console.print(f"{unit}: {says[0] if says else 'systemd-analyze verify: nothing to say'}",
-                         soft_wrap=True)  # fmt: skip
-    output.console.print(install, soft_wrap=True)
+    said = says[0] if says else "systemd-analyze verify: nothing to say"
+    for line in (f"{unit}: {said}", install):
+        output.console.print(line, soft_wrap=True, markup=False)
     output.exit_code = 1 if verified is False else 0
     return {"unit": str(unit), "bundle": str(bundle), "rig": str(rig), "user": user,
             "verified": verified, "verify_says": says, "install": install}  # fmt: skip
+
+
+def _require_one_line(what: str, text: str) -> None:
+    """A line end would begin a line of its own in the unit; systemd cuts blanks off a value's end,
+    joins a line that ends in a backslash with the next, and takes UTF-8 alone."""
+    utf8 = not any("\ud800" <= c <= "\udfff" for c in text)
+    plain = utf8 and not any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text)
+    if not plain or text != text.strip() or text.endswith("\\"):
+        raise OfpError(
+            f"{what} {text!r}: expected a path without control characters, in UTF-8, that ends in "
+            "neither a blank nor a backslash: it is to be written into a unit. Rename it."
+        )
+
+
+def _plain(name: str) -> str:
+    """For people to read: no character that systemd gives a meaning to."""
+    return re.sub(r"[^\w .,:@+-]", "_", name)
 
 
 def _escaped(text: str) -> str:

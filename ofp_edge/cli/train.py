@@ -141,12 +141,12 @@ def perform(
             tensorboard=tensorboard, progress=progress,
         )  # fmt: skip
     processes.close()
-    output.console.print(_outcome(plan, result))
+    output.console.print(_outcome(plan, result), soft_wrap=True)
     if result.interrupted:
         output.exit_code = 130
     best = result.best
     return {
-        "policy": str(request.output),
+        "policy": str(result.policy),
         "method": config.method,
         "preset": config.preset,
         "steps": result.step,
@@ -182,9 +182,10 @@ def _intention(plan: Plan, processes: Processes) -> str:
 def _outcome(plan: Plan, result: TrainResult) -> str:
     output, config, best = plan.request.output, plan.policy.config, result.best
     if result.interrupted:
+        kept = "" if result.policy == output else f"; {output} is still the old one"
         return (
-            f"stopped at step {result.step} of {config.training.settings.steps}; {output} is "
-            "usable as it is, --resume goes on"
+            f"stopped at step {result.step} of {config.training.settings.steps}; {result.policy} "
+            f"is usable as it is, --resume goes on{kept}"
         )
     # A run that was finished before keeps neither its loss nor its time.
     took = "" if result.loss is None else f" in {result.seconds:.0f} s"

@@ -73,7 +73,7 @@ def wheels(
             "download_bytes": sum(x["size"] for x in rows), "unpacked_bytes": sizes,
             "install": install, "note": chosen.note,
         }  # fmt: skip
-        write_json(folder / LIST, {**values, "folder": None})
+        write_json(folder / LIST, {"schema_version": 1, **values, "folder": None})
     total = values["download_bytes"] / 1e6
     output.console.print(f"{out}: {len(rows)} wheels, {total:.0f} MB, for {board}, Python {python}")
     for engine, size in sizes.items():

@@ -51,7 +51,7 @@ def convert(source: Path, output: Path, *, force: bool, progress: Progress = sil
     with new_folder(output, force=force, marker=MARKER) as folder:
         if size > 20 * shutil.disk_usage(folder).free:  # nothing compresses that well
             raise OfpError(
-                f"{output}: {size / 1e9:.0f} GB before compression: the disk is too full."
+                f"{output}: {size / 1e6:,.1f} MB before compression: the disk is too full."
             )
         writer = ReplayWriter(folder, _attributes(reading), ends)
         for name, (shape, kind, entries) in arrays.items():

@@ -11,6 +11,7 @@ episode and field.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.source import require_small
+from ofp_edge.data.source import SMALL_FILE_BYTES
 from ofp_edge.data.store import camera_parameters, read_store, spec_fields
 from ofp_edge.errors import DatasetError
-from ofp_edge.files import sha256_folder
+from ofp_edge.files import put_back, sha256_folder
 from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
+from ofp_edge.outside import read_plain, require_memory
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, ObservationField
 
@@ -107,29 +109,17 @@ class Dataset:
         return statistics
 
 
-def open_dataset(path: Path) -> Dataset:
-    """Read and check demonstrations: ours, any layout of `layouts`, or a mapping file that names
-    such. Raises DatasetError: one line, with episode and field."""
-    from ofp_edge.data.imported import open_imported
-
-    return _open_ours(path) if is_ours(path) else open_imported(path)
-
-
-def is_dataset(path: Path) -> bool:
-    """Whether a path is read as demonstrations: a folder, a mapping file or HDF5."""
-    return path.is_dir() or path.suffix in (".toml", ".hdf5", ".h5")
-
-
 def is_ours(path: Path) -> bool:
     """Whether it is a Zarr group with our attributes."""
+    put_back(path)
     attributes = path / ".zattrs"
     if not attributes.is_file():
         return False
-    require_small(attributes)
-    return b'"ofp_edge"' in attributes.read_bytes()
+    return b'"ofp_edge"' in read_plain(attributes, DatasetError, SMALL_FILE_BYTES, inside=path)
 
 
-def _open_ours(path: Path) -> Dataset:
+def open_ours(path: Path) -> Dataset:
+    """Read and check a dataset of ours; DatasetError."""
     attrs, arrays, ends = read_store(path)
     observations, actions = spec_fields(path, attrs)
     cameras = camera_parameters(path, attrs)
@@ -201,6 +191,7 @@ def _points(
     field: ObservationField, camera: CameraParameters, depth: NDArray[np.uint16]
 ) -> NDArray[np.float32]:
     count = field.shape[1]
+    require_memory(12 * count * len(depth), f"field {field.name!r}", DatasetError)
     cloud = PointCloud(camera, field.low, field.high, count)
     points = np.empty((len(depth), 3, count), np.float32)
     for frame, out in zip(depth, points, strict=True):
@@ -211,6 +202,8 @@ def _points(
 def _images(
     field: ObservationField, camera: CameraParameters, color: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
+    size = len(color) * math.prod(field.shape)
+    require_memory(size, f"field {field.name!r}", DatasetError)
     shrink = ColorImage(camera.width, camera.height, field.shape)
     images = np.empty((len(color), *field.shape), np.uint8)
     for frame, out in zip(color, images, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.mapping import Entry
 from ofp_edge.data.reading import Reading, open_reading
 from ofp_edge.data.values import is_depth
+from ofp_edge.errors import DatasetError
 from ofp_edge.image import ColorImage
+from ofp_edge.outside import require_memory
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, ObservationField
 
@@ -27,6 +30,8 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
     """Read every field into memory, in the form the network takes."""
     ends = np.cumsum(reading.lengths).astype(np.int64)
     frames, fields = int(ends[-1]), {}
+    every = [field for _, field in reading.fields()]
+    require_memory(sum(frames * _bytes(x) for x in every), str(path), DatasetError)
     for entry, field in reading.fields():
         dtype = field.dtype if isinstance(field, ObservationField) else "float32"
         values = np.empty((frames, *field.shape), dtype)
@@ -43,6 +48,12 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
         reading.spec.actions, reading.cameras, fields, action, ends, reading.episodes,
         (True,) * len(ends), reading.sha256(), reading.mapping.guessed,
     )  # fmt: skip
+
+
+def _bytes(field: ObservationField | ActionField) -> int:
+    """Of one frame."""
+    image = isinstance(field, ObservationField) and field.kind == "rgb"
+    return math.prod(field.shape) * (1 if image else 4)
 
 
 def _writer(

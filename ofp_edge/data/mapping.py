@@ -36,7 +36,6 @@ from typing import Any
 import tomlkit
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.source import require_small
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.toml import Table, read_toml
 
@@ -86,8 +85,6 @@ class Mapping:
 
 def read_mapping(path: Path) -> Mapping:
     """Read a mapping file. DatasetError (one line) with the entry that is wrong."""
-    if path.is_file():
-        require_small(path)
     top = read_toml(path, DatasetError)
     source = path.parent / str(top.take("source", str))
     control_hz = top.positive("control_hz") if "control_hz" in top.values else None

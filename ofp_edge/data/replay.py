@@ -20,8 +20,8 @@ from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 
 DATA_SCHEMA_VERSION = 1
-MARKER = ".zgroup"
-"""The file that every dataset folder has: `files.new_folder(marker=...)`."""
+MARKER = ".zattrs"
+"""The file by which a dataset folder is known as ours: `files.new_folder(marker=...)`."""
 ATTRIBUTES = "ofp_edge"
 _ROWS, _CHUNK_BYTES = 100, 8_000_000
 

@@ -6,7 +6,7 @@ one episode, a few at a time, so memory stays flat whatever the size of the set.
 
 from __future__ import annotations
 
-import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import sha256_file, sha256_folder
+from ofp_edge.outside import require_closed, require_memory
+from ofp_edge.spec import FASTEST_HZ, SLOWEST_HZ
+from ofp_edge.strict import shown
 
 BLOCK_BYTES = 8_000_000
 """What one block of frames holds at most, unless a single frame is larger."""
+_COPIES = 4  # blocks, their whole, and what is worked out of it in float64
 SMALL_FILE_BYTES = 64_000_000
 """No table of a layout is larger; a file that is can only be the wrong one."""
 
@@ -40,8 +44,12 @@ class Key:
     @property
     def block_rows(self) -> int:
         """Frames of one block."""
-        frame = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-        return max(1, min(1024, BLOCK_BYTES // max(1, frame)))
+        return max(1, min(1024, BLOCK_BYTES // max(1, self.frame_bytes)))
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one frame."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class Source(ABC):
@@ -69,7 +77,9 @@ class Source(ABC):
         """
 
     def read(self, key: str, episode: int) -> NDArray[Any]:
-        """All of them at once: (length, *shape)."""
+        """All of them at once: (length, *shape). DatasetError also where memory is too small."""
+        size = self.lengths[episode] * self.keys[key].frame_bytes
+        require_memory(_COPIES * size, f"{self.path}: episode {episode}, {key}", DatasetError)
         return np.concatenate(list(self.blocks(key, episode)))
 
     @property
@@ -83,8 +93,11 @@ class Source(ABC):
         return self.rates_hz[0] if self.rates_hz else None
 
     def sha256(self) -> str:
-        """Of every byte below `path`."""
-        return sha256_folder(self.path) if self.path.is_dir() else sha256_file(self.path)
+        """Of every byte below `path`. DatasetError where a link leads out of it."""
+        if not self.path.is_dir():
+            return sha256_file(self.path)
+        require_closed(self.path, DatasetError)
+        return sha256_folder(self.path)
 
     def require_key(self, key: str, what: str) -> Key:
         """The key, or DatasetError listing those there are."""
@@ -95,24 +108,14 @@ class Source(ABC):
         return self.keys[key]
 
 
-def read_table(path: Path) -> Any:
-    """A JSON file of a layout. DatasetError when it is missing, too large or no JSON."""
-    try:
-        require_small(path)
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise DatasetError(f"{path} cannot be read: {cause.strerror}.") from None
-    except (ValueError, UnicodeDecodeError) as cause:
-        raise DatasetError(f"{path} is not valid JSON: {cause}") from None
-
-
-def require_small(path: Path) -> None:
-    """DatasetError when a file that is read whole is far too large to be what it should be."""
-    if (size := path.stat().st_size) > SMALL_FILE_BYTES:
+def rate_hz(value: Any, where: str) -> float:
+    """A rate that a layout states. DatasetError unless it is one that a robot may have."""
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not plain or not SLOWEST_HZ <= value <= FASTEST_HZ:
         raise DatasetError(
-            f"{path}: {size / 1e9:.1f} GB, expected at most {SMALL_FILE_BYTES / 1e6:g} MB. Is it "
-            "another file?"
+            f"{where}: expected a rate of {SLOWEST_HZ:g} to {FASTEST_HZ:g} Hz, got {shown(value)}."
         )
+    return float(value)
 
 
 def spans(length: int, rows: int, start: int = 0) -> Iterator[tuple[int, int]]:

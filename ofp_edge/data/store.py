@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.replay import DATA_SCHEMA_VERSION
+from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError, OfpError
-from ofp_edge.extras import require
+from ofp_edge.extras import require_installed
+from ofp_edge.outside import require_memory, said_by
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.strict import shown
 
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "task": (str, type(None)), "control_hz": (int, float), "observations": (list,),
@@ -25,36 +28,35 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
 
     Raises DatasetError.
     """
-    zarr = require("zarr", "train")
+    require_installed("zarr", "train")
     if not path.is_dir():
         raise DatasetError(f"{path} is not a dataset folder.")
-    try:
-        root = zarr.open_group(str(path), mode="r")
-        found: Any = dict(root.attrs).get("ofp_edge")
-    except (OSError, ValueError, KeyError) as cause:
-        raise DatasetError(f"{path} is not a Zarr group: {cause}") from None
+    root = open_zarr(path, "train")
+    with said_by(f"{path}: its attributes cannot be read", DatasetError):
+        found = dict(root.attrs).get("ofp_edge")
     attrs = check_attributes(path, found)
     seen = [f"rgb_{f.camera}" for f in spec_fields(path, attrs)[0] if f.kind == "rgb"]
-    for name in ("data", "meta"):
-        if name not in root:
-            raise DatasetError(f"{path}: group {name} is missing.")
-    if "episode_ends" not in root["meta"]:
-        raise DatasetError(f"{path}: array meta/episode_ends is missing.")
-    try:
-        ends = np.asarray(root["meta/episode_ends"][:])
+    with said_by(f"{path}: an array cannot be read", DatasetError):
+        for name in ("data", "meta"):
+            if name not in root:
+                raise DatasetError(f"{path}: group {name} is missing.")
+        if "episode_ends" not in root["meta"]:
+            raise DatasetError(f"{path}: array meta/episode_ends is missing.")
         names = [name for name in root["data"].array_keys() if name in seen or name[:4] != "rgb_"]
-        arrays = {name: np.asarray(root["data"][name][:]) for name in names}
         stored = {f"data/{name}": root["data"][name] for name in names}
         stored["meta/episode_ends"] = root["meta/episode_ends"]
         gaps = {name: x.nchunks - x.nchunks_initialized for name, x in stored.items()}
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as cause:
-        raise DatasetError(f"{path}: an array cannot be read: {cause}") from None
+        size = sum(x.nbytes for x in stored.values())
     for name, gap in gaps.items():  # Zarr reads a chunk that is not there as zeros
         if gap:
             raise DatasetError(
                 f"{path}: {name}: {gap} of its {stored[name].nchunks} chunks are missing. Copy the "
                 "dataset again, or write it with write_empty_chunks on."
             )
+    require_memory(size, str(path), DatasetError)
+    with said_by(f"{path}: an array cannot be read", DatasetError):
+        ends = np.asarray(stored["meta/episode_ends"][:])
+        arrays = {name: np.asarray(stored[f"data/{name}"][:]) for name in names}
     if ends.ndim != 1 or ends.dtype.kind != "i":
         raise DatasetError(
             f"{path}: meta/episode_ends: expected integers (E,), got {ends.dtype} {ends.shape}."
@@ -84,7 +86,7 @@ def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraPara
         try:
             cameras[name] = CameraParameters.from_json(value)
         except (OfpError, TypeError, ValueError) as cause:
-            raise DatasetError(f"{path}: camera {name!r}: {cause}") from None
+            raise DatasetError(f"{path}: camera {shown(name)}: {cause}") from None
     return cameras
 
 
@@ -97,11 +99,17 @@ def check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
     version = attrs.get("schema_version")
     if version != DATA_SCHEMA_VERSION:
         raise DatasetError(
-            f"{path}: dataset schema version {version}, this ofp-edge reads {DATA_SCHEMA_VERSION}."
+            f"{path}: dataset schema version {shown(version)}, this ofp-edge reads "
+            f"{DATA_SCHEMA_VERSION}."
         )
     for name, kinds in _ATTRIBUTES.items():
         if name not in attrs:
             raise DatasetError(f"{path}: attribute {name} is missing.")
         if not isinstance(attrs[name], kinds):
-            raise DatasetError(f"{path}: attribute {name}: unexpected {attrs[name]!r}.")
+            raise DatasetError(f"{path}: attribute {name}: unexpected {shown(attrs[name])}.")
+    for name, kind in (("seeds", int), ("success", bool)):
+        if wrong := [x for x in attrs[name] if type(x) is not kind]:
+            raise DatasetError(
+                f"{path}: attribute {name}: expected {kind.__name__}s, got {shown(wrong[0])}."
+            )
     return attrs

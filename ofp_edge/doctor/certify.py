@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ofp_edge import __version__
+from ofp_edge.boards.orin import floor, orin_boards
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, OfpError, ParityError
 from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.progress import Progress, silent
 from ofp_edge.runtime.jetson import machine as machines
-from ofp_edge.runtime.jetson.boards import floor, orin_boards
 from ofp_edge.runtime.jetson.live import look
 from ofp_edge.runtime.jetson.watch import Watch
 from ofp_edge.runtime.runners.check import check_artefact

@@ -14,9 +14,9 @@ import threading
 from pathlib import Path
 
 from ofp_edge.doctor.findings import Finding, Status
-from ofp_edge.rig_realtime import RealtimeEntry
-from ofp_edge.runtime.realtime import choose_cpu, isolated_cpus, limit_line
-from ofp_edge.runtime.wakeup import WakeUps, measure_wakeups
+from ofp_edge.rig.realtime import RealtimeEntry
+from ofp_edge.runtime.kernel.realtime import choose_cpu, isolated_cpus, limit_line
+from ofp_edge.runtime.kernel.wakeup import WakeUps, measure_wakeups
 
 _GOOD_US, _BAD_US = 250.0, 2000.0
 _CYCLIC = re.compile(r"C:\s*(\d+) Min:\s*(\d+) Act:\s*\d+ Avg:\s*(\d+) Max:\s*(\d+)")

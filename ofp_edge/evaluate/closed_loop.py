@@ -14,7 +14,8 @@ from typing import Any
 
 from ofp_edge.bundle import MANIFEST
 from ofp_edge.errors import OfpError
-from ofp_edge.evaluate.contestant import TORCH, Choice, Contestant, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import TORCH, Contestant, open_contestant
 from ofp_edge.evaluate.episode import Episode, Evaluator, Frames, Job
 from ofp_edge.evaluate.lanes import run_lanes
 from ofp_edge.evaluate.seeds import FIRST_SEED, SEEDS_A_RUN, evaluation_seeds

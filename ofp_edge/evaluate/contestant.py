@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
-from ofp_edge.runtime.guard import check_guard
-from ofp_edge.runtime.inference import Inference, load_inference
+from ofp_edge.runtime.infer.guard import check_guard
+from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
@@ -19,25 +20,6 @@ if TYPE_CHECKING:
 
 POLICY, BUNDLE = "policy", "bundle"
 TORCH = "torch"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How to run it. None takes the artefact's own default.
-
-    nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
-    start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
-    answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
-    chooses among.
-    """
-
-    nfe: int | None = None
-    engine: str | None = None
-    precision: str | None = None
-    t_w: float | None = None
-    cold: bool = False
-    t_refine: float | None = None
-    guard: int = 1
 
 
 @dataclass

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ofp_edge.evaluate.contestant import POLICY, Contestant
 from ofp_edge.evaluate.decisions import Decision
 from ofp_edge.progress import Progress
-from ofp_edge.runtime.guard import choose
+from ofp_edge.runtime.infer.guard import choose
 
 _BATCH = 512
 

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.evaluate.contestant import Choice, Contestant, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
 from ofp_edge.runtime.camera import Frame
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import ChunkReady, EpisodeStarted, Event, PlanStarted
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import ChunkReady, EpisodeStarted, Event, PlanStarted
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.spec import PolicySpec
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.data.windows import windows
 from ofp_edge.errors import DatasetError
-from ofp_edge.evaluate.contestant import Choice, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.evaluate.smoothness import half_ranges, jump
 from ofp_edge.evaluate.tuning import Measured
 from ofp_edge.policy.config import PolicyConfig

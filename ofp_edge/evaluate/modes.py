@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import OfpError
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import SEEDS_A_RUN, evaluation_seeds
-from ofp_edge.evaluate.contestant import POLICY, Choice, Contestant, open_contestant
+from ofp_edge.evaluate.contestant import POLICY, Contestant, open_contestant
 from ofp_edge.evaluate.decisions import Decision, gather_decisions
 from ofp_edge.evaluate.statistics import wilson_interval
 from ofp_edge.progress import Progress, silent

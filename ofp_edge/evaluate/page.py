@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.evaluate.report import latency_rows
-from ofp_edge.profile.html import page, table
-from ofp_edge.profile.svg import curve
+from ofp_edge.report.html import page, table
+from ofp_edge.report.svg import curve
 
 
 def render(values: dict[str, Any]) -> str:

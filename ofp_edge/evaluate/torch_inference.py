@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ofp_edge.errors import OfpError, UnknownName
-from ofp_edge.evaluate.contestant import Choice
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.manifest import Tensor, TimeRow
 from ofp_edge.policy.deployed import (
     Deployed,
@@ -26,8 +26,8 @@ from ofp_edge.policy.sampler import ladder
 from ofp_edge.policy.torch_batch import TorchBatch
 from ofp_edge.policy.torch_runner import TorchRunner
 from ofp_edge.quantize.plan import read_plan
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.sampler import Scheme, Step
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import Scheme, Step
 
 ROWS = 16
 """Episodes that share a call of a many-step policy. A world costs 0.2 s and 26 MB, so not more."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import run_jobs
-from ofp_edge.evaluate.contestant import Choice
 from ofp_edge.evaluate.episode import Episode, Job
 from ofp_edge.evaluate.held_out import measure_held_out, open_training_data
 from ofp_edge.evaluate.report import outcome

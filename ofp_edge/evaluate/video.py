@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.episode import Episode, Evaluator, Job
 from ofp_edge.extras import require
-from ofp_edge.files import check_output_file
+from ofp_edge.files import check_output_file, new_file
 
 _WIDTH, _HEIGHT, _BORDER = 480, 360, 8
 _GREEN, _RED = (46, 160, 67), (207, 34, 46)
@@ -96,19 +94,11 @@ def _picture(world: Any) -> Iterator[Callable[[], Picture]]:
 def _writer(path: Path, evaluator: Evaluator) -> Iterator[Callable[[Picture], None]]:
     """Appends pictures to a file that takes its name when it is whole."""
     imageio = require("imageio.v2", "video")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".mp4")
-    os.close(handle)
-    try:
+    with new_file(path, suffix=path.suffix) as partial:
         writer = imageio.get_writer(
-            name, format="FFMPEG", fps=evaluator.spec.control_hz, macro_block_size=8
+            partial, format="FFMPEG", fps=evaluator.spec.control_hz, macro_block_size=8
         )
         try:
             yield writer.append_data
         finally:
             writer.close()
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -19,16 +19,18 @@ from ofp_edge.files import sha256_file
 from ofp_edge.imports.fields import Feature, Times, Wanted, resolve
 from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.unpickle import Record, read_checkpoint
-from ofp_edge.imports.values import Values
-from ofp_edge.imports.weights import fill, from_diffusion_policy
+from ofp_edge.imports.values import Values, numbers
+from ofp_edge.imports.weights import built, from_diffusion_policy
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.config import DenoiserConfig, ScheduleConfig
-from ofp_edge.policy.imported.denoiser import DenoiserNetwork
+from ofp_edge.strict import DEEPEST, shown
 
 _POLICY = "DiffusionUnetLowdimPolicy"
 _REFERENCE = re.compile(r"\$\{([a-z_0-9.]+)\}", re.IGNORECASE)
-_SUM = re.compile(r"\$\{eval:\s*'?([0-9+\s]+)'?\}")
+_NUMBER = r"\s*[0-9]{1,18}\s*"
+_SUM = re.compile(rf"\$\{{eval:\s*'?({_NUMBER}(?:\+{_NUMBER})*)'?\}}")
+_MOST_CHARACTERS = 4 << 20  # of a configuration, its references looked up
 
 
 def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
@@ -40,8 +42,9 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
     kind = str(policy["_target_"]).rpartition(".")[2]
     if kind != _POLICY:
         raise PolicyError(
-            f"{path}: a policy of class {kind} can't be imported, only {_POLICY} can. Its tensors "
-            "and cfg were read without running anything; export its network as a program."
+            f"{path}: a policy of class {shown(kind)[1:-1]} can't be imported, only {_POLICY} can. "
+            "Its tensors and cfg were read without running anything; export its network as a "
+            "program."
         )
     if not policy["obs_as_global_cond"] or policy.value.get("pred_action_steps_only"):
         raise PolicyError(
@@ -60,13 +63,12 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
     fields = resolve(wanted, [observed], action, times)
     model = Values(policy["model"], f"{path}, cfg.policy.model")
     network_config = DenoiserConfig(
-        channels=tuple(model["down_dims"]), kernel=model.whole("kernel_size"),
+        channels=model.wholes("down_dims"), kernel=model.whole("kernel_size"),
         groups=model.whole("n_groups"), step_features=model.whole("diffusion_step_embed_dim"),
         scale_modulation=bool(model["cond_predict_scale"]), cameras=None,
         schedule=_schedule(policy, str(path)), normalization=fields.modes,
     )  # fmt: skip
-    network = DenoiserNetwork(network_config, fields.spec, fields.statistics)
-    fill(network, from_diffusion_policy(tensors), str(path))
+    network = built(network_config, fields, from_diffusion_policy(tensors), str(path))
     config = config_of(
         network_config, fields.spec, fields.cameras, "diffusion", fields.task, "diffusion_policy",
         sha256_file(path),
@@ -78,45 +80,58 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
 
 def plain_config(cfg: Any, what: str) -> dict[str, Any]:
     """OmegaConf's objects, already inert, as dictionaries and lists; references looked up."""
-    plain = _plain(cfg)
+    reader = _Plain(f"{what}, cfg")
+    plain = reader.plain(cfg, 0)
     if not isinstance(plain, dict):
         raise PolicyError(f"{what}: cfg: expected a configuration, got {type(cfg).__name__}.")
-    return {key: _resolved(item, plain, 0) for key, item in plain.items()}
+    return {key: reader.resolved(item, plain, 0) for key, item in plain.items()}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Record):
-        if "_content" in value:
-            return _plain(value["_content"])
-        return _plain(value.get("_val"))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+class _Plain:
+    """References make a tree of what is held once, and texts of texts: both as far as a limit."""
 
+    def __init__(self, what: str) -> None:
+        self._what, self._left = what, _MOST_CHARACTERS
 
-def _resolved(value: Any, root: Mapping[str, Any], depth: int) -> Any:
-    """`${a.b}` by its place, and sums of whole numbers; what else is computed stays a text."""
-    if isinstance(value, dict):
-        return {key: _resolved(item, root, depth) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_resolved(item, root, depth) for item in value]
-    if not isinstance(value, str) or "${" not in value or depth > 8:
+    def _spend(self, size: int, depth: int) -> None:
+        self._left -= size
+        if self._left < 0 or depth > DEEPEST:
+            raise PolicyError(f"{self._what}: it grows without end when it is read: refused.")
+
+    def plain(self, value: Any, depth: int) -> Any:
+        """Records as what they hold."""
+        self._spend(len(value) if isinstance(value, str) else 1, depth)
+        if isinstance(value, Record):
+            return self.plain(value.get("_content", value.get("_val")), depth + 1)
+        if isinstance(value, dict):
+            return {str(key): self.plain(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.plain(item, depth + 1) for item in value]
         return value
 
-    def found(path: str) -> Any:
-        item: Any = root
-        for part in path.split("."):
-            item = item.get(part) if isinstance(item, dict) else None
-        return _resolved(item, root, depth + 1)
+    def resolved(self, value: Any, root: Mapping[str, Any], depth: int) -> Any:
+        """`${a.b}` by its place, and sums of whole numbers; what else is computed stays a text."""
+        self._spend(len(value) if isinstance(value, str) else 1, 0)
+        if isinstance(value, dict):
+            return {key: self.resolved(item, root, depth) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolved(item, root, depth) for item in value]
+        if not isinstance(value, str) or "${" not in value or depth > 8:
+            return value
 
-    if alone := _REFERENCE.fullmatch(value):
-        return found(alone[1])
-    text = _REFERENCE.sub(lambda m: str(found(m[1])), value)
-    if total := _SUM.fullmatch(text):
-        return sum(int(x) for x in total[1].split("+"))
-    return text
+        def found(path: str) -> Any:
+            item: Any = root
+            for part in path.split("."):
+                item = item.get(part) if isinstance(item, dict) else None
+            return self.resolved(item, root, depth + 1)
+
+        if alone := _REFERENCE.fullmatch(value):
+            return found(alone[1])
+        text = _REFERENCE.sub(lambda m: str(found(m[1])), value)
+        self._spend(len(text), 0)
+        if total := _SUM.fullmatch(text):
+            return sum(int(x) for x in total[1].split("+"))
+        return text
 
 
 def _schedule(policy: Values, what: str) -> ScheduleConfig:
@@ -125,7 +140,9 @@ def _schedule(policy: Values, what: str) -> ScheduleConfig:
     kinds = {"DDPMScheduler": "DDPM", "DDIMScheduler": "DDIM"}
     predicts = values["prediction_type"]
     if name not in kinds or predicts not in ("epsilon", "sample"):
-        raise PolicyError(f"{values.what}: {name} that predicts {predicts!r} can't be imported.")
+        raise PolicyError(
+            f"{values.what}: {shown(name)[1:-1]} that predicts {shown(predicts)} can't be imported."
+        )
     if values.value.get("variance_type", "fixed_small") != "fixed_small":
         raise PolicyError(f"{values.what}: variance_type: expected fixed_small.")
     return ScheduleConfig(
@@ -144,7 +161,7 @@ def _feature(
     for name in ("scale", "offset", "input_stats.min", "input_stats.max"):
         if f"{start}.{name}" not in tensors:
             raise PolicyError(f"{path}: the normaliser's {field}.{name} is missing.")
-        found[name] = tuple(tensors[f"{start}.{name}"].flatten().float().tolist())
+        found[name] = numbers(tensors[f"{start}.{name}"], f"{path}, {start}.{name}")
     size = len(found["scale"])
     statistics = FieldStatistics(
         found["input_stats.min"], found["input_stats.max"], found["offset"], found["scale"], 0

@@ -82,7 +82,7 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
             if expected != got:
                 raise SpecMismatch(f"{wanted.spec}, {name} (of the checkpoint)", expected, got)
     elif wanted.dataset is not None:
-        from ofp_edge.data.dataset import open_dataset
+        from ofp_edge.data.open import open_dataset
 
         dataset = open_dataset(wanted.dataset)
         observations, actions = dataset.observations, dataset.actions

@@ -8,10 +8,8 @@ names a Python class would import it: refused, as is any step that is not listed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError
@@ -19,8 +17,8 @@ from ofp_edge.files import sha256_file
 from ofp_edge.imports.fields import Feature, Times, Wanted, resolve
 from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.spec_file import small_json
-from ofp_edge.imports.values import Values
-from ofp_edge.imports.weights import fill, from_lerobot
+from ofp_edge.imports.values import Values, numbers
+from ofp_edge.imports.weights import built, from_lerobot
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.folder import Policy, read_tensors
 from ofp_edge.policy.imported.config import (
@@ -29,7 +27,7 @@ from ofp_edge.policy.imported.config import (
     DenoiserConfig,
     ScheduleConfig,
 )
-from ofp_edge.policy.imported.denoiser import DenoiserNetwork
+from ofp_edge.strict import shown
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 PROCESSORS = {"observations": "policy_preprocessor.json", "actions": "policy_postprocessor.json"}
@@ -43,6 +41,7 @@ _MODES = {
 }  # fmt: skip
 _ENDS = {"QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90")}
 _ORDER = ("STATE", "VISUAL", "ENV")
+Statistics = dict[str, tuple[float, ...]]
 
 
 def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
@@ -51,8 +50,8 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
     kind = config["type"]
     if kind != "diffusion":
         raise PolicyError(
-            f"{folder}: a policy of type {kind!r} can't be imported, only 'diffusion' can. Export "
-            "its network as a program: import --exported."
+            f"{folder}: a policy of type {shown(kind)} can't be imported, only 'diffusion' can. "
+            "Export its network as a program: import --exported."
         )
     tensors = read_tensors(folder / MODEL)
     features, action = _features(folder, config, tensors)
@@ -62,14 +61,13 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
     )  # fmt: skip
     fields = resolve(wanted, features, action, times)
     network_config = DenoiserConfig(
-        channels=tuple(config["down_dims"]), kernel=config.whole("kernel_size"),
+        channels=config.wholes("down_dims"), kernel=config.whole("kernel_size"),
         groups=config.whole("n_groups"), step_features=config.whole("diffusion_step_embed_dim"),
         scale_modulation=bool(config["use_film_scale_modulation"]),
         cameras=_cameras(config) if any(f.kind == "rgb" for f in features) else None,
         schedule=_schedule(config), normalization=fields.modes,
     )  # fmt: skip
-    network = DenoiserNetwork(network_config, fields.spec, fields.statistics)
-    fill(network, from_lerobot(tensors), str(folder / MODEL))
+    network = built(network_config, fields, from_lerobot(tensors), str(folder / MODEL))
     policy_config = config_of(
         network_config, fields.spec, fields.cameras, "diffusion", fields.task, "lerobot",
         sha256_file(folder / MODEL),
@@ -80,12 +78,12 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
 
 
 def _schedule(config: Values) -> ScheduleConfig:
-    kind = config["noise_scheduler_type"]
-    predicts = config["prediction_type"]
+    kind = config.text("noise_scheduler_type")
+    predicts = config.text("prediction_type")
     if kind not in ("DDPM", "DDIM") or predicts not in ("epsilon", "sample"):
         raise PolicyError(
-            f"{config.what}: expected DDPM or DDIM that predicts epsilon or sample, got {kind!r}, "
-            f"{predicts!r}."
+            f"{config.what}: expected DDPM or DDIM that predicts epsilon or sample, got "
+            f"{shown(kind)}, {shown(predicts)}."
         )
     train = config.whole("num_train_timesteps")
     steps = train if config["num_inference_steps"] is None else config.whole("num_inference_steps")
@@ -98,20 +96,21 @@ def _schedule(config: Values) -> ScheduleConfig:
 
 
 def _cameras(config: Values) -> CameraConfig:
-    backbone = config["vision_backbone"]
+    backbone = config.text("vision_backbone")
     if backbone not in RESNETS:
         raise PolicyError(
-            f"{config.what}: vision_backbone {backbone!r}: expected one of {', '.join(RESNETS)}."
+            f"{config.what}: vision_backbone {shown(backbone)}: expected one of "
+            f"{', '.join(RESNETS)}."
         )
     # Older versions had no resizing: there the entry is not in the file.
-    resize, crop = config.value.get("resize_shape"), config["crop_shape"]
+    resize = config.pair("resize_shape") if "resize_shape" in config.value else None
+    crop = config.pair("crop_shape")
     if resize is not None:
         share = config.number("crop_ratio")
-        crop = [int(x * share) for x in resize] if share < 1 else None
+        crop = (int(resize[0] * share), int(resize[1] * share)) if share < 1 else None
     return CameraConfig(
         backbone, bool(config["use_group_norm"]), config.whole("spatial_softmax_num_keypoints"),
-        tuple(resize) if resize else None, tuple(crop) if crop else None,
-        not config["use_separate_rgb_encoder_per_camera"],
+        resize, crop, not config["use_separate_rgb_encoder_per_camera"],
     )  # fmt: skip
 
 
@@ -126,50 +125,54 @@ def _features(
         if modern:
             norm_map, statistics = _processor(sources[group])
         else:
-            norm_map = config["normalization_mapping"]
+            norm_map = config.texts("normalization_mapping")
             statistics = _legacy(tensors, "normalize_inputs" if group == "observations"
                                  else "unnormalize_outputs")  # fmt: skip
         for name, item in Values(config[key], f"{config.what}, {key}").value.items():
             entry = Values(item, f"{config.what}, {key}.{name}")
-            kind, shape = entry["type"], tuple(entry["shape"])
+            kind, shape = entry.text("type"), entry.wholes("shape")
             mode = norm_map.get(kind, "IDENTITY")
             if mode not in _MODES:
-                raise PolicyError(f"{config.what}: normalisation {mode!r} of {name} is unknown.")
+                raise PolicyError(
+                    f"{config.what}: normalisation {shown(mode)} of {shown(name)} is unknown."
+                )
             known = dict(statistics.get(name if modern else name.replace(".", "_"), {}))
             if mode in _ENDS:
-                known["min"], known["max"] = (known.get(x, []) for x in _ENDS[mode])
+                known["min"], known["max"] = (known.get(x, ()) for x in _ENDS[mode])
             stats = _statistics(known, _MODES[mode], shape[0])
             if stats is None:
                 raise PolicyError(
-                    f"{folder}: the statistics of {name!r} that {mode} needs are missing. Save the "
-                    "policy with its dataset's statistics."
+                    f"{folder}: the statistics of {shown(name)} that {mode} needs are missing. "
+                    "Save the policy with its dataset's statistics."
                 )
             form = {"VISUAL": "rgb", "ACTION": "action"}.get(kind, "state")
             own = _MODES[mode] if modern or mode != "MIN_MAX" else "min_max_eps"
             found.append((kind, Feature(name, form, shape, stats, own)))  # type: ignore[arg-type]
     if unknown := [kind for kind, _ in found if kind not in (*_ORDER, "ACTION")]:
-        raise PolicyError(f"{config.what}: a feature of type {unknown[0]!r} can't be imported.")
+        raise PolicyError(
+            f"{config.what}: a feature of type {shown(unknown[0])} can't be imported."
+        )
     actions = [feature for kind, feature in found if kind == "ACTION"]
     if len(actions) != 1:
         raise PolicyError(f"{config.what}: expected one action, got {len(actions)}.")
     return [f for kind in _ORDER for k, f in found if k == kind], actions[0]
 
 
-def _processor(path: Path) -> tuple[dict[str, str], dict[str, dict[str, list[float]]]]:
+def _processor(path: Path) -> tuple[dict[str, str], dict[str, Statistics]]:
     """The modes by feature type and the statistics by feature, of the one (un)normalising step."""
-    steps = Values(small_json(path), str(path))["steps"]
     found = []
-    for step in steps:
-        entry = Values(step, str(path))
+    for entry in Values(small_json(path), str(path)).entries("steps"):
         if "class" in entry.value:
             raise PolicyError(
-                f"{path}: a step names the class {entry['class']!r}, which would be imported and "
-                "run: refused. Only LeRobot's registered steps are read."
+                f"{path}: a step names the class {shown(entry['class'])}, which would be "
+                "imported and run: refused. Only LeRobot's registered steps are read."
             )
-        name = entry["registry_name"]
+        name = entry.text("registry_name")
         if name not in _STEPS:
-            raise PolicyError(f"{path}: step {name!r} can't be imported. Known: {sorted(_STEPS)}.")
-        if entry.value.get("config", {}).get("rename_map"):
+            raise PolicyError(
+                f"{path}: step {shown(name)} can't be imported. Known: {sorted(_STEPS)}."
+            )
+        if Values(entry.value.get("config", {}), entry.what).value.get("rename_map"):
             raise PolicyError(f"{path}: a step renames observations: save it without.")
         if name.endswith("normalizer_processor"):
             found.append(entry)
@@ -179,26 +182,35 @@ def _processor(path: Path) -> tuple[dict[str, str], dict[str, dict[str, list[flo
     if options["eps"] != 1e-8 or options.value.get("normalize_observation_keys"):
         raise PolicyError(f"{path}: its normaliser has options of its own that are not read.")
     file = str(found[0].value.get("state_file", ""))
-    if not file or "/" in file or not (path.parent / file).exists():
-        raise PolicyError(
-            f"{path}: the statistics of its normaliser are missing ({file or 'no state_file'})."
-        )
-    statistics: dict[str, dict[str, list[float]]] = {}
+    plain = file.isprintable() and 0 < len(file) < 200 and "/" not in file
+    if not plain or not (path.parent / file).exists():
+        got = shown(file) if file else "no state_file"
+        raise PolicyError(f"{path}: the statistics of its normaliser are missing ({got}).")
+    statistics: dict[str, Statistics] = {}
     for key, tensor in read_tensors(path.parent / file).items():
         feature, _, name = key.rpartition(".")
-        statistics.setdefault(feature, {})[name] = tensor.to(torch.float32).flatten().tolist()
-    return dict(options["norm_map"]), statistics
+        statistics.setdefault(feature, {})[name] = _flat(tensor)
+    return options.texts("norm_map"), statistics
 
 
-def _legacy(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, dict[str, list[float]]]:
+def _legacy(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Statistics]:
     """Buffers `<prefix>.buffer_<feature>.<statistic>`, the feature's dots as underscores."""
-    statistics: dict[str, dict[str, list[float]]] = {}
+    statistics: dict[str, Statistics] = {}
     start = f"{prefix}.buffer_"
     for key, tensor in tensors.items():
         if key.startswith(start):
             feature, _, name = key[len(start) :].rpartition(".")
-            statistics.setdefault(feature, {})[name] = tensor.flatten().tolist()
+            statistics.setdefault(feature, {})[name] = _flat(tensor)
     return statistics
+
+
+def _flat(tensor: Tensor) -> tuple[float, ...]:
+    """Its finite numbers; none where it holds others, as those of a policy that was not trained
+    do, or is too large for statistics."""
+    try:
+        return numbers(tensor, "statistics")
+    except PolicyError:
+        return ()
 
 
 def _statistics(
@@ -209,10 +221,9 @@ def _statistics(
     Others that are missing follow from these. Of quantiles the low and high ones are low and high.
     """
     needs = {"mean_std": ("mean", "std"), "identity": ()}.get(mode, ("min", "max"))
-    for name in needs:
-        found = values.get(name, ())
-        if len(found) != size or not all(isfinite(x) for x in found):
-            return None
+    if any(len(values.get(name, ())) != size for name in needs):
+        return None
+    values = {name: x for name, x in values.items() if len(x) == size or name == "count"}
     mean, std = values.get("mean"), values.get("std")
     low, high = values.get("min"), values.get("max")
     if mean is None or std is None:
@@ -222,5 +233,5 @@ def _statistics(
     if low is None or high is None:
         low = [m - s for m, s in zip(mean, std, strict=True)]
         high = [m + s for m, s in zip(mean, std, strict=True)]
-    count = int(values.get("count", (0,))[0])
+    count = int((values.get("count") or (0,))[0])
     return FieldStatistics(tuple(low), tuple(high), tuple(mean), tuple(std), count)

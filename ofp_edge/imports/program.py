@@ -5,6 +5,7 @@ See policy/imported/program.py for the signature.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ofp_edge.apart import try_apart
 from ofp_edge.errors import CheckFailed, PolicyError
 from ofp_edge.files import sha256_bytes
 from ofp_edge.image import UNIT
@@ -51,6 +53,41 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
     if given.encode is not None:
         files[f"encoder.{suffix}"] = _read(form, given.encode)
     entries = [ProgramFile(name, sha256_bytes(data)) for name, data in files.items()]
+
+    def opened() -> tuple[ProgramNetwork, Behaviour]:
+        network = _open(form, files, entries, path, given)
+        return network, try_out(network, str(path))
+
+    try_apart(_one_thread(opened), str(path), PolicyError)
+    network, behaviour = opened()
+    method = "flow" if given.predicts == "velocity" else "ofp"
+    config = config_of(
+        network.config, given.spec, given.cameras, method, given.task, path.name,
+        entries[0].sha256,
+    )  # fmt: skip
+    about = {"largest": behaviour.largest, "depends_on": list(behaviour.depends_on)}
+    return Imported(
+        Policy(config, network, field_statistics(given.spec)),
+        form,
+        files,
+        about,
+        _remarks(behaviour, given),
+    )
+
+
+def _one_thread(function: Callable[[], object]) -> Callable[[], object]:
+    """torch's own threads do not live in a copy of the process."""
+
+    def call() -> object:
+        torch.set_num_threads(1)
+        return function()
+
+    return call
+
+
+def _open(
+    form: Form, files: dict[str, bytes], entries: list[ProgramFile], path: Path, given: SpecFile
+) -> ProgramNetwork:
     encoder, feature_dim = None, Identity(given.spec).feature_dim
     if given.encode is not None:
         takes = encoder_inputs(given.spec)
@@ -58,21 +95,10 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
         feature_dim = _feature_dim(encoder, given)
     takes = network_inputs(given.predicts, given.spec, feature_dim)
     program = as_module(form, files[entries[0].file], str(path), takes)
-    network_config = ProgramConfig(
+    config = ProgramConfig(
         form, given.predicts, entries[0], entries[1] if encoder else None, feature_dim
     )
-    statistics = field_statistics(given.spec)
-    network = ProgramNetwork(network_config, given.spec, statistics, program, encoder)
-    behaviour = try_out(network, str(path))
-    method = "flow" if given.predicts == "velocity" else "ofp"
-    config = config_of(
-        network_config, given.spec, given.cameras, method, given.task, path.name,
-        entries[0].sha256,
-    )  # fmt: skip
-    about = {"largest": behaviour.largest, "depends_on": list(behaviour.depends_on)}
-    return Imported(
-        Policy(config, network, statistics), form, files, about, _remarks(behaviour, given)
-    )
+    return ProgramNetwork(config, given.spec, field_statistics(given.spec), program, encoder)
 
 
 def try_out(network: ProgramNetwork, what: str) -> Behaviour:

@@ -16,9 +16,9 @@ from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import OfpError, PolicyError
-from ofp_edge.files import read_json
 from ofp_edge.policy.imported.config import PREDICTS
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_json_file, shown
 
 _KNOWN = ("spec", "cameras", "predicts", "encode", "task")
 _LARGEST = 4 << 20
@@ -37,15 +37,7 @@ class SpecFile:
 
 def small_json(path: Path) -> Any:
     """A JSON file of a few kilobytes. PolicyError when it is missing, huge or no JSON."""
-    try:
-        size = path.stat().st_size
-    except OSError as cause:
-        raise PolicyError(f"{path} cannot be read: {cause.strerror}.") from None
-    if size > _LARGEST:
-        raise PolicyError(
-            f"{path}: {size / 2**20:.0f} MiB, expected a small JSON file. Is it the right file?"
-        )
-    return read_json(path, PolicyError)
+    return read_json_file(path, PolicyError, largest=_LARGEST)
 
 
 def read_spec_file(path: Path) -> SpecFile:
@@ -54,16 +46,16 @@ def read_spec_file(path: Path) -> SpecFile:
     if not isinstance(value, dict) or "spec" not in value:
         raise PolicyError(f'{path}: expected {{"spec": …}} with {", ".join(_KNOWN[1:])} at will.')
     if unknown := sorted(set(value) - set(_KNOWN)):
-        raise PolicyError(f"{path}: unknown entry {unknown[0]!r}. Known: {', '.join(_KNOWN)}.")
+        raise PolicyError(f"{path}: unknown entry {shown(unknown[0])}. Known: {', '.join(_KNOWN)}.")
     predicts = value.get("predicts", PREDICTS[0])
     if predicts not in PREDICTS:
         raise PolicyError(
-            f"{path}: predicts: expected {' or '.join(PREDICTS)}, got {predicts!r}. Policies of "
-            "other kinds (vision-language ones) can't be imported."
+            f"{path}: predicts: expected {' or '.join(PREDICTS)}, got {shown(predicts)}. Policies "
+            "of other kinds (vision-language ones) can't be imported."
         )
     for name in ("encode", "task"):
         if not isinstance(value.get(name), (str, type(None))):
-            raise PolicyError(f"{path}: {name}: expected a text, got {value[name]!r}.")
+            raise PolicyError(f"{path}: {name}: expected a text, got {shown(value[name])}.")
     try:
         spec = PolicySpec.from_json(value["spec"])
         cameras = {

@@ -4,12 +4,17 @@ A pickle is a program: its GLOBAL instructions name functions and its REDUCE ins
 Here a name is never looked up in Python. A short list of names stands for builders of this file
 that make tensors, dictionaries and inert records; any other name is refused before the next
 instruction runs. Pickles inside pickles (bytes) are looked through the same way and stay bytes.
+A pickle can also say little and take much: its instructions are read through before any is
+followed, and what the builders make is no larger than the pickle itself.
 """
 
 from __future__ import annotations
 
 import io
+import math
+import os
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,11 +25,14 @@ import torch
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.outside import open_plain, require_memory
+from ofp_edge.strict import shown
 
 _LARGEST = 8 << 30  # bytes of a checkpoint
+_LARGEST_PICKLE, _DEEPEST = 16 << 20, 8  # bytes without the tensors; pickles in pickles
 _DAMAGE = (
     pickle.UnpicklingError, AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError,
-    RuntimeError, OverflowError,
+    RuntimeError, OverflowError, MemoryError,
 )  # fmt: skip
 _DTYPES = {
     f"{name}Storage": dtype
@@ -34,6 +42,9 @@ _DTYPES = {
         "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8, "Bool": torch.bool,
     }.items()
 }  # fmt: skip
+
+
+_MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class Record(dict[str, Any]):
@@ -55,6 +66,8 @@ class Record(dict[str, Any]):
 
 
 def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    if math.prod(size) > len(storage):
+        raise ValueError("a tensor is larger than its data")
     return torch.as_strided(storage, tuple(size), tuple(stride), offset)
 
 
@@ -66,16 +79,9 @@ def _named_type(*_: Any) -> str:
     return "type"
 
 
-def _latin_bytes(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise ValueError(encoding)
-    return str(text).encode("latin1")
-
-
 _BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): lambda *_: {},
     ("dill._dill", "_load_type"): _named_type,
     ("omegaconf.dictconfig", "DictConfig"): Record,
@@ -92,8 +98,6 @@ _BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
         for name in ("dict", "list", "tuple", "int", "float", "str", "bool", "bytes", "NoneType")
     },
     ("typing", "Any"): _named_type,
-    ("torch", "Size"): lambda *x: tuple(*x),
-    ("_codecs", "encode"): _latin_bytes,  # how old protocols write bytes
 }
 
 
@@ -102,49 +106,97 @@ class _Reader(pickle.Unpickler):
         self, data: bytes, archive: zipfile.ZipFile | None, folder: str, what: str
     ) -> None:
         super().__init__(io.BytesIO(data))
+        self._data = data
         self._archive, self._folder, self._what = archive, folder, what
         self._storages: dict[str, Tensor] = {}
+        self._left = len(data)
+        self._builders: dict[tuple[str, str], Callable[..., Any]] = {
+            ("collections", "OrderedDict"): self._ordered,
+            ("torch", "Size"): self._size,
+            ("_codecs", "encode"): self._latin_bytes,  # how old protocols write bytes
+            **_BUILDERS,
+        }
+
+    def load(self) -> Any:
+        """What the pickle holds. Raises what pickle does, and PolicyError."""
+        _require_modest(self._data)
+        return super().load()
+
+    def _spend(self, size: int) -> None:
+        """A builder copies what the pickle holds: together no more than its bytes."""
+        self._left -= size
+        if self._left < 0:
+            raise ValueError("it makes more than it holds")
+
+    def _ordered(self, *items: Any) -> OrderedDict[Any, Any]:
+        self._spend(sum(map(len, items)))
+        return OrderedDict(*items)
+
+    def _size(self, *items: Any) -> tuple[Any, ...]:
+        self._spend(sum(map(len, items)))
+        return tuple(*items)
+
+    def _latin_bytes(self, text: str, encoding: str) -> bytes:
+        if encoding != "latin1" or not isinstance(text, str):
+            raise ValueError(encoding)
+        self._spend(len(text))
+        return text.encode("latin1")
 
     def find_class(self, module: str, name: str) -> Any:
         module = "builtins" if module == "__builtin__" else module  # Python 2's, in old protocols
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
-        if (module, name) not in _BUILDERS:
+        if (module, name) not in self._builders:
             raise PolicyError(refusal(self._what, module, name))
-        return _BUILDERS[module, name]
+        return self._builders[module, name]
 
     def persistent_load(self, pid: Any) -> Tensor:
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or "/" in str(key):
-            raise PolicyError(f"{self._what}: expected tensors, got a persistent {kind!r}.")
+            raise PolicyError(f"{self._what}: expected tensors, got a persistent {shown(kind)}.")
         if self._archive is None:
             raise PolicyError(f"{self._what}: expected no tensors in it.")
         if key not in self._storages:
             data = self._archive.read(f"{self._folder}/data/{key}")
             whole = torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0)
             if len(whole) < count:
-                raise PolicyError(f"{self._what}: tensor data {key} is cut off.")
+                raise PolicyError(f"{self._what}: tensor data {shown(key)} is cut off.")
             self._storages[key] = whole
         return self._storages[key]
+
+
+def _require_modest(data: bytes) -> None:
+    """Raise ValueError where an instruction would take memory that the pickle has no bytes for:
+    pickle makes its table of what is referred to as long as the highest number in it."""
+    if len(data) > _LARGEST_PICKLE:
+        raise ValueError(f"{len(data)} bytes, expected at most {_LARGEST_PICKLE}")
+    for code, argument, _ in pickletools.genops(data):
+        if code.name in _MEMO and int(argument or 0) > len(data):
+            raise ValueError(f"it refers to object {argument}, of {len(data)} bytes")
 
 
 def refusal(what: str, module: str, name: str) -> str:
     """The line for a name that is not on the list."""
     return (
-        f"{what}: its pickle calls {module}.{name}, which would execute it: refused, nothing was "
-        "run. Only tensors and plain containers are read."
+        f"{what}: its pickle calls {shown(f'{module}.{name}')[1:-1]}, which would execute it: "
+        "refused, nothing was run. Only tensors and plain containers are read."
     )
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The dictionary that a checkpoint holds. PolicyError names what was refused."""
     try:
-        size = path.stat().st_size
-        if size > _LARGEST:
-            raise PolicyError(f"{path}: {size / 2**30:.1f} GiB, expected a checkpoint below 8 GiB.")
-        with zipfile.ZipFile(path) as archive:
-            if any(x.compress_type != zipfile.ZIP_STORED for x in archive.infolist()):
+        with open_plain(path, PolicyError) as file, zipfile.ZipFile(file) as archive:
+            size, items = os.fstat(file.fileno()).st_size, archive.infolist()
+            if size > _LARGEST:
+                raise PolicyError(
+                    f"{path}: {size / 2**30:.1f} GiB, expected a checkpoint below 8 GiB."
+                )
+            if any(x.compress_type != zipfile.ZIP_STORED for x in items):
                 raise PolicyError(f"{path} is compressed, which torch.save never does: refused.")
+            if sum(x.file_size for x in items) > size:
+                raise PolicyError(f"{path}: its files are larger than it is: refused.")
+            require_memory(2 * size, str(path), PolicyError)
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             if len(names) != 1:
                 raise PolicyError(f"{path} holds no data.pkl: torch.save writes one.")
@@ -159,7 +211,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint of torch.save (a zip); older forms are not read."
         ) from None
     except _DAMAGE as cause:
-        raise PolicyError(f"{path}: its pickle is damaged: {cause!r}") from None
+        line = " ".join(repr(cause).split())
+        raise PolicyError(f"{path}: its pickle is damaged: {line[:200]}") from None
     if not isinstance(found, dict):
         raise PolicyError(f"{path}: expected a dictionary, got {type(found).__name__}.")
     return found
@@ -167,15 +220,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _look_inside(whole: Any, what: str) -> None:
     """Refuse a pickle among the bytes that were read, by the same list; it stays bytes."""
-    waiting, seen = [whole], set()  # configurations refer to their parents
+    waiting = [(whole, 0)]
+    seen: dict[int, Any] = {}  # configurations refer to their parents; held, so that ids stay
     while waiting:
-        value = waiting.pop()
-        if isinstance(value, bytes) and value[:1] == b"\x80":
+        value, depth = waiting.pop()
+        if not isinstance(value, (bytes, dict, list, tuple)) or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if not isinstance(value, bytes):
+            items = value.values() if isinstance(value, dict) else value
+            waiting += [(item, depth) for item in items]
+        elif value[:1] == b"\x80":
+            if depth == _DEEPEST:
+                raise PolicyError(f"{what}: pickles inside pickles, deeper than {_DEEPEST}.")
             inside = f"{what}, a pickle inside it"
             try:
-                waiting.append(_Reader(value, None, "", inside).load())
+                waiting.append((_Reader(value, None, "", inside).load(), depth + 1))
             except _DAMAGE:
                 continue  # bytes that only look like one
-        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
-            seen.add(id(value))
-            waiting += value.values() if isinstance(value, dict) else value

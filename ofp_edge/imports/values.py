@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.strict import shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MOST_NUMBERS = 1 << 16
+_LARGEST_WHOLE, _LARGEST_NUMBER = 1 << 31, 1e30
 
 
 class Values:
@@ -23,13 +30,59 @@ class Values:
     def whole(self, key: str) -> int:
         """A positive whole number."""
         value = self[key]
-        if type(value) is not int or value < 1:
-            raise PolicyError(f"{self.what}: {key}: expected a whole number, got {value!r}.")
-        return value
+        if not _is_whole(value):
+            raise PolicyError(f"{self.what}: {key}: expected a whole number, got {shown(value)}.")
+        return int(value)
 
     def number(self, key: str) -> float:
         """A number."""
         value = self[key]
-        if type(value) not in (int, float):
-            raise PolicyError(f"{self.what}: {key}: expected a number, got {value!r}.")
+        if type(value) not in (int, float) or not abs(value) < _LARGEST_NUMBER:
+            raise PolicyError(f"{self.what}: {key}: expected a number, got {shown(value)}.")
         return float(value)
+
+    def wholes(self, key: str, *, count: int | None = None) -> tuple[int, ...]:
+        """Positive whole numbers, one or more; count: so many."""
+        value = self[key]
+        fits = isinstance(value, (list, tuple)) and 0 < len(value) <= _MOST_NUMBERS
+        if not fits or not all(map(_is_whole, value)) or count not in (None, len(value)):
+            wanted = f"{count or 'a list of'} whole numbers"
+            raise PolicyError(f"{self.what}: {key}: expected {wanted}, got {shown(value)}.")
+        return tuple(value)
+
+    def pair(self, key: str) -> tuple[int, int] | None:
+        """Two positive whole numbers, or null."""
+        if self[key] is None:
+            return None
+        first, second = self.wholes(key, count=2)
+        return first, second
+
+    def text(self, key: str) -> str:
+        """A text."""
+        value = self[key]
+        if not isinstance(value, str):
+            raise PolicyError(f"{self.what}: {key}: expected a text, got {shown(value)}.")
+        return value
+
+    def texts(self, key: str) -> dict[str, str]:
+        """Texts by name."""
+        found = Values(self[key], f"{self.what}, {key}")
+        return {name: found.text(name) for name in found.value}
+
+    def entries(self, key: str) -> list[Values]:
+        """A list of objects."""
+        value = self[key]
+        if not isinstance(value, list):
+            raise PolicyError(f"{self.what}: {key}: expected a list, got {shown(value)}.")
+        return [Values(item, f"{self.what}, {key}[{i}]") for i, item in enumerate(value)]
+
+
+def numbers(tensor: Tensor, what: str) -> tuple[float, ...]:
+    """The values of a small tensor of finite numbers; PolicyError."""
+    if tensor.numel() > _MOST_NUMBERS or not tensor.isfinite().all():
+        raise PolicyError(f"{what}: expected at most {_MOST_NUMBERS} finite numbers.")
+    return tuple(tensor.flatten().float().tolist())
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _LARGEST_WHOLE

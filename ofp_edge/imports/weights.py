@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from ofp_edge.policy.folder import fill_network
+from ofp_edge.errors import PolicyError
+from ofp_edge.imports.fields import Fields
+from ofp_edge.outside import said_by
+from ofp_edge.policy.folder import fill_network, require_shapes
+from ofp_edge.policy.imported.config import DenoiserConfig, network_from_json
 from ofp_edge.policy.imported.denoiser import DenoiserNetwork
 
 _STEP = re.compile(r"^diffusion_step_encoder\.([13])\.")
@@ -53,11 +58,26 @@ def _unet(name: str) -> str:
     return f"trunk.{name}"
 
 
-def fill(network: DenoiserNetwork, tensors: Mapping[str, Tensor], what: str) -> None:
-    """`fill_network`; their convolutions have one axis, ours two."""
-    axes = {name: place.dim() for name, place in network.state_dict().items()}
+def built(
+    config: DenoiserConfig, fields: Fields, tensors: Mapping[str, Tensor], what: str
+) -> DenoiserNetwork:
+    """The network, filled; their convolutions have one axis, ours two. PolicyError.
+
+    Its shapes are known before it is built: a configuration may ask for any size.
+    """
+    network_from_json(config.to_json())  # held to the limits of a policy folder
+
+    def make() -> DenoiserNetwork:
+        return DenoiserNetwork(config, fields.spec, fields.statistics)
+
+    with said_by(f"{what}: no network can be built from its configuration", PolicyError):
+        with torch.device("meta"):
+            places = make().state_dict()
     shaped = {
-        name: x.unsqueeze(2) if x.dim() == 3 and axes.get(name) == 4 else x
+        name: x.unsqueeze(2) if x.dim() == 3 and name in places and places[name].dim() == 4 else x
         for name, x in tensors.items()
     }
+    require_shapes(places, {name: tuple(x.shape) for name, x in shaped.items()}, what)
+    network = make()
     fill_network(network, shaped, what)
+    return network

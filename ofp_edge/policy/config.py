@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import PolicyError, SpecMismatch
+from ofp_edge.errors import PolicyError
 from ofp_edge.policy.imported.config import AnyNetwork, network_from_json
-from ofp_edge.policy.strict import checked, flat_from_json
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
 COLD, WARM, REFINE = "cold", "warm", "refine"
@@ -66,7 +66,8 @@ class PolicyConfig:
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
     method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
     a chunk takes the refining evaluation where nothing else is asked for. plan_sha256: of the
-    quantization.json that belongs to it; a float policy has none.
+    quantization.json that belongs to it; a float policy has none. files: SHA-256 of the weights and
+    of the other files that the policy consists of, by name; folders of before have none.
     """
 
     method: str
@@ -81,6 +82,7 @@ class PolicyConfig:
     training: TrainingRecord
     refine: bool = False
     plan_sha256: str | None = None
+    files: dict[str, str] = field(default_factory=dict, compare=False)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -111,40 +113,24 @@ class PolicyConfig:
         version = value.get("schema_version") if isinstance(value, dict) else None
         if version != SCHEMA_VERSION:
             raise PolicyError(
-                f"policy schema version {version}, this ofp-edge reads {SCHEMA_VERSION}."
+                f"policy schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
             )
-        try:
-            value = {"refine": False, "plan_sha256": None, **value}  # folders of before
-            parts = dict(checked(PolicyConfig, value, "config"))
-            parts["spec"] = PolicySpec.from_json(value["spec"])
-            parts["cameras"] = {
-                name: CameraParameters.from_json(item) for name, item in value["cameras"].items()
-            }
-            parts["camera_tolerance"] = flat_from_json(
-                CameraTolerance, value["camera_tolerance"], "config.camera_tolerance"
-            )
-            parts["network"] = network_from_json(value["network"])
-            # The forms written before there were images.
-            record = {"rgb_weights_sha256": None, **value["training"]}
-            record = dict(checked(TrainingRecord, record, "config.training"))
-            record["settings"] = flat_from_json(
-                TrainingConfig, {"shift_px": 0, **record["settings"]}, "config.training.settings"
-            )
-            parts["training"] = TrainingRecord(**{**record, "held_out": tuple(record["held_out"])})
-            parts["time_rows"] = tuple(
-                (str(n), float(t), float(r)) for n, t, r in value["time_rows"]
-            )
-            config = PolicyConfig(**parts)
-        except (AttributeError, TypeError, ValueError) as cause:
-            raise PolicyError(f"config: an entry has another form than expected: {cause}") from None
-        except SpecMismatch as cause:
-            raise PolicyError(f"config: {cause}") from None
-        if {COLD, WARM} - {name for name, _, _ in config.time_rows}:
-            raise PolicyError("config.time_rows: expected at least cold and warm.")
-        if not isinstance(config.plan_sha256, (str, type(None))):
-            raise PolicyError(f"config.plan_sha256: expected a hash, got {config.plan_sha256!r}.")
-        if not isinstance(config.refine, bool):
-            raise PolicyError(f"config.refine: expected true or false, got {config.refine!r}.")
-        if config.refine and REFINE not in {name for name, _, _ in config.time_rows}:
-            raise PolicyError("config.refine: there is no time row 'refine'.")
+        value = {"refine": False, "plan_sha256": None, **value}  # folders of before
+        network = network_from_json(value.get("network"))
+        if isinstance(value.get("training"), dict):  # the forms written before there were images
+            value["training"] = {"rgb_weights_sha256": None, **value["training"]}
+        config = read_as(PolicyConfig, value, "", PolicyError, "config", network=network)
+        config._check()
         return config
+
+    def _check(self) -> None:
+        names = {name for name, _, _ in self.time_rows}
+        if {COLD, WARM} - names:
+            raise PolicyError("config.time_rows: expected at least cold and warm.")
+        if any(not 0 <= t <= 1 or not 0 <= r <= 1 for _, t, r in self.time_rows):
+            raise PolicyError("config.time_rows: expected times of 0 to 1.")
+        if self.refine and REFINE not in names:
+            raise PolicyError("config.refine: there is no time row 'refine'.")
+        for name in self.files:
+            if "/" in name or name.startswith("."):
+                raise PolicyError(f"config.files: expected plain file names, got {shown(name)}.")

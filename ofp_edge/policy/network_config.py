@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.strict import checked, flat_from_json
+from ofp_edge.strict import read_as, shown
 
 T = TypeVar("T")
+_LARGEST_SIZE, _MOST_LAYERS = 1 << 16, 64
 
 
 @dataclass(frozen=True)
@@ -97,33 +98,44 @@ class NetworkConfig:
             value = {**rest, "trunk": {"kind": MlpConfig.kind, **mlp}}
         if isinstance(value, dict):
             value = {"rgb": None, **value}
-        trunk = checked(NetworkConfig, value, "config.network")["trunk"]
+        trunk = value.get("trunk") if isinstance(value, dict) else None
         kind = trunk.get("kind") if isinstance(trunk, dict) else None
-        if kind not in tuple(TRUNKS):
+        if not isinstance(kind, str) or kind not in TRUNKS:
+            if not isinstance(value, dict):
+                raise PolicyError(f"config.network: expected an object, got {shown(value)}.")
             raise PolicyError(
-                f"config.network.trunk.kind: expected one of {', '.join(TRUNKS)}, got {kind!r}."
+                f"config.network.trunk.kind: expected one of {', '.join(TRUNKS)}, got "
+                f"{shown(kind)}."
             )
-        sizes = _sizes(
+        sizes = read_sizes(
             TRUNKS[kind],
-            {key: item for key, item in trunk.items() if key != "kind"},
+            {key: item for key, item in trunk.items() if key != "kind"},  # type: ignore[union-attr]
             "config.network.trunk",
         )
         rgb = value["rgb"]
         if rgb is not None:
-            rgb = _sizes(RgbConfig, rgb, "config.network.rgb")
+            rgb = read_sizes(RgbConfig, rgb, "config.network.rgb")
             if len(rgb.channels) != len(rgb.blocks):
                 raise PolicyError(
                     f"config.network.rgb.blocks: expected one number for each of "
                     f"{len(rgb.channels)} channels, got {len(rgb.blocks)}."
                 )
-        flat = {key: item for key, item in value.items() if key not in ("trunk", "rgb")}
-        return flat_from_json(NetworkConfig, flat, "config.network", trunk=sizes, rgb=rgb)
+        return read_sizes(NetworkConfig, value, "config.network", trunk=sizes, rgb=rgb)
 
 
-def _sizes(kind: type[T], value: Any, what: str) -> T:
-    """`flat_from_json` for sizes of a network: every number at least 1."""
-    sizes = flat_from_json(kind, value, what)
+def read_sizes(kind: type[T], value: Any, at: str, **built: Any) -> T:
+    """`read_as` for sizes of a network: every number and list of them at least 1, none absurd."""
+    sizes = read_as(kind, value, "", PolicyError, at, **built)
     for key, item in vars(sizes).items():
-        if min(item if isinstance(item, tuple) else (item,)) < 1 and item is not False:
-            raise PolicyError(f"{what}.{key}: expected at least 1, got {item}.")
+        numbers = item if isinstance(item, tuple) else (item,)
+        if not all(type(x) is int for x in numbers):
+            continue
+        if not numbers or len(numbers) > _MOST_LAYERS:
+            raise PolicyError(
+                f"{at}.{key}: expected 1 to {_MOST_LAYERS} whole numbers, got {len(numbers)}."
+            )
+        if min(numbers) < 1:
+            raise PolicyError(f"{at}.{key}: expected at least 1, got {item}.")
+        if max(numbers) > _LARGEST_SIZE:
+            raise PolicyError(f"{at}.{key}: expected at most {_LARGEST_SIZE}, got {item}.")
     return sizes

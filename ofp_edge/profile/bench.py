@@ -10,8 +10,8 @@ from ofp_edge.bundle import Bundle
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.runtime.camera import Camera, Frame
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.inference import Inference
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observation, Observer
 from ofp_edge.runtime.robot import RobotState
 

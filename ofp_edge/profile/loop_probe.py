@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.runtime.loop import ControlLoop
-from ofp_edge.runtime.telemetry import Several
+from ofp_edge.runtime.control.loop import ControlLoop
+from ofp_edge.runtime.log.telemetry import Several
 
 Series = dict[str, NDArray[np.int64]]
 LINKS = ("exposure to arrival", "arrival to preprocess", "preprocess", "encode", "act",
@@ -89,7 +89,8 @@ class LoopProbe:
 
     def _read(self, frame: Any, _: int, after_ns: int) -> None:
         if frame is not None:
-            self.arrivals.add(frame.t_capture_ns, after_ns)
+            for stamp_ns in {frame.stamp_ns("depth"), frame.stamp_ns("color")}:
+                self.arrivals.add(stamp_ns, after_ns)
 
     def _prepared(self, seen: Any, before_ns: int, after_ns: int) -> None:
         self.prepared.add(seen.t_obs_ns, before_ns, after_ns)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.profile.html import facts, flat, page, table
 from ofp_edge.profile.loop_probe import LINKS, Series
-from ofp_edge.profile.svg import chain, histogram, timeline
+from ofp_edge.report.bars import Bar, bar_chart
+from ofp_edge.report.html import facts, flat, page, table
+from ofp_edge.report.svg import histogram, timeline
 
 _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter")
 _FIRST = ("camera to action", "tick late", "capture to ready")
@@ -25,7 +27,7 @@ def render_loop(values: dict[str, Any], series: Series) -> str:
         for k in order
     )
     bars = "".join(
-        f"<h3>{title}</h3>{chain([(k, stages[k][p]) for k in LINKS if k in stages], title)}"
+        f"<h3>{title}</h3>{_chain([(k, stages[k][p]) for k in LINKS if k in stages], title)}"
         for p, title in (("p50", "Medians"), ("p99", "p99 of each link"))
     )
     sections = [
@@ -91,3 +93,12 @@ def _figures(values: dict[str, Any], order: list[str]) -> str:
         "is when the thread woke up after the tick’s nominal time; intervals are of a block "
         "bootstrap over a hundred stretches of the run.</p>"
     )
+
+
+def _chain(links: Sequence[tuple[str, float]], title: str) -> str:
+    """Durations in ms end to end, each named in a row of its own."""
+    bars, start = [], 0.0
+    for link, value in links:
+        bars.append(Bar(link, value, f"{value:.3g} ms", start=start))
+        start += value
+    return bar_chart(bars, title, label_width=150)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.profile.fingerprint import fingerprint
 from ofp_edge.profile.loop_probe import Series
 from ofp_edge.profile.statistics import LatencyStatistics, proposed_latency_ms
 from ofp_edge.profile.summary import too_slow_notes
-from ofp_edge.runtime.cameras.remarks import remarks_of
+from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.session import Session
 
 TICKS_FOR_A_VERDICT, SECONDS_FOR_A_VERDICT = 10_000, 600.0
@@ -57,13 +56,14 @@ def summarise_loop(
             "held": counters.held,
             "plans": counters.plans,
             "dropped plans": counters.dropped,
+            "readings not believed": counters.bridged,
             "stale frames": observer.counters.stale,
             "skewed frames": observer.counters.skewed,
+            "frozen frames": observer.counters.frozen,
+            "frames without a state": observer.counters.stateless,
             "looks without a frame": observer.counters.absent,
         },
-        "cameras": {
-            name: dict(remarks.counts) for name, remarks in remarks_of(observer.cameras).items()
-        },
+        "cameras": {name: dict(remarks.counts) for name, remarks in observer.remarks.items()},
         "stopped_because": loop.report.stopped_because,
         "realtime": realtime,
         "fingerprint": fingerprint(session.choice.threads),

@@ -19,8 +19,8 @@ import numpy as np
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import MissingExtra, OfpError
 from ofp_edge.progress import Progress, silent
-from ofp_edge.rig_engine import EngineEntry
-from ofp_edge.runtime.inference import Inference, load_inference
+from ofp_edge.rig.engine import EngineEntry
+from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.runtime.runners.open import DEVICE_ENGINES
 
 ROUNDS = 5

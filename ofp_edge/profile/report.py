@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.profile.html import facts, flat, page, table
 from ofp_edge.profile.measure import Measured
-from ofp_edge.profile.svg import histogram, timeline
+from ofp_edge.report.html import facts, flat, page, table
+from ofp_edge.report.svg import histogram, timeline
 
 _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter", "first")
 

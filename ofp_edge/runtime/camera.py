@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.errors import CameraError
-from ofp_edge.rig import CameraEntry
-from ofp_edge.runtime.plugin import build, load_class, require_methods
 
 Clock = Callable[[], int]
 """Nanoseconds that never go back: time.monotonic_ns, or a simulated clock in evaluation."""
+Stream = Literal["depth", "color"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,24 @@ class Frame:
     depth: (H, W) uint16, raw (times `depth_unit_m` = metres along the optical axis; 0 = unknown).
     color: (H, W, 3) uint8 RGB seen from the depth camera, or None. A camera that only images are
     made from may give its colour sensor's own image instead.
-    t_capture_ns: when the scene looked like this, on the loop's clock.
+    t_capture_ns: when the scene looked like this, on the loop's clock, a whole number.
     sequence: the camera's frame number; it rises, and gaps are frames that nobody read.
+    t_color_ns: when colour saw it, where that was not when depth did.
+    raw: what a stream's sensor gave, where filters or alignment made something else of it: a
+    frozen image is known by the noise that it does not have.
     """
 
     depth: NDArray[np.uint16]
     color: NDArray[np.uint8] | None
     t_capture_ns: int
     sequence: int
+    t_color_ns: int | None = None
+    raw: Mapping[Stream, NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    def stamp_ns(self, stream: Stream) -> int:
+        """The capture time of one of its streams."""
+        of_color = stream == "color" and self.t_color_ns is not None
+        return self.t_color_ns if of_color else self.t_capture_ns  # type: ignore[return-value]
 
 
 class Camera(Protocol):
@@ -41,7 +48,9 @@ class Camera(Protocol):
     `read` by the planner's, which it may keep waiting while it brings the camera back.
 
     `parameters` is known from `start` on. The class named in the rig is built as
-    `Class(name=str, clock=Clock, parameters=dict, **options)`.
+    `Class(name=str, clock=Clock, parameters=dict, **options)`. One whose pictures have no noise (a
+    simulator, a recording) has an attribute `noise_free`, True: what it shows may stand still. One
+    that has something to say of its frames keeps it in an attribute `remarks` (Remarks).
     """
 
     @property
@@ -67,28 +76,3 @@ class Camera(Protocol):
 
 
 CAMERA_METHODS = ("start", "read", "close")
-
-
-def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
-    """Build the camera of a rig, not yet started; CameraError in one line when it cannot be."""
-    arguments: dict[str, Any] = {
-        "name": entry.name, "clock": clock, "parameters": entry.parameters, **entry.options,
-    }  # fmt: skip
-    factory: Callable[..., Any]
-    what = f"camera {entry.name!r}, driver {entry.driver}"
-    if entry.driver == "realsense":
-        from ofp_edge.runtime.cameras.realsense import device_camera as factory
-    elif entry.driver == "recording":
-        from ofp_edge.runtime.cameras.realsense import recording_camera as factory
-    elif entry.driver == "v4l2":
-        from ofp_edge.runtime.cameras.v4l2 import V4l2Camera as factory
-    elif ":" in entry.driver:
-        factory = load_class(entry.driver, CameraError)
-        require_methods(factory, entry.driver, CAMERA_METHODS, CameraError)
-    else:
-        raise CameraError(
-            f"camera {entry.name!r}: unknown driver {entry.driver!r}. "
-            "Known: realsense, recording, v4l2, package.module:Class."
-        )
-    camera: Camera = build(factory, what, arguments, CameraError)
-    return camera

@@ -1,4 +1,9 @@
-"""From cameras and robot state to the arrays the policy sees; says what is too old to act upon."""
+"""From cameras and robot state to the arrays the policy sees; says what is too old to act upon.
+
+A frame is used when each stream of it that the policy sees is newer than the one before, not
+frozen (pictures.py), at most `max_age_ns` old, not from the future, and within `max_skew_ns` of
+every other camera's and stream's. Whatever is not, is not there.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +18,23 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import CameraError, SpecMismatch
 from ofp_edge.image import ColorImage
 from ofp_edge.preprocess import PointCloud
+from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.pictures import FROZEN_AFTER, Pictures
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.camera import Camera, Clock, Frame
+    from ofp_edge.runtime.camera import Camera, Clock, Frame, Stream
     from ofp_edge.runtime.robot import RobotState
 
 
 @dataclass
 class ObserverCounters:
     """`stale`: frames older than their limit when looked at; `absent`: looks without a frame;
-    `repeated`: frames not newer than one had before; `future`: captured later than now, which a
-    jump of a clock does; `skewed`: frames dropped because another camera's was taken too much
-    later."""
+    `repeated`: frames not newer than one had before, or with its number; `future`: captured later
+    than now, which a jump of a clock does; `skewed`: frames dropped because another camera's, or
+    another stream of theirs, was taken too much later; `frozen`: frames that show the same as the
+    ones before, bit for bit; `stateless`: looks at frames of which no state of the robot's was near
+    enough in time."""
 
     frames: int = 0
     stale: int = 0
@@ -33,6 +42,13 @@ class ObserverCounters:
     repeated: int = 0
     future: int = 0
     skewed: int = 0
+    frozen: int = 0
+    stateless: int = 0
+
+    def odd(self) -> str:
+        """How many frames were not used, and why: "12 stale, 3 frozen", or nothing."""
+        names = ("stale", "repeated", "future", "skewed", "frozen", "stateless")
+        return ", ".join(f"{n} {name}" for name in names if (n := getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +67,8 @@ class Observer:
 
     cameras: by the spec's names, started. trained: the parameters the policy was trained with.
     max_age_ns: per camera; a frame older than that is dropped, never acted upon.
+    frozen_after: per camera, how many equal pictures in a row are one too many, 0: no number; by
+    default 5, of a camera that calls itself `noise_free` 0.
     Raises SpecMismatch when a camera is missing or differs by more than `tolerance`.
     """
 
@@ -61,6 +79,7 @@ class Observer:
         trained: Mapping[str, CameraParameters],
         tolerance: CameraTolerance,
         max_age_ns: Mapping[str, int],
+        frozen_after: Mapping[str, int] | None = None,
     ) -> None:
         self.spec = spec
         self.counters = ObserverCounters()
@@ -68,7 +87,10 @@ class Observer:
         self._cameras = {name: cameras[name] for name in spec.cameras if name in cameras}
         self._max_age_ns = dict(max_age_ns)
         self._frames: dict[str, Frame] = {}
-        self._newest_ns: dict[str, int] = {}
+        self._pictures = {
+            name: _pictures(spec, name, camera, (frozen_after or {}).get(name))
+            for name, camera in self._cameras.items()
+        }
         self._clouds: dict[str, PointCloud] = {}
         self._images: dict[str, ColorImage] = {}
         self._colored = {f.camera for f in spec.observations if f.kind == "rgb"}
@@ -99,41 +121,49 @@ class Observer:
         for name, camera in self._cameras.items():
             self._take(name, camera.read(0.0))
             held = self._frames.get(name)
-            if timeout_ms > 0 and (held is None or held.t_capture_ns < not_before_ns):
+            if timeout_ms > 0 and (
+                held is None or self._pictures[name].oldest_ns(held) < not_before_ns
+            ):
                 self._take(name, camera.read(timeout_ms))
         now_ns = clock()
-        for name in self._cameras:
+        for name, pictures in self._pictures.items():
             held = self._frames.get(name)
             if held is None:
                 self.counters.absent += 1
-            elif now_ns - held.t_capture_ns > self._max_age_ns[name]:
+            elif pictures.late(held, now_ns, self._max_age_ns[name]):
                 self.counters.stale += 1
                 del self._frames[name]
-            elif held.t_capture_ns > now_ns:
+            elif (ahead_ns := pictures.newest_ns(held) - now_ns) > 0:
                 self.counters.future += 1
+                pictures.remarks.say("from the future", f"stamped {ahead_ns / 1e6:.3g} ms ahead of "
+                                     "the clock, which is time.monotonic_ns()'s")  # fmt: skip
                 del self._frames[name]
-                del self._newest_ns[name]  # frames by a clock set right again are news
+                pictures.forget()  # frames by a clock set right again are news
         self._drop_skewed()
         return len(self._frames) == len(self._cameras)
 
     def _drop_skewed(self) -> None:
         """Frames of one observation show one moment: one that lags behind has to be replaced."""
-        if self.max_skew_ns is None or len(self._frames) < 2:
+        if self.max_skew_ns is None or not self._frames:
             return
-        newest = max(frame.t_capture_ns for frame in self._frames.values())
+        newest = max(self._pictures[name].newest_ns(frame) for name, frame in self._frames.items())
         for name, frame in list(self._frames.items()):
-            if newest - frame.t_capture_ns > self.max_skew_ns:
+            if newest - self._pictures[name].oldest_ns(frame) > self.max_skew_ns:
                 self.counters.skewed += 1
                 del self._frames[name]
 
     def drop_before(self, t_ns: int) -> bool:
         """Drop polled frames captured before `t_ns`; whether every camera still has one."""
-        self._frames = {k: frame for k, frame in self._frames.items() if frame.t_capture_ns >= t_ns}
+        self._frames = {
+            name: frame for name, frame in self._frames.items()
+            if self._pictures[name].oldest_ns(frame) >= t_ns
+        }  # fmt: skip
         return len(self._frames) == len(self._cameras)
 
     def _take(self, name: str, frame: Frame | None) -> None:
         if frame is not None:
-            if frame.t_capture_ns <= self._newest_ns.get(name, -1):
+            pictures = self._pictures[name]
+            if not pictures.is_news(frame):
                 self.counters.repeated += 1
                 return
             if frame.color is None and name in self._colored:
@@ -141,15 +171,17 @@ class Observer:
                     f"camera {name!r}: no colour in its frames, which the policy sees. "
                     f"Set color = true in [cameras.{name}.options]."
                 )
+            if pictures.is_frozen(frame):
+                self.counters.frozen += 1
+                return
             self.counters.frames += 1
             self._frames[name] = frame
-            self._newest_ns[name] = frame.t_capture_ns
 
     def prepare(self, state: RobotState, *, keep: bool = False) -> Observation:
         """Use up the polled frames (unless `keep`): points from depth, images from
         colour, state as it is.
 
-        t_obs_ns is the capture time of the oldest frame used, or the state's own without a camera.
+        t_obs_ns is the capture time of the oldest stream used, or the state's own without a camera.
         Raises SpecMismatch when the robot's state lacks a field or has another shape.
         """
         t_obs_ns = self.t_obs_ns
@@ -173,13 +205,19 @@ class Observer:
 
     @property
     def t_obs_ns(self) -> int | None:
-        """Capture time of the oldest frame held; None without a camera."""
-        return min((frame.t_capture_ns for frame in self._frames.values()), default=None)
+        """Capture time of the oldest stream held; None without a camera."""
+        held = self._frames.items()
+        return min((self._pictures[name].oldest_ns(frame) for name, frame in held), default=None)
 
     @property
     def cameras(self) -> dict[str, Camera]:
         """The cameras it reads, by name."""
         return dict(self._cameras)
+
+    @property
+    def remarks(self) -> dict[str, Remarks]:
+        """What there is to say of each camera's frames, by the camera and by this."""
+        return {name: pictures.remarks for name, pictures in self._pictures.items()}
 
     @property
     def frames(self) -> dict[str, Frame]:
@@ -189,7 +227,19 @@ class Observer:
     def forget(self) -> None:
         """Drop frames that were polled but not used, and what was seen before."""
         self._frames.clear()
-        self._newest_ns.clear()
+        for pictures in self._pictures.values():
+            pictures.forget()
+
+
+def _pictures(spec: PolicySpec, name: str, camera: Camera, frozen_after: int | None) -> Pictures:
+    kinds = {f.kind for f in spec.observations if f.camera == name}
+    streams: tuple[Stream, ...] = (
+        *(("depth",) if "points" in kinds else ()), *(("color",) if "rgb" in kinds else ()),
+    )  # fmt: skip
+    if frozen_after is None:
+        frozen_after = 0 if getattr(camera, "noise_free", False) else FROZEN_AFTER
+    remarks: Remarks = getattr(camera, "remarks", None) or Remarks()
+    return Pictures(name, streams, frozen_after, remarks)
 
 
 def _require_alike(

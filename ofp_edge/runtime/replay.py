@@ -7,6 +7,8 @@ type: every chunk and every action is the same, bit for bit.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,21 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
-from ofp_edge.rig_safety import safety_from_json
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command
-from ofp_edge.runtime.heard import from_row
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.log_reader import LogReader, Row
-from ofp_edge.runtime.log_schemas import LOG_VERSION
-from ofp_edge.runtime.refining import RefineBudget
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command
+from ofp_edge.runtime.control.heard import from_row
+from ofp_edge.runtime.control.refining import RefineBudget
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.log.reader import LogReader, Row
+from ofp_edge.runtime.log.rows import (
+    CommandRow,
+    EventRow,
+    ObservationRow,
+    PlanRow,
+    decided_of,
+    inputs_of,
+    row_of,
+)
+from ofp_edge.runtime.log.schemas import LOG_VERSION
+from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.runtime.safety.layer import SafetyLayer
-from ofp_edge.runtime.telemetry import array_from_json
-from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import shown
 
 _LISTED = 20
-_COMPARED = ("kind", "reason", "t_obs_ns", "index", "misses")
 
 
 @dataclass(frozen=True)
@@ -43,13 +52,18 @@ class Difference:
 
 @dataclass
 class ReplayReport:
-    """What was run again, and where it came out otherwise: the first 20 of `differ` places."""
+    """What was run again, and where it came out otherwise: the first 20 of `differ` places.
+
+    files_left_out: those after a gap of files that were deleted to make room: nothing tells the
+    state in which they begin.
+    """
 
     chunks: int = 0
     chunks_same: int = 0
     ticks: int = 0
     ticks_same: int = 0
     missing_rows: int = 0
+    files_left_out: int = 0
     whole: bool = False
     differences: list[Difference] = field(default_factory=list)
 
@@ -57,7 +71,8 @@ class ReplayReport:
     def same(self) -> bool:
         """Whether all of it is there and bit for bit the same."""
         alike = self.chunks == self.chunks_same and self.ticks == self.ticks_same
-        return alike and self.ticks > 0 and self.missing_rows == 0
+        complete = self.missing_rows == 0 and self.files_left_out == 0
+        return alike and complete and self.ticks > 0
 
     def note(self, difference: Difference) -> None:
         """Keep it, if there is room."""
@@ -69,104 +84,140 @@ class _Lost(Exception):
     """A chunk that the state machine heard of is not in the log."""
 
 
-def controller_of(header: Row) -> Controller:
-    """The state machine as it was: everything that decides is in the log's header."""
-    spec = PolicySpec.from_json(header["spec"])
-    first_ns = header["refine_first_ns"]
+def controller_of(header: Row, what: str = "the log") -> Controller:
+    """The state machine as it was: everything that decides is in the log's header. OfpError, one
+    line that begins with `what`, where it is not, or not as a run could have been."""
+    run = decided_of(header, what)
     return Controller(
-        spec,
-        round(header["latency_ms"] * 1e6),
-        round(header["max_plan_age_ms"] * 1e6),
-        fade_steps=header["cross_fade_steps"],
-        safety=SafetyLayer(spec, safety_from_json(header["safety"])),
-        refine=None if first_ns is None else RefineBudget(first_ns),
+        run.spec,
+        round(run.latency_ms * 1e6),
+        round(run.max_plan_age_ms * 1e6),
+        fade_steps=run.cross_fade_steps,
+        safety=SafetyLayer(run.spec, run.safety),
+        refine=None if run.refine_first_ns is None else RefineBudget(run.refine_first_ns),
     )
 
 
 def replay(log: LogReader, inference: Inference) -> ReplayReport:
     """Make every chunk and every decision again. inference: fresh, seeded as the log's header says.
 
-    Raises OfpError for a log of another version or another policy.
+    Raises OfpError for a log of another version or another policy, and for one that is none.
     """
     if (version := log.header.get("log_version")) != LOG_VERSION:
-        raise OfpError(f"{log.path}: log_version: expected {LOG_VERSION}, got {version}.")
-    PolicySpec.from_json(log.header["spec"]).require_same(inference.spec, "replay")
+        raise OfpError(
+            f"{log.path}: log_version: expected {LOG_VERSION}, got {shown(version)}. Replay it "
+            f"with the ofp-edge that wrote it: {str(log.header.get('ofp_edge'))[:40]}."
+        )
+    controller = controller_of(log.header, str(log.path))
+    controller.spec.require_same(inference.spec, "replay")
     report = ReplayReport()
-    chunks = _chunks_again(log, inference, report)
-    _ticks_again(log, chunks, report)
+    chunks = _Again(log, inference, report).chunks()
+    _ticks_again(log, controller, chunks, report)
     report.missing_rows, report.whole = sum(log.missing.values()), log.whole
+    report.files_left_out = len(log.left_out)
     return report
 
 
-def _chunks_again(
-    log: LogReader, inference: Inference, report: ReplayReport
-) -> dict[tuple[int, bool], Chunk]:
-    made: dict[tuple[int, bool], Chunk] = {}
-    for topic, row in log.rows("/event", "/observation", "/plan"):
+class _Again:
+    """Makes every chunk of a log again."""
+
+    def __init__(self, log: LogReader, inference: Inference, report: ReplayReport) -> None:
+        self._log, self._inference, self._report = log, inference, report
+        self._made: dict[tuple[int, bool], Chunk] = {}
+
+    def chunks(self) -> dict[tuple[int, bool], Chunk]:
+        """By the time of the observation, and whether it is the refined one."""
+        rows = self._log.rows("/event", "/observation", "/plan", all_files=False)
+        for number, (topic, row) in enumerate(rows, 1):
+            self._hear(topic, row, f"{self._log.path}: {topic}, row {number} of those read")
+        return self._made
+
+    def _hear(self, topic: str, row: Row, what: str) -> None:
+        inference = self._inference
         if topic == "/event":
-            if row["what"] == "episode":
+            if row_of(EventRow, row, what).what == "episode":
                 inference.reset()
         elif topic == "/observation":
-            inputs = {name: array_from_json(value) for name, value in row["inputs"].items()}
-            inference.observe(row["t_obs_ns"], inputs)
+            seen = row_of(ObservationRow, row, what)
+            inputs = inputs_of(seen, inference.spec, what)
+            with _in_order(what):
+                inference.observe(seen.t_obs_ns, inputs)
         else:
-            chunk = _chunk_again(row, inference, made)
-            made[chunk.t_obs_ns, chunk.refined] = chunk
-            report.chunks += 1
-            then = array_from_json(row["chunk"])
+            plan = row_of(PlanRow, row, what)
+            then = array_from_json(plan.chunk, f"{what}: chunk")
+            with _in_order(what):
+                chunk = self._plan(plan)
+            self._made[chunk.t_obs_ns, chunk.refined] = chunk
+            self._report.chunks += 1
             if _same(chunk.actions, then):
-                report.chunks_same += 1
+                self._report.chunks_same += 1
             else:
-                report.note(Difference("chunk", chunk.t_obs_ns, _apart(chunk.actions, then)))
-    return made
+                apart = _apart(chunk.actions, then)
+                self._report.note(Difference("chunk", chunk.t_obs_ns, apart))
+
+    def _plan(self, row: PlanRow) -> Chunk:
+        if row.refined:
+            return self._inference.refine(row.t_obs_ns)
+        previous = None
+        if row.warm_from_ns is not None:
+            previous = self._made.get((row.warm_from_ns, row.warm_from_refined))
+        return self._inference.infer(row.t_obs_ns, previous)
 
 
-def _chunk_again(row: Row, inference: Inference, made: dict[tuple[int, bool], Chunk]) -> Chunk:
-    if row["refined"]:
-        return inference.refine(row["t_obs_ns"])
-    warm_from = row["warm_from_ns"]
-    previous = None if warm_from is None else made.get((warm_from, row["warm_from_refined"]))
-    return inference.infer(row["t_obs_ns"], previous)
+@contextlib.contextmanager
+def _in_order(what: str) -> Iterator[None]:
+    """What no run did, `Inference` refuses by ValueError: a frame older than the last one, say."""
+    try:
+        yield
+    except ValueError as cause:
+        raise OfpError(f"{what}: {cause}.") from None
 
 
 def _ticks_again(
-    log: LogReader, chunks: dict[tuple[int, bool], Chunk], report: ReplayReport
+    log: LogReader,
+    controller: Controller,
+    chunks: dict[tuple[int, bool], Chunk],
+    report: ReplayReport,
 ) -> None:
-    controller = controller_of(log.header)
-
     def chunk_of(t_obs_ns: int, refined: bool) -> Chunk:
         if (t_obs_ns, refined) not in chunks:
             raise _Lost
         return chunks[t_obs_ns, refined]
 
-    for _, row in log.rows("/command"):
+    for number, (_, logged) in enumerate(log.rows("/command", all_files=False), 1):
         report.ticks += 1
+        what = f"{log.path}: /command, row {number} of those read"
+        row = row_of(CommandRow, logged, what)
         try:
-            events = [from_row(entry, chunk_of) for entry in row["heard"]]
+            events = [
+                from_row(entry, chunk_of, f"{what}: heard[{i}]")
+                for i, entry in enumerate(row.heard)
+            ]
         except _Lost:
-            report.note(Difference("log", row["tick_ns"], None, "a chunk's row is missing"))
+            report.note(Difference("log", row.tick_ns, None, "a chunk's row is missing"))
             return
-        command = controller.step(row["tick_ns"], events)
+        command = controller.step(row.tick_ns, events)
         now = {
             "kind": command.kind, "reason": command.reason, "t_obs_ns": command.t_obs_ns,
             "index": command.index, "misses": controller.counters.misses,
         }  # fmt: skip
-        other = [f"{key}: {row[key]} then, {now[key]} now" for key in _COMPARED
-                 if row[key] != now[key]]  # fmt: skip
-        apart = _action_apart(command, row)
+        then = {key: getattr(row, key) for key in now}
+        other = [f"{key}: {shown(then[key])} then, {shown(now[key])} now" for key in now
+                 if then[key] != now[key]]  # fmt: skip
+        apart = _action_apart(command, row, what)
         if other or apart is not None:
-            report.note(Difference("command", row["tick_ns"], apart, "; ".join(other)))
+            report.note(Difference("command", row.tick_ns, apart, "; ".join(other)))
         else:
             report.ticks_same += 1
 
 
-def _action_apart(command: Command, row: Row) -> float | None:
+def _action_apart(command: Command, row: CommandRow, what: str) -> float | None:
     """How far the action is from the logged one; None where it is the same bits."""
-    if (command.action is None) != (row["action"] is None):
+    if (command.action is None) != (row.action is None):
         return float("inf")
     if command.action is None:
         return None
-    then = array_from_json(row["action"])
+    then = array_from_json(row.action, f"{what}: action")
     return None if _same(command.action, then) else _apart(command.action, then)
 
 
@@ -175,4 +226,7 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _apart(a: NDArray[Any], b: NDArray[Any]) -> float:
-    return float(np.abs(a - b).max()) if a.shape == b.shape else float("inf")
+    """The largest difference; infinite where the two can't be held against each other."""
+    if a.shape != b.shape or not np.isfinite(b).all():
+        return float("inf")
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))

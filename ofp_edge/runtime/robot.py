@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError
-from ofp_edge.rig import RobotEntry
+from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.plugin import build, load_class, require_methods
 from ofp_edge.spec import PolicySpec
 
@@ -18,9 +18,9 @@ from ofp_edge.spec import PolicySpec
 class RobotState:
     """One reading of the robot.
 
-    t_ns: when it was true, monotonic clock; a robot that stops answering is known by it, so it must
-    not be the time of the call. values: every "state" observation field of the spec by
-    name, (D,) float32 in the field's unit; not written again.
+    t_ns: when it was true, whole nanoseconds of time.monotonic_ns(); a robot that stops answering
+    is known by it, so it must not be the time of the call. values: every "state" observation field
+    of the spec by name, (D,) float32 in the field's unit; not written again.
     """
 
     t_ns: int
@@ -38,8 +38,11 @@ class Outcome:
 class Robot(Protocol):
     """A robot. All methods are called from the control thread alone and must return fast.
 
-    The class named in the rig is built as `Class(spec=PolicySpec, **options)`. Any of the methods
-    may raise RobotError (one line), which stops the loop.
+    The class named in the rig is built as `Class(spec=PolicySpec, **options)`, which must move
+    nothing: when the process that drove the robot is gone, another one builds it anew and calls
+    `state`, `stop` and `close` (supervisor/process.py). A class whose robot comes to rest by itself
+    when its process is gone says so by a class attribute `stops_by_itself = True`, and is not built
+    anew. Any of the methods may raise RobotError (one line), which stops the loop.
     """
 
     def state(self) -> RobotState:
@@ -51,11 +54,13 @@ class Robot(Protocol):
         ...
 
     def stop(self) -> None:
-        """Come to a safe stop and stay there. Idempotent; also called after an error."""
+        """Come to a safe stop and stay there. Idempotent; also called after an error. To return is
+        to confirm: what could not be told to the robot is an error here, or in `close`."""
         ...
 
     def close(self) -> None:
-        """Release the hardware. Idempotent."""
+        """Stop, and release the hardware. Idempotent. RobotError when it can't be said that the
+        robot has been stopped."""
         ...
 
 
@@ -75,9 +80,19 @@ class EpisodicRobot(Robot, Protocol):
 ROBOT_METHODS = ("state", "send", "stop", "close")
 
 
-def open_robot(entry: RobotEntry, spec: PolicySpec) -> Robot:
-    """Build the robot of a rig; RobotError in one line when its class cannot be used."""
+def find_robot(entry: RobotEntry) -> type[Any]:
+    """The class of a rig's robot; RobotError in one line when it cannot be used."""
     found = load_class(entry.driver, RobotError)
     require_methods(found, entry.driver, ROBOT_METHODS, RobotError)
+    return found
+
+
+def build_robot(found: type[Any], entry: RobotEntry, spec: PolicySpec) -> Robot:
+    """An instance of that class; RobotError when its options do not fit or it can't be reached."""
     robot: Robot = build(found, entry.driver, {"spec": spec, **entry.options}, RobotError)
     return robot
+
+
+def open_robot(entry: RobotEntry, spec: PolicySpec) -> Robot:
+    """Build the robot of a rig; RobotError in one line when its class cannot be used."""
+    return build_robot(find_robot(entry), entry, spec)

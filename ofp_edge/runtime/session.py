@@ -11,23 +11,27 @@ from typing import Any
 
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.rig import Rig, RobotEntry, read_rig
-from ofp_edge.runtime.camera import Camera, open_camera
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.engine_choice import EngineChoice, choose_engine
-from ofp_edge.runtime.inference import Inference, load_inference
-from ofp_edge.runtime.log_schemas import LOG_VERSION
-from ofp_edge.runtime.loop import ControlLoop
+from ofp_edge.rig.file import Rig, RobotEntry, read_rig
+from ofp_edge.runtime.camera import Camera
+from ofp_edge.runtime.cameras.open import open_camera
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.loop import ControlLoop
+from ofp_edge.runtime.control.planner import Planner
+from ofp_edge.runtime.control.refining import RefineBudget
+from ofp_edge.runtime.control.stopping import StopFlag
+from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
+from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.sampler import Nfe
+from ofp_edge.runtime.log.recording import CalibrationRecorder
+from ofp_edge.runtime.log.schemas import LOG_VERSION
+from ofp_edge.runtime.log.series import DEFAULT_MB
+from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.planner import Planner
-from ofp_edge.runtime.recording import CalibrationRecorder
-from ofp_edge.runtime.refining import RefineBudget
-from ofp_edge.runtime.robot import open_robot
+from ofp_edge.runtime.robot import Robot
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
-from ofp_edge.runtime.sampler import Nfe
-from ofp_edge.runtime.telemetry import McapLog, NoTelemetry, Several, Telemetry
+from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
 from ofp_edge.spec import PolicySpec
 
 
@@ -45,6 +49,7 @@ class Request:
     guard: int = 1
     robot: str | None = None
     log: Path | None = None
+    log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
 
 
@@ -95,7 +100,10 @@ def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Obser
     manifest, timing = bundle.manifest, rig.timing
     useful_ms = timing.max_plan_age_ms - timing.latency_ms
     ages = {name: round(min(rig.cameras[name].max_age_ms, useful_ms) * 1e6) for name in cameras}
-    observer = Observer(bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages)
+    frozen = {name: x for name in cameras if (x := rig.cameras[name].frozen_after) is not None}
+    observer = Observer(
+        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen
+    )
     observer.max_skew_ns = round(timing.max_skew_ms * 1e6)
     return observer
 
@@ -111,19 +119,20 @@ def read_run(request: Request) -> RunFiles:
 
 
 @contextlib.contextmanager
-def open_session(files: RunFiles) -> Iterator[Session]:
+def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Session]:
     """Open everything; what was opened is closed again, also when a later part refuses.
 
-    The order is from cheap to costly: the robot, the cameras, the engines.
-    Raises OfpError (one line) for whatever does not fit.
+    The order is from cheap to costly: the robot, the cameras, the engines. At the end the robot is
+    stopped and closed first of all. A signal gives up the opening: `stop` raises until the loop
+    runs. Raises OfpError (one line) for whatever does not fit.
     """
     request, bundle, rig, choice = files.request, files.bundle, files.rig, files.choice
     entry = rig.robot
     if request.robot not in (None, entry.driver):
         entry = RobotEntry(str(request.robot))  # the rig's options are its own robot's
-    with contextlib.ExitStack() as stack:
-        robot = open_robot(entry, bundle.spec)
-        stack.callback(robot.close)
+    if stop is not None:
+        stop.raises = True
+    with contextlib.ExitStack() as stack, _supervised(entry, bundle, rig) as (robot, supervision):
         stop_input = None
         if rig.safety.stop_socket is not None:
             stop_input = StopInput(rig.safety.stop_socket, rig.safety.stop_silence_ms)
@@ -140,7 +149,7 @@ def open_session(files: RunFiles) -> Iterator[Session]:
         log, recorder = None, None
         if request.log is not None:
             header = _header(bundle, rig, choice, nfe, first_ns, request)
-            log = McapLog(request.log, header)
+            log = McapLog(request.log, header, request.log_limit_mb << 20)
             stack.callback(log.close)
         if request.record_calibration is not None:
             made_from = {"bundle_sha256": bundle.sha256, "first_seed": request.seed}
@@ -148,15 +157,27 @@ def open_session(files: RunFiles) -> Iterator[Session]:
             stack.callback(recorder.close)
         places = [place for place in (log, recorder) if place is not None]
         telemetry: Telemetry = Several(*places) if places else NoTelemetry()
-        planner = Planner(inference, observer, telemetry)
+        planner = Planner(
+            inference, observer, telemetry,
+            max_state_age_ns=round(rig.safety.max_state_age_ms * 1e6),
+        )  # fmt: skip
         stack.callback(lambda: inference.close() if planner.close() else None)
         heartbeat = Heartbeat()
         stack.callback(heartbeat.close)
         loop = ControlLoop(
             inference, controller, observer, robot, planner=planner, telemetry=telemetry,
-            heartbeat=heartbeat, stop_input=stop_input,
+            heartbeat=heartbeat, stop_input=stop_input, supervision=supervision,
+            max_stall_ns=round(rig.safety.max_stall_ms * 1e6),
         )  # fmt: skip
         yield Session(bundle, rig, choice, nfe, inference, observer, loop, log, recorder)
+
+
+def _supervised(
+    entry: RobotEntry, bundle: Bundle, rig: Rig
+) -> contextlib.AbstractContextManager[tuple[Robot, Supervision | None]]:
+    """A tick that hangs is a fault after max_stall_ms if it ends, and if not, the supervisor's."""
+    patience_s = 2 * rig.safety.max_stall_ms / 1e3 + bundle.spec.dt_s
+    return supervised_robot(entry, bundle.spec, patience_s)
 
 
 def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> Controller:

@@ -16,8 +16,8 @@ from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.cameras.software import SoftwareSource
 from ofp_edge.sim.metaworld import MetaWorld
+from ofp_edge.sim.open import shared_world
 from ofp_edge.sim.render import Renderer, open_renderer
-from ofp_edge.sim.world import shared_world
 from ofp_edge.spec import ObservationField
 
 _DELIVERY_MS = 2000.0  # the SDK hands a frame over in microseconds; this only bounds a hang

@@ -23,9 +23,10 @@ from ofp_edge.sim.fields import (
     action_fields,
     observation_fields,
 )
+from ofp_edge.sim.open import shared_world
 from ofp_edge.sim.simulator import ManualClock
 from ofp_edge.sim.tasks import find_task
-from ofp_edge.sim.world import World, shared_world
+from ofp_edge.sim.world import World
 
 _TRIES = 4  # an expert that fails three times out of four is not one to learn from
 _NOISE_STREAM = 7  # keeps the noise apart from the layout that the same seed draws

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError, SpecMismatch
 from ofp_edge.runtime.camera import Clock
 from ofp_edge.runtime.robot import Outcome, RobotState
-from ofp_edge.sim.world import World, shared_world
+from ofp_edge.sim.open import shared_world
+from ofp_edge.sim.world import World
 from ofp_edge.spec import PolicySpec
 
 
@@ -25,6 +26,8 @@ class SimulatedRobot:
     In a rig: driver = "ofp_edge.sim.robot:SimulatedRobot", options task, world (shared with the
     camera by name), seed (of the first episode). `clock` stamps the states.
     """
+
+    stops_by_itself = True  # its world is gone with its process
 
     def __init__(
         self, spec: PolicySpec, *, task: str, world: str = "demo", seed: int = 0,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ofp_edge.runtime.camera import Clock
 from ofp_edge.sim.camera import SimulatedCamera, start_cameras
 from ofp_edge.sim.fields import Observe, observation_fields
+from ofp_edge.sim.open import shared_world
 from ofp_edge.sim.robot import SimulatedRobot
 from ofp_edge.sim.tasks import AnyTask, find_task
-from ofp_edge.sim.world import World, shared_world
+from ofp_edge.sim.world import World
 from ofp_edge.spec import PolicySpec
 
 

@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import RobotError, SpecMismatch
+from ofp_edge.errors import RobotError
 from ofp_edge.sim.sides import Sides
-from ofp_edge.sim.tasks import AnyTask, find_task
+from ofp_edge.sim.tasks import AnyTask
 
 
 class World(ABC):
@@ -105,31 +105,3 @@ class World(ABC):
     def _tell(self) -> None:
         self.version += 1
         self.changed.notify_all()
-
-
-def open_world(task: AnyTask, seed: int = 0) -> World:
-    """A new world of the task, at the start of episode `seed`."""
-    from ofp_edge.sim.metaworld import MetaWorld
-    from ofp_edge.sim.planar import PlanarWorld
-    from ofp_edge.sim.planar_task import PlanarTask
-    from ofp_edge.sim.two_sided import TwoSidedWorld
-
-    if isinstance(task, PlanarTask):
-        return PlanarWorld(task, seed)
-    return TwoSidedWorld(task, seed) if task.detour else MetaWorld(task, seed)
-
-
-_WORLDS: dict[str, World] = {}
-
-
-def shared_world(name: str, task: str, seed: int = 0) -> World:
-    """The world of this name in this process: made once, then shared by robot and camera.
-
-    Making one of Meta-World takes a third of a second and 26 MB; a reset costs 20 ms.
-    """
-    if name not in _WORLDS:
-        _WORLDS[name] = open_world(find_task(task), seed)
-    world = _WORLDS[name]
-    if world.task.name != find_task(task).name:
-        raise SpecMismatch(f"simulated world {name!r}, task", world.task.name, task)
-    return world

@@ -17,6 +17,7 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, write_json
 from ofp_edge.policy.folder import Policy, load_policy, save_policy
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.strict import read_as
 from ofp_edge.train.validation import Validation
 
 CURVE, BEST = "validation.json", "best"
@@ -73,12 +74,16 @@ def load_history(folder: Path) -> History:
     if not (folder / CURVE).exists():
         return History()
     values: Any = read_json(folder / CURVE, PolicyError)
+    rows = values if isinstance(values, list) else []
     try:
-        points = [Point(int(v["step"]), float(v["loss"]), float(v["chunk_error"])) for v in values]
-        if not isinstance(values, list) or not points:
-            raise ValueError("no points")
-    except (KeyError, TypeError, ValueError):
+        points = [read_as(Point, row, str(folder / CURVE), PolicyError, f"[{i}]")
+                  for i, row in enumerate(rows)]  # fmt: skip
+    except PolicyError as cause:
+        points, why = [], str(cause)
+    else:
+        why = "no points."
+    if not points:
         raise PolicyError(
-            f"{folder / CURVE} is damaged. Train anew, or start from its weights with --init."
-        ) from None
+            f"{folder / CURVE} is damaged: {why} Train anew, or start from its weights with --init."
+        )
     return History(points, dict(load_policy(folder / BEST).network.state_dict()))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge.errors import CheckFailed, OfpError
-from ofp_edge.files import new_folder
+from ofp_edge.files import new_folder, remove_folder
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
@@ -32,10 +32,11 @@ _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped u
 
 @dataclass(frozen=True)
 class TrainResult:
-    """loss: running mean of the summed terms, None where no step was left to do. validation: of
-    the last weights; best: the lowest point of the curve, None before the first. interrupted:
-    stopped by a signal, resumable."""
+    """policy: the folder where it stands. loss: running mean of the summed terms, None where no
+    step was left to do. validation: of the last weights; best: the lowest point of the curve, None
+    before the first. interrupted: stopped by a signal, resumable."""
 
+    policy: Path
     step: int
     loss: float | None
     validation: Validation
@@ -55,9 +56,9 @@ def train(
     tensorboard: Path | None = None,
     progress: Progress = silent,
 ) -> TrainResult:
-    """Run a plan to its end, or to Ctrl-C or SIGTERM: either way a usable policy stands at the
-    output, and before the end a resumable one. The policy of lowest validation loss is in best/
-    below it.
+    """Run a plan to its end, or to Ctrl-C or SIGTERM: either way there is a usable policy, at the
+    end at the output, before it a resumable one in the plan's `checkpoints`. The policy of lowest
+    validation loss is in best/ below it.
 
     checkpoint_every, validate_every: optimiser steps; the last step does both. tensorboard: folder
     for event files. Raises MissingExtra without the latter's package, and CheckFailed when a loss
@@ -139,8 +140,9 @@ def train(
     )
     loss_now = sum(state.losses.values()) if state.losses else None
     return TrainResult(
-        state.step, loss_now, validation, plan.history.best, state.network.parameter_count,
-        state.seconds, plan.resumed_from, interrupted,
+        plan.checkpoints if interrupted else plan.request.output, state.step, loss_now, validation,
+        plan.history.best, state.network.parameter_count, state.seconds, plan.resumed_from,
+        interrupted,
     )  # fmt: skip
 
 
@@ -164,16 +166,22 @@ def learning_rate(plan: Plan, done: float) -> float:
 
 
 def save_checkpoint(plan: Plan) -> None:
-    """Replace the policy folder as a whole; unfinished runs keep what resuming needs."""
+    """Replace the folder of checkpoints as a whole, with what resuming needs, or at the end the
+    output; then the checkpoints have had their time."""
     state, config = plan.state, plan.policy.config
     config = replace(config, training=replace(config.training, step=state.step))
-    force = plan.request.force or plan.request.output.exists()
-    with new_folder(plan.request.output, force=force, marker=MARKER) as folder:
+    unfinished = state.step < plan.settings.steps
+    output = plan.checkpoints if unfinished else plan.request.output
+    force = plan.request.force or plan.begun
+    with new_folder(output, force=force, marker=MARKER) as folder:
         policy = Policy(config, state.average, plan.policy.statistics)
         save_policy(policy, folder)
         plan.history.save(policy, folder)
-        if state.step < plan.settings.steps:
+        if unfinished:
             save_state(state, folder)
+    plan.begun = True
+    if output != plan.checkpoints and plan.checkpoints.exists():
+        remove_folder(plan.checkpoints)
 
 
 def _follow(state: TrainState, decay: float, *, ramped: bool) -> None:
@@ -194,7 +202,7 @@ def _note(plan: Plan, steps_per_s: float) -> str:
 
 def _not_finite(step: int, what: str, loss: float, saved_at: int | None, plan: Plan) -> str:
     kept = (
-        f"the checkpoint of step {saved_at} stays in {plan.request.output}"
+        f"the checkpoint of step {saved_at} stays in {plan.checkpoints}"
         if saved_at is not None
         else "no checkpoint had been written"
     )

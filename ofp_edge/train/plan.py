@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,10 @@ import torch
 
 import ofp_edge
 from ofp_edge.camera_parameters import CameraTolerance
-from ofp_edge.data.dataset import SPLIT_RULE, Dataset, open_dataset
+from ofp_edge.data.dataset import SPLIT_RULE, Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
-from ofp_edge.files import check_output, sha256_file
+from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.build import build_network
 from ofp_edge.policy.config import PolicyConfig, TrainingConfig, TrainingRecord
@@ -56,13 +58,20 @@ class Request:
 
 @dataclass
 class Plan:
-    """A run ready to go. `policy.network` is the averaged network of `state`."""
+    """A run ready to go. `policy.network` is the averaged network of `state`.
+
+    checkpoints: the folder that holds the run while it is unfinished: the output where nothing
+    stood there, else `unfinished(output)`, so that what stands there stays until this run is done.
+    begun: whether that folder is this run's already.
+    """
 
     request: Request
     dataset: Dataset
     policy: Policy
     method: Method
     state: TrainState
+    checkpoints: Path
+    begun: bool = False
     resumed_from: int | None = None
     history: History = field(default_factory=History)
 
@@ -78,21 +87,36 @@ class Plan:
         return 0.5 if self.policy.config.training.init_sha256 else 0.0
 
 
+def unfinished(output: Path) -> Path:
+    """Where a run that will replace `output` is until it is finished."""
+    output = Path(os.path.abspath(output))
+    return output.with_name(f"{output.name}.unfinished")
+
+
 def make_plan(request: Request) -> Plan:
     """Open, check and build. Everything a user got wrong is raised here, before any work."""
     if request.resume and request.init:
         raise OfpError("--resume and --init exclude each other: which weights to start from?")
     if request.rgb_weights and (request.resume or request.init):
         raise OfpError("--rgb-weights starts a new policy: leave it out with --resume and --init.")
+    aside = unfinished(request.output)
+    put_back(aside)
     if request.resume:
-        if not request.output.exists():
+        place = aside if aside.exists() else request.output
+        put_back(place)
+        if not place.exists():
             raise PolicyError(f"{request.output} does not exist: nothing to resume.")
-        saved = load_policy(request.output)
+        saved = load_policy(place)
         _require_same(request, saved.config)
         dataset = open_dataset(request.dataset)
         _require_same_data(dataset, saved.config)
-        return _resumed(request, dataset, saved)
+        return _resumed(request, dataset, saved, place)
     check_output(request.output, force=request.force, marker=MARKER)
+    if aside.exists() and not request.force:
+        raise OfpError(
+            f"{aside} is an unfinished run for {request.output}: --resume goes on with it, --force "
+            "begins anew."
+        )
     if request.seed is not None and not 0 <= request.seed < 2**63:
         raise OfpError(f"--seed {request.seed}: expected 0 or more, below 2^63.")
     start = _start(request) if request.init else None
@@ -174,28 +198,30 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
         config = replace(config, training=record)
     state = new_state(network, settings, seed)
-    return Plan(request, dataset, Policy(config, state.average, statistics), method, state)
+    aside = unfinished(request.output)
+    place = aside if aside.exists() or request.output.exists() else request.output
+    return Plan(request, dataset, Policy(config, state.average, statistics), method, state, place)
 
 
 def _place(order: list[str], name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _resumed(request: Request, dataset: Dataset, saved: Policy) -> Plan:
+def _resumed(request: Request, dataset: Dataset, saved: Policy, place: Path) -> Plan:
     config = saved.config
     method = build_method(config.method, config.method_options)
     network = build_network(config, saved.statistics)
     state = new_state(network, config.training.settings, config.training.seed)
     state.average.load_state_dict(saved.network.state_dict())
     if config.training.step < config.training.settings.steps:
-        if not (request.output / FOLDER).is_dir():
-            raise PolicyError(f"{request.output} holds no {FOLDER}/: it can't be resumed.")
-        load_state(state, request.output)
+        if not (place / FOLDER).is_dir():
+            raise PolicyError(f"{place} holds no {FOLDER}/: it can't be resumed.")
+        load_state(state, place)
     else:
         state.step = config.training.step
     policy = Policy(config, state.average, saved.statistics)
-    history = load_history(request.output)
-    return Plan(request, dataset, policy, method, state, state.step, history)
+    history = load_history(place)
+    return Plan(request, dataset, policy, method, state, place, True, state.step, history)
 
 
 def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]) -> PolicyNetwork:

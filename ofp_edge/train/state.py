@@ -1,7 +1,7 @@
 """Everything that changes while training, and its exact copy on disk (safetensors and JSON).
 
 training/state.safetensors   weights, the optimiser's moments, the generator's state
-training/state.json          step, seconds, running losses
+training/state.json          step, seconds, running losses, the hash of the first
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.files import read_json, write_json
+from ofp_edge.files import read_json, sha256_bytes, sha256_file, write_json
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.draws import RowGenerator
+from ofp_edge.policy.folder import read_tensors
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.strict import read_as
 
 FOLDER, TENSORS, NUMBERS = "training", "state.safetensors", "state.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -58,6 +58,16 @@ class TrainState:
         self.generator.set_state(tensors["generator"])
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """state.json. sha256: of the tensors; folders of before have none."""
+
+    step: int
+    seconds: float
+    losses: dict[str, float]
+    sha256: str | None = None
+
+
 def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> TrainState:
     """Step 0: the average starts at the weights.
 
@@ -77,20 +87,25 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
 def save_state(state: TrainState, folder: Path) -> None:
     """Write training/ below a policy folder that is being made."""
     (folder / FOLDER).mkdir()
-    (folder / FOLDER / TENSORS).write_bytes(save(state.tensors()))
-    numbers = {"step": state.step, "seconds": state.seconds, "losses": state.losses}
+    tensors = save(state.tensors())
+    (folder / FOLDER / TENSORS).write_bytes(tensors)
+    numbers = {"step": state.step, "seconds": state.seconds, "losses": state.losses,
+               "sha256": sha256_bytes(tensors)}  # fmt: skip
     write_json(folder / FOLDER / NUMBERS, numbers)
 
 
 def load_state(state: TrainState, folder: Path) -> None:
     """Fill `state` (but for `average`, which is the policy's model.safetensors). PolicyError."""
     path = folder / FOLDER
-    numbers: Any = read_json(path / NUMBERS, PolicyError)
     try:
-        state.restore(load_file(path / TENSORS))
-        state.step, state.seconds = int(numbers["step"]), float(numbers["seconds"])
-        state.losses = {str(name): float(x) for name, x in numbers["losses"].items()}
-    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as cause:
+        value = read_json(path / NUMBERS, PolicyError)
+        numbers = read_as(_Numbers, value, str(path / NUMBERS), PolicyError)
+        if numbers.sha256 is not None and sha256_file(path / TENSORS) != numbers.sha256:
+            raise PolicyError(f"{path / TENSORS}: its SHA-256 is not the one in {NUMBERS}.")
+        state.restore(read_tensors(path / TENSORS))
+    except (OSError, PolicyError, KeyError, RuntimeError) as cause:
         raise PolicyError(
-            f"{path} is damaged: {cause}. Train anew, or start from its weights with --init."
+            f"{path} is damaged: {cause} Train anew, or start from its weights with --init."
         ) from None
+    state.step, state.seconds = numbers.step, numbers.seconds
+    state.losses = dict(numbers.losses)

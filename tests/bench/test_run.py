@@ -22,8 +22,8 @@ from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
 from ofp_edge.errors import CheckFailed
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, run_episodes
-from ofp_edge.evaluate.contestant import Choice
 from ofp_edge.evaluate.tuning import WARM_TIMES
 from ofp_edge.train.loop import TrainResult, train
 from ofp_edge.train.plan import Plan, Request

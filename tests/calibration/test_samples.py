@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +15,11 @@ import pytest
 from ofp_edge.calibration import choose
 from ofp_edge.calibration.choose import check_unseen, choose_samples
 from ofp_edge.calibration.samples import CalibrationSet, npz, read_samples
-from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.policy.folder import Policy, load_policy
-from ofp_edge.runtime.recording import CalibrationRecorder
+from ofp_edge.runtime.log.recording import CalibrationRecorder
 from ofp_edge.spec import PolicySpec
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
@@ -136,3 +141,37 @@ def test_a_policy_s_samples_are_no_source(chosen: Chosen, tmp_path: Path) -> Non
     (tmp_path / "s.npz").write_bytes(chosen.found.to_bytes())
     with pytest.raises(OfpError, match="run --record-calibration"):
         choose_samples(tmp_path / "s.npz", chosen.policy, 8, 0)
+
+
+def test_a_file_of_samples_is_no_pickle_no_bomb_and_no_pipe(chosen: Chosen, tmp_path: Path) -> None:
+    good = chosen.found.to_bytes()
+    arrays = dict(np.load(io.BytesIO(good)))
+    bad: dict[str, dict[str, Any]] = {
+        "pickled": {**arrays, "episode": np.array([{}], dtype=object)},
+        "bomb": {**arrays, "more": np.zeros(300 << 20, np.uint8)},
+        "no about": {k: x for k, x in arrays.items() if k != "about"},
+        "deep": {**arrays, "about": np.frombuffer(b"[" * 9000, np.uint8)},
+        "list": {**arrays, "about": np.frombuffer(b"[]", np.uint8)},
+        "floats": {**arrays, "episode": arrays["episode"].astype(np.float64)},
+        "scalar": {**arrays, "episode": np.int64(3), "frame": np.int64(3)},
+    }
+    for name, values in bad.items():
+        path = tmp_path / f"{name}.npz"
+        np.savez_compressed(path, **values)
+        with pytest.raises(PolicyError) as caught:
+            read_samples(path, chosen.spec)
+        assert str(caught.value).isprintable() and name in str(caught.value)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(PolicyError, match="plain file"):
+        read_samples(tmp_path / "pipe.npz", chosen.spec)
+
+
+@pytest.mark.parametrize("entry", [{"seed": "0"}, {"coverage": None}, {"coverage": {"mean": "x"}}])
+def test_what_a_file_of_samples_says_of_itself_is_typed(
+    chosen: Chosen, tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    arrays = dict(np.load(io.BytesIO(chosen.found.to_bytes())))
+    about = {**json.loads(arrays.pop("about").tobytes()), **entry}
+    (tmp_path / "s.npz").write_bytes(npz(arrays, about))
+    with pytest.raises(PolicyError, match="is missing or damaged.*" + next(iter(entry))):
+        read_samples(tmp_path / "s.npz", chosen.spec)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.calibration.windows import choose_windows
-from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, SpecMismatch
 from ofp_edge.spec import PolicySpec
 from tests.synthetic import write_synthetic_dataset

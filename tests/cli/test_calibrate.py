@@ -18,7 +18,7 @@ cv2 = pytest.importorskip("cv2")
 from ofp_edge.calibration.views import write_views  # noqa: E402
 from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.pose import checked_pose, distance, from_quaternion  # noqa: E402
-from ofp_edge.rig import read_rig  # noqa: E402
+from ofp_edge.rig.file import read_rig  # noqa: E402
 from tests.calibration.conftest import boards, gl, pictures  # noqa: E402
 from tests.calibration.rendered import setup, views_at  # noqa: E402
 from tests.calibration.test_hand_eye import TRUTH, hands_of  # noqa: E402
@@ -205,7 +205,7 @@ def test_a_hand_that_moves_meanwhile_is_not_taken(tmp_path: Path, rig: Path, sce
 
 def test_the_example_robot_tells_its_hand() -> None:
     from ofp_edge.calibration.record import HAND_POSE_SPEC, hand_pose
-    from ofp_edge.rig import RobotEntry
+    from ofp_edge.rig.file import RobotEntry
     from ofp_edge.runtime.robot import open_robot
 
     robot = open_robot(RobotEntry("examples.my_robot:MyRobot"), HAND_POSE_SPEC)

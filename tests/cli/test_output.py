@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from rich.table import Table
+
+from ofp_edge.cli.output import Output, _fail
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,3 +157,21 @@ def test_an_option_without_a_default_keeps_its_names_on_python_3_10() -> None:
     add_command(app, "work", work, ())
     (option,) = (p for p in typer.main.get_command(app).params if p.name == "out")
     assert option.opts == ["--out", "-o"]
+
+
+def test_what_a_file_says_moves_no_cursor_and_is_no_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output(as_json=False)
+    table = Table("\x1b[31mhead", "b")
+    table.add_row("\x1b]0;title\x07", "[/wrong] cell")
+    for text in ("\x1b[2J up", "[/no] such tag", "x" * 70_000, "two\nlines", "[bold]ours[/]"):
+        output.console.print(text, soft_wrap=True)
+    output.console.print(table)
+    said = capsys.readouterr().out
+    assert not any(c < " " and c != "\n" or c == "\x7f" for c in said)
+    assert "[/no] such tag" in said and "two\nlines" in said and "\nours\n" in said
+    assert max(map(len, said.splitlines())) < 5000
+    with pytest.raises(typer.Exit):
+        _fail(output, "path\\[red]x[/] and [bold]", 1)
+    assert "path\\[red]x[/] and [bold]" in capsys.readouterr().err.replace("\n", "")

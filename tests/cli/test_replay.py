@@ -13,7 +13,7 @@ pytest.importorskip("onnx")
 
 from ofp_edge.cli.live import live_table  # noqa: E402
 from ofp_edge.cli.main import build_app  # noqa: E402
-from ofp_edge.runtime.loop import Limits  # noqa: E402
+from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402

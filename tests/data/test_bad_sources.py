@@ -15,8 +15,8 @@ import pytest
 import zarr
 
 from ofp_edge.data.convert import convert
-from ofp_edge.data.dataset import open_dataset
 from ofp_edge.data.layouts import open_source
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, UnknownName
 from tests.data.foreign import FIXTURES, copied, one_line
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError
 from ofp_edge.image import ColorImage
 from ofp_edge.preprocess import PointCloud

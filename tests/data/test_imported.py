@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from ofp_edge.data.convert import convert
-from ofp_edge.data.dataset import open_dataset
 from ofp_edge.data.guess import guess
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import mapping_text, read_mapping
+from ofp_edge.data.open import open_dataset
 from ofp_edge.data.source import Key, Source
 from ofp_edge.errors import DatasetError, OfpError
 from tests.data.foreign import FIXTURES, LAYOUTS, one_line

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.data.windows import windows
 from tests.synthetic import write_synthetic_dataset
 

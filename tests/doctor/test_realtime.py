@@ -3,7 +3,7 @@
 import shutil
 
 from ofp_edge.doctor import realtime
-from ofp_edge.runtime.wakeup import WakeUps
+from ofp_edge.runtime.kernel.wakeup import WakeUps
 
 
 def write(root, path, text):

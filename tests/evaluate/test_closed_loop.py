@@ -19,13 +19,14 @@ pytest.importorskip("onnxruntime")
 
 from ofp_edge.cli import eval as eval_command  # noqa: E402
 from ofp_edge.errors import OfpError, RigError, UnknownName  # noqa: E402
+from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.closed_loop import (  # noqa: E402
     Evaluator,
     Job,
     evaluation_seeds,
     run_episodes,
 )
-from ofp_edge.evaluate.contestant import Choice, open_contestant  # noqa: E402
+from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.runtime.chunk import Chunk  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402

@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("greenlet")
 
 from ofp_edge.errors import OfpError, UnknownName  # noqa: E402
+from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.closed_loop import Evaluator, Job, run_episodes, run_jobs  # noqa: E402
-from ofp_edge.evaluate.contestant import Choice, open_contestant  # noqa: E402
+from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.evaluate.torch_inference import MANY_STEPS, ROWS  # noqa: E402
 from ofp_edge.policy.torch_batch import TorchBatch  # noqa: E402
 from ofp_edge.sim.simulator import spec_of  # noqa: E402

@@ -18,8 +18,9 @@ from ofp_edge.cli import modes as modes_command  # noqa: E402
 from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.errors import OfpError  # noqa: E402
 from ofp_edge.evaluate import draw, modes  # noqa: E402
+from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_episodes  # noqa: E402
-from ofp_edge.evaluate.contestant import Choice, open_contestant  # noqa: E402
+from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.evaluate.decisions import gather_decisions  # noqa: E402
 from ofp_edge.evaluate.modes import measure_modes  # noqa: E402
 from ofp_edge.policy.folder import load_policy, save_policy  # noqa: E402

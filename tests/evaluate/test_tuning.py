@@ -14,7 +14,8 @@ pytest.importorskip("zarr")
 
 from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.errors import OfpError, PolicyError  # noqa: E402
-from ofp_edge.evaluate.contestant import Choice, open_contestant  # noqa: E402
+from ofp_edge.evaluate.choice import Choice  # noqa: E402
+from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.evaluate.tune import tune_policy  # noqa: E402
 from ofp_edge.evaluate.tuning import Measured, choose_refine, choose_warm  # noqa: E402
 from ofp_edge.files import sha256_folder  # noqa: E402
@@ -59,7 +60,7 @@ def test_a_handful_of_episodes_proves_no_refinement() -> None:
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[Path, Path]:
     """A policy that says it was trained on the dataset beside it."""
-    from ofp_edge.data.dataset import open_dataset
+    from ofp_edge.data.open import open_dataset
 
     data = write_synthetic_dataset(tmp_path / "data", obs="state", episodes=20)
     policy = load_policy(tiny_policy(tmp_path / "policy", "state"))
@@ -87,7 +88,7 @@ def test_the_error_is_that_of_the_chunks_the_policy_makes(trained: tuple[Path, P
     """A policy whose normalised answer is 0 whatever it sees errs by the actions themselves."""
     import torch
 
-    from ofp_edge.data.dataset import open_dataset
+    from ofp_edge.data.open import open_dataset
     from ofp_edge.evaluate.held_out import measure_held_out
 
     path, data = trained

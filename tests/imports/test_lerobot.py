@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError, SpecMismatch
-from ofp_edge.evaluate.contestant import Choice, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.imports.fields import Wanted
 from ofp_edge.imports.lerobot import import_lerobot
 from ofp_edge.imports.record import field_statistics, write_imported
@@ -299,7 +300,7 @@ def test_missing_statistics_are_named(folder: Path) -> None:
 def test_a_huge_file_where_a_small_one_is_expected(folder: Path) -> None:
     with (folder / "config.json").open("wb") as file:
         file.truncate(4 << 30)  # sparse: takes no space
-    with pytest.raises(PolicyError, match="4096 MiB, expected a small JSON file"):
+    with pytest.raises(PolicyError, match="4.3 GB, expected at most 4.2 MB"):
         import_lerobot(folder, RATE)
 
 

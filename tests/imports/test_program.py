@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from ofp_edge import manifest
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import CheckFailed, OfpError, PolicyError
-from ofp_edge.evaluate.contestant import Choice, open_contestant
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.imports.program import import_program
 from ofp_edge.imports.record import write_imported
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.imported.archive import clean_archive, load_program
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.policy.imported.program import OwnEncoder
-from ofp_edge.runtime.inference import load_inference
+from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.onnx_import import onnx_graph

@@ -31,23 +31,37 @@ SOURCES = [
     for path in sorted((ROOT / folder).rglob("*.py"))
     if not path.parent.is_symlink()
 ]
-BUILDS_WITH = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
+# What hatchling asks of the distribution `editables`, which it fetches for editable installations.
+EDITABLES = """
+class EditableProject:
+    def __init__(self, name, root):
+        self.name, self.paths = name, [root]
+    def add_to_path(self, folder):
+        self.paths.append(folder)
+    def files(self):
+        return [(self.name + ".pth", chr(10).join(map(str, self.paths)))]
+    def dependencies(self):
+        return []
+"""
+BUILDS_WITH = ("hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
 
 
 def write_wheel(
     folder: Path, name: str, version: str, *, requires: Iterable[str] = (),
     extras: Iterable[str] = (), tag: str = "py3-none-any", about: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> Path:  # fmt: skip
-    """An empty distribution."""
+    """A distribution with nothing in it but `files`. about: more lines of its metadata."""
     stem = f"{re.sub(r'[-_.]+', '_', name)}-{version}"
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
     lines += [f"Requires-Dist: {x}" for x in requires] + [f"Provides-Extra: {x}" for x in extras]
     kind = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"
-    files = {
+    held = {
         f"{stem}.dist-info/METADATA": "\n".join(lines) + f"\n{about}\n",
         f"{stem}.dist-info/WHEEL": kind,
+        **(files or {}),
     }
-    return _zip(folder / f"{stem}-{tag}.whl", stem, {k: v.encode() for k, v in files.items()})
+    return _zip(folder / f"{stem}-{tag}.whl", stem, {k: v.encode() for k, v in held.items()})
 
 
 def repack(folder: Path, name: str) -> Path:
@@ -86,6 +100,7 @@ def write_index(folder: Path, others: Mapping[str, tuple[str, ...]]) -> Path:
         write_wheel(folder, name, "1.0", extras=extras)
     for name in BUILDS_WITH:
         repack(folder, name)
+    write_wheel(folder, "editables", "0.5", files={"editables.py": EDITABLES})
     return folder
 
 

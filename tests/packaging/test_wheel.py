@@ -36,10 +36,9 @@ skip = tuple("ofp_edge." + name for name in sys.argv[1].split(","))
 names = ["ofp_edge"]
 for found in pkgutil.walk_packages(ofp_edge.__path__, "ofp_edge.", onerror=lambda name: None):
     outside = found.name.startswith(tuple(s + "." for s in skip)) or found.name in skip
-    if found.name == "ofp_edge.targets.boards" or not (outside or found.name.endswith("__main__")):
+    if not (outside or found.name.endswith("__main__")):
         importlib.import_module(found.name)
         names.append(found.name)
-importlib.import_module("ofp_edge.targets.boards")
 heavy = [name for name in sys.argv[2].split(",") if name in sys.modules]
 print(json.dumps({"names": names, "heavy": heavy, "file": ofp_edge.__file__}))
 """

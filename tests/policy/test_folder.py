@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.files import sha256_file
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.folder import Policy, load_policy, save_policy
 from tests.synthetic import tiny_policy, tiny_trunk
@@ -22,6 +25,12 @@ def edit(path: Path, change: Any) -> None:
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
+
+
+def seal(path: Path) -> None:
+    """The hashes that config.json names, as whoever changes a file can write them."""
+    hashes = {name: sha256_file(path / name) for name in ("model.safetensors", "statistics.json")}
+    edit(path / "config.json", lambda value: value.update(files=hashes))
 
 
 def refused(path: Path, *words: str) -> None:
@@ -157,14 +166,87 @@ def test_weights_with_nan(policy_path: Path) -> None:
     tensors = load_file(policy_path / "model.safetensors")
     tensors["null"][0] = float("nan")
     save_file(tensors, policy_path / "model.safetensors")
+    seal(policy_path)
     refused(policy_path, "null", "NaN")
 
 
 def test_statistics_without_a_field(policy_path: Path) -> None:
     edit(policy_path / "statistics.json", lambda value: value.pop("grip"))
+    seal(policy_path)
     refused(policy_path, "'grip'")
 
 
 def test_a_bundle_is_no_policy(policy_path: Path) -> None:
     (policy_path / "manifest.json").write_text("{}")
     refused(policy_path, "is a bundle")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "statistics.json"])
+def test_every_single_changed_bit_is_found_before_a_file_is_opened(
+    policy_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of them would give a policy that loads and answers otherwise."""
+
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("it was opened")
+
+    for opener in ("load_file", "safe_open", "statistics_from_json"):
+        monkeypatch.setattr(f"ofp_edge.policy.folder.{opener}", never)
+    whole = (policy_path / name).read_bytes()
+    rng = random.Random(0)
+    for _ in range(40):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        (policy_path / name).write_bytes(data)
+        refused(policy_path, name, "damaged or was changed", "SHA-256")
+
+
+def test_a_folder_of_before_names_no_hashes_and_loads(policy_path: Path) -> None:
+    edit(policy_path / "config.json", lambda value: value.pop("files"))
+    assert load_policy(policy_path).config.files == {}
+
+
+def test_shipped_policies_name_the_hashes_of_all_their_files() -> None:
+    for path in EXAMPLES.glob("*/config.json"):
+        files = json.loads(path.read_text())["files"]
+        assert {"config.json", *files} == {x.name for x in path.parent.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"../x": "0"}, "plain file names"), ({".x": "0"}, "plain file names"),
+        ({"absent": "0"}, "absent"), ({"model.safetensors": 3}, "config.files.model.safetensors"),
+        (["x"], "config.files"),
+    ],
+)  # fmt: skip
+def test_hashes_of_another_form_are_refused(policy_path: Path, files: Any, said: str) -> None:
+    edit(policy_path / "config.json", lambda value: value.update(files=files))
+    refused(policy_path, said)
+
+
+@pytest.mark.parametrize("key", ["width", "blocks"])
+@pytest.mark.parametrize("size", [10**5, 60_000, 10**30, -1])
+def test_a_network_that_its_weights_are_not_is_never_built(
+    policy_path: Path, key: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60,000 wide would be 14 GB a layer."""
+    if key == "blocks" and size == 60_000:
+        size = 70
+    edit(policy_path / "config.json", lambda value: value["network"]["trunk"].update({key: size}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(policy_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # KiB
+
+
+def test_statistics_of_another_form_are_refused(policy_path: Path) -> None:
+    for change in (
+        lambda v: v["grip"].update(low=[]), lambda v: v["grip"].update(low=["x"]),
+        lambda v: v["grip"].update(mean=[1.0, 2.0]), lambda v: v.update(grip=[1]),
+        lambda v: v["grip"].update(std=[1e400]), lambda v: v["grip"].update(count="x"),
+    ):  # fmt: skip
+        whole = (policy_path / "statistics.json").read_bytes()
+        edit(policy_path / "statistics.json", change)
+        seal(policy_path)
+        refused(policy_path, "statistics")
+        (policy_path / "statistics.json").write_bytes(whole)

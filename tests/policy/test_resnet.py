@@ -206,7 +206,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     for change, message in (
         ({"blocks": [1]}, "expected one number for each of 2 channels"),
         ({"keypoints": 0}, "rgb.keypoints: expected at least 1"),
-        ({"shared": 1}, "rgb.shared: expected bool"),
+        ({"shared": 1}, "rgb.shared: expected true or false"),
     ):
         with pytest.raises(PolicyError, match=message):
             NetworkConfig.from_json(_lists({**value, "rgb": {**value["rgb"], **change}}))

@@ -13,8 +13,8 @@ from ofp_edge.cli.main import build_app
 from ofp_edge.errors import OfpError, RigError, UnknownName
 from ofp_edge.profile import pick as picking
 from ofp_edge.profile.pick import Candidate, candidates, decide, pick, thread_counts
-from ofp_edge.rig import read_rig
-from ofp_edge.runtime.engine_choice import choose_engine
+from ofp_edge.rig.file import read_rig
+from ofp_edge.runtime.infer.engine_choice import choose_engine
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from ofp_edge.bundle import open_bundle
 from ofp_edge.cli import profile as profile_command
 from ofp_edge.errors import OfpError
-from ofp_edge.profile.fingerprint import fingerprint
 from ofp_edge.profile.measure import Measured, measure
 from ofp_edge.profile.open import open_bench
 from ofp_edge.profile.report import render
 from ofp_edge.profile.statistics import LatencyStatistics
 from ofp_edge.profile.summary import read_evaluation, summarise
-from ofp_edge.profile.svg import Scale, histogram, timeline
-from ofp_edge.runtime.engine_choice import EngineChoice
+from ofp_edge.report.fingerprint import fingerprint
+from ofp_edge.report.svg import Scale, histogram, timeline
+from ofp_edge.runtime.infer.engine_choice import EngineChoice
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA

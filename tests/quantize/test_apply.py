@@ -10,7 +10,7 @@ import pytest
 
 from ofp_edge.calibration.samples import FILE as SAMPLES
 from ofp_edge.calibration.samples import read_samples
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.deployed import deploy

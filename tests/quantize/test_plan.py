@@ -37,7 +37,8 @@ def test_a_deleted_plan_is_an_error_not_a_float_policy(copy: Path) -> None:
     (copy / FILE).unlink()
     with pytest.raises(PolicyError, match=r"quantization\.json is missing: it would run in float"):
         read_plan(copy)
-    from ofp_edge.evaluate.contestant import Choice, open_contestant
+    from ofp_edge.evaluate.choice import Choice
+    from ofp_edge.evaluate.contestant import open_contestant
     from ofp_edge.targets.compile import compile_policy
 
     with pytest.raises(PolicyError, match="is missing"):

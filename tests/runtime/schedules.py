@@ -18,14 +18,14 @@ import numpy as np
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import CameraError
 from ofp_edge.runtime.camera import Frame
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.loop import ControlLoop, Limits
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command
+from ofp_edge.runtime.control.loop import ControlLoop, Limits
+from ofp_edge.runtime.control.planner import Planner
+from ofp_edge.runtime.control.refining import RefineBudget
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import shipped_scheme
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.planner import Planner
-from ofp_edge.runtime.refining import RefineBudget
-from ofp_edge.runtime.sampler import shipped_scheme
 from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import (
     FEATURE,
@@ -242,7 +242,7 @@ def _run(
     ran = Ran(spec, memory, robot, loop)
     loop.on_tick = lambda report, command: ran.commands.append(command)
     try:
-        with mock.patch("ofp_edge.runtime.loop.quiet_interpreter", contextlib.nullcontext):
+        with mock.patch("ofp_edge.runtime.control.loop.quiet_interpreter", contextlib.nullcontext):
             loop.run(Limits(duration_s=steps * dt / 1e9))
     except CameraError as error:
         assert "no fresh frame" in str(error) and not robot.sent

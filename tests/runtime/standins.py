@@ -13,8 +13,8 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.events import Event, Order
-from ofp_edge.runtime.planner import Planner
+from ofp_edge.runtime.control.events import Event, Order
+from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.robot import Outcome, RobotState
 from ofp_edge.spec import PolicySpec
 from tests.synthetic import CAMERA, action_fields, points_field, state_field

@@ -30,6 +30,8 @@ max_velocity = 10.0
 class StillCamera:
     """A new frame every sixtieth of a second, 3 ms old when it arrives. It remarks once."""
 
+    noise_free = True
+
     def __init__(self, name, clock, parameters):
         self._clock, self._last = clock, -1
         self.parameters: CameraParameters = CAMERA

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import CameraError
-from ofp_edge.rig import CameraEntry
-from ofp_edge.runtime.camera import open_camera
+from ofp_edge.rig.file import CameraEntry
+from ofp_edge.runtime.cameras.open import open_camera
 
 POSE = {"T_base_camera": np.eye(4).tolist()}
 

@@ -1,8 +1,6 @@
 """What is odd about a camera's numbers and clocks is said once, counted, and not carried along."""
 
-import numpy as np
-
-from ofp_edge.runtime.cameras.frame_times import FrameTimes, FrozenImage, Stamp
+from ofp_edge.runtime.cameras.frame_times import FrameTimes, Stamp
 from ofp_edge.runtime.cameras.remarks import Remarks
 
 MS = 1_000_000
@@ -105,13 +103,3 @@ def test_remarks_wait_for_a_listener():
     remarks.say("a", "4")
     remarks.say("b", "5", again=True)
     assert heard == [("a", "1"), ("b", "3"), ("b", "5")] and remarks.counts == {"a": 3, "b": 2}
-
-
-def test_an_image_that_stands_still_is_noticed_but_darkness_is_not():
-    frozen = FrozenImage()
-    image = np.random.default_rng(0).integers(1, 999, (4, 6), dtype=np.uint16)
-    assert [frozen(image) for _ in range(6)] == [False] * 4 + [True] * 2
-    image = image.copy()
-    image[0, 0] += 1
-    assert not frozen(image)
-    assert not any(FrozenImage()(np.zeros((4, 6), np.uint16)) for _ in range(20))

@@ -9,8 +9,8 @@ import pytest
 
 from ofp_edge.errors import CameraError
 from ofp_edge.preprocess import PointCloud
-from ofp_edge.rig import CameraEntry
-from ofp_edge.runtime.camera import open_camera
+from ofp_edge.rig.file import CameraEntry
+from ofp_edge.runtime.cameras.open import open_camera
 from tests.runtime.conftest import EYE, N_FRAMES, PARAMETERS, random_frames
 
 rs = pytest.importorskip("pyrealsense2")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from ofp_edge.cli.main import build_app
 from ofp_edge.errors import CameraError
 from ofp_edge.pose import make_pose
-from ofp_edge.rig import CameraEntry, read_rig
-from ofp_edge.runtime.camera import open_camera
+from ofp_edge.rig.file import CameraEntry, read_rig
+from ofp_edge.runtime.cameras.open import open_camera
 from tests.calibration.rendered import rotation
 from tests.runtime.conftest import EYE
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import CameraError
-from ofp_edge.rig import CameraEntry
-from ofp_edge.runtime.camera import open_camera
+from ofp_edge.rig.file import CameraEntry
+from ofp_edge.runtime.cameras.open import open_camera
 from ofp_edge.runtime.cameras.v4l2 import V4l2Camera
 
 cv2 = pytest.importorskip("cv2")

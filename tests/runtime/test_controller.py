@@ -8,8 +8,8 @@ import pytest
 
 from ofp_edge.errors import RigError
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import (
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import (
     ChunkReady,
     Command,
     EpisodeStarted,
@@ -17,7 +17,7 @@ from ofp_edge.runtime.events import (
     PlannerFree,
     PlanStarted,
 )
-from ofp_edge.runtime.refining import RefineBudget
+from ofp_edge.runtime.control.refining import RefineBudget
 from tests.runtime.standins import DT, MS, make_chunk, make_spec
 
 SPEC = make_spec(horizon=8, n_action_steps=3)
@@ -161,10 +161,12 @@ def test_an_older_answer_never_replaces_a_newer_plan() -> None:
     assert controller.step(4 * DT, [ChunkReady(make_chunk(SPEC, 0))]).t_obs_ns == DT
 
 
-def test_a_plan_with_nan_is_refused() -> None:
+@pytest.mark.parametrize("number", [np.nan, np.inf, 3e38, -3e38, 1e30])
+def test_a_plan_with_what_is_no_action_is_refused(number: float) -> None:
+    """Between two of 3e38 and -3e38 there is nothing finite."""
     controller = fresh()
     chunk = make_chunk(SPEC, 0)
-    chunk.actions[2, 1] = np.nan
+    chunk.actions[2, 1] = number
     controller.step(0, [PlanStarted(0, 0), ChunkReady(chunk)])
     assert controller.step(2 * DT).kind == "hold" and controller.counters.refused == 1
 

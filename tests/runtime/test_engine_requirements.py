@@ -11,8 +11,8 @@ import pytest
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.manifest import Artefact
-from ofp_edge.runtime import engine_choice
-from ofp_edge.runtime.engine_choice import choose_engine
+from ofp_edge.runtime.infer import engine_choice
+from ofp_edge.runtime.infer.engine_choice import choose_engine
 from ofp_edge.runtime.runners import requirements
 from ofp_edge.runtime.runners.requirements import check_requirements
 from ofp_edge.runtime.runners.threads import Threads, isolated_cpus

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import CameraError, RobotError
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.loop import Limits
+from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
-from ofp_edge.runtime.telemetry import McapLog
 from tests.runtime.safety.test_inputs import send
 from tests.runtime.standins import DT, MS, FakeRobot
 from tests.runtime.test_loop import SPEC, Stand
@@ -134,6 +134,26 @@ def test_a_network_that_answers_nan_is_never_followed() -> None:
     report = stand.loop.run(Limits(duration_s=30.0))
     assert stand.controller.counters.refused > 0 and "no plan younger" in (report.fault or "")
     assert all(np.isfinite(action).all() for _, action in stand.robot.sent)
+
+
+def test_a_picture_is_not_planned_from_with_a_state_of_long_before_it() -> None:
+    """A send that blocks: the state was read before it, the picture is taken after it."""
+    stand = guarded()
+    stand.loop.planner.states.max_apart_ns = 2 * DT
+    apart, send, observe = [], stand.robot.send, stand.observer.prepare
+
+    def block(action: Any) -> None:
+        stand.clock.now_ns += 3 * DT if stand.controller.counters.ticks % 7 == 0 else 0
+        send(action)
+
+    def noted(state: Any, **more: Any) -> Any:
+        apart.append(abs(stand.observer.t_obs_ns - state.t_ns))
+        return observe(state, **more)
+
+    stand.robot.send, stand.observer.prepare = block, noted
+    report = stand.loop.run(Limits(duration_s=4.0))
+    assert report.fault is None and len(apart) > 10
+    assert stand.observer.counters.stateless > 0 and max(apart) <= 2 * DT
 
 
 def test_the_first_state_of_a_silent_robot_is_not_waited_for() -> None:

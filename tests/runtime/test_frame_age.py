@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.camera_parameters import CameraTolerance
-from ofp_edge.rig import Timing
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.rig.file import Timing
+from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.session import make_observer
 from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import DT, MS
@@ -29,7 +29,7 @@ def test_a_frame_whose_plan_could_not_act_is_dropped(own_limit_ms, age_ms, used)
     manifest = SimpleNamespace(cameras={}, camera_tolerance=CameraTolerance())
     rig = SimpleNamespace(
         timing=Timing(LATENCY_MS, MOST_MS),
-        cameras={"front": SimpleNamespace(max_age_ms=own_limit_ms)},
+        cameras={"front": SimpleNamespace(max_age_ms=own_limit_ms, frozen_after=None)},
     )
     camera = Camera()
     observer = make_observer(SimpleNamespace(manifest=manifest, spec=spec), rig, {"front": camera})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.guard import choose
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.sampler import shipped_scheme
+from ofp_edge.runtime.infer.guard import choose
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import shipped_scheme
 from tests.runtime.standins import DT, FEATURE, ROWS, make_chunk, make_runners, make_spec
 
 SPEC = make_spec()

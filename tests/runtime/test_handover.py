@@ -8,7 +8,7 @@ import pytest
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.rotation import blend_rotation, from_quaternion, to_quaternion
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.handover import cross_fade
+from ofp_edge.runtime.control.handover import cross_fade
 from ofp_edge.spec import ActionField, PolicySpec
 from tests.synthetic import state_field
 

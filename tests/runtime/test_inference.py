@@ -7,8 +7,8 @@ import pytest
 
 from ofp_edge.errors import OfpError, SpecMismatch
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.sampler import Scheme, Step, shipped_scheme
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import Scheme, Step, shipped_scheme
 from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import DT, FEATURE, ROWS, make_chunk, make_runners, make_spec
 

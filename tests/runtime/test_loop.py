@@ -14,13 +14,13 @@ import pytest
 
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import CameraError, SpecMismatch
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.loop import ControlLoop, Limits
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.loop import ControlLoop, Limits
+from ofp_edge.runtime.control.stopping import StopFlag, stop_on_signals
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.kernel.rate import Rate
+from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, array_from_json
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.rate import Rate
-from ofp_edge.runtime.stopping import StopFlag, stop_on_signals
-from ofp_edge.runtime.telemetry import McapLog, NoTelemetry, array_from_json
 from tests.runtime.standins import (
     DT,
     FEATURE,

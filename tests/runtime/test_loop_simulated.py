@@ -19,9 +19,9 @@ pytest.importorskip("onnxruntime")
 
 from ofp_edge.bundle import open_bundle  # noqa: E402
 from ofp_edge.errors import RigError, SpecMismatch  # noqa: E402
-from ofp_edge.runtime.inference import load_inference  # noqa: E402
-from ofp_edge.runtime.log_reader import LogReader  # noqa: E402
-from ofp_edge.runtime.loop import Limits  # noqa: E402
+from ofp_edge.runtime.control.loop import Limits  # noqa: E402
+from ofp_edge.runtime.infer.inference import load_inference  # noqa: E402
+from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from ofp_edge.runtime.replay import ReplayReport, replay  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
@@ -93,6 +93,8 @@ def test_a_dry_run_moves_nothing(bundle: Path, tmp_path: Path) -> None:
         steps = robot.world.steps
         session.loop.run(Limits(duration_s=2.0, dry_run=True))
         assert robot.world.steps == steps and session.loop.controller.counters.acted > 3
+        age_ms = session.rig.safety.max_state_age_ms
+        assert session.loop.planner.states.max_apart_ns == age_ms * 1e6
 
 
 def test_a_users_own_robot_replaces_the_rigs_one(bundle: Path, tmp_path: Path) -> None:

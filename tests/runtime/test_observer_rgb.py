@@ -13,9 +13,9 @@ from ofp_edge.errors import CameraError, SpecMismatch
 from ofp_edge.image import ColorImage
 from ofp_edge.profile.bench import SyntheticCamera
 from ofp_edge.runtime.camera import Frame
+from ofp_edge.runtime.log.telemetry import McapLog, array_from_json
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.telemetry import McapLog, array_from_json
 from ofp_edge.spec import PolicySpec
 from tests.runtime.test_telemetry import rows_of
 from tests.synthetic import CAMERA, action_fields, rgb_fields, state_field

@@ -11,16 +11,16 @@ import threading
 import pytest
 
 from ofp_edge.errors import CheckFailed, RigError
-from ofp_edge.rig_realtime import RealtimeEntry, read_realtime
-from ofp_edge.runtime import realtime
-from ofp_edge.runtime.realtime import Setting, choose_cpu, isolated_cpus
-from ofp_edge.runtime.wakeup import WakeUps, measure_wakeups, require_floor
+from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
+from ofp_edge.runtime.kernel import realtime
+from ofp_edge.runtime.kernel.realtime import Setting, choose_cpu, isolated_cpus
+from ofp_edge.runtime.kernel.wakeup import WakeUps, measure_wakeups, require_floor
 from ofp_edge.toml import Table
 
 PROGRAM = """
 import ctypes, json, os, threading, time
-from ofp_edge.rig_realtime import RealtimeEntry
-from ofp_edge.runtime.realtime import enter, prepare
+from ofp_edge.rig.realtime import RealtimeEntry
+from ofp_edge.runtime.kernel.realtime import enter, prepare
 import numpy as np
 settings = prepare()
 stay = threading.Event()

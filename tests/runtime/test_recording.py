@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofp_edge.runtime import recording
-from ofp_edge.runtime.recording import CalibrationRecorder
-from ofp_edge.runtime.telemetry import Several, Telemetry
+from ofp_edge.runtime.log import recording
+from ofp_edge.runtime.log.recording import CalibrationRecorder
+from ofp_edge.runtime.log.telemetry import Several, Telemetry
 from tests.test_bundle import SPEC
 
 SIZES = {f.name: f.shape for f in SPEC.observations}
@@ -110,7 +110,7 @@ def test_a_log_and_a_recording_go_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_loop_s_own_frames_are_recorded(tmp_path: Path) -> None:
-    from ofp_edge.runtime.loop import Limits
+    from ofp_edge.runtime.control.loop import Limits
     from tests.runtime.standins import FakeEpisodicRobot
     from tests.runtime.test_loop import SPEC as LOOP_SPEC
     from tests.runtime.test_loop import Stand

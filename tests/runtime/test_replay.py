@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import OfpError
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry
-from ofp_edge.runtime.inference import Inference
-from ofp_edge.runtime.log_reader import LogReader
-from ofp_edge.runtime.loop import Limits
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry
+from ofp_edge.runtime.control.loop import Limits
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
+from ofp_edge.runtime.log.reader import LogReader
+from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.replay import controller_of, replay
-from ofp_edge.runtime.sampler import Nfe, shipped_scheme
-from ofp_edge.runtime.telemetry import McapLog
+from ofp_edge.runtime.robot import RobotState
 from tests.runtime.standins import DT, FEATURE, ROWS, FakeEpisodicRobot, make_runners
 from tests.runtime.test_loop import SPEC, Stand
 
@@ -23,7 +24,7 @@ SAFETY = SafetyEntry(limits={"move": FieldLimits(max_velocity=1.2, max_accelerat
 
 def header(nfe: Nfe = 1) -> dict[str, Any]:
     return {
-        "log_version": 2, "spec": SPEC.to_json(), "latency_ms": 100.0, "max_plan_age_ms": 400.0,
+        "log_version": 3, "spec": SPEC.to_json(), "latency_ms": 100.0, "max_plan_age_ms": 400.0,
         "cross_fade_steps": 2, "safety": SAFETY.to_json(), "nfe": nfe,
         "refine_first_ns": DT // 3 if nfe == "auto" else None,
     }  # fmt: skip
@@ -72,6 +73,50 @@ def test_a_replay_goes_through_episodes(tmp_path: Path) -> None:
     assert report.same and report.chunks > 6
 
 
+class Jumpy(FakeEpisodicRobot):
+    """Every tenth of its readings can't have been."""
+
+    reads = 0
+
+    def state(self) -> RobotState:
+        self.reads += 1
+        state = super().state()
+        state.values["state"][0] += 5.0 * (self.reads % 10 == 0)
+        return RobotState(state.t_ns + DT // 2, state.values)  # and its clock runs ahead a little
+
+
+def test_a_replay_believes_what_the_run_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = FieldLimits("state", max_velocity=1.2, max_acceleration=30.0, physical_speed=2.0)
+    monkeypatch.setitem(globals(), "SAFETY", SafetyEntry(limits={"move": limits}))
+    stand = run(tmp_path / "run.mcap", robot=lambda clock: Jumpy(clock, steps=30))
+    assert stand.controller.counters.bridged > 3 and stand.controller.fault is None
+    report = replay(LogReader(tmp_path / "run.mcap"), fresh())
+    assert report.same and report.differences == []
+
+
+def test_a_log_of_before_readings_were_timed_replays_as_it_ran(tmp_path: Path) -> None:
+    """It says when a state was true and not when it was read: no state of it is from the future."""
+    run(tmp_path / "run.mcap")
+    log = LogReader(tmp_path / "run.mcap")
+    for key in ("max_bridged_ticks",):
+        del log.header["safety"][key]
+    for limits in log.header["safety"]["limits"].values():
+        del limits["physical_speed"]
+    rows = list(log.rows())
+    states = [event for _, row in rows for event in row.get("heard", ()) if "read_ns" in event]
+    assert len(states) > 20
+    for event in states:
+        del event["read_ns"]
+    for event in states[5:9]:
+        event["t_ns"] += 3 * DT  # what a thread that was woken late read
+    log.rows = lambda *topics, **_: (  # type: ignore[method-assign]
+        (t, row) for t, row in rows if t in topics
+    )
+    assert replay(log, fresh()).same
+
+
 def test_another_noise_is_told_with_its_first_places(tmp_path: Path) -> None:
     run(tmp_path / "run.mcap")
     report = replay(LogReader(tmp_path / "run.mcap"), fresh(seed=1))
@@ -88,7 +133,7 @@ def test_one_changed_bit_of_one_input_is_found(tmp_path: Path) -> None:
     action = rows[number][1]["action"]
     text = json.dumps(action["data"])
     rows[number][1]["action"] = {**action, "data": json.loads(text.replace("A", "B", 1))}
-    log.rows = lambda *topics: (  # type: ignore[method-assign]
+    log.rows = lambda *topics, all_files: (  # type: ignore[method-assign]
         (t, row) for t, row in rows if t in topics
     )
     report = replay(log, fresh())
@@ -122,3 +167,27 @@ def test_what_is_no_log_of_ours_is_one_line(tmp_path: Path) -> None:
         LogReader(tmp_path / "x")
     with pytest.raises(OfpError, match="cannot be read"):
         LogReader(tmp_path / "none")
+
+
+def test_a_log_of_version_2_is_read_and_its_replay_refused_in_one_line() -> None:
+    log = LogReader(Path(__file__).parent / "fixtures" / "log-version-2")
+    topics = [topic for topic, _ in log.rows()]
+    assert log.whole and topics.count("/command") >= 4 and "/plan" in topics
+    with pytest.raises(OfpError, match="expected 3, got 2. Replay it with .* 0.1.0") as caught:
+        replay(log, fresh())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_of_several_files_is_replayed_as_one_up_to_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ofp_edge.runtime.log.file._MOST_CHUNKS", 1)  # a file a chunk
+    stand = run(tmp_path / "run.mcap")
+    log = LogReader(tmp_path / "run.mcap")
+    assert len(log.files) > 3
+    report = replay(log, fresh())
+    assert report.same and report.whole and report.ticks == stand.controller.counters.ticks
+    log.files[2].unlink()
+    report = replay(LogReader(tmp_path / "run.mcap"), fresh())
+    assert report.ticks_same == report.ticks > 0 and report.chunks_same == report.chunks > 0
+    assert report.files_left_out == len(log.files) - 3 and not report.same

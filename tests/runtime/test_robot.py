@@ -8,7 +8,7 @@ import pytest
 
 from examples.my_robot import MyRobot
 from ofp_edge.errors import RobotError
-from ofp_edge.rig import RobotEntry
+from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import EpisodicRobot, open_robot
 from ofp_edge.sim.simulator import spec_of
 from ofp_edge.sim.tasks import find_task

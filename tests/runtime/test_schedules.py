@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.controller import Controller
-from ofp_edge.runtime.events import Command
-from ofp_edge.runtime.loop import ControlLoop
+from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command
+from ofp_edge.runtime.control.loop import ControlLoop
 from ofp_edge.runtime.observer import Observer
 from tests.runtime.schedules import Parts, check_promises, run_on_threads, run_schedule
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ofp_edge.bundle import open_bundle
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.inference import load_inference
+from ofp_edge.runtime.infer.inference import load_inference
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA

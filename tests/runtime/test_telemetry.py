@@ -11,7 +11,7 @@ import pytest
 from mcap.reader import make_reader
 
 from ofp_edge.errors import OfpError
-from ofp_edge.runtime.telemetry import McapLog, array_from_json
+from ofp_edge.runtime.log.telemetry import McapLog, array_from_json
 
 
 def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -49,7 +49,19 @@ def test_the_file_reads_back_whole_and_bit_exact(tmp_path: Path) -> None:
     assert rows["/event"] == [{"t_ns": 1, "what": "stop", "detail": "done", "episode": 0}]
     with (tmp_path / "run.mcap").open("rb") as file:
         (metadata,) = make_reader(file).iter_metadata()
-    assert json.loads(metadata.metadata["json"]) == {"seed": 7}
+    header = json.loads(metadata.metadata["json"])
+    series = header.pop("series")
+    assert header == {"seed": 7} and (series["number"], series["name"]) == (1, "run.mcap")
+
+
+def test_whatever_a_driver_says_is_written_and_the_log_goes_on(tmp_path: Path) -> None:
+    log = McapLog(tmp_path / "run.mcap", {})
+    for stamp in (np.int64(5), float("nan"), {1, 2}, 7):
+        log.write("/event", 1, t_ns=stamp, what="x", detail="", episode=0)
+    log.close()
+    rows = rows_of(tmp_path / "run.mcap")["/event"]
+    assert log.lost == 0 and [row["t_ns"] for row in rows][::3] == [5, 7]
+    assert rows[2]["t_ns"] == "{1, 2}"
 
 
 def test_a_row_is_copied_before_the_caller_writes_on(tmp_path: Path) -> None:
@@ -69,13 +81,13 @@ def test_rows_are_lost_and_counted_before_the_caller_waits(
 ) -> None:
     gate = threading.Event()
     log = McapLog(tmp_path / "run.mcap", {})
-    add = log._writer.add_message
+    add = log.series.add
 
-    def blocked(*args: Any, **values: Any) -> None:
+    def blocked(*args: Any, **values: Any) -> bool:
         gate.wait()
-        add(*args, **values)
+        return add(*args, **values)
 
-    monkeypatch.setattr(log._writer, "add_message", blocked)
+    monkeypatch.setattr(log.series, "add", blocked)
     for k in range(2000):
         log.write("/event", k, t_ns=k, what="x", detail="", episode=k)
     gate.set()

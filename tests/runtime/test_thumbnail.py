@@ -11,8 +11,8 @@ import pytest
 from mcap.reader import make_reader
 
 from ofp_edge.runtime.camera import Frame
-from ofp_edge.runtime.telemetry import McapLog
-from ofp_edge.runtime.thumbnail import Thumbnails, raw_image
+from ofp_edge.runtime.log.telemetry import McapLog
+from ofp_edge.runtime.log.thumbnail import Thumbnails, raw_image
 
 MS = 10**6
 DEPTH = np.arange(120 * 160, dtype=np.uint16).reshape(120, 160)

@@ -10,12 +10,13 @@ pytest.importorskip("metaworld")
 pytest.importorskip("pyrealsense2")
 
 from ofp_edge.errors import CameraError, OfpError, SpecMismatch  # noqa: E402
-from ofp_edge.rig import CameraEntry  # noqa: E402
-from ofp_edge.runtime.camera import Frame, open_camera  # noqa: E402
+from ofp_edge.rig.file import CameraEntry  # noqa: E402
+from ofp_edge.runtime.camera import Frame  # noqa: E402
+from ofp_edge.runtime.cameras.open import open_camera  # noqa: E402
+from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.render import open_renderer  # noqa: E402
 from ofp_edge.sim.simulator import ManualClock, open_simulator, spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.sim.world import shared_world  # noqa: E402
 
 TASK = "metaworld/door-open"
 DRIVER = "ofp_edge.sim.camera:SimulatedCamera"

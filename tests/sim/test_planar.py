@@ -5,9 +5,9 @@ import pytest
 
 from ofp_edge.errors import OfpError, RobotError, SpecMismatch
 from ofp_edge.sim.fields import observation_fields
+from ofp_edge.sim.open import open_world
 from ofp_edge.sim.simulator import spec_of
 from ofp_edge.sim.tasks import find_task
-from ofp_edge.sim.world import open_world
 
 TASK = find_task("planar/obstacle")
 
@@ -119,7 +119,7 @@ def test_wrong_states_actions_and_observations_are_refused(world):
 
 def test_it_is_collected_like_any_other_task(tmp_path):
     pytest.importorskip("zarr")
-    from ofp_edge.data.dataset import open_dataset
+    from ofp_edge.data.open import open_dataset
     from ofp_edge.sim.collect import collect_demonstrations
 
     done = collect_demonstrations("planar/obstacle", 5, tmp_path / "d", observe="state")

@@ -10,8 +10,8 @@ pytest.importorskip("metaworld")
 from ofp_edge.errors import OfpError, UnknownName  # noqa: E402
 from ofp_edge.preprocess import PointCloud  # noqa: E402
 from ofp_edge.sim.gl import choose_depth_by  # noqa: E402
+from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.render import open_renderer, quantise  # noqa: E402
-from ofp_edge.sim.world import shared_world  # noqa: E402
 
 
 @pytest.fixture

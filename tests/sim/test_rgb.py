@@ -12,20 +12,20 @@ pytest.importorskip("metaworld")
 pytest.importorskip("pyrealsense2")
 pytest.importorskip("zarr")
 
-from ofp_edge.data.dataset import open_dataset  # noqa: E402
+from ofp_edge.data.open import open_dataset  # noqa: E402
 from ofp_edge.errors import CameraError, OfpError, UnknownName  # noqa: E402
 from ofp_edge.evaluate.closed_loop import Evaluator, Job  # noqa: E402
 from ofp_edge.image import ColorImage  # noqa: E402
-from ofp_edge.rig import CameraEntry  # noqa: E402
-from ofp_edge.runtime.camera import open_camera  # noqa: E402
-from ofp_edge.runtime.loop import Limits  # noqa: E402
+from ofp_edge.rig.file import CameraEntry  # noqa: E402
+from ofp_edge.runtime.cameras.open import open_camera  # noqa: E402
+from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.camera import SimulatedCamera  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
+from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.render import open_renderer  # noqa: E402
 from ofp_edge.sim.simulator import ManualClock, open_simulator, spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.sim.world import shared_world  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 
 TASK = "metaworld/door-open"

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("metaworld")
 
 from ofp_edge.errors import RobotError, SpecMismatch, UnknownName  # noqa: E402
-from ofp_edge.rig import RobotEntry  # noqa: E402
+from ofp_edge.rig.file import RobotEntry  # noqa: E402
 from ofp_edge.runtime.robot import EpisodicRobot, open_robot  # noqa: E402
 from ofp_edge.sim.simulator import spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402

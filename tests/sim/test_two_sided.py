@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("metaworld")
 
+from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.sim.world import shared_world  # noqa: E402
 
 NAME = "metaworld/button-press-topdown-two-sided"
 DETOUR = find_task(NAME).detour

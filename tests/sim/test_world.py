@@ -7,8 +7,8 @@ pytest.importorskip("metaworld")
 
 from ofp_edge.errors import RobotError, SpecMismatch  # noqa: E402
 from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
+from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.sim.world import shared_world  # noqa: E402
 
 NAMES = ("door-open", "window-open", "pick-place", "peg-insert-side", "drawer-close")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from ofp_edge.boards.cpu import _FOLDER, board, boards, parse_board
 from ofp_edge.errors import OfpError, UnknownName
-from ofp_edge.targets.boards import _FOLDER, board, boards, parse_board
 from ofp_edge.targets.registry import TARGETS, board_for, target
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from ofp_edge.boards.cpu import board
 from ofp_edge.bundle import GOLDEN, open_bundle
 from ofp_edge.cli.estimate import delegation_warnings
 from ofp_edge.errors import (
@@ -33,11 +34,10 @@ from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.gate import Check, Gate, write_gate
-from ofp_edge.runtime.inference import load_inference
+from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.runtime.runners import ENGINES, load_runner
 from ofp_edge.targets import built as building
 from ofp_edge.targets import compile as compiling
-from ofp_edge.targets.boards import board
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.export import IR_VERSION, OPSET, export_executorch, export_onnx
 from tests.targets.conftest import Built

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ofp_edge.boards.cpu import boards, this_machine
 from ofp_edge.errors import OfpError, UnknownName
-from ofp_edge.targets.boards import boards, this_machine
 from ofp_edge.targets.systems import system
 from ofp_edge.targets.wheels import collect_wheels
 from tests.packaging.offline import write_wheel

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from ofp_edge.boards.cpu import board
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import CheckFailed
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
-from ofp_edge.targets.boards import board
 from ofp_edge.targets.cost import act_tensors, costs
 from ofp_edge.targets.fit import memory, require_memory
 from ofp_edge.targets.layers import Layer, layers

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ofp_edge.runtime.jetson.boards import orin_systems
+from ofp_edge.boards.orin import orin_systems
 from ofp_edge.targets.own_wheels import bring_own
 from ofp_edge.targets.systems import system
 from ofp_edge.targets.wheels import collect_wheels

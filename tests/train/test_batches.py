@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofp_edge.data.dataset import Dataset, open_dataset
+from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.policy.draws import RowGenerator
 from ofp_edge.policy.methods import METHODS, build_method
 from ofp_edge.policy.methods.diffusion import _scheduler

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import new_folder
 from ofp_edge.imports.record import config_of

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ofp_edge.data.dataset import open_dataset
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.image import as_input

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.source import Key, Source
+from ofp_edge.data.source import Key, Source, rate_hz
+from ofp_edge.data.store import check_attributes
+from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 from ofp_edge.origin import install_line
+from ofp_edge.outside import said_by
+from ofp_edge.strict import shown
 
-DAMAGE = (OSError, ValueError, KeyError, RuntimeError, TypeError, IndexError)
-"""What zarr and its codecs raise for a damaged array."""
+_MOST_EPISODES = 10**7
 
 
 class ReplaySource(Source):
@@ -30,14 +33,14 @@ class ReplaySource(Source):
 
     def __init__(self, path: Path, root: Any, ends: NDArray[np.int64], arrays: dict[str, Any]):
         self.path, self._arrays = path, arrays
-        self.attributes: dict[str, Any] = dict(root.attrs).get("ofp_edge") or {}
+        self.attributes = _attributes(path, root)
         foreign = "dp3" if "point_cloud" in arrays else "diffusion-policy"
         self.layout = "ofp-edge" if self.attributes else foreign
         self.keys = {name: Key(x.shape[1:], str(x.dtype)) for name, x in arrays.items()}
         self.lengths = tuple(np.diff(ends, prepend=0).tolist())
         self._starts = np.concatenate([[0], ends[:-1]])
         if rate := self.attributes.get("control_hz"):
-            self.rates_hz = (float(rate),)
+            self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
         self.notes = self._gaps()
 
@@ -46,7 +49,9 @@ class ReplaySource(Source):
         that are black for a whole chunk, and chunks of ours, are damage: DatasetError."""
         notes = []
         for name, array in self._arrays.items():
-            if gap := array.nchunks - array.nchunks_initialized:
+            with said_by(f"{self.path}: data/{name} cannot be read", DatasetError):
+                gap = array.nchunks - array.nchunks_initialized
+            if gap:
                 line = f"data/{name}: {gap} of its {array.nchunks} chunks are missing"
                 if self.attributes or array.ndim == 4:
                     raise DatasetError(f"{self.path}: {line}. Copy the dataset again.")
@@ -60,48 +65,55 @@ class ReplaySource(Source):
         rows = max(1, self.keys[key].block_rows // chunk) * chunk
         while start < stop:
             end = min(stop, (start // rows + 1) * rows)
-            try:
+            with said_by(
+                f"{self.path}: episode {episode}, data/{key} cannot be read", DatasetError
+            ):
                 block = np.asarray(array[start:end])
-            except DAMAGE as cause:
-                raise DatasetError(
-                    f"{self.path}: episode {episode}, data/{key} cannot be read: {cause}"
-                ) from None
             yield block
             start = end
 
 
 def open_replay(path: Path) -> ReplaySource:
-    """Open a replay buffer. DatasetError when it is none, or has a codec that is not here."""
-    zarr = require("zarr", "data")
+    """Open a replay buffer. DatasetError when it is none, or has a codec that is not read."""
     _register_codecs()
-    try:
-        root = zarr.open_group(str(path), mode="r")
+    root = open_zarr(path, "data")
+    with said_by(f"{path} cannot be opened", DatasetError):
         if "data" not in root or "meta" not in root or "episode_ends" not in root["meta"]:
             raise DatasetError(f"{path}: a Zarr group without data and meta/episode_ends.")
-        ends = np.asarray(root["meta/episode_ends"][:])
-    except DAMAGE as cause:
-        raise DatasetError(f"{path} cannot be opened: {cause}") from None
-    if ends.ndim != 1 or ends.dtype.kind not in "iu":
-        raise DatasetError(f"{path}: meta/episode_ends: expected integers (E,), got {ends.dtype}.")
+        stored = root["meta/episode_ends"]
+        kind, shape = stored.dtype, stored.shape
+        if len(shape) != 1 or kind.kind not in "iu" or shape[0] > _MOST_EPISODES:
+            raise DatasetError(
+                f"{path}: meta/episode_ends: expected integers (E,), got {kind} {shape}."
+            )
+        ends = np.asarray(stored[:]).astype(np.int64)
     arrays = {}
-    for name in sorted(_array_names(path)):
-        try:
+    for name in _array_names(path):
+        with said_by(_codec_message(path, name), DatasetError):
             arrays[name] = root["data"][name]
-        except DAMAGE as cause:
-            raise DatasetError(_codec_message(path, name, cause)) from None
-        if len(ends) and arrays[name].shape[0] != ends[-1]:
+            frames = arrays[name].shape[:1]
+        if len(ends) and frames != (ends[-1],):
             raise DatasetError(
                 f"{path}: data/{name}: expected {ends[-1]} frames (the last of meta/episode_ends), "
-                f"got {arrays[name].shape[0]}."
+                f"got {frames[0] if frames else 'a single number'}."
             )
-    return ReplaySource(path, root, ends.astype(np.int64), arrays)
+    return ReplaySource(path, root, ends, arrays)
+
+
+def _attributes(path: Path, root: Any) -> dict[str, Any]:
+    """Ours, {} in a foreign store."""
+    with said_by(f"{path}: its attributes cannot be read", DatasetError):
+        found = dict(root.attrs).get("ofp_edge") or {}
+    if not isinstance(found, dict):
+        raise DatasetError(f"{path}: attribute ofp_edge: expected an object, got {shown(found)}.")
+    return check_attributes(path, found) if found else found
 
 
 def _array_names(path: Path) -> list[str]:
     """By their files: zarr leaves out, without a word, an array whose codec it does not know."""
     markers = (".zarray", "zarr.json")
     folders = (path / "data").iterdir() if (path / "data").is_dir() else ()
-    return [x.name for x in folders if any((x / marker).exists() for marker in markers)]
+    return sorted(x.name for x in folders if any((x / marker).exists() for marker in markers))
 
 
 def _register_codecs() -> None:
@@ -109,8 +121,8 @@ def _register_codecs() -> None:
         require("imagecodecs.numcodecs", "data").register_codecs(verbose=False)
 
 
-def _codec_message(path: Path, name: str, cause: Exception) -> str:
+def _codec_message(path: Path, name: str) -> str:
     hint = ""
     if not importlib.util.find_spec("imagecodecs"):
-        hint = f" Image codecs: {install_line('data')}"
-    return f"{path}: data/{name}: codec unknown or metadata damaged: {cause}.{hint}"
+        hint = f" (image codecs: {install_line('data')})"
+    return f"{path}: data/{name}: metadata damaged, or codec not installed{hint}"

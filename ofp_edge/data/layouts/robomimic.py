@@ -5,19 +5,20 @@ The rate is env_args' control_freq. Actions are relative where its controllers s
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ofp_edge.data.layouts.hdf5 import array_blocks, key_of, opened
-from ofp_edge.data.source import Source
+from ofp_edge.data.layouts.hdf5 import Hdf5, opened
+from ofp_edge.data.source import Source, rate_hz
 from ofp_edge.errors import DatasetError, UnknownName
-from ofp_edge.extras import require
+from ofp_edge.strict import parse_json, shown
 
 _LEFT_OUT = ("next_obs", "states", "rewards", "dones")  # what no policy reads
+_DEMO = re.compile(r"demo_[0-9]{1,9}")
 
 
 class RobomimicSource(Source):
@@ -25,32 +26,38 @@ class RobomimicSource(Source):
 
     layout = "robomimic"
 
-    def __init__(self, path: Path, file: Any, demos: list[str]) -> None:
+    def __init__(self, path: Path, file: Hdf5, demos: list[str]) -> None:
         self.path, self._demos = path, demos
-        first = file["data"][demos[0]]
-        self.keys = {name: key_of(first[name]) for name in sorted(_arrays(first))}
-        self.lengths = tuple(len(file["data"][demo]["actions"]) for demo in demos)
+        if not demos:
+            raise DatasetError(f"{path}: no demonstrations.")
+        first = f"data/{demos[0]}"
+        names = [x for x in file.arrays(first) if x.split("/")[0] not in _LEFT_OUT]
+        found = {name: file.array(f"{first}/{name}") for name in names}
+        self.keys = {name: x.key for name, x in found.items() if x.dtype.kind != "S"}
+        self.lengths = tuple(len(file.array(f"data/{demo}/actions")) for demo in demos)
         self._check(file)
         environment = _environment(path, file)
         options = environment.get("env_kwargs") or {}
+        if not isinstance(options, dict):
+            options = {}
         if rate := options.get("control_freq"):
-            self.rates_hz = (float(rate),)
-        self.task = environment.get("env_name")
+            self.rates_hz = (rate_hz(rate, f"{path}: env_args, control_freq"),)
+        task = environment.get("env_name")
+        self.task = task if isinstance(task, str) else None
         self.delta = _is_delta(options.get("controller_configs"))
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """As Source.blocks."""
         with opened(self.path) as file:
-            array = file["data"][self._demos[episode]][key]
-            yield from array_blocks(array, self.keys[key], 0, self.lengths[episode])
+            array = file.array(f"data/{self._demos[episode]}/{key}")
+            yield from array.blocks(0, self.lengths[episode])
 
-    def _check(self, file: Any) -> None:
+    def _check(self, file: Hdf5) -> None:
         for episode, demo in enumerate(self._demos):
-            group = file["data"][demo]
             for name, key in self.keys.items():
-                want = (self.lengths[episode], *key.shape)
-                if name not in group or group[name].shape != want:
-                    got = group[name].shape if name in group else "nothing"
+                want, place = (self.lengths[episode], *key.shape), f"data/{demo}/{name}"
+                got = file.array(place).shape if place in file else "nothing"
+                if got != want:
                     raise DatasetError(
                         f"{self.path}: episode {episode} (data/{demo}), {name}: expected shape "
                         f"{want}, got {got}."
@@ -60,19 +67,22 @@ class RobomimicSource(Source):
 def is_robomimic(path: Path) -> bool:
     """Whether the file has demonstrations where robomimic puts them. DatasetError: no HDF5."""
     with opened(path) as file:
-        return "data" in file and any(name.startswith("demo_") for name in file["data"])
+        return any(name.startswith("demo_") for name in file.names("data"))
 
 
 def open_robomimic(path: Path, filter_key: str | None = None) -> RobomimicSource:
     """Open a file, or those of its demonstrations that /mask/<filter_key> lists."""
     with opened(path) as file:
-        demos = [name for name in file["data"] if name.startswith("demo_")]
+        demos = [name for name in file.names("data") if name.startswith("demo_")]
+        if wrong := [name for name in demos if not _DEMO.fullmatch(name)]:
+            raise DatasetError(f"{path}: data/{shown(wrong[0])}: expected demo_ and a number.")
         demos.sort(key=lambda name: int(name[5:]))
         if filter_key is not None:
-            masks = file.get("mask", {})
+            masks = file.names("mask")
             if filter_key not in masks:
-                raise UnknownName("filter", filter_key, list(masks))
-            kept = {x.decode() for x in masks[filter_key][:]}
+                raise UnknownName("filter", filter_key, masks)
+            listed = file.array(f"mask/{filter_key}")
+            kept = {bytes(x).decode("utf-8", "replace") for x in listed.rows(0, len(listed))}
             if missing := sorted(kept - set(demos)):
                 raise DatasetError(
                     f"{path}: mask/{filter_key} lists {missing[0]}, which is not there."
@@ -81,22 +91,9 @@ def open_robomimic(path: Path, filter_key: str | None = None) -> RobomimicSource
         return RobomimicSource(path, file, demos)
 
 
-def _arrays(group: Any) -> list[str]:
-    h5py, found = require("h5py", "data"), []
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim and name.split("/")[0] not in _LEFT_OUT:
-            found.append(name)
-
-    group.visititems(visit)
-    return found
-
-
-def _environment(path: Path, file: Any) -> dict[str, Any]:
-    try:
-        value = json.loads(file["data"].attrs.get("env_args", "{}"))
-    except ValueError as cause:
-        raise DatasetError(f"{path}: data, attribute env_args is not JSON: {cause}") from None
+def _environment(path: Path, file: Hdf5) -> dict[str, Any]:
+    text = file.attribute("data", "env_args", "{}")
+    value = parse_json(text, f"{path}: data, attribute env_args", DatasetError)
     return value if isinstance(value, dict) else {}
 
 

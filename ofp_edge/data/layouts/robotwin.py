@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.layouts.hdf5 import array_blocks, key_of, opened
-from ofp_edge.data.source import Key, Source
+from ofp_edge.data.layouts.hdf5 import Hdf5, opened
+from ofp_edge.data.layouts.images import decode_image
+from ofp_edge.data.source import Key, Source, rate_hz
 from ofp_edge.errors import DatasetError
-from ofp_edge.extras import require
+from ofp_edge.outside import listed, within
+from ofp_edge.strict import shown
 
-_NAME = re.compile(r"episode_?(\d+)\.(hdf5|h5)$")
+_NAME = re.compile(r"episode_?([0-9]{1,9})\.(hdf5|h5)$")
 _SHIFTED = {"joint_action": "action/", "endpose": "action/endpose/"}
 _BLOCK_JPEGS = 16
 
@@ -42,7 +44,8 @@ class RoboTwinSource(Source):
                     raise DatasetError(f"{file} is of another layout than {self._files[0].name}.")
                 lengths.append(self._length(data, number))
                 if self._native and "additional_info/frequency" in data:
-                    rates.add(float(data["additional_info/frequency"][()]))
+                    rate = data.scalar("additional_info/frequency")
+                    rates.add(rate_hz(rate, f"{file}: additional_info/frequency"))
         self.layout = "robotwin-native" if self._native else "robotwin-raw"
         self.lengths, self.rates_hz = tuple(lengths), tuple(sorted(rates))
 
@@ -50,27 +53,29 @@ class RoboTwinSource(Source):
         """As Source.blocks; JPEGs are decoded."""
         name, shift = self._arrays[key]
         with opened(self._files[episode]) as data:
-            if data[name].dtype.kind != "S":
-                yield from array_blocks(data[name], self.keys[key], shift, self.lengths[episode])
+            array = data.array(name)
+            if array.dtype.kind != "S":
+                yield from array.blocks(shift, self.lengths[episode])
                 return
             for first in range(0, self.lengths[episode], _BLOCK_JPEGS):
                 last = min(first + _BLOCK_JPEGS, self.lengths[episode])
                 where = f"{self._files[episode]}: {name}, frame {first} to {last - 1}"
-                yield np.stack([_image(x, where) for x in data[name][first:last]])
+                frames = [_image(x, where) for x in array.rows(first, last)]
+                if any(x.shape != frames[0].shape for x in frames):
+                    raise DatasetError(f"{where}: images of several sizes.")
+                yield np.stack(frames)
 
-    def _length(self, data: Any, episode: int) -> int:
+    def _length(self, data: Hdf5, episode: int) -> int:
         length = None
         for name, _ in self._arrays.values():
             if name not in data:
                 raise DatasetError(f"{self._files[episode]}: {name} is missing.")
-            if self._native:
-                found = len(data[name])
-            else:
-                found = len(data[name]) - 1
+            rows = len(data.array(name))
+            found = rows if self._native else rows - 1
             if length is not None and found != length:
                 raise DatasetError(
                     f"{self._files[episode]}: {name}: expected {length + (not self._native)} "
-                    f"frames as in the rest, got {len(data[name])}."
+                    f"frames as in the rest, got {rows}."
                 )
             length = found
         return length or 0
@@ -79,10 +84,9 @@ class RoboTwinSource(Source):
 def episode_files(path: Path) -> list[Path]:
     """The episodes below a folder, in it or in its data/, by number."""
     for folder in (path, path / "data"):
-        if folder.is_dir():
-            found = [x for x in folder.iterdir() if _NAME.match(x.name)]
-            if found:
-                return sorted(found, key=_number)
+        found = [x for x in listed(path, folder, DatasetError) if _NAME.match(x.name)]
+        if found:
+            return sorted((within(path, x, DatasetError) for x in found), key=_number)
     return []
 
 
@@ -96,12 +100,11 @@ def _number(path: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _is_native(path: Path, data: Any) -> bool:
+def _is_native(path: Path, data: Hdf5) -> bool:
     if "data_format_version" in data:
-        version = data["data_format_version"][()]
-        version = version.decode() if isinstance(version, bytes) else str(version)
+        version = data.scalar("data_format_version")
         if version != "v1.0":
-            raise DatasetError(f"{path}: RoboTwin format {version!r}, expected v1.0.")
+            raise DatasetError(f"{path}: RoboTwin format {shown(version)}, expected v1.0.")
         return True
     if "joint_action" not in data:
         raise DatasetError(
@@ -111,35 +114,27 @@ def _is_native(path: Path, data: Any) -> bool:
     return False
 
 
-def _arrays(data: Any, native: bool) -> dict[str, tuple[str, int]]:
+def _arrays(data: Hdf5, native: bool) -> dict[str, tuple[str, int]]:
     """Key -> (array, rows it is shifted by): what has one row a frame."""
-    h5py, found = require("h5py", "data"), {}
-
-    def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or not item.ndim or name.endswith("/shape"):
-            return
+    found = {}
+    for name in data.arrays():
         top = name.split("/")[0]
-        if native and top not in ("state", "action", "vision"):
-            return
+        if name.endswith("/shape") or (native and top not in ("state", "action", "vision")):
+            continue
         found[name] = (name, 0)
         if not native and top in _SHIFTED:
-            found[_SHIFTED[top] + name.split("/", 1)[1]] = (name, 1)
-
-    data.visititems(visit)
+            found[_SHIFTED[top] + name.split("/", 1)[-1]] = (name, 1)
     return dict(sorted(found.items()))
 
 
-def _key(data: Any, name: str, shift: int) -> Key:
-    array = data[name]
-    if array.dtype.kind == "S":
-        return Key(_image(array[0], name).shape, "uint8")
-    return key_of(array)
+def _key(data: Hdf5, name: str, shift: int) -> Key:
+    array = data.array(name)
+    if array.dtype.kind != "S":
+        return array.key
+    if not len(array):
+        raise DatasetError(f"{data.path}: {name}: no frames.")
+    return Key(_image(array.rows(0, 1)[0], f"{data.path}: {name}").shape, "uint8")
 
 
 def _image(jpeg: bytes, where: str) -> NDArray[np.uint8]:
-    codecs = require("imagecodecs", "data")
-    try:
-        image = np.asarray(codecs.jpeg_decode(bytes(jpeg)))
-    except (codecs.JpegError, ValueError, RuntimeError) as cause:
-        raise DatasetError(f"{where}: no JPEG: {cause}") from None
-    return np.ascontiguousarray(image[..., ::-1])
+    return np.ascontiguousarray(decode_image(bytes(jpeg), where, ("JPEG",))[..., ::-1])

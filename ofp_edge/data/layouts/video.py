@@ -1,7 +1,26 @@
-"""Frames of an MP4 file in order, by PyAV."""
+"""Frames of MP4 files, decoded in a process of its own: a damaged video may end that, not us.
+
+    we                             the decoder (video_decoder.py)
+    a request and the open file -> (a socket)
+                                <- (a pipe) F and a frame, again and again; D at the end, or
+                                            E, four bytes of length and one line
+
+It gets each file opened, and has no right to write files and no memory without end. A reader keeps
+one decoder for all its files; a second one only while two videos are read in turns.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,46 +29,153 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import DatasetError
-from ofp_edge.extras import require
+from ofp_edge.extras import require_installed
+from ofp_edge.outside import open_plain
+
+# Our own module path: the working directory may be a dataset's, and is no place to import from.
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from ofp_edge.data.layouts.video_decoder import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+)
+_SILENCE_S = 120.0
+_PIPE_BYTES = 1 << 20
+_LONGEST_LINE = 1 << 12
 
 
-def video_frames(
-    path: Path, first_s: float, count: int, rate_hz: float, where: str
-) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames (H, W, 3) RGB from `first_s` seconds on, one every 1 / rate_hz.
+class VideoReader:
+    """Reads videos. Its decoders end with it."""
 
-    Each is the decoded frame nearest to its time. DatasetError, beginning with `where`, when the
-    file is missing or damaged, or a time has no frame within half a period.
-    """
-    av = require("av", "data")
-    if not path.is_file():
-        raise DatasetError(f"{where}: video {path} is missing.")
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if first_s > 0:  # to the key frame before it
-                container.seek(int(first_s / stream.time_base), stream=stream, backward=True)
-            yield from _matched(container.decode(stream), first_s, count, rate_hz, where, path)
-    except (av.FFmpegError, IndexError, OSError) as cause:
-        raise DatasetError(f"{where}: video {path} cannot be decoded: {cause}") from None
+    def __init__(self) -> None:
+        self._free: list[_Decoder] = []
+
+    def frames(
+        self, path: Path, first_s: float, count: int, rate_hz: float, shape: tuple[int, ...],
+        where: str,
+    ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """`count` frames (H, W, 3) RGB of `shape` from `first_s` seconds on, every 1 / rate_hz.
+
+        Each is the decoded frame nearest to its time. DatasetError, beginning with `where`, when
+        the file is missing or damaged, a frame has another shape, or a time has no frame within
+        half a period.
+        """
+        require_installed("av", "data")
+        if not path.is_file():
+            raise DatasetError(f"{where}: video {path} is missing.")
+        decoder = self._free.pop() if self._free else _Decoder()
+        failed = False
+        try:
+            with open_plain(path, DatasetError) as file:
+                wanted = {"first_s": first_s, "count": count, "rate_hz": rate_hz,
+                          "shape": list(shape)}  # fmt: skip
+                decoder.ask(wanted, file.fileno())
+            yield from decoder.answers(shape)
+        except _Failed as cause:
+            failed = True
+            raise DatasetError(f"{where}: video {path} {cause}") from None
+        finally:
+            if decoder.idle or (not failed and decoder.leave()):
+                self._free.append(decoder)
+            else:
+                decoder.end()
 
 
-def _matched(
-    decoded: Iterator[Any], first_s: float, count: int, rate_hz: float, where: str, path: Path
-) -> Iterator[NDArray[np.uint8]]:
-    half, made, last = 0.5 / rate_hz, 0, "the start"
-    for frame in decoded:
-        wanted = first_s + made / rate_hz
-        if frame.time is None or frame.time < wanted - half:
-            continue
-        if frame.time >= wanted + half:
-            break
-        yield frame.to_ndarray(format="rgb24")
-        made, last = made + 1, f"{frame.time:.3f} s"
-        if made == count:
-            return
-    raise DatasetError(
-        f"{where}: video {path} has no frame at {first_s + made / rate_hz:.3f} s (the last that "
-        f"fits {rate_hz:g} Hz: {last}): {made} of {count} frames."
-    )
+class _Failed(Exception):
+    """The rest of the line."""
+
+
+class _Decoder:
+    """One process. idle: whether it waits for a request."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        with contextlib.suppress(OSError):  # more than this system lets us have
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        command = [sys.executable, "-c", _START, str(theirs.fileno()), str(writing), *sys.path]
+        try:
+            self._process = subprocess.Popen(
+                command, pass_fds=(theirs.fileno(), writing), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, "MALLOC_ARENA_MAX": "2"},  # its address space is bounded
+            )  # fmt: skip
+        finally:
+            theirs.close()
+            os.close(writing)
+        self._socket, self._pipe, self.idle = ours, reading, True
+        self.end = weakref.finalize(self, _end, self._process, ours, reading)
+
+    def ask(self, wanted: dict[str, object], file: int) -> None:
+        """Send a request, and the file with it."""
+        self.idle = False
+        try:
+            socket.send_fds(self._socket, [json.dumps(wanted).encode() + b"\n"], [file])
+        except OSError:
+            raise self._death() from None
+
+    def answers(self, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+        """Frames, until it says that there are no more."""
+        while (said := self._take(1)) == b"F":
+            frame = np.empty(shape, np.uint8)
+            self._fill(memoryview(frame.data).cast("B"))
+            yield frame
+        if said != b"D":
+            raise _Failed(self._line())
+        self.idle = True
+
+    def leave(self) -> bool:
+        """Have it stop in the middle of an answer, unread; False when it does not.
+
+        It says on the socket when the last of the answer is in the pipe.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.send(b"stop\n")
+            both: list[Any] = [self._socket, self._pipe]
+            while ready := select.select(both, [], [], _SILENCE_S)[0]:
+                if self._pipe in ready:
+                    if not os.read(self._pipe, _PIPE_BYTES):
+                        return False
+                elif self._socket.recv(1) == b"S":
+                    self._empty()
+                    self.idle = True
+                    return True
+                else:
+                    return False
+        return False
+
+    def _empty(self) -> None:
+        while select.select([self._pipe], [], [], 0)[0] and os.read(self._pipe, _PIPE_BYTES):
+            pass
+
+    def _line(self) -> str:
+        size = int.from_bytes(self._take(4), "little")
+        line = self._take(min(size, _LONGEST_LINE)).decode("utf-8", "replace")
+        self.idle = True
+        return " ".join(line.split())
+
+    def _take(self, size: int) -> bytes:
+        data = bytearray(size)
+        self._fill(memoryview(data))
+        return bytes(data)
+
+    def _fill(self, target: memoryview) -> None:
+        while target:
+            if not select.select([self._pipe], [], [], _SILENCE_S)[0]:
+                raise _Failed(f"cannot be decoded: nothing came for {_SILENCE_S:g} s.")
+            count = os.readv(self._pipe, [target])
+            if not count:
+                raise self._death()
+            target = target[count:]
+
+    def _death(self) -> _Failed:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(10.0)
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            return _Failed(f"cannot be decoded: it ends the process that decodes it ({how}).")
+        return _Failed("cannot be decoded: its decoder has gone silent.")
+
+
+def _end(process: subprocess.Popen[bytes], connection: socket.socket, pipe: int) -> None:
+    connection.close()
+    os.close(pipe)
+    process.kill()
+    process.wait()

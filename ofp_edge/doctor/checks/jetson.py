@@ -6,11 +6,11 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from ofp_edge.boards.orin import orin_systems
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.errors import OfpError
 from ofp_edge.origin import pip
 from ofp_edge.runtime.jetson import machine as machines
-from ofp_edge.runtime.jetson.boards import orin_systems
 from ofp_edge.runtime.jetson.identity import Jetson, identify, unsupported
 from ofp_edge.runtime.jetson.live import Live, look
 from ofp_edge.runtime.jetson.machine import Machine

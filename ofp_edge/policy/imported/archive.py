@@ -3,15 +3,15 @@
 `torch.export.load` reads such a file with full pickle where a weight, a constant or the sample
 inputs say so, and hands symbolic shapes to sympy, which evaluates them as Python. So the archive is
 read here first, as a zip of JSON and raw numbers: whatever would be unpickled or evaluated is
-refused by name, the sample inputs are dropped, and every operation must be one of torch's `aten`.
-What is left is written anew, and only that is loaded.
+refused by name, the sample inputs are dropped, and the program is checked (exported_graph.py). What
+is left is written anew, and only that is loaded.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,29 @@ from typing import Any
 import torch
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.outside import open_plain, read_plain, said_by
+from ofp_edge.policy.imported.exported_graph import (
+    check_paths,
+    check_program,
+    check_tensor_meta,
+    check_words,
+)
+from ofp_edge.strict import parse_json, shown
 
 _LARGEST = 2 << 30  # bytes of a program; one for a robot has some ten million
 _LARGEST_JSON = 64 << 20
-_OPERATION = re.compile(r"torch\.ops\.aten\.[a-z0-9_]+\.[A-Za-z0-9_]+|_operator\.getitem")
-_NEVER = ("torch.ops.aten.from_file.", "torch.ops.aten.save")
 _WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
 
 
-def read_program(path: Path) -> bytes:
+def read_program(path: Path, *, inside: Path | None = None) -> bytes:
     """The bytes of a program file. PolicyError when it is missing or far too large."""
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST:
-            raise PolicyError(
-                f"{path}: {size / 2**30:.1f} GiB, expected a program below 2 GiB. Is it the right "
-                "file?"
-            )
-        return path.read_bytes()
-    except OSError as cause:
-        raise PolicyError(f"{path} cannot be read: {cause.strerror}.") from None
+    with open_plain(path, PolicyError, inside=inside) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size > _LARGEST:
+        raise PolicyError(
+            f"{path}: {size / 2**30:.1f} GiB, expected a program below 2 GiB. Is it the right file?"
+        )
+    return read_plain(path, PolicyError, _LARGEST, inside=inside)
 
 
 def clean_archive(data: bytes, what: str) -> bytes:
@@ -54,8 +57,9 @@ def clean_archive(data: bytes, what: str) -> bytes:
             "such a file."
         )
     name = models[0][len("models/") : -len(".json")]
-    program = _json(files[models[0]], f"{what}, {models[0]}")
-    _check_program(program, what)
+    check_words([name], what)
+    program = _parsed(files[models[0]], f"{what}, {models[0]}")
+    check_program(program, what)
     kept = {
         "archive_format": b"pt2", "archive_version": files.get("archive_version", b"0"),
         models[0]: json.dumps(program).encode(), f"data/sample_inputs/{name}.pt": b"",
@@ -67,114 +71,71 @@ def clean_archive(data: bytes, what: str) -> bytes:
         config_name = f"{folder}{name}{suffix}"
         if config_name not in files:
             raise PolicyError(f"{what}: {config_name} is missing: save it with this torch.")
-        config = _json(files[config_name], f"{what}, {config_name}")
-        kept[config_name] = files[config_name]
-        for key, file, pickled in _listed(config, f"{what}, {config_name}"):
+        config = _parsed(files[config_name], f"{what}, {config_name}")
+        kept[config_name] = json.dumps(config).encode()
+        for key, file, pickled, meta in _listed(config, f"{what}, {config_name}"):
+            check_paths([key], what)
             if pickled or not file.startswith(prefix) or "/" in file:
                 raise PolicyError(
-                    f"{what}: {key!r} ({file}) would be unpickled, which executes what it holds: "
-                    "refused. Export plain tensors on the CPU."
+                    f"{what}: {key!r} ({shown(file)}) would be unpickled, which executes what it "
+                    "holds: refused. Export plain tensors on the CPU."
                 )
             if f"{folder}{file}" not in files:
                 raise PolicyError(f"{what}: {folder}{file} is missing.")
+            _check_storage(meta, files[f"{folder}{file}"], f"{what}, {key}")
             kept[f"{folder}{file}"] = files[f"{folder}{file}"]
     return _written(kept)
 
 
 def load_program(data: bytes, what: str) -> torch.export.ExportedProgram:
     """The program in an archive, cleaned first. PolicyError when torch can't read what is left."""
-    try:
-        return torch.export.load(io.BytesIO(clean_archive(data, what)))
-    except PolicyError:
-        raise
-    except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, OSError) as cause:
-        raise PolicyError(f"{what}: torch {torch.__version__} can't read it: {cause}") from None
+    cleaned = clean_archive(data, what)
+    with said_by(f"{what}: torch {torch.__version__} can't read it", PolicyError):
+        return torch.export.load(io.BytesIO(cleaned))
 
 
 def _entries(data: bytes, what: str) -> dict[str, bytes]:
     """Files by their name inside the archive's one folder."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            found = {}
-            for item in archive.infolist():
-                if item.compress_type != zipfile.ZIP_STORED or item.file_size > len(data):
-                    raise PolicyError(f"{what}: {item.filename} is compressed: torch writes none.")
+            found, items = {}, archive.infolist()
+            if sum(x.file_size for x in items) > len(data):
+                raise PolicyError(f"{what}: its files are larger than it is: refused.")
+            for item in items:
+                if item.compress_type != zipfile.ZIP_STORED:
+                    raise PolicyError(
+                        f"{what}: {shown(item.filename)} is compressed: torch writes none."
+                    )
                 found[item.filename.partition("/")[2]] = archive.read(item)
             return found
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as cause:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, OSError, EOFError) as cause:
         raise PolicyError(f"{what} is no torch.export archive: {cause}") from None
 
 
-def _json(data: bytes, what: str) -> Any:
-    if len(data) > _LARGEST_JSON:
-        raise PolicyError(f"{what}: {len(data) >> 20} MiB of JSON, expected less than 64.")
-    try:
-        return json.loads(data)
-    except ValueError as cause:
-        raise PolicyError(f"{what} is not valid JSON: {cause}") from None
+def _parsed(data: bytes, what: str) -> Any:
+    return parse_json(data, what, PolicyError, largest=_LARGEST_JSON)
 
 
-def _listed(config: Any, what: str) -> list[tuple[str, str, bool]]:
-    """(key, file, whether it is a pickle) of every weight or constant."""
+def _listed(config: Any, what: str) -> list[tuple[str, str, bool, Any]]:
+    """(key, file, whether it is a pickle, the tensor's metadata) of every weight or constant."""
     try:
         return [
-            (key, str(entry["path_name"]), bool(entry["use_pickle"]))
+            (key, str(entry["path_name"]), bool(entry["use_pickle"]), entry["tensor_meta"])
             for key, entry in config["config"].items()
         ]
     except (KeyError, TypeError, AttributeError) as cause:
         raise PolicyError(f"{what}: not the form of an exported program: {cause!r}") from None
 
 
-def _check_program(program: Any, what: str) -> None:
+def _check_storage(meta: Any, data: bytes, what: str) -> None:
+    """A tensor may not reach past the bytes that are its own."""
     try:
-        graph = program["graph_module"]["graph"]
-        nodes = graph["nodes"]
-        for node in nodes:
-            target = str(node["target"])
-            if not _OPERATION.fullmatch(target) or target.startswith(_NEVER):
-                raise PolicyError(
-                    f"{what}: operation {target!r} is none of torch's aten operations: refused. "
-                    "Export under torch.no_grad() or decompose it."
-                )
-            node["metadata"] = {}  # stack traces and Python names
-        if program.get("range_constraints") or _values(program, ("expr_str",)):
-            raise PolicyError(
-                f"{what} has dynamic shapes, whose expressions would be evaluated: refused. Export "
-                "it with fixed shapes, batch 1."
-            )
-        for tree in _values(program, ("in_spec", "out_spec")):
-            _check_tree(json.loads(tree)[1], what)
-        if graph.get("custom_obj_values"):
-            raise PolicyError(f"{what} holds custom objects: refused. Export plain tensors.")
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as cause:
+        dtype = torch._export.serde.serialize.deserialize_scalar_type(meta["dtype"])
+        reach = check_tensor_meta(meta, what)
+    except (KeyError, TypeError, AttributeError, ValueError) as cause:
         raise PolicyError(f"{what}: not the form of an exported program: {cause!r}") from None
-
-
-def _check_tree(tree: Any, what: str) -> None:
-    """How inputs and outputs nest: other kinds than these import a module by its name."""
-    kind, context = tree["type"], tree["context"]
-    if kind not in (None, "builtins.tuple", "builtins.list", "builtins.dict") or (
-        "{" in str(context)
-    ):
-        raise PolicyError(
-            f"{what}: an input or output of type {kind!r} would be imported: refused. Take and "
-            "give plain tensors."
-        )
-    for child in tree["children_spec"]:
-        _check_tree(child, what)
-
-
-def _values(value: Any, keys: tuple[str, ...]) -> list[Any]:
-    """What stands under these keys, at any depth."""
-    found, waiting = [], [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            found += [item[key] for key in keys if key in item]
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-    return found
+    if reach * dtype.itemsize > len(data):
+        raise PolicyError(f"{what}: {len(data)} bytes, its shape reaches to {reach} elements.")
 
 
 def _written(files: dict[str, bytes]) -> bytes:

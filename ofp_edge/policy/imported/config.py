@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.network_config import NetworkConfig
-from ofp_edge.policy.strict import checked
+from ofp_edge.policy.network_config import NetworkConfig, read_sizes
+from ofp_edge.strict import read_as, shown
 
 NORMALIZATIONS = (
     "identity", "mean_std", "min_max", "min_max_eps", "quantiles", "scale_offset",
@@ -107,7 +107,7 @@ def network_from_json(value: Any) -> AnyNetwork:
         return _program(rest)
     if kind == DenoiserConfig.kind:
         return _denoiser(rest)
-    raise PolicyError(f"config.network.kind: expected program or denoiser, got {kind!r}.")
+    raise PolicyError(f"config.network.kind: expected program or denoiser, got {shown(kind)}.")
 
 
 def kind_of(network: AnyNetwork) -> str:
@@ -117,68 +117,33 @@ def kind_of(network: AnyNetwork) -> str:
 
 def _program(value: dict[str, Any]) -> ProgramConfig:
     what = "config.network"
-    given = checked(ProgramConfig, value, what)
-    _one_of(f"{what}.form", given["form"], ("exported", "onnx"))
-    _one_of(f"{what}.predicts", given["predicts"], PREDICTS)
-    _typed(ProgramConfig, given, what, {"feature_dim": int})
-    encoder = given["encoder"]
-    return ProgramConfig(
-        given["form"], given["predicts"], _file(given["program"], f"{what}.program"),
-        None if encoder is None else _file(encoder, f"{what}.encoder"), given["feature_dim"],
-    )  # fmt: skip
-
-
-def _file(value: Any, what: str) -> ProgramFile:
-    given = checked(ProgramFile, value, what)
-    _typed(ProgramFile, given, what, {"file": str, "sha256": str})
-    if "/" in given["file"] or given["file"].startswith("."):
-        raise PolicyError(f"{what}.file: expected a plain file name, got {given['file']!r}.")
-    return ProgramFile(**given)
+    made = read_as(ProgramConfig, value, "", PolicyError, what)
+    _one_of(f"{what}.predicts", made.predicts, PREDICTS)
+    for name, entry in (("program", made.program), ("encoder", made.encoder)):
+        if entry is not None and ("/" in entry.file or entry.file.startswith(".")):
+            raise PolicyError(
+                f"{what}.{name}.file: expected a plain file name, got {shown(entry.file)}."
+            )
+    if made.feature_dim < 1:
+        raise PolicyError(f"{what}.feature_dim: expected at least 1, got {made.feature_dim}.")
+    return made
 
 
 def _denoiser(value: dict[str, Any]) -> DenoiserConfig:
     what = "config.network"
-    given = dict(checked(DenoiserConfig, value, what))
-    kinds = {
-        "kernel": int, "groups": int, "step_features": int, "scale_modulation": bool,
-        "average": bool, "channels": list, "normalization": dict,
-    }  # fmt: skip
-    _typed(DenoiserConfig, given, what, kinds)
-    given["channels"] = _sizes(given["channels"], f"{what}.channels")
-    for name, mode in given["normalization"].items():
-        _one_of(f"{what}.normalization.{name}", mode, NORMALIZATIONS)
-    if given["cameras"] is not None:
-        cameras = dict(checked(CameraConfig, given["cameras"], f"{what}.cameras"))
-        _one_of(f"{what}.cameras.backbone", cameras["backbone"], RESNETS)
-        kinds = {"group_norm": bool, "keypoints": int, "shared": bool}
-        _typed(CameraConfig, cameras, f"{what}.cameras", kinds)
-        for key in ("resize", "crop"):
-            if cameras[key] is not None:
-                cameras[key] = _sizes(cameras[key], f"{what}.cameras.{key}", 2)
-        given["cameras"] = CameraConfig(**cameras)
-    schedule = checked(ScheduleConfig, given["schedule"], f"{what}.schedule")
-    kinds = {"train_steps": int, "steps": int, "beta_schedule": str}
-    _typed(ScheduleConfig, schedule, f"{what}.schedule", kinds)
-    _one_of(f"{what}.schedule.scheduler", schedule["scheduler"], ("DDPM", "DDIM"))
-    _one_of(f"{what}.schedule.predicts", schedule["predicts"], ("epsilon", "sample"))
-    given["schedule"] = ScheduleConfig(**schedule)
-    return DenoiserConfig(**given)
+    cameras = value.get("cameras")
+    if cameras is not None:
+        cameras = read_sizes(CameraConfig, cameras, f"{what}.cameras")
+        _one_of(f"{what}.cameras.backbone", cameras.backbone, RESNETS)
+    schedule = read_sizes(ScheduleConfig, value.get("schedule"), f"{what}.schedule")
+    _one_of(f"{what}.schedule.scheduler", schedule.scheduler, ("DDPM", "DDIM"))
+    _one_of(f"{what}.schedule.predicts", schedule.predicts, ("epsilon", "sample"))
+    made = read_sizes(DenoiserConfig, value, what, cameras=cameras, schedule=schedule)
+    for name, mode in made.normalization.items():
+        _one_of(f"{what}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
+    return made
 
 
-def _typed(kind: type[Any], value: dict[str, Any], what: str, kinds: dict[str, type]) -> None:
-    for name in (entry.name for entry in fields(kind)):
-        if name in kinds and type(value[name]) is not kinds[name]:
-            expected = kinds[name].__name__
-            raise PolicyError(f"{what}.{name}: expected {expected}, got {value[name]!r}.")
-
-
-def _sizes(value: Any, what: str, count: int | None = None) -> Any:
-    whole = isinstance(value, list) and all(type(x) is int and x > 0 for x in value)
-    if not whole or not value or count not in (None, len(value)):
-        raise PolicyError(f"{what}: expected {count or ''} positive whole numbers, got {value!r}.")
-    return tuple(value)
-
-
-def _one_of(what: str, value: Any, known: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise PolicyError(f"{what}: expected one of {', '.join(known)}, got {value!r}.")
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise PolicyError(f"{what}: expected one of {', '.join(known)}, got {shown(value)}.")

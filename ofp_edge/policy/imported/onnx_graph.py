@@ -61,8 +61,7 @@ def read_graph(data: bytes, what: str) -> Any:
     onnx = require("onnx", "quantize")
     try:
         model = onnx.load_from_string(data)
-        tensors = list(onnx.external_data_helper._get_all_tensors(model))
-        if any(onnx.external_data_helper.uses_external_data(x) for x in tensors):
+        if _names_files(model):
             raise PolicyError(f"{what} keeps weights in another file: save it as one.")
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as cause:
@@ -78,3 +77,18 @@ def read_graph(data: bytes, what: str) -> Any:
     if not 13 <= version <= NEWEST_OPSET:
         raise PolicyError(f"{what}: opset {version}, expected 13 to {NEWEST_OPSET}.")
     return model
+
+
+def _names_files(model: Any) -> bool:
+    """Whether a tensor anywhere in it, in whatever kind of message, has its data elsewhere."""
+    waiting = [model]
+    while waiting:
+        message = waiting.pop()
+        if message.DESCRIPTOR.name == "TensorProto" and (
+            message.external_data or message.data_location
+        ):
+            return True
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                waiting += [value] if hasattr(value, "ListFields") else value
+    return False

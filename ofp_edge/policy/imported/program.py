@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import sha256_bytes
 from ofp_edge.normalize import Affine, FieldStatistics
+from ofp_edge.outside import said_by
 from ofp_edge.policy.imported.archive import load_program, read_program
 from ofp_edge.policy.imported.config import ProgramConfig, ProgramFile
 from ofp_edge.policy.imported.layers import with_layers
@@ -129,7 +130,7 @@ def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
 def open_file(folder: Path, entry: ProgramFile) -> bytes:
     """A program file's bytes, its hash checked first. PolicyError."""
     path = folder / entry.file
-    data = read_program(path)
+    data = read_program(path, inside=folder)
     if sha256_bytes(data) != entry.sha256:
         raise PolicyError(f"{path} is not the file that was imported: its hash differs.")
     return data
@@ -145,10 +146,11 @@ def as_module(form: str, data: bytes, what: str, inputs: Inputs) -> nn.Module:
         shapes = found.shapes
     else:
         program: Any = load_program(data, what)
-        taken = program.graph_signature.user_inputs
-        nodes = {node.name: node for node in program.graph.nodes}
-        shapes = [tuple(nodes[name].meta["val"].shape) for name in taken]
-        found = with_layers(program.module(check_guards=False)).requires_grad_(False)
+        with said_by(f"{what}: no program that can be called", PolicyError):
+            taken = program.graph_signature.user_inputs
+            nodes = {node.name: node for node in program.graph.nodes}
+            shapes = [tuple(nodes[name].meta["val"].shape) for name in taken]
+            found = with_layers(program.module(check_guards=False)).requires_grad_(False)
     if len(shapes) != len(inputs):
         raise PolicyError(
             f"{what} takes {len(shapes)} inputs, expected {len(inputs)}: {', '.join(inputs)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ofp_edge.profile.bench import Bench
-from ofp_edge.runtime.events import ChunkReady, Event, PlanStarted
+from ofp_edge.runtime.control.events import ChunkReady, Event, PlanStarted
 
 
 class Stage:

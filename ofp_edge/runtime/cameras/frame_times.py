@@ -9,9 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.sdk import realsense
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
@@ -19,7 +16,6 @@ from ofp_edge.runtime.cameras.timestamps import TimestampMap
 _PERIODS_OFF = 0.5
 _PERIOD_SHARE = 8  # of a new period in the running one
 _OVERTAKEN_NS = 250_000_000  # further back than that it is another clock, not another order
-_FROZEN_AFTER = 5
 
 
 @dataclass(frozen=True)
@@ -31,6 +27,11 @@ class Stamp:
     t_ns: int
     domain: str
     exposed_before_ns: int | None
+
+    @property
+    def middle_ns(self) -> int:
+        """The middle of the exposure, as far as it is known."""
+        return self.t_ns - (self.exposed_before_ns or 0)
 
 
 class FrameTimes:
@@ -111,22 +112,6 @@ class FrameTimes:
             self._map = TimestampMap(self._delivery_ns)
             return
         self._period_ns += (step_ns - self._period_ns) / (_PERIOD_SHARE if self._period_ns else 1)
-
-
-class FrozenImage:
-    """Knows an image that comes again and again: sensors are noisy, no two frames are the same."""
-
-    def __init__(self) -> None:
-        self._last: NDArray[np.uint16] | None = None
-        self._count = 0
-
-    def __call__(self, image: NDArray[np.uint16]) -> bool:
-        """Whether this image has come _FROZEN_AFTER times in a row, and shows something."""
-        if self._last is not None and image.any() and np.array_equal(image, self._last):
-            self._count += 1
-        else:
-            self._last, self._count = image.copy(), 1
-        return self._count >= _FROZEN_AFTER
 
 
 def read_stamp(frame: Any) -> Stamp:

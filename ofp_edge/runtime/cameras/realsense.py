@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import CameraError, SpecMismatch
-from ofp_edge.runtime.camera import Clock, Frame
+from ofp_edge.runtime.camera import Clock, Frame, Stream
 from ofp_edge.runtime.cameras.filters import FilterChain
-from ofp_edge.runtime.cameras.frame_times import FrameTimes, FrozenImage, read_stamp
+from ofp_edge.runtime.cameras.frame_times import FrameTimes, Stamp, read_stamp
 from ofp_edge.runtime.cameras.recovery import RecoveringSource
 from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
@@ -30,6 +31,7 @@ from ofp_edge.runtime.cameras.sources import (
     Source,
     Started,
 )
+from ofp_edge.runtime.cameras.timestamps import TimestampMap
 
 _OWN_CALIBRATION = ("fx", "fy", "cx", "cy", "base_frame", "T_base_camera")
 _OF_LENS = ("width", "height", "fx", "fy", "cx", "cy")
@@ -70,11 +72,13 @@ class RealSenseCamera:
         self.remarks = remarks or Remarks()
         even = not source.stamps_on_clock
         self.times = FrameTimes(self.remarks, round(delivery_ms * 1e6), even=even)
+        self._color_map = TimestampMap(round(delivery_ms * 1e6))
         self._filters = FilterChain(name, filters or {})
         self._parameters: CameraParameters | None = None
         self._sensors: Sensors | None = None
         self._aligned, self._align = align, None
-        self._frozen = FrozenImage() if isinstance(source, RecoveringSource) else None
+        # A recording shows what it shows, over and over if need be; so does a simulator.
+        self.noise_free = not isinstance(source, RecoveringSource)
 
     @property
     def parameters(self) -> CameraParameters:
@@ -141,18 +145,40 @@ class RealSenseCamera:
         t_ns = stamp.t_ns
         if not self._source.stamps_on_clock:
             t_ns = self.times.on_clock(stamp, arrival_ns)
-        if self._frozen is not None and self._frozen(np.asarray(depth.get_data())):
-            self.remarks.say("frozen image", "new frame numbers, but the same depth bit for bit")
-            return None
+        color, color_ns, raw = None, None, self._raw(frameset)
+        if self._source.color:
+            color_ns = self._color_ns(
+                read_stamp(frameset.get_color_frame()), stamp, t_ns, arrival_ns
+            )
         frameset = self._filters.process(frameset)
         depth = frameset.get_depth_frame()
-        color = None
         if self._align is not None:
             frameset = self._align.process(frameset)
             depth = frameset.get_depth_frame()
         if self._source.color:
             color = np.array(frameset.get_color_frame().get_data(), dtype=np.uint8)
-        return Frame(np.array(depth.get_data(), dtype=np.uint16), color, t_ns, stamp.number)
+        seen = np.array(depth.get_data(), dtype=np.uint16)
+        return Frame(seen, color, t_ns, stamp.number, color_ns, raw)
+
+    def _raw(self, frameset: Any) -> dict[Stream, NDArray[Any]]:
+        """Copies of what filters and alignment are about to change."""
+        raw: dict[Stream, NDArray[Any]] = {}
+        if self.noise_free:
+            return raw
+        if self._filters.names:
+            raw["depth"] = np.array(frameset.get_depth_frame().get_data(), dtype=np.uint16)
+        if self._align is not None:
+            raw["color"] = np.array(frameset.get_color_frame().get_data(), dtype=np.uint8)
+        return raw
+
+    def _color_ns(self, color: Stamp, depth: Stamp, depth_ns: int, arrival_ns: int) -> int:
+        """When the middle of colour's exposure was, on the loop's clock: colour that lags behind
+        the depth it comes with is that much older."""
+        if self._source.stamps_on_clock:
+            return color.t_ns
+        if color.domain != depth.domain:
+            return self._color_map(color.domain, color.middle_ns, arrival_ns)
+        return min(arrival_ns, depth_ns + color.middle_ns - depth.middle_ns)
 
     def _decimated(self) -> Any:
         """The profile of a filtered depth frame: only the SDK knows how it rounds."""

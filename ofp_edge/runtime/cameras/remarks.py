@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 Listener = Callable[[str, str], None]
 _KEPT = 64
@@ -36,9 +35,3 @@ class Remarks:
         while self._untold:
             listener(*self._untold.popleft())
         self._listener = listener
-
-
-def remarks_of(cameras: Mapping[str, Any]) -> dict[str, Remarks]:
-    """The remarks of those cameras, by name, that make any."""
-    found = {name: getattr(camera, "remarks", None) for name, camera in cameras.items()}
-    return {name: remarks for name, remarks in found.items() if remarks is not None}

@@ -22,8 +22,9 @@ _STS3215 = 777
 class EmulatedBus:
     """Servos of these ids behind `path`.
 
-    silent: ids that do not answer. damaged: ids whose answers have a wrong checksum. cut: ids whose
-    answers lack their last byte. errors: error bits by id. delay_s: before every answer.
+    silent: ids that do not answer. deaf: ids that miss what is written to all at once. damaged: ids
+    whose answers have a wrong checksum. cut: ids whose answers lack their last byte. errors: error
+    bits by id. delay_s: before every answer.
     registers[id]: the servo's memory, 256 bytes. speed: ticks a second. requests: packets seen.
     """
 
@@ -32,6 +33,7 @@ class EmulatedBus:
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
         self.silent: set[int] = set()
+        self.deaf: set[int] = set()
         self.damaged: set[int] = set()
         self.cut: set[int] = set()
         self.errors: dict[int, int] = {}
@@ -90,7 +92,7 @@ class EmulatedBus:
         elif instruction == SYNC_WRITE:
             address, size = parameters[:2]
             for i in range(2, len(parameters), size + 1):
-                if parameters[i] in self.registers:
+                if parameters[i] in self.registers and parameters[i] not in self.deaf:
                     memory = self.registers[parameters[i]]
                     memory[address : address + size] = parameters[i + 1 : i + 1 + size]
         elif instruction == READ and known:

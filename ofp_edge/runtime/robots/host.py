@@ -1,57 +1,138 @@
 """The process of a RemoteRobot: `python -m ofp_edge.runtime.robots.host FD`, started by it.
 
-One thread: between two states it takes what has come and obeys the newest action. When the other
-end goes away, whatever the reason, the robot is stopped and closed.
+One thread: between two states it takes what has come and obeys the newest action. Whatever ends it
+(the other end or the control process is gone, an error here, a signal), the robot is stopped first
+and closed then, and whoever listens is told that it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import socket
 import sys
 import time
+import traceback
+from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from ofp_edge.errors import OfpError
-from ofp_edge.rig import RobotEntry
-from ofp_edge.runtime.robot import Robot, open_robot
-from ofp_edge.runtime.robots.wire import LARGEST_BYTES, decode, encode
+from ofp_edge.rig.file import RobotEntry
+from ofp_edge.runtime.robot import Robot, build_robot, find_robot
+from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
+from ofp_edge.runtime.supervisor.line import AT_REST, HOST, say
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT)
+
+_SLOWEST_HZ, _FASTEST_HZ = 0.001, 1e5
+_HANDLE_BYTES = 4  # of a file descriptor in a message; socket.recv_fds drops its flags
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message: which robot, and how often it is asked for its state."""
+
+    spec: dict[str, Any]
+    robot: str
+    options: dict[str, Any]
+    state_hz: float
+
+    def __post_init__(self) -> None:
+        if not _SLOWEST_HZ <= self.state_hz <= _FASTEST_HZ:
+            expected = f"{_SLOWEST_HZ:g}..{_FASTEST_HZ:g} Hz"
+            raise WireError(f"state_hz: expected {expected}, got {self.state_hz!r}.")
 
 
 class Host:
-    """Serves one robot to the other end of `connection` until that closes."""
+    """Serves one robot to the other end of `connection` until that closes or a signal comes."""
 
-    def __init__(self, connection: socket.socket, robot: Robot, period_s: float) -> None:
-        self._connection, self._robot, self._period_s = connection, robot, period_s
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._parent = os.getppid()
+        self._line: socket.socket | None = None  # to the run's supervisor, where there is one
+        self._signal = ""
         self._stopped = False
+        self._wakes, self._woken = socket.socketpair()
 
-    def serve(self) -> None:
+    def obey_signals(self) -> None:
+        """From now on a signal ends `serve`, and not the process."""
+        self._woken.setblocking(False)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, self._heed)
+
+    def serve(self, robot: Robot, period_s: float) -> None:
         """Push states, obey actions."""
         due = time.monotonic()
-        while True:
-            state = self._robot.state()
-            self._push(encode("state", state.values, t_ns=state.t_ns))
-            due = max(due + self._period_s, time.monotonic())
-            while (left_s := due - time.monotonic()) >= 0:
-                if not select.select([self._connection], [], [], left_s)[0]:
+        while not self._signal:
+            state = robot.state()
+            if not self._push(encode("state", state.values, t_ns=state.t_ns)):
+                return
+            due = max(due + period_s, time.monotonic())
+            left_s = 1.0
+            while not self._signal and left_s > 0:  # once at least, however long the state took
+                left_s = max(0.0, due - time.monotonic())
+                ready = select.select([self._connection, self._wakes], [], [], left_s)[0]
+                if not ready:
                     break
-                if not self._take():
+                if self._connection in ready and not self._take(robot):
                     return
+            if os.getppid() != self._parent:  # also where a child of its keeps the socket open
+                return
+        self.complain(f"the robot's process was asked to end by {self._signal}.")
 
-    def _push(self, message: bytes) -> None:
-        """A state that nobody picks up is no loss: the next one is newer."""
-        with contextlib.suppress(BlockingIOError):
+    def complain(self, line: str) -> None:
+        """Let the control thread know, at its next tick, why there will be no more states."""
+        with contextlib.suppress(OSError):
+            message = encode("error", line=" ".join(line.split()))
             self._connection.send(message, socket.MSG_DONTWAIT)
 
-    def _take(self) -> bool:
+    def bring_to_rest(self, robot: Robot) -> bool:
+        """Stop and close it, whatever came before; whether it took both, which is then said to the
+        other end and to the supervisor: some drivers only know in `close` that a stop arrived."""
+        try:
+            if not self._stopped:
+                robot.stop()
+            robot.close()
+        except Exception as cause:
+            if not isinstance(cause, OfpError):
+                traceback.print_exc()
+            self.complain(f"{type(cause).__name__}: {cause}")
+            with contextlib.suppress(Exception):
+                robot.close()
+            return False
+        say(self._connection, encode("stopped"))
+        if self._line is not None:
+            say(self._line, AT_REST)
+        return True
+
+    def _heed(self, number: int, _: FrameType | None) -> None:
+        self._signal = self._signal or signal.Signals(number).name
+
+    def _push(self, message: bytes) -> bool:
+        """A state that nobody picks up is no loss: the next one is newer. False: no other end."""
+        try:
+            self._connection.send(message, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            return False
+        return True
+
+    def _take(self, robot: Robot) -> bool:
         """Everything that has come; of the actions the last. False when there is no other end."""
         action: Any = None
+        stop = False
         while True:
             try:
-                message = self._connection.recv(LARGEST_BYTES, socket.MSG_DONTWAIT)
+                message, extra, _, _ = self._connection.recvmsg(
+                    LARGEST_BYTES, socket.CMSG_LEN(_HANDLE_BYTES), socket.MSG_DONTWAIT
+                )
             except BlockingIOError:
                 break
             except ConnectionError:
@@ -60,39 +141,50 @@ class Host:
                 return False
             kind, _, arrays = decode(message)
             if kind == "stop":
-                self._stopped = True
-            else:
+                stop = True
+            elif kind == "supervisor":
+                if not extra:
+                    raise WireError("a message that can't be read: a supervisor without its line.")
+                handle = int.from_bytes(extra[0][2][:_HANDLE_BYTES], sys.byteorder)
+                os.set_inheritable(handle, False)
+                self._line = socket.socket(fileno=handle)
+                say(self._line, HOST + str(os.getpid()).encode())
+            elif kind == "action" and list(arrays) == ["action"]:
                 action = arrays["action"]
-        if self._stopped:
-            self._robot.stop()
-        elif action is not None:
-            self._robot.send(action)
+            else:
+                raise WireError(f"a message that can't be read: {shown(kind)} to a robot.")
+        if stop and not self._stopped:
+            robot.stop()
+            self._stopped = True
+        elif action is not None and not self._stopped:
+            robot.send(action)
         return True
 
 
 def main(connection: socket.socket) -> int:
-    """Wait for the first message, open the robot it names, serve it."""
-    # Ctrl-C and SIGTERM reach the loop, which stops the robot in order; this end then follows.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    robot: Robot | None = None
+    """Wait for the first message, open the robot it names, serve it. 0: it was stopped in order."""
+    host = Host(connection)
     try:
         _, values, _ = decode(connection.recv(LARGEST_BYTES))
-        spec = PolicySpec.from_json(values["spec"])
-        robot = open_robot(RobotEntry(values["robot"], values["options"]), spec)
-        Host(connection, robot, 1 / values["state_hz"]).serve()
-    except BrokenPipeError:
-        pass
+    except (ConnectionError, WireError):
+        return 1  # the other end is gone already
+    robot: Robot | None = None
+    rested = False
+    try:
+        start = read_as(Start, values, "the first message", WireError)
+        spec, entry = PolicySpec.from_json(start.spec), RobotEntry(start.robot, start.options)
+        found = find_robot(entry)
+        host.obey_signals()  # until here nothing is open, and a signal simply ends it
+        robot = build_robot(found, entry, spec)
+        host.serve(robot, 1 / start.state_hz)
     except OfpError as cause:
-        with contextlib.suppress(OSError):
-            connection.send(encode("error", line=" ".join(str(cause).split())))
-        return 1
+        host.complain(str(cause))
+    except Exception as cause:
+        traceback.print_exc()  # a bug keeps its trace
+        host.complain(f"{type(cause).__name__}: {cause}")
     finally:
-        if robot is not None:
-            try:
-                robot.stop()
-            finally:
-                robot.close()
-    return 0
+        rested = robot is not None and host.bring_to_rest(robot)
+    return 0 if rested else 1
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class LeRobot:
                                  f"observation; it has {sorted(known)}.")  # fmt: skip
         self._scale = np.asarray(spec.action_scale, dtype=np.float64)
         self._hold: dict[str, float] = {}
-        self._stopped = False
+        self._stopped = self._holds = False
         try:
             self._robot.connect(calibrate=False)
         except Exception as cause:  # LeRobot's own errors have no common root
@@ -86,10 +86,10 @@ class LeRobot:
 
     def stop(self) -> None:
         """Hold the place that was read last. Idempotent."""
-        if not self._stopped:
-            self._stopped = True
-            if len(self._hold) == len(self._names):
-                self._ask(self._robot.send_action, self._hold)
+        self._stopped = True
+        if not self._holds and len(self._hold) == len(self._names):
+            self._ask(self._robot.send_action, self._hold)
+            self._holds = True
 
     def close(self) -> None:
         """Disconnect. Whether the torque goes is a matter of its config. Idempotent."""

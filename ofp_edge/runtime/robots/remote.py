@@ -1,12 +1,12 @@
 """A robot in a process and an environment of its own: what it imports never meets the loop.
 
     control process                        socket pair          robot process (host.py)
-    RemoteRobot --- "action", "stop" --->                ---> Robot.send, Robot.stop
-                <-- "state", "error"  ---                <--- Robot.state, over and over
+    RemoteRobot --- "action", "stop" ----------->        ---> Robot.send, Robot.stop
+                <-- "state", "error", "stopped" ---      <--- Robot.state, over and over
 
 LeRobot, for one, needs Python 3.12 and torch, and the loop needs neither. States are pushed, so
-that the control thread only ever picks up the newest; the socket is nobody else's, and its end
-stops the robot, also when this process is killed. In a rig:
+that the control thread only ever picks up the newest; the socket's end stops the robot, also when
+this process is killed. It stands still for sure when its process has said "stopped". In a rig:
 
     [robot]
     driver = "ofp_edge.runtime.robots.remote:RemoteRobot"
@@ -35,6 +35,10 @@ from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode, pair
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import shown
+
+_CLOSE_S = 10.0
+_FARTHEST_NS = 2**62
 
 
 class RemoteRobot:
@@ -52,11 +56,12 @@ class RemoteRobot:
         max_age_ms: float | None = None, start_s: float = 60.0,
     ) -> None:  # fmt: skip
         self._name = robot
+        self._sizes = {f.name: f.shape[0] for f in spec.observations if f.kind == "state"}
         self._max_age_ns = round(5e3 / spec.control_hz * 1e6 if max_age_ms is None
                                  else max_age_ms * 1e6)  # fmt: skip
         self._newest: RobotState | None = None
         self._trouble = ""
-        self._stopped = self._closed = False
+        self._stopped = self._closed = self._rested = False
         self._socket, theirs = pair()
         start = encode(
             "start", spec=spec.to_json(), robot=robot, options=options or {},
@@ -74,16 +79,24 @@ class RemoteRobot:
             raise RobotError(f"{python}: {cause.strerror}. Check python in the rig.") from None
         finally:
             theirs.close()
-        self._socket.send(start)
         self._thread = threading.Thread(target=self._receive, name="remote robot", daemon=True)
-        self._thread.start()
         deadline = time.monotonic() + start_s
-        while self._newest is None and not self._trouble and time.monotonic() < deadline:
-            time.sleep(0.005)
-        if self._newest is None:
+        try:
+            self._socket.send(start)
+            self._thread.start()
+            while self._newest is None and not self._trouble and time.monotonic() < deadline:
+                time.sleep(0.005)
+            if self._newest is None:
+                raise RobotError(self._trouble or f"{robot}: no state within {start_s:g} s.")
+        except BaseException:  # a signal, too, leaves no process behind
             self.close()
-            raise RobotError(self._trouble or f"{robot}: no state within {start_s:g} s.")
+            raise
         self._socket.setblocking(False)
+
+    def supervised_by(self, line: socket.socket) -> None:
+        """Let its process tell the run's supervisor, when this one is gone, that it has stopped."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._socket, [encode("supervisor")], [line.fileno()])
 
     def state(self) -> RobotState:
         """The newest state that its process has sent; never waits for it."""
@@ -112,48 +125,65 @@ class RemoteRobot:
             raise RobotError(self._trouble or f"{self._name}: its process has ended.") from None
 
     def stop(self) -> None:
-        """Ask it to stop; if it can't even be told, closing the socket does. Idempotent."""
+        """Ask it to stop; if it can't even be told, the socket's end tells it. Idempotent."""
         if not self._stopped:
             self._stopped = True
-            with contextlib.suppress(OSError):
+            try:
                 self._socket.send(encode("stop"))
+            except OSError:
+                self._end()
 
     def close(self) -> None:
-        """Stop, then end its process. Idempotent."""
+        """Stop, then end its process; RobotError when that has not said that the robot has been
+        stopped. Idempotent."""
         if self._closed:
             return
         self._closed = True
         self.stop()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._end()
+        if self._newest is None:
+            self._process.terminate()  # it may be in the middle of its imports
         try:
-            self._process.wait(timeout=5.0)
+            self._process.wait(timeout=_CLOSE_S)
         except subprocess.TimeoutExpired:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=2.0)
             self._process.kill()
         self._process.wait()
-        self._thread.join(timeout=2.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
         self._socket.close()
+        if self._newest is not None and not self._rested:
+            raise RobotError(f"{self._name}: its process did not confirm that the robot stopped.")
+
+    def _end(self) -> None:
+        """Nothing more from this end; what is still to come from the other one is heard."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def _receive(self) -> None:
         waiter = self._socket.dup()  # its own, blocking in the kernel and not under our timeouts
         waiter.settimeout(0.2)
+        over = False
         try:
-            while not self._closed:
+            while True:
                 try:
                     message = waiter.recv(LARGEST_BYTES)
                 except (TimeoutError, BlockingIOError):
+                    if over:  # a child of its keeps the socket open; its last words are heard
+                        break
+                    over = self._process.poll() is not None
                     continue
+                except ConnectionResetError:  # it ended with an action unread: said once, and what
+                    continue  # it had said before, "stopped" among it, is still there
                 if not message:
                     break
                 kind, values, arrays = decode(message)
                 if kind == "state":
-                    self._newest = RobotState(values["t_ns"], arrays)
+                    self._newest = self._state(values.get("t_ns"), arrays)
+                elif kind == "stopped":
+                    self._rested = True
                 else:
-                    self._trouble = self._trouble or values["line"]
-        except (OSError, WireError, KeyError) as cause:
+                    self._trouble = self._trouble or _line(kind, values.get("line"))
+        except (OSError, WireError) as cause:
             self._trouble = self._trouble or f"{self._name}: {cause}"
         finally:
             waiter.close()
@@ -162,3 +192,21 @@ class RemoteRobot:
             f"{self._name}: its process has ended"
             f"{'' if code is None else f' with exit code {code}'}. Its words are above."
         )
+
+    def _state(self, t_ns: Any, arrays: dict[str, NDArray[Any]]) -> RobotState:
+        """What it says of itself; WireError when that has another form than the spec's states."""
+        if type(t_ns) is not int or abs(t_ns) > _FARTHEST_NS:
+            raise WireError(f"its state: t_ns: expected whole nanoseconds, got {shown(t_ns)}.")
+        for name, size in self._sizes.items():
+            got = arrays[name].shape if name in arrays else f"none, only {shown([*arrays])}"
+            if got != (size,):
+                raise WireError(f"its state {name!r}: expected shape ({size},), got {got}.")
+        with np.errstate(over="ignore"):  # what is not finite then is the state machine's to judge
+            values = {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
+        return RobotState(t_ns, values)
+
+
+def _line(kind: str, line: Any) -> str:
+    if kind != "error" or not isinstance(line, str) or not line.strip():
+        raise WireError(f"a message of its process that is none: {shown(kind)}, {shown(line)}.")
+    return line

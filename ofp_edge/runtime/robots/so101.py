@@ -34,6 +34,7 @@ from ofp_edge.spec import PolicySpec
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 _SETUP_PATIENCE_MS, _CLOSE_S = 500.0, 5.0
+_LAST_WRITES = 3  # attempts to write the stop while closing
 
 
 class So101:
@@ -79,7 +80,7 @@ class So101:
             raise
         self._torque_off = torque_off
         self._trouble = ""
-        self._dead = False
+        self._dead = self._holds = False
         self.failed_reads = 0
         self._target = self._reading[1]
         self._goal: NDArray[np.int64] | None = None
@@ -120,21 +121,43 @@ class So101:
             self._ring()
 
     def close(self) -> None:
-        """Stop, write what is to be written, release the port. Idempotent."""
+        """Stop, write what is to be written, release the port; RobotError when a servo does not
+        answer that it has its place as its goal. Idempotent."""
         if self._closed:
             return
         self.stop()
         self._closed = True
         self._ring()
         self._thread.join(timeout=_CLOSE_S)
-        if self._thread.is_alive():
-            return  # the port hangs in the kernel: what it uses stays open
-        with contextlib.suppress(RobotError, OSError):
-            if self._torque_off:
-                for servo in self._bus.names:
-                    self._bus.write(servo, feetech.TORQUE_ENABLE, 0)
-        self._bus.close()
-        os.close(self._wake)
+        if self._thread.is_alive():  # the port hangs in the kernel: what it uses stays open
+            raise RobotError(f"SO-101: the bus hangs, the stop is not written: {self._trouble}")
+        try:
+            self._confirm()
+            with contextlib.suppress(RobotError, OSError):
+                if self._torque_off:
+                    for servo in self._bus.names:
+                        self._bus.write(servo, feetech.TORQUE_ENABLE, 0)
+        finally:
+            self._bus.close()
+            os.close(self._wake)
+
+    def _confirm(self) -> None:
+        """The goals went out in a packet that nobody acknowledges: ask."""
+        if not self._holds or self._goal is None:
+            raise RobotError(f"SO-101: the stop could not be written: {self._trouble}")
+        for (servo, name), goal in zip(self._bus.names.items(), self._goal, strict=True):
+            try:
+                has = self._read_goal(servo)
+            except OSError as cause:
+                raise RobotError(f"SO-101: {cause}. Check the USB cable.") from None
+            if has != goal:
+                raise RobotError(f"servo {servo} ({name}): its goal is {has}, not the {goal} of "
+                                 "the stop.")  # fmt: skip
+
+    def _read_goal(self, servo: int) -> int:
+        with contextlib.suppress(RobotError):  # one lost answer is none
+            return self._bus.read(servo, feetech.GOAL_POSITION, faulty=True)
+        return self._bus.read(servo, feetech.GOAL_POSITION, faulty=True)
 
     def _ring(self) -> None:
         with contextlib.suppress(OSError):
@@ -149,6 +172,7 @@ class So101:
     def _serve(self) -> None:
         written: NDArray[np.int64] | None = None
         due_ns = time.monotonic_ns()
+        left_writes = _LAST_WRITES
         while True:
             goal = self._goal
             try:
@@ -156,6 +180,7 @@ class So101:
                     self._bus.write_goals(goal)
                     written = goal
                 if self._closed:
+                    self._holds = True
                     return
                 if time.monotonic_ns() >= due_ns:
                     due_ns = time.monotonic_ns() + self._poll_ns
@@ -164,6 +189,10 @@ class So101:
             except RobotError as cause:  # one lost answer is none; the state's age decides
                 self._trouble = str(cause)
                 self.failed_reads += 1
+                if self._closed and written is not self._goal:
+                    left_writes -= 1
+                    if left_writes == 0:
+                        return
             except OSError as cause:  # a pulled cable
                 self._trouble, self._dead = f"{cause}. Check the USB cable.", True
                 return

@@ -2,7 +2,7 @@
 
     4 bytes  length of the JSON header, little-endian
     header   {"kind": ..., "arrays": [[name, bytes], ...], ...}
-    arrays   npy, one after the other: never pickled, never unpickled
+    arrays   npy of plain numbers, one after the other: never pickled, never unpickled
 
 The socket keeps messages apart (SOCK_SEQPACKET), so a message goes out whole or not at all, and
 neither side can ever be left in the middle of one.
@@ -20,13 +20,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.arrays import read_npy
+from ofp_edge.errors import RobotError
+from ofp_edge.strict import parse_json, shown
+
 LARGEST_BYTES = 128 * 1024
 """Of one message: states and actions are small, and the kernel takes no more at once."""
 _LENGTH = struct.Struct("<I")
 
 
-class WireError(Exception):
-    """Bytes that are no message."""
+_WHAT, _SIZE = "a message that can't be read", 2
+"""Of an entry of `arrays`: its name and how many bytes it has."""
+
+
+class WireError(RobotError):
+    """Bytes that are no message, or one of another form than its kind has."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -50,19 +58,38 @@ def encode(kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values
 
 
 def decode(message: bytes) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
-    """(kind, values, arrays) of one message; WireError when it is damaged or holds objects."""
-    try:
-        (length,) = _LENGTH.unpack_from(message)
-        start = _LENGTH.size + length
-        values = json.loads(message[_LENGTH.size : start])
-        kind, sizes = values.pop("kind"), values.pop("arrays")
-        arrays = {}
-        for name, size in sizes:
-            blob = io.BytesIO(message[start : start + size])
-            arrays[name] = np.lib.format.read_array(blob, allow_pickle=False)
-            start += size
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, EOFError) as cause:
-        raise WireError(f"a message that can't be read: {cause}") from None
+    """(kind, values, arrays) of one message. WireError, one line, when it is damaged, larger than
+    LARGEST_BYTES, or holds anything but plain numbers; nothing larger than it is ever made of it.
+    """
+    if not _LENGTH.size <= len(message) <= LARGEST_BYTES:
+        raise WireError(f"{_WHAT}: it has {len(message)} bytes.")
+    (length,) = _LENGTH.unpack_from(message)
+    start = _LENGTH.size + length
+    if start > len(message):
+        raise WireError(f"{_WHAT}: it ends in its header.")
+    values = parse_json(message[_LENGTH.size : start], _WHAT, WireError, largest=LARGEST_BYTES)
+    kind, entries = _header(values)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, size in entries:
+        what = f"{_WHAT}: array {shown(name)}"
+        if size > len(message) - start or name in arrays:
+            raise WireError(f"{what} is there twice, or cut off.")
+        arrays[name] = read_npy(message[start : start + size], what, WireError)
+        start += size
     if start != len(message):
-        raise WireError(f"a message of {len(message)} bytes that should have {start}")
+        raise WireError(f"{_WHAT}: it has {len(message)} bytes and should have {start}.")
     return kind, values, arrays
+
+
+def _header(values: Any) -> tuple[str, list[tuple[str, int]]]:
+    """Take kind and arrays out of a message's values."""
+    if not isinstance(values, dict):
+        raise WireError(f"{_WHAT}: expected an object, got {shown(values)}.")
+    kind, entries = values.pop("kind", None), values.pop("arrays", None)
+    if not isinstance(kind, str) or not isinstance(entries, list):
+        raise WireError(f"{_WHAT}: expected kind and arrays, got {shown(kind)}, {shown(entries)}.")
+    for entry in entries:
+        pair = isinstance(entry, list) and len(entry) == _SIZE
+        if not pair or not isinstance(entry[0], str) or type(entry[1]) is not int or entry[1] < 0:
+            raise WireError(f"{_WHAT}: expected an array's name and size, got {shown(entry)}.")
+    return kind, [(name, size) for name, size in entries]

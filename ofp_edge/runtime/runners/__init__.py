@@ -31,7 +31,8 @@ class Runner(Protocol):
         """Run a few times, so that no first call falls into the control loop."""
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`; raises nothing once `warm_up` has passed."""
+        """Fill `outputs` from `inputs`. EngineError, one line, where the engine can't, which after
+        `warm_up` no sound program gives cause for."""
 
     def close(self) -> None:
         """Release the engine; the runner is not to be used again."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ofp_edge.errors import BundleError, OfpError
+from ofp_edge.errors import BundleError, EngineError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import Tensor
 from ofp_edge.origin import reinstall_line
@@ -53,7 +53,7 @@ class ExecuTorchRunner:
             require_signature("executorch", side, expected, signatures)
         self.inputs: dict[str, NDArray[Any]] = _named(inputs, program.inputs)
         self.outputs: dict[str, NDArray[Any]] = _named(outputs, program.outputs)
-        self._program = program
+        self._program, self._refusal = program, library.ExecuTorchError
 
     def warm_up(self, runs: int = 3) -> None:
         """Run a few times, so that no first call falls into the control loop."""
@@ -61,8 +61,12 @@ class ExecuTorchRunner:
             self.infer()
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`."""
-        self._program.run()
+        """Fill `outputs` from `inputs`. EngineError, one line, where the engine can't."""
+        try:
+            self._program.run()
+        except self._refusal as cause:
+            text = " ".join(str(cause).split()).rstrip(".")
+            raise EngineError(f"executorch failed while it computed: {text}.") from None
 
     def close(self) -> None:
         """Release the program; the arrays stay readable."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ofp_edge.errors import BundleError, OfpError
+from ofp_edge.errors import BundleError, EngineError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.int8_kernels import open_exactly
 from ofp_edge.manifest import Tensor
@@ -56,6 +56,7 @@ class OnnxRuntimeRunner:
         open_exactly(options, model)
         errors = require("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
         refusals = tuple(getattr(errors, name) for name in _REFUSALS if hasattr(errors, name))
+        self._refusals = (*refusals, RuntimeError)  # of its C++, whatever has no class of its own
         try:
             session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except refusals as cause:
@@ -84,8 +85,12 @@ class OnnxRuntimeRunner:
             self.infer()
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`."""
-        self._session.run_with_iobinding(self._binding)
+        """Fill `outputs` from `inputs`. EngineError, one line, where the engine can't."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except self._refusals as cause:
+            text = _SOURCE.sub("", " ".join(str(cause).split())).rstrip(".")
+            raise EngineError(f"onnxruntime failed while it computed: {text}.") from None
 
     def close(self) -> None:
         """Release the session."""

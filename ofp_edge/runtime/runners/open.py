@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ofp_edge.bundle import Bundle
-from ofp_edge.manifest import FUNCTIONS
+from ofp_edge.manifest import FUNCTIONS, Artefact
+from ofp_edge.onnx_file import require_self_contained
 from ofp_edge.runtime.runners import Runner, load_runner
 from ofp_edge.runtime.runners.check import check_parity
+from ofp_edge.runtime.runners.pte_file import require_consistent
 from ofp_edge.runtime.runners.requirements import check_requirements
 
 DEVICE_ENGINES = ("tensorrt",)
 """Engines that are built on the device from the bundle's graph, and kept beside the bundle."""
+
+
+def program_of(bundle: Bundle, artefact: Artefact) -> bytes:
+    """The bytes that an engine is given: of the hash that the manifest states; a graph that names
+    no other file, a program that does not contradict itself. Raises BundleError.
+
+    Neither makes a bundle of a stranger safe to run: what is in it is computed as it says.
+    """
+    data, what = bundle.read(artefact.file), str(bundle.path / artefact.file)
+    if artefact.engine == "executorch":
+        require_consistent(data, what)
+    else:
+        require_self_contained(data, what)
+    return data
 
 
 def open_functions(
@@ -32,7 +48,7 @@ def open_functions(
         check_requirements(artefact)
         runners.append(
             load_runner(
-                engine, bundle.read(artefact.file), manifest.inputs(function),
+                engine, program_of(bundle, artefact), manifest.inputs(function),
                 manifest.outputs(function), threads=threads, cpus=cpus,
             )
         )  # fmt: skip

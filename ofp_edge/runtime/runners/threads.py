@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofp_edge.errors import OfpError
+
+MOST_THREADS = 256
 _ISOLATED = Path("/sys/devices/system/cpu/isolated")
 
 
@@ -20,6 +23,10 @@ class Threads:
 
     count: int = 1
     cpus: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MOST_THREADS:
+            raise OfpError(f"threads: expected 1..{MOST_THREADS}, got {self.count}.")
 
     @property
     def helpers(self) -> tuple[int, ...]:

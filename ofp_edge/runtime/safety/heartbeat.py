@@ -45,7 +45,7 @@ class Heartbeat:
     def close(self, why: str = "") -> None:
         """The run is over. Idempotent."""
         if self._socket is not None:
-            self._say(f"STOPPING=1\nSTATUS={why}")
+            self._say(f"STOPPING=1\nSTATUS={' '.join(why.split())}")  # a line is an assignment
             self._socket.close()
             self._socket = None
 

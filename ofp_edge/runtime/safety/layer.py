@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.rig_safety import SafetyEntry
+from ofp_edge.rig.safety import SafetyEntry
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.field_limiter import FieldLimiter
+from ofp_edge.runtime.safety.readings import Readings
 from ofp_edge.spec import PolicySpec
 
 
@@ -26,80 +27,104 @@ class Checked:
 
 
 class SafetyLayer:
-    """Refuses, limits, counts; see ofp_edge/rig_safety.py for the limits."""
+    """Refuses, limits, counts; see ofp_edge/rig/safety.py for the limits.
+
+    The policy's range comes last: of all that `check` gives out nothing is outside of it, but a
+    hold value that is so itself. readings: which of the robot's states are believed.
+    """
 
     def __init__(self, spec: PolicySpec, entry: SafetyEntry) -> None:
         self.entry = entry
-        self._size = spec.action_dim
-        self._limiters = [FieldLimiter(f, entry.limits_of(f), spec.dt_s) for f in spec.actions]
-        self._max_state_age_ns = round(entry.max_state_age_ms * 1e6)
-        self._state: RobotState | None = None
+        self.readings = Readings(spec, entry)
+        self._limiters, start = [], 0
+        for field in spec.actions:
+            part = slice(start, start := start + field.shape[0])
+            self._limiters.append((part, FieldLimiter(field, entry.limits_of(field), spec.dt_s)))
+        self._low, self._high = action_range(spec)
+        self._box = entry.workspace
+        if self._box is not None:
+            self._box_low, self._box_high = np.array(self._box.low), np.array(self._box.high)
         self._cut_in_a_row = 0
 
-    def measured(self, state: RobotState) -> None:
-        """What the robot said of itself last."""
-        self._state = state
+    def measured(self, state: RobotState, read_ns: int | None = None) -> None:
+        """What the robot said of itself last, and when it was read (by default at the tick)."""
+        self.readings.hear(state, read_ns)
 
     def forget(self) -> None:
         """A new episode: begin from where the robot is, at rest."""
         self._cut_in_a_row = 0
-        for limiter in self._limiters:
+        self.readings.forget()
+        for _, limiter in self._limiters:
             limiter.forget()
+
+    def stood_still(self) -> None:
+        """A control step has passed in which nothing was sent."""
+        for _, limiter in self._limiters:
+            limiter.stood_still()
+
+    def not_sent(self) -> None:
+        """What `check` gave out last was not sent; its control step has passed."""
+        for _, limiter in self._limiters:
+            limiter.take_back()
+            limiter.stood_still()
 
     def trouble(self, now_ns: int) -> str:
         """What the robot's own state says against going on, or nothing."""
-        if self._state is None:
-            return ""
-        age_ms = (now_ns - self._state.t_ns) / 1e6
-        if age_ms > self.entry.max_state_age_ms:
-            return (
-                f"the robot has not answered for {age_ms:.0f} ms "
-                f"(max_state_age_ms = {self.entry.max_state_age_ms:g})"
-            )
-        for name, values in self._state.values.items():
-            if not np.isfinite(values).all():
-                return f"the robot's state {name!r} is not finite"
-        box = self.entry.workspace
-        if box is not None and (where := self._state.values.get(box.measured)) is not None:
-            place = where[: len(box.low)]
-            if (place < box.low).any() or (place > box.high).any():
-                return f"{box.measured} {np.round(place, 3).tolist()} is outside the workspace"
+        if why := self.readings.trouble(now_ns):
+            return why
+        if self._box is not None and (state := self.readings.believed) is not None:
+            place = state.values[self._box.measured][: len(self._box_low)]
+            if (place < self._box_low).any() or (place > self._box_high).any():
+                return (
+                    f"{self._box.measured} {np.round(place, 3).tolist()} is outside the workspace"
+                )
         return ""
 
     def check(self, action: NDArray[np.float32], *, holding: bool) -> Checked:
         """(action_dim,) the command that may go to the robot."""
-        if action.shape != (self._size,):
-            return Checked(action, fault=f"an action of shape {action.shape}, not ({self._size},)")
+        if action.shape != self._low.shape:
+            return Checked(
+                action, fault=f"an action of shape {action.shape}, not {self._low.shape}"
+            )
         if not np.isfinite(action).all():
             return Checked(action, fault="an action that is not finite")
-        sent, cut, start = action.copy(), [], 0
-        for limiter in self._limiters:
-            name = limiter.field.name
-            part = slice(start, start + limiter.field.shape[0])
-            start = part.stop
-            measured = self._measured(limiter)
-            if (away := limiter.first_step(action[part], measured)) is not None:
-                most = limiter.limits.max_first_step
-                return Checked(
-                    action, fault=f"the first command for {name} is {away:.4g} {limiter.field.unit}"
-                    f" from where the robot is (max_first_step = {most:g})",
-                )  # fmt: skip
+        sent, cut = action.copy(), []
+        for part, limiter in self._limiters:
+            limiter.keep()
+            measured = None
+            if (name := limiter.limits.measured) is not None:
+                if self.readings.believed is None:
+                    return Checked(
+                        action, fault=f"the robot has said nothing, and {limiter.field.name} is "
+                        f"limited by its {name!r}",
+                    )  # fmt: skip
+                first = limiter.limits.measured_offset
+                measured = self.readings.believed.values[name][
+                    first : first + limiter.field.shape[0]
+                ].astype(np.float64)
+            if not holding and (why := limiter.begin(action[part], measured)):
+                return Checked(action, fault=why)
             sent[part], limits = limiter.limit(action[part], measured, holding)
-            cut += [f"{name}: {limit}" for limit in limits]
+            cut += [f"{limiter.field.name}: {limit}" for limit in limits]
+        inside = np.minimum(np.maximum(sent, self._low), self._high)
+        if not (inside == sent).all():
+            cut += self._out_of_range(inside != sent, cut)
         self._cut_in_a_row = self._cut_in_a_row + 1 if cut else 0
         if self._cut_in_a_row > self.entry.max_cut_in_a_row:
             return Checked(
-                sent, tuple(cut), f"{self._cut_in_a_row} commands in a row were cut "
+                inside, tuple(cut), f"{self._cut_in_a_row} commands in a row were cut "
                 f"({', '.join(cut)}; max_cut_in_a_row = {self.entry.max_cut_in_a_row})",
             )  # fmt: skip
-        return Checked(sent, tuple(cut))
+        return Checked(inside, tuple(cut))
 
-    def _measured(self, limiter: FieldLimiter) -> NDArray[np.float64] | None:
-        limits = limiter.limits
-        if limits.measured is None or self._state is None:
-            return None
-        values = self._state.values.get(limits.measured)
-        if values is None:
-            return None
-        first = limits.measured_offset
-        return values[first : first + limiter.field.shape[0]].astype(np.float64)
+    def _out_of_range(self, where: NDArray[np.bool_], cut: list[str]) -> list[str]:
+        names = [f"{x.field.name}: range" for part, x in self._limiters if where[part].any()]
+        return [name for name in names if name not in cut]
+
+
+def action_range(spec: PolicySpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(action_dim,) lowest and highest raw value that may be sent: the spec's range, and of deltas
+    and velocities the hold value, which "stay" has to be able to say."""
+    low = [min(x, x if f.hold is None else f.hold) for f in spec.actions for x in f.low]
+    high = [max(x, x if f.hold is None else f.hold) for f in spec.actions for x in f.high]
+    return np.asarray(low, np.float32), np.asarray(high, np.float32)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ofp_edge.boards.orin import floor, orin_board, orin_boards, require_room
 from ofp_edge.errors import OfpError, UnknownName
-from ofp_edge.runtime.jetson.boards import floor, orin_board, orin_boards, require_room
 from tests.runtime.jetson.constructed import KINDS
 
 COSTS = {"encode": {"parameters": 10**6, "flops": 2 * 10**9},

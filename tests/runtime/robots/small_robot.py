@@ -29,6 +29,10 @@ class SmallRobot:
     def state(self):
         if self._fail == "state" and self._now[0] > 0:
             raise RobotError("the bus is gone. Check the cable.")
+        if self._fail == "mute":
+            time.sleep(2)
+        if self._fail == "slow":
+            time.sleep(0.02)
         if self._fail == "hang" and self._now[0] > 0:
             time.sleep(3)
         if self._fail == "die" and self._now[0] > 0:

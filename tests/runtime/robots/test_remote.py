@@ -1,9 +1,11 @@
 """A robot in a process of its own: nobody waits for it, and it stops when the loop is gone."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robots.lerobot import LeRobot
 from ofp_edge.runtime.robots.remote import RemoteRobot
+from ofp_edge.runtime.robots.wire import encode, pair
 from tests.runtime.standins import make_spec
 
 SMALL = "tests.runtime.robots.small_robot:SmallRobot"
@@ -39,7 +42,8 @@ def make(diary):
 
     yield build
     for robot in made:
-        robot.close()
+        with contextlib.suppress(RobotError):  # of those that end in a test of how they end
+            robot.close()
 
 
 def until(condition, seconds=20.0):
@@ -84,6 +88,75 @@ def test_what_happens_to_it_is_one_line_here(fail, said, make):
     with pytest.raises(RobotError, match=said) as raised:
         until(lambda: robot.state() is None)
     assert "\n" not in str(raised.value)
+    if fail == "die":
+        with pytest.raises(RobotError, match="did not confirm that the robot stopped"):
+            robot.close()
+    if fail == "state":
+        robot.close()  # it has stopped its robot
+
+
+def test_a_robot_slower_than_it_is_asked_still_hears_actions_and_the_stop(make, diary):
+    robot = make("slow", state_hz=1000.0)
+    robot.send(np.ones(4, np.float32))
+    until(lambda: "send 1" in lines(diary))
+    robot.stop()
+    until(lambda: "stop" in lines(diary))
+    robot.close()
+
+
+def test_a_stop_that_its_process_cannot_be_told_is_told_by_the_end_of_the_socket(make, diary):
+    robot = make(max_age_ms=60_000)
+    pid = int(lines(diary)[0].split()[1])
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(RobotError, match="does not take actions"):
+        for _ in range(100_000):
+            robot.send(np.ones(4, np.float32))
+    robot.stop()
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: lines(diary)[-2:] == ["stop", "close"])
+    robot.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGABRT])
+def test_a_signal_to_its_process_stops_it_and_says_so(number, make, diary):
+    robot = make(max_age_ms=60_000)
+    os.kill(int(lines(diary)[0].split()[1]), number)
+    with pytest.raises(RobotError, match=f"was asked to end by {signal.Signals(number).name}"):
+        until(lambda: robot.state() is None)
+    until(lambda: lines(diary)[1:] == ["stop", "close"])
+    robot.close()
+
+
+def test_the_last_words_of_a_process_that_left_an_action_unread_are_heard():
+    here, there = pair()
+    robot = RemoteRobot.__new__(RemoteRobot)
+    robot._name, robot._trouble, robot._rested, robot._socket = "arm", "", False, here
+    robot._process = subprocess.Popen(["true"])
+    robot._process.wait()
+    here.send(encode("action"))
+    there.send(encode("error", line="it was asked to end."))
+    there.send(encode("stopped"))
+    there.close()  # with the action unread: a reset, before what it had said
+    robot._receive()
+    assert robot._rested and robot._trouble == "it was asked to end."
+    here.close()
+
+
+def test_a_robot_given_up_while_it_opens_leaves_no_process_behind(diary):
+    def interrupt():
+        until(diary.exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            RemoteRobot(make_spec(), robot=SMALL, options={"diary": str(diary), "fail": "mute"})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    until(lambda: lines(diary)[1:] == ["stop", "close"])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(lines(diary)[0].split()[1]), 0)
 
 
 def test_a_robot_that_does_not_open_says_why(make, diary):
@@ -143,6 +216,20 @@ def spec_of_positions():
     spec = make_spec()
     absolute = replace(spec.actions[1], name="joints", shape=(4,), low=(-9,) * 4, high=(9,) * 4)
     return replace(spec, actions=(absolute,))
+
+
+def test_lerobots_stop_is_tried_again_until_it_takes_it():
+    config = {"robot": "tests.runtime.robots.small_robot:LeRobotLike", "config": {"port": "x"}}
+    robot = LeRobot(spec_of_positions(), **config)
+    robot.state()
+    send, robot._robot.send_action = robot._robot.send_action, None
+    with pytest.raises(RobotError):
+        robot.stop()
+    told = []
+    robot._robot.send_action = lambda action: told.append(send(action))
+    robot.stop()
+    robot.stop()
+    assert told == [{f"{joint}.pos": 1.0 for joint in "abcd"}]
 
 
 def test_lerobots_names_and_order_are_kept():

@@ -191,6 +191,27 @@ def test_a_pulled_cable_is_one_line(bus, make):
     with pytest.raises(RobotError, match="no state for .* Check the USB cable"):
         arm.state()
     arm.stop()
+    with pytest.raises(RobotError, match="the stop could not be written: .* Check the USB cable"):
+        arm.close()
+    arm.close()
+
+
+def test_a_stop_is_confirmed_by_the_servos_themselves(bus, make):
+    arm = make()
+    bus.errors = {3: 32}  # an overload, of which it says so with the answer
+    arm.close()
+    bus.errors = {}
+    arm = make()
+    bus.silent.add(4)
+    with pytest.raises(RobotError, match=r"servo 4 \(wrist_flex\) does not answer"):
+        arm.close()
+    bus.silent.clear()
+    arm = make()
+    bus.deaf.add(5)
+    arm.send(np.full(6, 5, np.float32))
+    with pytest.raises(RobotError, match=r"servo 5 \(wrist_roll\): its goal is .*, not the"):
+        bus.put(5, GOAL, 1500)
+        arm.close()
 
 
 def test_another_arms_calibration_is_refused(bus, make):

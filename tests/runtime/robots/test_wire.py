@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
 
 # An engine may have told this thread to flush subnormal numbers.
@@ -56,3 +57,40 @@ def test_objects_are_neither_written_nor_read():
 def test_a_message_that_is_too_large_is_not_sent():
     with pytest.raises(WireError, match="more than"):
         encode("state", {"x": np.zeros(LARGEST_BYTES)})
+
+
+HEADERS = (
+    b"[", b"[" * 9000, b"7", b"{}", b'{"kind": ["stop"], "arrays": []}', b"\xff",
+    b'{"kind": "stop", "arrays": {}}', b'{"kind": "stop", "arrays": [["a"]]}',
+    b'{"kind": "stop", "arrays": [[1, 2]]}', b'{"kind": "stop", "arrays": [["a", -1]]}',
+    b'{"kind": "stop", "arrays": [["a", true]]}', b'{"kind": "stop", "arrays": [["a", 1e300]]}',
+    b'{"kind": "stop", "arrays": [["a", 9999999999999999999999]]}', b'{"kind": "s", "x": NaN}',
+    b'{"kind": "\\u001b[2J", "arrays": 1}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_of_another_form_is_one_line(header):
+    with pytest.raises(WireError, match="a message that can't be read") as caught:
+        decode(len(header).to_bytes(4, "little") + header)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+    assert isinstance(caught.value, RobotError)
+
+
+@pytest.mark.parametrize(
+    "array", [np.array(["a"]), np.zeros(2, np.complex64), np.zeros(1, "V8"), np.zeros(2, ">f4"),
+              np.zeros(1, "M8[ns]"), np.zeros(1, [("a", "f4")]), np.zeros(2, np.longdouble)]
+)  # fmt: skip
+def test_only_plain_numbers_are_read(array):
+    with pytest.raises(WireError, match="array 'x'"):
+        decode(encode("state", {"x": array}))
+
+
+def test_a_name_is_there_once_and_nothing_exceeds_its_message():
+    message = encode("state", {"xx": np.zeros(2), "yy": np.zeros(2)})
+    with pytest.raises(WireError, match="twice, or cut off"):
+        decode(message.replace(b"yy", b"xx"))
+    with pytest.raises(WireError, match="twice, or cut off"):
+        decode(message.replace(b'"xx", 144', b'"xx", 944'))
+    with pytest.raises(WireError, match="bytes"):
+        decode(encode("stop") + bytes(LARGEST_BYTES))

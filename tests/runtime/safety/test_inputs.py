@@ -38,7 +38,7 @@ def test_systemd_hears_ready_then_beats_no_faster_than_it_needs_then_stopping(
             heart.beat(k * 20 * MS)
         beats = said(systemd)
         assert beats[0] == "READY=1\nWATCHDOG=1" and beats[1:] == ["WATCHDOG=1"] * 4
-        heart.close("60 s are over")
+        heart.close("60 s\nare over")
         heart.close()
         assert said(systemd) == ["STOPPING=1\nSTATUS=60 s are over"]
 
@@ -96,3 +96,94 @@ def test_the_socket_of_a_killed_run_is_taken_over_and_nothing_else(tmp_path: Pat
     with pytest.raises(RigError, match="stop_socket"):
         StopInput(str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_stop_behind_many_words_is_heard_at_the_next_tick(tmp_path: Path) -> None:
+    stop = StopInput(str(tmp_path / "stop"))
+    assert stop.read(0) == ""
+    stop._socket.close()
+    stop._socket = Full([*[b"go"] * 500, b"stop", b"go"])  # type: ignore[assignment]
+    assert stop.read(1) == "the stop input said stop"
+    assert stop.read(10**12) == "the stop input said stop", "once said, it stays said"
+    stop.close()
+
+
+def test_all_that_the_kernel_keeps_is_read_in_one_tick(tmp_path: Path) -> None:
+    stop = StopInput(str(tmp_path / "stop"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.setblocking(False)
+        out.connect(str(tmp_path / "stop"))
+        with pytest.raises(BlockingIOError):
+            for _ in range(100_000):
+                out.send(b"go")
+        assert stop.read(0) == "", "more than the kernel keeps: raise _FLOOD"
+        out.send(b"stop")
+    assert stop.read(1) == "the stop input said stop"
+    stop.close()
+
+
+def test_a_flood_is_a_stop_since_one_might_be_behind_it(tmp_path: Path) -> None:
+    stop = StopInput(str(tmp_path / "stop"))
+    stop._socket.close()
+    stop._socket = full = Full([b"go"] * 5000)  # type: ignore[assignment]
+    assert "flooded: 1024 messages" in stop.read(0) and len(full.words) == 5000 - 1024
+    stop.close()
+
+
+@pytest.mark.parametrize("word", [b"stop\0", b" STOP now", b"stop\r\n", b"stopped"])
+def test_whatever_begins_with_stop_is_one(word: bytes, tmp_path: Path) -> None:
+    stop = StopInput(str(tmp_path / "stop"))
+    send(tmp_path / "stop", word)
+    assert stop.read(0)
+    stop.close()
+
+
+def test_a_stop_between_two_episodes_is_not_lost_and_words_there_are_no_silence(
+    tmp_path: Path,
+) -> None:
+    stop = StopInput(str(tmp_path / "stop"), 500.0)
+    assert stop.read(0) == ""
+    send(tmp_path / "stop", b"go")
+    assert stop.said() == ""
+    assert stop.read(20_000 * MS) == ""
+    send(tmp_path / "stop", b"stop")
+    assert stop.said() and stop.read(20_001 * MS) == "the stop input said stop"
+    stop.close()
+
+
+def test_a_second_run_neither_takes_a_path_nor_deletes_it(tmp_path: Path) -> None:
+    stop = StopInput(str(tmp_path / "stop"))
+    with pytest.raises(RigError, match="another run listens there. Name another one, or end it."):
+        StopInput(str(tmp_path / "stop"))
+    send(tmp_path / "stop", b"stop")
+    assert stop.read(0) == "the stop input said stop"
+    stop.close()
+    StopInput(str(tmp_path / "stop")).close()
+
+
+def test_only_ones_own_socket_is_taken_away(tmp_path: Path) -> None:
+    stop = StopInput(str(tmp_path / "stop"))
+    (tmp_path / "stop").unlink()
+    with listener(tmp_path / "stop"):
+        stop.close()
+        send(tmp_path / "stop", b"stop")
+    (tmp_path / "real").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(RigError, match="stop_socket"):
+        StopInput(str(tmp_path / "link"))
+    assert (tmp_path / "real").read_text() == "mine"
+
+
+class Full:
+    """A socket in which these words wait."""
+
+    def __init__(self, words: list[bytes]) -> None:
+        self.words = words
+
+    def recv(self, size: int) -> bytes:
+        if not self.words:
+            raise BlockingIOError
+        return self.words.pop(0)
+
+    def close(self) -> None:
+        pass

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import RigError
-from ofp_edge.rig_safety import FieldLimits, SafetyEntry, Workspace, safety_from_json
+from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace, safety_from_json
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.field_limiter import FieldLimiter
 from ofp_edge.runtime.safety.layer import SafetyLayer

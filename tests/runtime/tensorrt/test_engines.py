@@ -19,7 +19,7 @@ import pytest
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.errors import BundleError, OfpError, ParityError
 from ofp_edge.manifest import FUNCTIONS, Artefact
-from ofp_edge.runtime.inference import load_inference
+from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.runtime.jetson import machine as machines
 from ofp_edge.runtime.jetson.machine import Machine
 from ofp_edge.runtime.runners.tensorrt import engines

@@ -16,6 +16,7 @@ from ofp_edge.runtime.jetson.identity import Jetson, identify, unsupported
 from ofp_edge.runtime.jetson.live import Live, look
 from ofp_edge.runtime.jetson.machine import Machine
 from ofp_edge.runtime.runners.check import Golden, check_artefact
+from ofp_edge.runtime.runners.open import program_of
 from ofp_edge.runtime.runners.tensorrt.api import import_tensorrt, make_log
 from ofp_edge.runtime.runners.tensorrt.build import WORKSPACE_BYTES, build_engine
 from ofp_edge.runtime.runners.tensorrt.cache import EngineCache, EngineKey
@@ -143,7 +144,7 @@ def _prepare(
             prepared.append(found)
             continue
         artefact = bundle.artefact(function, ENGINE, precision)
-        model = bundle.read(artefact.file)
+        model = program_of(bundle, artefact)
         require_memory(len(model), machines.this_machine())
         what = f"{function} {precision}"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ofp_edge.errors import BundleError
+from ofp_edge.errors import BundleError, EngineError
 from ofp_edge.manifest import Tensor
 from ofp_edge.runtime.runners.buffers import Signature, require_signature
 from ofp_edge.runtime.runners.tensorrt.cuda import Cuda
@@ -74,13 +74,16 @@ class TensorRTRunner:
             self.infer()
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`; waits for the GPU. RuntimeError carries its message."""
-        self._cuda.attach()
-        if self.graph is not None:
-            self._cuda.launch(self.graph)
-        else:
-            self._enqueue()
-        self._cuda.synchronize()
+        """Fill `outputs` from `inputs`; waits for the GPU. EngineError carries its message."""
+        try:
+            self._cuda.attach()
+            if self.graph is not None:
+                self._cuda.launch(self.graph)
+            else:
+                self._enqueue()
+            self._cuda.synchronize()
+        except RuntimeError as cause:
+            raise EngineError(" ".join(str(cause).split())) from None
 
     def close(self) -> None:
         """Release everything; the arrays stay readable until they are dropped."""

@@ -1,0 +1,105 @@
+"""The Orin boards as data, and the least time a chunk can take on one. Needs no torch.
+
+orin.json gives every figure's source. The floor is an estimate from dense peaks (roofline,
+Williams, Waterman and Patterson 2009): at batch 1 a real engine is several times slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.files import read_json
+
+TARGET = "jetson-orin"
+_FILE = Path(__file__).parent / "orin.json"
+_SYSTEM_BYTES = 2 << 30  # Jetson Linux, CUDA's and TensorRT's libraries, the loop
+_WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class OrinBoard:
+    """One module in one configuration. gpu_hz: the highest GPU clock it allows."""
+
+    name: str
+    title: str
+    cuda_cores: int
+    tensor_cores: int
+    gpu_hz: int
+    bandwidth_gb_s: float
+    memory_bytes: int
+
+    target = TARGET
+
+    def peak(self, precision: str, gpu_hz: int) -> float:
+        """Dense operations a second at a GPU clock; a multiply-add counts as two."""
+        each = {"int8": 1024 * self.tensor_cores, "fp16": 512 * self.tensor_cores}
+        return float(each.get(precision, 2 * self.cuda_cores)) * gpu_hz
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class OrinSystem:
+    """What a JetPack (its major version) has. python: the one that its TensorRT is built for."""
+
+    jetpack: str
+    python: str
+    glibc: str
+
+
+@cache
+def orin_systems() -> tuple[OrinSystem, ...]:
+    """One a JetPack, the same on every board."""
+    return tuple(OrinSystem(**item) for item in read_json(_FILE)["systems"])
+
+
+@cache
+def orin_boards() -> dict[str, OrinBoard]:
+    """Every board by name."""
+    found = [OrinBoard(**item) for item in read_json(_FILE)["boards"]]
+    return {board.name: board for board in found}
+
+
+def orin_board(name: str) -> OrinBoard:
+    """A board by name, or UnknownName listing them."""
+    if name not in orin_boards():
+        raise UnknownName("board", name, orin_boards())
+    return orin_boards()[name]
+
+
+def floor(
+    board: OrinBoard, costs: Mapping[str, Mapping[str, int]], precision: str, nfe: int,
+    gpu_hz: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The least milliseconds of one chunk: {"chunk_ms", "compute_ms", "memory_ms", "gpu_mhz"}.
+
+    costs: by function, {"parameters", "flops"}, as a bundle's provenance has them. gpu_hz: the
+    live clock; the board's highest by default. Every call reads the weights again: no cache counts.
+    """
+    clock = gpu_hz or board.gpu_hz
+    total = compute = memory = 0.0
+    for function, cost in costs.items():
+        calls = nfe if function == "act" else 1
+        computing = cost["flops"] / board.peak(precision, clock)
+        reading = cost["parameters"] * _WEIGHT_BYTES[precision] / (board.bandwidth_gb_s * 1e9)
+        total += calls * max(computing, reading)
+        compute += calls * computing
+        memory += calls * reading
+    return {"chunk_ms": 1e3 * total, "compute_ms": 1e3 * compute, "memory_ms": 1e3 * memory,
+            "gpu_mhz": round(clock / 1e6), "estimate": True}  # fmt: skip
+
+
+def require_room(board: OrinBoard, need_bytes: int) -> None:
+    """Refuse what cannot be built in a board's memory. OfpError with both figures."""
+    if need_bytes > board.memory_bytes - _SYSTEM_BYTES:
+        raise OfpError(
+            f"building for {board.name} needs about {need_bytes >> 20} MiB besides the system, the "
+            f"board has {board.memory_bytes - _SYSTEM_BYTES >> 20} MiB. Take a smaller policy."
+        )

@@ -1,0 +1,228 @@
+"""meta/ of a LeRobot dataset: its own words, each by its type, each file in the set's folder.
+
+meta/info.json                                   rate, features, where files lie
+meta/episodes/*/*.parquet | meta/episodes.jsonl  an entry an episode
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ofp_edge.data.source import SMALL_FILE_BYTES, rate_hz
+from ofp_edge.errors import DatasetError
+from ofp_edge.extras import require
+from ofp_edge.outside import MEBIBYTE, listed, read_plain, require_plain, said_by
+from ofp_edge.strict import parse_json, read_as, read_json_file, shown
+
+VERSIONS = ("v3.0", "v2.1")
+IMAGES = ("video", "image")
+_LEFT_OUT = ("string", "language")
+_NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16",
+            "uint32", "uint64", "bool")  # fmt: skip
+_FIELD = re.compile(r"\{([a-z_]{1,40})(?::0?([0-9]{0,2})d?)?\}")
+_MOST_ROWS, _MOST_EPISODES, _LARGEST_FRAME = 10**8, 10**6, 1 << 28
+_LARGEST_NUMBER = 10**9
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One entry of features."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    info: dict[str, Any] | None = field(default=None)
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether it is a depth video, which is left out."""
+        inside = self.info or {}
+        return bool(inside.get("is_depth_map") or inside.get("video.is_depth_map"))
+
+
+@dataclass(frozen=True)
+class Info:
+    """info.json, as far as it is read."""
+
+    codebase_version: str
+    fps: float
+    features: dict[str, Feature]
+    total_episodes: int
+    data_path: str
+    video_path: str | None = None
+    chunks_size: int = 1000
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Where an episode lies. videos: per camera the file, and the second it begins at."""
+
+    length: int
+    data: Path
+    videos: dict[str, tuple[Path, float]]
+
+
+def read_info(path: Path) -> Info:
+    """Raises DatasetError. Features that are left out are not in it."""
+    file = path / "meta" / "info.json"
+    value = read_json_file(file, DatasetError, inside=path)
+    version = value.get("codebase_version") if isinstance(value, dict) else None
+    if version not in VERSIONS:
+        raise DatasetError(
+            f"{path}: LeRobot dataset {shown(version)}, expected {' or '.join(VERSIONS)}. "
+            "LeRobot's own scripts convert older ones."
+        )
+    info = read_as(Info, value, str(file), DatasetError, others=True)
+    rate_hz(info.fps, f"{file}: fps")
+    if info.chunks_size < 1:
+        raise DatasetError(f"{file}: chunks_size: expected 1 or more, got {info.chunks_size}.")
+    kept = {}
+    for name, item in info.features.items():
+        if item.dtype in _LEFT_OUT or item.is_depth:
+            continue
+        where = f"{file}: features.{shown(name)[1:-1]}"
+        if item.dtype not in (*_NUMBERS, *IMAGES):
+            raise DatasetError(f"{where}.dtype: {shown(item.dtype)} is not read.")
+        bad = any(x < 1 for x in item.shape) or math.prod(item.shape) > _LARGEST_FRAME
+        if bad or (item.dtype in IMAGES and len(item.shape) != 3) or len(item.shape) > 4:
+            raise DatasetError(f"{where}.shape: {shown(list(item.shape))} is none of its kind.")
+        kept[name] = item
+    return Info(**{**vars(info), "features": kept})
+
+
+def read_episodes(path: Path, info: Info) -> list[Episode]:
+    """In order. DatasetError when they are not those that info.json counts."""
+    videos = [name for name, x in info.features.items() if x.dtype == "video"]
+    rows = _parquet_rows(path) if info.codebase_version == "v3.0" else _lines(path)
+    for row in rows:
+        row.require("episode_index", largest=_MOST_EPISODES)
+    rows.sort(key=lambda row: row.values["episode_index"])
+    numbers = [row.values["episode_index"] for row in rows]
+    if numbers != list(range(len(numbers))) or len(numbers) != info.total_episodes:
+        raise DatasetError(
+            f"{path}: meta/info.json counts {info.total_episodes} episodes from 0 on, "
+            f"meta/episodes lists {numbers[:8]}{' …' if len(numbers) > 8 else ''}."
+        )
+    found = [_episode(path, info, row, videos) for row in rows]
+    if sum(x.length for x in found) > _MOST_ROWS:
+        raise DatasetError(f"{path}: meta/episodes: more than {_MOST_ROWS} frames.")
+    return found
+
+
+class _Row:
+    """One entry of the list of episodes."""
+
+    def __init__(self, values: Any, where: str) -> None:
+        if not isinstance(values, dict):
+            raise DatasetError(f"{where}: expected an object, got {shown(values)}.")
+        self.values, self.where = values, where
+
+    def require(self, name: str, *, largest: int = _LARGEST_NUMBER) -> int:
+        """A whole number from 0 on."""
+        value = self.values.get(name)
+        if type(value) is not int or not 0 <= value <= largest:
+            raise DatasetError(
+                f"{self.where}: {shown(name)[1:-1]}: expected a whole number, got {shown(value)}."
+            )
+        return value
+
+    def seconds(self, name: str) -> float:
+        """A time from 0 on."""
+        value = self.values.get(name)
+        plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not plain or not 0 <= value <= _LARGEST_NUMBER:  # type: ignore[operator]
+            raise DatasetError(
+                f"{self.where}: {shown(name)[1:-1]}: expected seconds, got {shown(value)}."
+            )
+        return float(value)  # type: ignore[arg-type]
+
+
+def _episode(path: Path, info: Info, row: _Row, videos: list[str]) -> Episode:
+    length = row.require("length")
+    if info.codebase_version == "v2.1":
+        number = row.require("episode_index")
+        place = {"episode_chunk": number // info.chunks_size, "episode_index": number}
+        data = _file(path, "data_path", info.data_path, place)
+        found = {
+            name: (_file(path, "video_path", info.video_path, place, name), 0.0) for name in videos
+        }
+        return Episode(length, data, found)
+    names = ("chunk_index", "file_index")
+    data = _file(path, "data_path", info.data_path, {x: row.require(f"data/{x}") for x in names})
+    found = {}
+    for name in videos:
+        at = {x: row.require(f"videos/{name}/{x}") for x in names}
+        file = _file(path, "video_path", info.video_path, at, name)
+        found[name] = (file, row.seconds(f"videos/{name}/from_timestamp"))
+    return Episode(length, data, found)
+
+
+def _file(
+    path: Path, entry: str, pattern: str | None, numbers: dict[str, int], video: str = ""
+) -> Path:
+    """A file by its pattern: {name} and {name:03d}, and no more of what str.format would do."""
+    where = f"{path}: meta/info.json: {entry}"
+
+    def put(found: re.Match[str]) -> str:
+        if found[1] == "video_key" and video and not found[2]:
+            return video
+        if found[1] not in numbers:
+            raise DatasetError(f"{where}: {{{found[1]}}} stands for nothing.")
+        return f"{numbers[found[1]]:0{int(found[2] or 0)}d}"
+
+    if pattern is None:
+        raise DatasetError(f"{where}: missing.")
+    text = _FIELD.sub(put, pattern)
+    if set("{}") & set(_FIELD.sub("", pattern)):
+        raise DatasetError(f"{where}: {shown(pattern)} is no pattern of LeRobot's.")
+    if not os.path.exists(path / text):
+        raise DatasetError(f"{path}: {video or 'data'}: {path / text} is missing.")
+    return require_plain(path / text, DatasetError, inside=path)
+
+
+def _parquet_rows(path: Path) -> list[_Row]:
+    parquet = require("pyarrow.parquet", "data")
+    rows: list[_Row] = []
+    folders = listed(path, path / "meta" / "episodes", DatasetError)
+    files = [x for folder in folders for x in listed(path, folder, DatasetError)]
+    for file in (x for x in files if x.suffix == ".parquet"):
+        real = require_plain(file, DatasetError, inside=path)
+        with said_by(f"{file} cannot be read", DatasetError):
+            opened = parquet.ParquetFile(real)
+            names = [n for n in opened.schema_arrow.names if not n.startswith("stats/")]
+            count = opened.metadata.num_rows
+        require_rows(file, opened.metadata, _MOST_EPISODES - len(rows))
+        with said_by(f"{file} cannot be read", DatasetError):
+            found = opened.read(columns=names, use_threads=False).to_pylist()
+        rows += [_Row(x, f"{file}: row {i} of {count}") for i, x in enumerate(found)]
+    return rows
+
+
+def require_rows(file: Path, metadata: Any, most: int) -> None:
+    """DatasetError when a Parquet file states more rows than can be, or far more bytes than it
+    has: what is packed is unpacked a row group at a time."""
+    with said_by(f"{file} cannot be read", DatasetError):
+        rows, size = metadata.num_rows, file.stat().st_size
+        largest = max(
+            (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)),
+            default=0,
+        )
+    if rows > most:
+        raise DatasetError(f"{file}: {rows} rows, expected at most {most}.")
+    if largest > 1000 * size + MEBIBYTE:
+        raise DatasetError(f"{file}: {largest} bytes unpacked, of {size}: it is damaged.")
+
+
+def _lines(path: Path) -> list[_Row]:
+    file = path / "meta" / "episodes.jsonl"
+    data = read_plain(file, DatasetError, SMALL_FILE_BYTES, inside=path)
+    rows = []
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            where = f"{file}: line {number}"
+            rows.append(_Row(parse_json(line, where, DatasetError), where))
+    return rows

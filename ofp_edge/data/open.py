@@ -1,0 +1,24 @@
+"""Any path to demonstrations, opened by what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ofp_edge.data.dataset import (
+    Dataset,
+    is_ours,
+    open_ours,
+)
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Read and check demonstrations: ours, any layout of `layouts`, or a mapping file that names
+    such. Raises DatasetError: one line, with episode and field."""
+    from ofp_edge.data.imported import open_imported
+
+    return open_ours(path) if is_ours(path) else open_imported(path)
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a path is read as demonstrations: a folder, a mapping file or HDF5."""
+    return path.is_dir() or path.suffix in (".toml", ".hdf5", ".h5")

@@ -1,0 +1,24 @@
+"""How an artefact is to be run in an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to run it. None takes the artefact's own default.
+
+    nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
+    start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
+    answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
+    chooses among.
+    """
+
+    nfe: int | None = None
+    engine: str | None = None
+    precision: str | None = None
+    t_w: float | None = None
+    cold: bool = False
+    t_refine: float | None = None
+    guard: int = 1

@@ -1,0 +1,191 @@
+"""Files that come from outside: plain ones, in their own folder, measured before they are read.
+
+A device or a pipe is never opened for reading, and a link is followed only as far as the folder
+that the file belongs to. Everything that is wrong is one line of the caller's own error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from ofp_edge.errors import OfpError
+
+MEBIBYTE = 1 << 20
+_LONGEST_LINE = 400
+
+
+def open_plain(path: Path, error: type[OfpError], *, inside: Path | None = None) -> BinaryIO:
+    """A plain file, open for reading; `error` for anything else.
+
+    inside: the folder that the file must lie in, whatever links lead to it.
+    """
+    if inside is not None:
+        path = within(inside, path, error)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not hold us up
+    try:
+        handle = os.open(path, flags | (os.O_NOFOLLOW if inside is not None else 0))
+    except (OSError, ValueError) as cause:
+        _cannot(path, cause, error)
+    try:
+        _require_plain(path, os.fstat(handle).st_mode, error)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_plain(
+    path: Path, error: type[OfpError], largest: int, *, inside: Path | None = None
+) -> bytes:
+    """The bytes of a plain file of at most `largest` bytes; `error` (one line) for anything else.
+
+    inside: as for `open_plain`.
+    """
+    try:
+        with open_plain(path, error, inside=inside) as file:
+            require_size(path, os.fstat(file.fileno()).st_size, error, largest)
+            data = file.read(largest + 1)
+    except OSError as cause:
+        _cannot(path, cause, error)
+    except MemoryError:
+        raise error(f"{path} cannot be read: too little memory is free.") from None
+    require_size(path, len(data), error, largest)  # it may have grown
+    return data
+
+
+def require_size(path: Path, size: int, error: type[OfpError], largest: int) -> None:
+    """`error` when a file is far larger than what it is said to be ever is."""
+    if size > largest:
+        raise error(
+            f"{path}: {_bytes(size)}, expected at most {_bytes(largest)}. Is it another file?"
+        )
+
+
+def within(folder: Path, path: Path, error: type[OfpError]) -> Path:
+    """Where `path` really lies; `error` unless that is in `folder`, which may itself be a link."""
+    try:
+        real, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    except (OSError, ValueError) as cause:
+        _cannot(path, cause, error)
+    if real != root and root not in real.parents:
+        raise error(
+            f"{path} leads out of {folder}, to {real}: nothing else is opened. If it is yours, "
+            "copy what the link leads to: cp -rL."
+        )
+    return real
+
+
+def listed(folder: Path, path: Path, error: type[OfpError]) -> list[Path]:
+    """What lies in the folder `path`, in order; nothing where it is none, and `error` where a link
+    leads out of `folder`: not even its names are read."""
+    real = within(folder, path, error)
+    try:
+        return sorted(real.iterdir()) if real.is_dir() else []
+    except OSError as cause:
+        _cannot(path, cause, error)
+
+
+def require_plain(path: Path, error: type[OfpError], *, inside: Path | None = None) -> Path:
+    """The real path of a plain file, for a library that opens by name; `error` if it is none."""
+    real = within(inside, path, error) if inside is not None else path
+    try:
+        mode = os.stat(real).st_mode
+    except (OSError, ValueError) as cause:
+        _cannot(path, cause, error)
+    _require_plain(path, mode, error)
+    return real
+
+
+def plain_tree(folder: Path, error: type[OfpError]) -> Iterator[os.DirEntry[str]]:
+    """Every plain file below a folder; `error` at a link or anything else that is none."""
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_symlink():
+                        raise error(
+                            f"{entry.path} is a link, which is not followed. If it is yours, copy "
+                            "what it leads to: cp -rL."
+                        )
+                    elif not entry.is_file(follow_symlinks=False):
+                        raise error(f"{entry.path} is not a plain file.")
+                    else:
+                        yield entry
+        except OSError as cause:
+            _cannot(folder, cause, error)
+
+
+def require_closed(folder: Path, error: type[OfpError]) -> None:
+    """`error` when a link anywhere below a folder leads out of it."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(item := os.path.join(place, name)):
+                within(folder, Path(item), error)
+
+
+@contextlib.contextmanager
+def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
+    """Whatever a library raises over data from outside becomes one line of `error`.
+
+    For the library's call alone: around code of ours it would hide our bugs.
+    """
+    try:
+        yield
+    except OfpError:
+        raise
+    except MemoryError:
+        raise error(f"{what}: too little memory is free.") from None
+    except Exception as cause:
+        line = next((x for x in str(cause).splitlines() if x.strip()), type(cause).__name__)
+        raise error(f"{what}: {line[:_LONGEST_LINE]}") from None
+
+
+def require_memory(size: int, what: str, error: type[OfpError]) -> None:
+    """`error` when `size` bytes can't be had: more than is free, or than this process may take."""
+    left = _memory_left()
+    if left is not None and size > left:
+        raise error(f"{what}: {_bytes(size)} of memory needed, {_bytes(left)} free.")
+
+
+def _memory_left() -> int | None:
+    known = []
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    try:
+        if limit != resource.RLIM_INFINITY:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                known.append(limit - int(file.read().split()[0]) * resource.getpagesize())
+        with open("/proc/meminfo", encoding="ascii") as file:
+            known += [1024 * int(x.split()[1]) for x in file if x.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        return None  # a system that does not tell
+    return min(known, default=None)
+
+
+def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:
+    if stat.S_ISDIR(mode):
+        raise error(f"{path} cannot be read: it is a folder, expected a file.")
+    if not stat.S_ISREG(mode):
+        raise error(f"{path} is not a plain file.")
+
+
+def _cannot(path: Path, cause: Exception, error: type[OfpError]) -> NoReturn:
+    if isinstance(cause, FileNotFoundError):
+        raise error(f"{path} does not exist: it cannot be read.") from None
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
+    raise error(f"{path} cannot be read: {said}.") from None
+
+
+def _bytes(size: int) -> str:
+    for unit, worth in (("GB", 1e9), ("MB", 1e6)):
+        if size >= worth:
+            return f"{size / worth:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,1 @@
+"""What reports are put together from: pages, plots, and on what machine a figure was measured."""

@@ -1,0 +1,97 @@
+"""The bar chart of every report: lying bars, a row each, as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ofp_edge.report.svg import Scale
+
+_LINE, _TOP, _FOOT, _LONGEST_LABEL = 19, 6, 20, 44
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row. said: its value as text. start: where the bar begins on the axis. interval: low and
+    high on the axis. colour: a CSS colour; None is the report's own. hollow: drawn as an outline.
+    """
+
+    label: str
+    value: float
+    said: str
+    start: float = 0.0
+    interval: tuple[float, float] | None = None
+    colour: str | None = None
+    hollow: bool = False
+
+
+def bar_chart(
+    bars: Sequence[Bar],
+    title: str,
+    *,
+    top: float | None = None,
+    ticks: bool = False,
+    caption: str = "",
+    width: int = 860,
+    label_width: int = 250,
+) -> str:
+    """The picture; empty without bars. top: where the axis ends, by default at the furthest bar.
+
+    title: for those who don't see it. ticks: lines at round numbers. caption: a line below.
+    width, label_width: in the picture's units; a long label is cut, and whole under the pointer.
+    """
+    if not bars:
+        return ""
+    furthest = max(bar.start + bar.value for bar in bars) or 1.0
+    scale = Scale(0.0, furthest if top is None else top)
+    room, bottom = width - label_width - 60, _TOP + _LINE * len(bars)
+
+    def x(value: float) -> float:
+        return round(label_width + scale.share(value) * room, 2)
+
+    parts = []
+    for tick in scale.ticks() if ticks else []:
+        at = x(tick)
+        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<text x="{at}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
+    for number, bar in enumerate(bars):
+        parts.append(_row(bar, _TOP + _LINE * number, x, label_width))
+    parts.append(
+        f'<line class="axis" x1="{label_width}" x2="{label_width}" y1="{_TOP}" y2="{bottom}"/>'
+    )
+    if caption:
+        parts.append(f'<text x="{label_width}" y="{bottom + 14}">{escape(caption)}</text>')
+    foot = _FOOT if ticks or caption else 4
+    return (
+        f'<svg viewBox="0 0 {width} {bottom + foot}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _row(bar: Bar, y: float, x: Callable[[float], float], label_width: int) -> str:
+    middle, begin, end = y + _LINE / 2, x(bar.start), x(bar.start + bar.value)
+    style = f' style="fill:{bar.colour}"' if bar.colour else ""
+    outline = ' fill-opacity="0.25" stroke="currentColor"' if bar.hollow else ""
+    parts = [
+        f'<text x="{label_width - 6}" y="{middle + 4}" text-anchor="end">'
+        f"{escape(_short(bar.label, label_width))}<title>{escape(bar.label)}</title></text>",
+        f'<rect class="bar" x="{begin}" y="{y + 3}" width="{max(1.0, end - begin):.2f}" '
+        f'height="{_LINE - 6}"{style}{outline}/>',
+    ]
+    if bar.interval is not None:
+        low, high = (x(value) for value in bar.interval)
+        end = max(end, high)
+        parts.append(
+            f'<path d="M{low} {middle}H{high}M{low} {middle - 3}v6M{high} {middle - 3}v6" '
+            'style="stroke:#1b1f24;fill:none;stroke-width:1.2"/>'
+        )
+    parts.append(
+        f'<text x="{max(end, begin + 1) + 5:.2f}" y="{middle + 4}">{escape(bar.said)}</text>'
+    )
+    return "".join(parts)
+
+
+def _short(label: str, width: int) -> str:
+    most = min(_LONGEST_LABEL, int(width / 6.2))
+    return label if len(label) <= most else label[: most - 1] + "…"

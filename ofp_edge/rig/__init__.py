@@ -1,0 +1,1 @@
+"""One TOML file a robot: its cameras, driver, timing, engine, limits."""

@@ -1,0 +1,37 @@
+"""The camera that a rig names, by its driver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ofp_edge.errors import CameraError
+from ofp_edge.rig.file import CameraEntry
+from ofp_edge.runtime.camera import CAMERA_METHODS, Camera, Clock
+from ofp_edge.runtime.plugin import build, load_class, require_methods
+
+
+def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
+    """Build the camera of a rig, not yet started; CameraError in one line when it cannot be."""
+    arguments: dict[str, Any] = {
+        "name": entry.name, "clock": clock, "parameters": entry.parameters, **entry.options,
+    }  # fmt: skip
+    factory: Callable[..., Any]
+    what = f"camera {entry.name!r}, driver {entry.driver}"
+    if entry.driver == "realsense":
+        from ofp_edge.runtime.cameras.realsense import device_camera as factory
+    elif entry.driver == "recording":
+        from ofp_edge.runtime.cameras.realsense import recording_camera as factory
+    elif entry.driver == "v4l2":
+        from ofp_edge.runtime.cameras.v4l2 import V4l2Camera as factory
+    elif ":" in entry.driver:
+        factory = load_class(entry.driver, CameraError)
+        require_methods(factory, entry.driver, CAMERA_METHODS, CameraError)
+    else:
+        raise CameraError(
+            f"camera {entry.name!r}: unknown driver {entry.driver!r}. "
+            "Known: realsense, recording, v4l2, package.module:Class."
+        )
+    camera: Camera = build(factory, what, arguments, CameraError)
+    return camera

@@ -1,0 +1,299 @@
+"""Every decision of the control loop, one single-threaded state machine: (now, events) -> command.
+
+    t_obs           t_obs + L                          t_obs + limit   + one period
+      |---- planning ----|---- this chunk is followed ----|---- hold ----|---- stop (latched)
+                         ^ takes over here, however early it was ready
+
+It reads no clock, no camera and no robot: the same events at the same times give the same commands,
+on a robot, in simulation and in a replay. `now` is a tick's nominal time, never the moment at which
+the thread woke up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ofp_edge.errors import RigError
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.control.events import (
+    ChunkReady,
+    Command,
+    Counters,
+    EpisodeStarted,
+    Event,
+    NotSent,
+    Order,
+    PlannerFree,
+    PlanStarted,
+    StateRead,
+)
+from ofp_edge.runtime.control.handover import cross_fade
+from ofp_edge.runtime.control.plans import Plans
+from ofp_edge.runtime.control.refining import RefineBudget
+from ofp_edge.runtime.robot import RobotState
+from ofp_edge.runtime.safety.layer import SafetyLayer
+from ofp_edge.spec import PolicySpec
+
+_NO_ACTION = 1e30  # sums and differences of such in a plan would not be finite in float32
+
+
+class Controller:
+    """Follows chunks at a constant latency L, re-plans, holds, and stops for good.
+
+    latency_ns: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no longer; the
+    robot holds for the rest of that period and is stopped at the next tick unless a newer plan has
+    taken over. Without a first plan the age counts from the episode's start.
+    fade_steps: control steps over which one plan fades into the next. safety: what every command
+    passes, or None. refine: when there is time for a refining step; None never refines.
+    Raises RigError when the limits can't be met by any schedule.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        latency_ns: int,
+        max_plan_age_ns: int,
+        *,
+        fade_steps: int = 0,
+        safety: SafetyLayer | None = None,
+        refine: RefineBudget | None = None,
+    ) -> None:
+        _check_limits(spec, latency_ns, max_plan_age_ns, fade_steps)
+        self.spec, self.latency_ns, self.max_plan_age_ns = spec, latency_ns, max_plan_age_ns
+        self.fade_steps = fade_steps
+        self.counters = Counters()
+        self.fault: str | None = None
+        repeat = [field.shape[0] for field in spec.actions]
+        self._nearest = np.repeat([f.interpolation == "nearest" for f in spec.actions], repeat)
+        # NaN marks "the last value sent" until something was sent.
+        self._hold = np.repeat(
+            [np.nan if f.hold is None else f.hold for f in spec.actions], repeat
+        ).astype(np.float32)
+        self._low = np.concatenate([np.asarray(f.low, np.float32) for f in spec.actions])
+        self._high = np.concatenate([np.asarray(f.high, np.float32) for f in spec.actions])
+        self._safety, self._refine = safety, refine
+        self._every_frame = spec.n_obs_steps > 1
+        self._ordered = False
+        self._last_ns: int | None = None
+        self._since_ns: int | None = None  # the last tick, or the episode's start after it
+        self._state: RobotState | None = None
+        self._plans = Plans(None)
+
+    @property
+    def plan(self) -> Chunk | None:
+        """The chunk that is followed now."""
+        return self._plans.followed
+
+    @property
+    def warm_source(self) -> Chunk | None:
+        """The newest plan made, followed yet or not; None when the next start has to be cold."""
+        return self._plans.newest
+
+    @property
+    def state(self) -> RobotState | None:
+        """What the robot said last and can be believed; what the policy is to see."""
+        return self._state
+
+    def plan_due(self, now_ns: int) -> bool:
+        """Whether inference should begin at this tick: n_action_steps after it last began, or at
+        once when there is neither a plan nor one to come."""
+        if self.fault is not None:
+            return False
+        last_ns = self._plans.last_started
+        if last_ns is None or self._plans.nothing_coming:
+            return True
+        return now_ns - last_ns >= self.spec.n_action_steps * self.spec.dt_ns
+
+    def step(self, now_ns: int, events: list[Event] | tuple[Event, ...] = ()) -> Command:
+        """Take in what happened and decide the command of the tick `now_ns`."""
+        for event in events:
+            self._take_in(event, now_ns)
+        self.counters.ticks += 1
+        self._check_clock(now_ns)
+        if self._safety is not None and (trouble := self._safety.trouble(now_ns)):
+            self._fail(trouble)
+        self._plans.sent_before = self._plans.sent
+        command = self._decide(now_ns) if self.fault is None else None
+        if command is not None and command.action is not None:
+            command = self._guarded(command)
+        if self.fault is not None or command is None:
+            return Command("stop", reason=str(self.fault))
+        order = self._order(now_ns)
+        return command if order is None else dataclasses.replace(command, order=order)
+
+    def _take_in(self, event: Event, now_ns: int) -> None:
+        if isinstance(event, StateRead):
+            self._state = event.state
+            if self._safety is not None:
+                self._safety.measured(event.state, event.read_ns)
+                self._state = self._safety.readings.believed
+                self.counters.bridged = self._safety.readings.bridged
+        elif isinstance(event, ChunkReady):
+            self._answered(event)
+        elif isinstance(event, PlanStarted):
+            self.counters.plans += 1
+            # A tick's time is when it was due: what a late one hears may be younger than that.
+            known = event.t_obs_ns <= max(now_ns, event.t_ns) + self.spec.dt_ns
+            self._plans.started(event.t_ns, event.t_obs_ns if known else None)
+            self.counters.refused += not known
+        elif isinstance(event, NotSent):
+            self._plans.sent = self._plans.sent_before
+            if self._safety is not None:
+                self._safety.not_sent()
+        elif isinstance(event, PlannerFree):
+            self._ordered = False
+        elif isinstance(event, EpisodeStarted):
+            self._plans = Plans(event.t_ns)
+            self._since_ns = event.t_ns
+            if self._safety is not None:
+                self._safety.forget()
+        else:
+            self._fail(event.reason)
+
+    def _answered(self, event: ChunkReady) -> None:
+        chunk = event.chunk
+        if chunk.refined and self._refine is not None:
+            self._refine.add(event.refine_ns)
+        if not self._is_plan(chunk):
+            self.counters.refused += 1
+        elif chunk.refined:
+            in_time = self._plans.improved(chunk)
+            self.counters.refined += in_time
+            self.counters.refined_late += not in_time
+        elif not self._plans.answered(chunk):
+            self.counters.dropped += 1  # twice, too late to matter, or of an episode that is over
+
+    def _check_clock(self, now_ns: int) -> None:
+        """Ticks rise, and never leave out more than a plan may be followed."""
+        last_ns, since_ns = self._last_ns, self._since_ns
+        if (last_ns is not None and now_ns <= last_ns) or (
+            since_ns is not None and now_ns < since_ns
+        ):
+            self._fail("the clock went back")
+        if since_ns is not None and now_ns - since_ns > self.max_plan_age_ns:
+            self._fail(
+                f"no tick for {(now_ns - since_ns) / 1e6:.0f} ms (max_plan_age_ms = "
+                f"{self.max_plan_age_ns / 1e6:g}): the clock jumped ahead, or the loop stood still"
+            )
+        skipped = last_ns is not None and 2 * (now_ns - last_ns) > 3 * self.spec.dt_ns
+        if skipped and self._safety is not None:
+            self._safety.stood_still()
+        self._last_ns = self._since_ns = now_ns
+
+    def _is_plan(self, chunk: Chunk) -> bool:
+        """Whether its actions are numbers, the spec's, and as many as it may be followed."""
+        shape = chunk.actions.shape
+        if len(shape) != 2 or shape[1] != self.spec.action_dim:
+            return False
+        # NaN is not below, either.
+        small = bool((np.abs(chunk.actions) < _NO_ACTION).all())
+        return small and bool(shape[0] * chunk.dt_ns >= self.max_plan_age_ns)
+
+    def _decide(self, now_ns: int) -> Command:
+        now = self._plans
+        if now.began is None:
+            now.began = now_ns
+        self._take_over(now_ns)
+        self.counters.misses += now.overdue(now_ns - self.latency_ns)
+        plan = now.followed
+        if plan is not None and now_ns - plan.t_obs_ns <= self.max_plan_age_ns:
+            return self._act(plan, now_ns)
+        waiting = plan is None and not now.held_out
+        if waiting and now_ns - now.began <= self.max_plan_age_ns:
+            return self._stay()
+        if not now.held_out:
+            self._abandon()
+            return self._stay()
+        limit_ms = self.max_plan_age_ns / 1e6
+        self._fail(
+            f"no plan younger than max_plan_age_ms = {limit_ms:g} for more than one control step"
+        )
+        return Command("stop", reason=str(self.fault))
+
+    def _take_over(self, now_ns: int) -> None:
+        plans = self._plans
+        while (chunk := plans.due(now_ns - self.latency_ns)) is not None:
+            newer = plans.has_due(now_ns - self.latency_ns)
+            if newer or now_ns - chunk.t_obs_ns > self.max_plan_age_ns:
+                self.counters.dropped += 1  # a newer one is due too, or too old to be followed once
+            else:
+                self.counters.takeovers += 1
+                old = plans.followed
+                plans.follow(chunk if old is None else self._faded(old, chunk, now_ns))
+            late_ns = now_ns - self.latency_ns - self.spec.dt_ns
+            self.counters.misses += plans.settle(chunk.t_obs_ns, late_ns)
+
+    def _faded(self, old: Chunk, new: Chunk, now_ns: int) -> Chunk:
+        return cross_fade(self.spec, old, new, now_ns, self.fade_steps)
+
+    def _act(self, plan: Chunk, now_ns: int) -> Command:
+        wanted = plan.at(now_ns, self._nearest)
+        action = np.clip(wanted, self._low, self._high)
+        self.counters.acted += 1
+        self.counters.clamped += bool((action != wanted).any())
+        self._plans.sent = action
+        return Command("act", action, plan.t_obs_ns, plan.index(now_ns))
+
+    def _stay(self) -> Command:
+        self.counters.held += 1
+        sent = self._plans.sent
+        action = self._hold if sent is None else np.where(np.isnan(self._hold), sent, self._hold)
+        if np.isnan(action).any():
+            return Command("hold")
+        return Command("hold", action.astype(np.float32))
+
+    def _guarded(self, command: Command) -> Command:
+        """The command after the safety layer; a hold comes to rest within the limits."""
+        if self._safety is None or command.action is None:
+            return command
+        checked = self._safety.check(command.action, holding=command.kind == "hold")
+        if checked.fault:
+            self._fail(checked.fault)
+            return command
+        self.counters.limited += bool(checked.cut)
+        self._plans.sent = checked.action
+        return dataclasses.replace(
+            command, action=checked.action, wanted=command.action, cut=checked.cut
+        )
+
+    def _abandon(self) -> None:
+        """The plan is too old: the next start is cold."""
+        self.counters.abandoned += self._plans.followed is not None
+        self._plans.followed, self._plans.held_out = None, True
+
+    def _fail(self, reason: str) -> None:
+        self.fault = self.fault or reason
+
+    def _order(self, now_ns: int) -> Order | None:
+        """What the planner is to do next: nothing while it is busy."""
+        due = self.plan_due(now_ns)
+        if self._ordered or not (due or self._every_frame):
+            return None
+        self._ordered = True
+        steps = 1 if self._every_frame else self.spec.n_action_steps
+        return Order(
+            now_ns, due, self.warm_source if due else None, self.latency_ns,
+            now_ns + steps * self.spec.dt_ns, None if self._refine is None else self._refine.ns,
+        )  # fmt: skip
+
+
+def _check_limits(spec: PolicySpec, latency_ns: int, max_plan_age_ns: int, fade_steps: int) -> None:
+    dt = spec.dt_ns
+    if not 0 <= latency_ns <= (spec.plan_steps - spec.n_action_steps) * dt:
+        raise RigError(
+            f"latency_ms: expected 0..{(spec.plan_steps - spec.n_action_steps) * dt / 1e6:g} "
+            f"((horizon - n_action_steps) control steps), got {latency_ns / 1e6:g}."
+        )
+    shortest, longest = latency_ns + spec.n_action_steps * dt, spec.plan_steps * dt
+    if not shortest <= max_plan_age_ns <= longest:
+        raise RigError(
+            f"max_plan_age_ms: expected {shortest / 1e6:g}..{longest / 1e6:g} (latency and "
+            f"n_action_steps at least, horizon at most), got {max_plan_age_ns / 1e6:g}."
+        )
+    if not 0 <= fade_steps < spec.plan_steps:
+        raise RigError(
+            f"cross_fade_steps: expected 0..{spec.plan_steps - 1} (less than horizon), "
+            f"got {fade_steps}."
+        )

@@ -1,0 +1,143 @@
+"""What the state machine is told and what it answers: plain values, no clock and no thread."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.robot import RobotState
+
+
+@dataclass(frozen=True)
+class EpisodeStarted:
+    """What came before is over: no plan, no warm start. `t_ns`: the episode's first tick."""
+
+    t_ns: int
+
+
+@dataclass(frozen=True)
+class StateRead:
+    """What the robot says of itself, read at the beginning of this tick; `read_ns`: when that was
+    by the loop's clock, None: at the tick's nominal time."""
+
+    state: RobotState
+    read_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """The command of the last tick was not sent: its slot had passed."""
+
+
+@dataclass(frozen=True)
+class PlanStarted:
+    """Inference began, for the order of tick `t_ns`, on what was seen at `t_obs_ns`; its answer is
+    due at t_obs + L."""
+
+    t_ns: int
+    t_obs_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkReady:
+    """Inference has answered. refine_ns: what the refining step of a refined chunk took; a chunk of
+    the same observation came before it and is good enough by itself."""
+
+    chunk: Chunk
+    refine_ns: int = 0
+
+
+@dataclass(frozen=True)
+class PlannerFree:
+    """The planner has done its last order, whatever came of it."""
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    """Somebody outside wants the robot to stop, for good."""
+
+    reason: str
+
+
+Event = (
+    EpisodeStarted | StateRead | NotSent | PlanStarted | ChunkReady | PlannerFree | StopRequested
+)
+Kind = Literal["act", "hold", "stop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What the planner is to do next: look at the newest frames and, if `plan`, make a chunk.
+
+    warm_from: the plan to start warm from. A refining step may be begun as long as it would end,
+    at its slowest (`refine_budget_ns`), before the chunk is due at t_obs + `latency_ns` and before
+    the planner is wanted again at `wanted_ns`; None never refines.
+    """
+
+    tick_ns: int
+    plan: bool
+    warm_from: Chunk | None = None
+    latency_ns: int = 0
+    wanted_ns: int = 0
+    refine_budget_ns: int | None = None
+
+    def may_refine(self, now_ns: int, t_obs_ns: int) -> bool:
+        """Whether there is time for a refining step that begins now."""
+        if self.refine_budget_ns is None:
+            return False
+        return now_ns + self.refine_budget_ns <= min(t_obs_ns + self.latency_ns, self.wanted_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """What to do at this tick.
+
+    kind "act": send `action`, the plan of `t_obs_ns` at `index`. "hold": send `action`, or nothing
+    where it is None (an absolute robot to which nothing was sent yet stays where it is).
+    "stop": stop the robot; `reason` says why, and every later command is the same.
+    wanted: the action before the safety layer; cut: which of its limits changed it.
+    order: what the planner is to do next, given to it after the action has gone out.
+    """
+
+    kind: Kind
+    action: NDArray[np.float32] | None = None
+    t_obs_ns: int | None = None
+    index: float | None = None
+    reason: str = ""
+    wanted: NDArray[np.float32] | None = None
+    cut: tuple[str, ...] = ()
+    order: Order | None = None
+
+
+@dataclass
+class Counters:
+    """Since the controller was made. `misses`: chunks not there at the tick that should have
+    followed them; `dropped`: chunks that were never followed (out of order, too old, or a newer one
+    came first); `refused`: chunks with NaN, Inf or huge numbers, of another shape or an
+    observation from the future; `clamped`: actions cut to the spec's range; `limited`: actions that
+    the safety layer changed; `bridged`: readings of the robot that can't have been, in whose place
+    the last one was used; `refined`: chunks that a refining step improved in time, `refined_late`:
+    one that came too late (the unrefined chunk was followed)."""
+
+    ticks: int = 0
+    acted: int = 0
+    held: int = 0
+    plans: int = 0
+    takeovers: int = 0
+    misses: int = 0
+    dropped: int = 0
+    abandoned: int = 0
+    refused: int = 0
+    clamped: int = 0
+    limited: int = 0
+    bridged: int = 0
+    refined: int = 0
+    refined_late: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """Plain JSON values."""
+        return asdict(self)

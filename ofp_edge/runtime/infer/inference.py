@@ -1,0 +1,246 @@
+"""Observation in, action chunk out: frames, warm and cold starts, and what each cost.
+
+One `Inference` belongs to one thread. After start-up it allocates, a chunk: the chunk's two arrays
+and a handful of Python objects; the engines' inputs are written in place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.bundle import Bundle
+from ofp_edge.errors import SpecMismatch
+from ofp_edge.image import to_unit
+from ofp_edge.manifest import TimeRow
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.infer.guard import check_guard, choose
+from ofp_edge.runtime.infer.history import FeatureHistory
+from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
+from ofp_edge.runtime.infer.walk import Walk
+from ofp_edge.spec import PolicySpec
+
+if TYPE_CHECKING:
+    from ofp_edge.runtime.runners import Runner
+
+# Demonstrations lie within 1. A plan beyond this, fed back, could grow from one start to the next.
+_FARTHEST = 2.0
+
+
+@dataclass
+class InferenceTimings:
+    """Nanoseconds of the last `observe` and `infer`, and of the bare engine calls inside them.
+
+    nfe: evaluations in a row that the last chunk is made of. evaluations: how often `act` ran for
+    it; more at a guarded cold start.
+    """
+
+    observe_ns: int = 0
+    encode_ns: int = 0
+    infer_ns: int = 0
+    act_ns: int = 0
+    nfe: int = 0
+    evaluations: int = 0
+
+    @property
+    def overhead_ns(self) -> int:
+        """What everything but the engines took: copies, noise, warm mix, bookkeeping."""
+        return self.observe_ns - self.encode_ns + self.infer_ns - self.act_ns
+
+
+class Inference:
+    """Runs `encode` once a frame and `act` once a chunk (or as often as the scheme says).
+
+    encode, act: runners of the two deployed functions; their inputs are written in place.
+    seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
+    scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
+    guard: a cold start makes so many chunks, each from its own noise, and takes one that others
+    agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        encode: Runner,
+        act: Runner,
+        time_rows: Sequence[TimeRow],
+        feature_dim: int,
+        seed: int | Sequence[int],
+        *,
+        scheme: Scheme | None = None,
+        guard: int = 1,
+    ) -> None:
+        check_guard(guard)
+        self.spec, self.encode, self.act = spec, encode, act
+        self.scheme = scheme or shipped_scheme(time_rows)
+        self.timings = InferenceTimings()
+        self.history = FeatureHistory(spec.n_obs_steps, feature_dim, spec.dt_ns)
+        self.started_warm = False
+        self.slowest_act_ns = 0
+        self.guard = guard
+        self._dt_ns = spec.dt_ns
+        size = spec.horizon * spec.action_dim
+        self._check("act z", act.inputs["z"], (1, size))
+        self._check("act features", act.inputs["features"], (1, spec.n_obs_steps * feature_dim))
+        plan = spec.plan_steps * spec.action_dim
+        self._check("act chunk", act.outputs["chunk"], (1, plan))
+        self._features = act.inputs["features"].reshape(-1)
+        self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
+        self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
+        self._walk = Walk(act, seed)
+        self._cold = self._walk.prepare(self.scheme.cold)
+        self._from_warm = self._walk.prepare(self.scheme.warm or ())
+        self._refining = self._walk.prepare(self.scheme.refining)
+        self._fields = [
+            (field.name, field.kind == "rgb", encode.inputs[field.name].reshape(field.shape))
+            for field in spec.observations
+        ]
+        self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
+        self._warm_flat = self._warm.reshape(-1)
+        shape = (guard, spec.horizon, spec.action_dim)
+        self._candidates = np.empty(shape, dtype=np.float32)
+        self._candidates_raw = np.empty((guard, spec.plan_steps, spec.action_dim), np.float32)
+
+    def reseed(self, seed: int | Sequence[int]) -> None:
+        """Start the stream of noise again from `seed`, and forget what was seen."""
+        self._walk.reseed(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every frame: a new episode. The stream of noise goes on."""
+        self.history.clear()
+
+    def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
+        """Encode the newest frame and keep its feature.
+
+        observations: every observation field by name, in its spec's shape, dtype and units.
+        Raises ValueError when the frame is not newer than the last one.
+        """
+        start = time.perf_counter_ns()
+        for name, image, view in self._fields:
+            if image:
+                to_unit(observations[name], view)
+            else:
+                np.copyto(view, observations[name])
+        row = self.history.slot(t_capture_ns)
+        before = time.perf_counter_ns()
+        self.encode.infer()
+        after = time.perf_counter_ns()
+        np.copyto(row, self.encode.outputs["feature"].reshape(-1))
+        timings = self.timings
+        timings.encode_ns = after - before
+        timings.observe_ns = time.perf_counter_ns() - start
+
+    def infer(self, t_obs_ns: int, previous: Chunk | None = None) -> Chunk:
+        """Plan from what was seen up to `t_obs_ns`, warm from `previous` where that still reaches.
+
+        previous: the newest plan made, or None for a cold start (a new episode, a gap, a plan that
+        was abandoned). It is shifted by the control steps that have passed between the two
+        observations; when none of it is left, or time went backwards, the start is cold.
+        Raises ValueError when nothing was observed.
+        """
+        start = time.perf_counter_ns()
+        self.history.gather(t_obs_ns, self._features)
+        shift = -1 if previous is None or not self._from_warm else previous.steps_to(t_obs_ns)
+        self.started_warm = 0 <= shift < self.spec.plan_steps
+        if previous is not None and self.started_warm:
+            previous.shifted_normalised(shift, out=self._warm)
+            chunk = self._warm_chunk(t_obs_ns)
+        else:
+            chunk = self._cold_chunk(t_obs_ns)
+        self.timings.nfe = self.scheme.nfe
+        self.timings.infer_ns = time.perf_counter_ns() - start
+        return chunk
+
+    def refine(self, t_obs_ns: int) -> Chunk:
+        """The chunk that `infer` has just made, better by the scheme's refining steps; the first
+        one stays as it is. Raises ValueError when the scheme has none."""
+        if not self._refining:
+            raise ValueError("this scheme has no refining step")
+        start = time.perf_counter_ns()
+        self.timings.act_ns = self._walk.more(self._refining)
+        self.timings.nfe = self.scheme.nfe + len(self._refining)
+        self.timings.evaluations = len(self._refining)
+        self.timings.infer_ns = time.perf_counter_ns() - start
+        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy(), True)
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run both engines, so that no first call falls into the control loop. The slowest `act`
+        of as many again is `slowest_act_ns`."""
+        self.encode.warm_up(runs)
+        self.act.warm_up(runs)
+        self.slowest_act_ns = 0
+        for _ in range(10 * runs if self._refining else 0):
+            before = time.perf_counter_ns()
+            self.act.infer()
+            self.slowest_act_ns = max(self.slowest_act_ns, time.perf_counter_ns() - before)
+
+    def close(self) -> None:
+        """Release both engines."""
+        self.encode.close()
+        self.act.close()
+
+    def _warm_chunk(self, t_obs_ns: int) -> Chunk:
+        np.clip(self._warm_flat, -_FARTHEST, _FARTHEST, out=self._warm_flat)
+        self.timings.act_ns = self._walk.warm(self._from_warm, self._warm_flat)
+        self.timings.evaluations = len(self._from_warm)
+        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy())
+
+    def _cold_chunk(self, t_obs_ns: int) -> Chunk:
+        engine_ns = 0
+        for i in range(self.guard):
+            engine_ns += self._walk.cold(self._cold)
+            np.copyto(self._candidates[i], self._normalised)
+            np.copyto(self._candidates_raw[i], self._chunk)
+        taken = choose(self._candidates.reshape(self.guard, -1)) if self.guard > 1 else 0
+        np.copyto(self._normalised, self._candidates[taken])  # where a refining step begins
+        self.timings.act_ns = engine_ns
+        self.timings.evaluations = self.guard * len(self._cold)
+        return Chunk(
+            t_obs_ns, self._dt_ns, self._candidates_raw[taken].copy(),
+            self._candidates[taken].copy(),
+        )  # fmt: skip
+
+    @staticmethod
+    def _check(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+        if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
+            got = f"{array.shape} {array.dtype}"
+            raise SpecMismatch(f"{what} buffer", f"{shape} float32, contiguous", got)
+
+
+def load_inference(
+    bundle: Bundle,
+    engine: str | None = None,
+    precision: str | None = None,
+    *,
+    threads: int = 1,
+    cpus: Sequence[int] = (),
+    seed: int | Sequence[int] = 0,
+    nfe: Nfe | None = None,
+    warm: bool = True,
+    guard: int = 1,
+) -> Inference:
+    """Load a bundle's two functions, hold them against the golden outputs, and warm them up.
+
+    engine, precision, nfe: None takes the manifest's default. threads, cpus: see `load_runner`.
+    Raises UnknownName, MissingExtra, BundleError, OfpError (too little memory), or ParityError when
+    this machine's engine answers differently.
+    """
+    from ofp_edge.runtime.runners.open import open_functions
+
+    engine, precision = bundle.choose(engine, precision)
+    manifest = bundle.manifest
+    nfe = manifest.default.nfe if nfe is None else nfe
+    scheme = shipped_scheme(manifest.time_rows, nfe, warm=warm)
+    encode, act = open_functions(bundle, engine, precision, threads, cpus)
+    inference = Inference(
+        manifest.spec, encode, act, manifest.time_rows, manifest.feature_dim, seed, scheme=scheme,
+        guard=guard,
+    )  # fmt: skip
+    inference.warm_up()
+    return inference

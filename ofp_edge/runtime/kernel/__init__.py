@@ -1,0 +1,1 @@
+"""What the kernel is asked for: priorities, wake-ups, a quiet interpreter."""

@@ -1,0 +1,131 @@
+"""What a replay takes from a log, typed: its header and its rows. Whatever else they hold is passed
+over; what is missing or of another type is one line that names its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from ofp_edge.errors import OfpError
+from ofp_edge.rig.safety import SafetyEntry, safety_from_json
+from ofp_edge.runtime.log.reader import Row
+from ofp_edge.runtime.log.telemetry import array_from_json
+from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
+
+T = TypeVar("T")
+_LONGEST_MS = 1e9
+
+
+@dataclass(frozen=True)
+class Made:
+    """Of the header: what made the chunks."""
+
+    bundle_sha256: str
+    engine: str
+    precision: str
+    seed: int
+    nfe: Any
+    guard: int
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Of the header: what the state machine was made of."""
+
+    spec: PolicySpec
+    safety: SafetyEntry
+    latency_ms: float
+    max_plan_age_ms: float
+    cross_fade_steps: int
+    refine_first_ns: int | None
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """/event."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class ObservationRow:
+    """/observation. inputs: arrays as they are logged."""
+
+    t_obs_ns: int
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """/plan. chunk: an array as it is logged."""
+
+    t_obs_ns: int
+    refined: bool
+    warm_from_ns: int | None
+    warm_from_refined: bool
+    chunk: Any
+
+
+@dataclass(frozen=True)
+class CommandRow:
+    """/command. action: an array as it is logged, or None. heard: control/heard.py."""
+
+    tick_ns: int
+    kind: str
+    reason: str
+    t_obs_ns: int | None
+    index: float | None
+    misses: int
+    action: Any
+    heard: tuple[Any, ...]
+
+
+def made_of(header: Row, what: str) -> Made:
+    """What made a log's chunks. OfpError, one line."""
+    what = f"{what}: its header"
+    made = read_as(Made, header, what, OfpError, others=True)
+    if type(made.nfe) is not int and made.nfe != "auto":
+        raise OfpError(f"{what}: nfe: expected a whole number or auto, got {shown(made.nfe)}.")
+    if made.seed < 0:
+        raise OfpError(f"{what}: seed: expected 0 or more, got {made.seed}.")
+    return made
+
+
+def decided_of(header: Row, what: str) -> Decided:
+    """What decided in the run of a log. OfpError, one line."""
+    what = f"{what}: its header"
+    for key in ("spec", "safety"):
+        if key not in header:
+            raise OfpError(f"{what}: {key}: expected an entry, got none: it is missing.")
+    spec = PolicySpec.from_json(header["spec"])
+    safety = safety_from_json(header["safety"], f"{what}: safety")
+    safety.require_fits(spec, what)
+    run = read_as(Decided, header, what, OfpError, others=True, spec=spec, safety=safety)
+    for name in ("latency_ms", "max_plan_age_ms"):
+        if not 0 <= (value := getattr(run, name)) <= _LONGEST_MS:
+            raise OfpError(f"{what}: {name}: expected 0..{_LONGEST_MS:g}, got {value:g}.")
+    return run
+
+
+def row_of(kind: type[T], row: Any, what: str) -> T:
+    """A row as `kind`. OfpError, one line."""
+    return read_as(kind, row, what, OfpError, others=True)
+
+
+def inputs_of(row: ObservationRow, spec: PolicySpec, what: str) -> Mapping[str, NDArray[Any]]:
+    """The network's inputs by field, each of its spec's shape and dtype; OfpError, one line."""
+    found = {}
+    for wanted in spec.observations:
+        where = f"{what}: inputs.{wanted.name}"
+        array = array_from_json(row.inputs.get(wanted.name), where)
+        if array.shape != wanted.shape or array.dtype != wanted.dtype:
+            raise OfpError(
+                f"{where}: expected {wanted.shape} {wanted.dtype}, got {array.shape} {array.dtype}."
+            )
+        found[wanted.name] = array
+    return found

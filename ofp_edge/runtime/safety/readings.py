@@ -1,0 +1,155 @@
+"""Which of the robot's words are believed: by their stamps, by their form, and by how far it can
+have come since the ones before.
+
+    t_ns    |--- max_state_age_ms ---|- now -|-- one period --|       outside: stop
+    values  |x - last x| <= physical_speed * max(t - last t, one period)
+
+A reading that can't be true is bridged: limits and policy go by the last one that could, for at
+most `max_bridged_ticks` ticks in a row, and never for longer than `max_state_age_ms` since its
+stamp. It needs two readings before it that agree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.rig.safety import SafetyEntry, is_cartesian
+from ofp_edge.runtime.robot import RobotState
+from ofp_edge.spec import PolicySpec
+
+_HAIR = 1e-6  # relative: float32 readings
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Values of a state field that an entry of the rig goes by."""
+
+    entry: str
+    name: str
+    part: slice
+    speed: float | None  # a second
+    vector: bool
+
+
+class Readings:
+    """Judges each of the robot's states. No clock: `read_ns` and `now_ns` are told.
+
+    believed: the newest state that can be true, None before the first. bridged: how many were not
+    believed so far.
+    """
+
+    def __init__(self, spec: PolicySpec, entry: SafetyEntry) -> None:
+        self.believed: RobotState | None = None
+        self.bridged = 0
+        self._entry, self._dt_ns = entry, spec.dt_ns
+        self._parts = _parts(spec, entry)
+        self._moving = [part for part in self._parts if part.speed is not None]
+        self._heard: RobotState | None = None
+        self._read_ns: int | None = None
+        self._agree = self._in_a_row = 0
+        self._fault = ""
+
+    def hear(self, state: RobotState, read_ns: int | None) -> None:
+        """The robot's newest word. read_ns: when it was read, where that is not the tick."""
+        self._heard, self._read_ns = state, read_ns
+        self._fault = self._fault or _malformed(state, self._parts)
+        if self._fault:
+            return
+        if leap := self._leap(state):
+            self._in_a_row += 1
+            self.bridged += 1
+            if self._agree < 2 or self._in_a_row > self._entry.max_bridged_ticks:
+                self._fault = (
+                    f"{leap} ({self._in_a_row} in a row; max_bridged_ticks = "
+                    f"{self._entry.max_bridged_ticks})"
+                )
+            return
+        before, self._in_a_row = self.believed, 0
+        self._agree += self._agree == 0 or before is None or state.t_ns != before.t_ns
+        self.believed = state
+
+    def forget(self) -> None:
+        """The robot may have been put elsewhere: the next reading is held against none before."""
+        self._agree = self._in_a_row = 0
+
+    def trouble(self, now_ns: int) -> str:
+        """Why not to go on, or nothing."""
+        if self._fault or self._heard is None:
+            return self._fault
+        at_ns = now_ns if self._read_ns is None else max(now_ns, self._read_ns)
+        age_ms, period_ms = (at_ns - self._heard.t_ns) / 1e6, self._dt_ns / 1e6
+        if age_ms > self._entry.max_state_age_ms:
+            return (
+                f"the robot has not answered for {age_ms:.0f} ms "
+                f"(max_state_age_ms = {self._entry.max_state_age_ms:g})"
+            )
+        if self.believed is not None:
+            believed_ms = (at_ns - self.believed.t_ns) / 1e6
+            if believed_ms > self._entry.max_state_age_ms:
+                return (
+                    f"the robot has said nothing that can be for {believed_ms:.0f} ms "
+                    f"(max_state_age_ms = {self._entry.max_state_age_ms:g})"
+                )
+        if age_ms < -period_ms:
+            return (
+                f"the robot's state is stamped {-age_ms:.0f} ms ahead of the clock, more than a "
+                f"control step of {period_ms:g} ms: its t_ns must be time.monotonic_ns()'s"
+            )
+        return ""
+
+    def _leap(self, state: RobotState) -> str:
+        """How the robot would have had to move to be there, where it can't have."""
+        before = self.believed
+        if before is None or self._agree == 0:
+            return ""
+        elapsed_s = max(abs(state.t_ns - before.t_ns), self._dt_ns) / 1e9
+        for each in self._moving:
+            assert each.speed is not None
+            new, old = state.values[each.name][each.part], before.values[each.name][each.part]
+            way = new.astype(np.float64) - old
+            size = math.sqrt(way @ way) if each.vector else float(np.abs(way).max())
+            if size > each.speed * elapsed_s * (1 + _HAIR):
+                return (
+                    f"{each.name} moved by {size:.4g} in {elapsed_s * 1e3:.0f} ms, which can't be "
+                    f"({each.entry} physical_speed = {each.speed:g})"
+                )
+        return ""
+
+
+def _parts(spec: PolicySpec, entry: SafetyEntry) -> tuple[_Part, ...]:
+    parts = []
+    for field in spec.actions:
+        limits, first = entry.limits_of(field), entry.limits_of(field).measured_offset
+        if limits.measured is not None:
+            part = slice(first, first + field.shape[0])
+            parts.append(_Part(f"[safety.limits.{field.name}]", limits.measured, part,
+                               limits.physical_speed, is_cartesian(field)))  # fmt: skip
+    if (box := entry.workspace) is not None:
+        part = slice(0, len(box.low))
+        parts.append(_Part("[safety.workspace]", box.measured, part, box.physical_speed, True))
+    return tuple(parts)
+
+
+def _malformed(state: RobotState, parts: tuple[_Part, ...]) -> str:
+    """What is wrong with a state by itself."""
+    stamp = state.t_ns
+    if not isinstance(stamp, (int, np.integer)) or isinstance(stamp, bool):
+        return f"the robot's state: t_ns: expected whole nanoseconds, got {stamp!r}"
+    for name, values in state.values.items():
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+            return f"the robot's state {name!r}: expected an array of numbers, got {values!r}"
+        if not np.isfinite(values).all():
+            return f"the robot's state {name!r} is not finite"
+    for each in parts:
+        found: NDArray[np.float32] | None = state.values.get(each.name)
+        if found is None or found.ndim != 1 or len(found) < each.part.stop:
+            got = f"none; it says {sorted(state.values)}" if found is None else found.shape
+            return (
+                f"the robot's state: {each.name!r}: expected {each.part.stop} values or more for "
+                f"{each.entry}, got {got}"
+            )
+    return ""

@@ -1,0 +1,29 @@
+"""Every kind of artefact, by name. Each is tried in a process of its own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from tests.fuzz.engine import Kind
+
+
+def _made(module: str, name: str, *arguments: str) -> Callable[[], Kind]:
+    def make() -> Kind:
+        kind: Kind = getattr(importlib.import_module(f"tests.fuzz.{module}"), name)(*arguments)
+        return kind
+
+    return make
+
+
+KINDS: dict[str, Callable[[], Kind]] = {
+    "message": _made("message", "Messages"),
+    "rig": _made("rig", "Rigs"),
+    "log": _made("log", "Logs"),
+    "bundle": _made("bundle", "Bundles"),
+    "policy": _made("policy", "Policies"),
+    "dataset-ours": _made("dataset", "Datasets", "ours"),
+    "dataset-zarr": _made("dataset", "Datasets", "zarr"),
+    "dataset-lerobot": _made("dataset", "Datasets", "lerobot"),
+    "dataset-hdf5": _made("dataset", "Datasets", "hdf5"),
+}

@@ -1,0 +1,136 @@
+"""Files from outside: plain ones alone, in their folder, measured before they are read."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from ofp_edge import outside
+from ofp_edge.errors import DatasetError
+from ofp_edge.outside import (
+    open_plain,
+    plain_tree,
+    read_plain,
+    require_closed,
+    require_memory,
+    require_plain,
+    within,
+)
+
+
+def one_line(caught: pytest.ExceptionInfo[DatasetError], *words: str) -> None:
+    line = str(caught.value)
+    assert "\n" not in line
+    for word in words:
+        assert word in line, line
+
+
+def test_a_plain_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    assert read_plain(tmp_path / "f", DatasetError, 3) == b"abc"
+    assert read_plain(tmp_path / "f", DatasetError, 3, inside=tmp_path) == b"abc"
+
+
+def test_a_pipe_a_socket_and_a_folder_are_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(tmp_path / "s"))
+        for name in (tmp_path / "pipe", tmp_path / "s", tmp_path):
+            for read in (open_plain, require_plain):
+                with pytest.raises(DatasetError) as caught:
+                    read(name, DatasetError)
+                one_line(caught, str(name))
+
+
+def test_what_can_not_be_opened_is_one_line(tmp_path: Path) -> None:
+    for name in ("absent", "a\0b", "x" * 300):
+        with pytest.raises(DatasetError) as caught:
+            read_plain(tmp_path / name, DatasetError, 10)
+        one_line(caught, "cannot be read")
+
+
+def test_a_file_without_permission_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:  # what every user but root gets
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(outside.os, "open", refuse)
+    with pytest.raises(DatasetError) as caught:
+        read_plain(tmp_path / "f", DatasetError, 10)
+    one_line(caught, "Permission denied")
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("wb") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(DatasetError) as caught:
+        read_plain(tmp_path / "f", DatasetError, 1 << 20)
+    one_line(caught, "1099.5 GB", "1.0 MB")
+
+
+def test_nothing_outside_its_folder_is_opened(tmp_path: Path) -> None:
+    folder, other = tmp_path / "set", tmp_path / "other"
+    (folder / "a").mkdir(parents=True)
+    other.mkdir()
+    (other / "f").write_bytes(b"secret")
+    (folder / "f").write_bytes(b"ours")
+    (folder / "file").symlink_to(other / "f")
+    (folder / "folder").symlink_to(other)
+    (folder / "a" / "up").symlink_to("../f")
+    for name in ("file", "folder/f", "../other/f", str(other / "f"), "a/../../other/f"):
+        with pytest.raises(DatasetError) as caught:
+            read_plain(folder / name, DatasetError, 10, inside=folder)
+        one_line(caught, "leads out of")
+    assert read_plain(folder / "a" / "up", DatasetError, 10, inside=folder) == b"ours"
+    (tmp_path / "link").symlink_to(folder)
+    assert within(tmp_path / "link", tmp_path / "link" / "f", DatasetError) == folder / "f"
+
+
+def test_a_folder_that_begins_alike_is_another_one(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set-2").mkdir()
+    with pytest.raises(DatasetError):
+        within(tmp_path / "set", tmp_path / "set-2", DatasetError)
+
+
+def test_a_loop_of_links_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(DatasetError) as caught:
+        read_plain(tmp_path / "a", DatasetError, 10, inside=tmp_path)
+    one_line(caught, "cannot be read")
+
+
+def test_a_tree_has_plain_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "f").write_bytes(b"")
+    assert [Path(x.path) for x in plain_tree(tmp_path, DatasetError)] == [tmp_path / "a/b/f"]
+    os.mkfifo(tmp_path / "a" / "pipe")
+    with pytest.raises(DatasetError, match="not a plain file"):
+        list(plain_tree(tmp_path, DatasetError))
+    (tmp_path / "a" / "pipe").unlink()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    with pytest.raises(DatasetError, match="is a link"):
+        list(plain_tree(tmp_path, DatasetError))
+
+
+def test_a_folder_with_a_link_out_of_it_is_not_closed(tmp_path: Path) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "in").symlink_to("..")
+    require_closed(tmp_path / "set", DatasetError)
+    (tmp_path / "set" / "a" / "out").symlink_to(tmp_path)
+    with pytest.raises(DatasetError, match="leads out of"):
+        require_closed(tmp_path / "set", DatasetError)
+
+
+def test_memory_that_is_not_there_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_memory(1000, "x", DatasetError)
+    with pytest.raises(DatasetError, match="of memory needed"):
+        require_memory(1 << 60, "x", DatasetError)
+    monkeypatch.setattr(outside, "_memory_left", lambda: 999)
+    with pytest.raises(DatasetError, match="1000 bytes of memory needed, 999 bytes free"):
+        require_memory(1000, "x", DatasetError)
