@@ -15,7 +15,7 @@ from ofp_edge.strict import read_as
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call of a function."""
+    """What one call of a function costs."""
 
     parameters: int
     flops: int
@@ -23,7 +23,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Graph:
-    """Of one artefact's file. delegates, delegated_share, left_out: see `Exported`."""
+    """What is in one artefact's file. delegates, delegated_share, left_out: see `Exported`."""
 
     operations: dict[str, int] = field(default_factory=dict)
     delegates: int | None = None
@@ -33,7 +33,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class GateSummary:
-    """`Gate.summary`."""
+    """What the gate found, as `Gate.summary` writes it."""
 
     passed: bool
     says: dict[str, str]
@@ -42,7 +42,7 @@ class GateSummary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two engines in one action dimension, in its unit."""
+    """How far two engines are apart in one action dimension, in its unit."""
 
     name: str
     unit: str
@@ -59,7 +59,7 @@ class EnginePair:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one precision's engines."""
+    """How far the engines of one precision agree."""
 
     pairs: tuple[EnginePair, ...]
 
@@ -99,7 +99,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Estimate:
-    """For a board, from its peaks; by precision."""
+    """The least times on a board, by precision, reckoned from its peaks."""
 
     board: str
     threads: int

@@ -27,6 +27,7 @@ from ofp_edge.files import (
     write_bytes,
     write_json,
 )
+from tests.disks import small_disk
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKER = "config.json"
@@ -167,15 +168,8 @@ def test_a_kill_in_mid_write_leaves_the_old_artefact(old: Path, kind: str) -> No
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB that is really full; without root, skipped (see the test below)."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    try:
+    with small_disk(tmp_path / "disk") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_leaves_the_old_artefact_and_says_so_in_one_line(full_disk: Path) -> None:

@@ -26,6 +26,7 @@ from ofp_edge.files import (
     write_bytes,
 )
 from tests.crashing import MARKER, NEW, OLD, contents
+from tests.disks import small_disk
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -220,12 +221,7 @@ def test_a_folder_that_may_not_be_written_is_one_line_before_the_work() -> None:
 
 
 def test_a_disk_that_is_mounted_at_the_output_or_read_only_is_one_line(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
+    with small_disk(tmp_path / "disk") as disk:
         with pytest.raises(OfpError, match="disk cannot be made: Device or resource busy"):
             fill(disk)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -235,8 +231,6 @@ def test_a_disk_that_is_mounted_at_the_output_or_read_only_is_one_line(tmp_path:
         ):
             with pytest.raises(OfpError, match="no permission to write"):
                 refused()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_file_beyond_the_users_limit_is_one_line_and_leaves_the_old(tmp_path: Path) -> None:

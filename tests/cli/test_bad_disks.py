@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ pytest.importorskip("onnxruntime")
 
 from ofp_edge.cli.main import build_app  # noqa: E402
 from tests.cli.test_replay import RIG, SPEC  # noqa: E402
+from tests.disks import small_disk  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -44,16 +44,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for one more page of 4 kB, and an inode or two."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    (folder / "others").write_bytes(bytes(61_440))
-    try:
+    with small_disk(tmp_path / "disk", taken_bytes=61_440) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def error_of(made: Path, command: str, out: Path) -> str:

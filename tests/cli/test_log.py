@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.runtime.log import file as log_file  # noqa: E402
 from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from tests.cli.test_replay import RIG, SPEC  # noqa: E402
+from tests.disks import small_disk  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 
 
@@ -65,16 +65,8 @@ def test_require_log_stops_the_run_in_order(
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with 36 kB left."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    (disk / "others").write_bytes(bytes(28_000))
-    try:
+    with small_disk(tmp_path / "disk", taken_bytes=28_000) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_on_a_disk_that_is_really_full_the_log_is_readable_up_to_there(

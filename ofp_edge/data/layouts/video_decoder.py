@@ -1,7 +1,7 @@
 """The process that decodes videos, started by video.py, which says what is spoken.
 
-It opens no file: those it decodes come opened, and
-only as MP4, so no playlist in one names others.
+It opens no file. Those that it decodes come opened, and are read as MP4 alone: no playlist names
+others.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from mcap.writer import CompressionType, Writer
 from ofp_edge.runtime.log.schemas import SCHEMAS, picture_schema, schema_of
 
 _CHUNK_BYTES = 1 << 15
-# What a chunk adds to the index that `finish` writes. In memory it is 0.7 kB.
+# What a chunk adds to the index that `finish` writes and the writer keeps in memory until then.
 _INDEX_BYTES, _MOST_CHUNKS = 256, 8192
 _END_BYTES = 1 << 14  # schemas, channels and statistics, once more
 

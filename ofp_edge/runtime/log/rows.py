@@ -22,7 +22,7 @@ _LONGEST_MS = 1e9
 
 @dataclass(frozen=True)
 class Made:
-    """Of the header: what made the chunks."""
+    """The part of the header that says what made the chunks."""
 
     bundle_sha256: str
     engine: str
@@ -35,7 +35,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Decided:
-    """Of the header: what the state machine was made of."""
+    """The part of the header that says what the state machine was made of."""
 
     spec: PolicySpec
     safety: SafetyEntry
@@ -47,14 +47,14 @@ class Decided:
 
 @dataclass(frozen=True)
 class EventRow:
-    """/event."""
+    """One row of /event."""
 
     what: str
 
 
 @dataclass(frozen=True)
 class ObservationRow:
-    """/observation. inputs: arrays as they are logged."""
+    """One row of /observation. inputs: arrays as they are logged."""
 
     t_obs_ns: int
     inputs: dict[str, Any]
@@ -62,7 +62,7 @@ class ObservationRow:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """/plan. chunk: an array as it is logged."""
+    """One row of /plan. chunk: an array as it is logged."""
 
     t_obs_ns: int
     refined: bool
@@ -73,7 +73,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class CommandRow:
-    """/command. action: an array as it is logged, or None. heard: control/heard.py."""
+    """One row of /command. action: an array as it is logged, or None. heard: control/heard.py."""
 
     tick_ns: int
     kind: str

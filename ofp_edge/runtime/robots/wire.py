@@ -27,10 +27,7 @@ from ofp_edge.strict import parse_json, shown
 LARGEST_BYTES = 128 * 1024
 """Of one message: states and actions are small, and the kernel takes no more at once."""
 _LENGTH = struct.Struct("<I")
-
-
-_WHAT, _SIZE = "a message that can't be read", 2
-"""Of an entry of `arrays`: its name and how many bytes it has."""
+_WHAT = "a message that can't be read"
 
 
 class WireError(RobotError):
@@ -89,7 +86,7 @@ def _header(values: Any) -> tuple[str, list[tuple[str, int]]]:
     if not isinstance(kind, str) or not isinstance(entries, list):
         raise WireError(f"{_WHAT}: expected kind and arrays, got {shown(kind)}, {shown(entries)}.")
     for entry in entries:
-        pair = isinstance(entry, list) and len(entry) == _SIZE
-        if not pair or not isinstance(entry[0], str) or type(entry[1]) is not int or entry[1] < 0:
+        two = isinstance(entry, list) and len(entry) == 2
+        if not two or not isinstance(entry[0], str) or type(entry[1]) is not int or entry[1] < 0:
             raise WireError(f"{_WHAT}: expected an array's name and size, got {shown(entry)}.")
     return kind, [(name, size) for name, size in entries]

@@ -91,7 +91,7 @@ class Readings:
             believed_ms = (at_ns - self.believed.t_ns) / 1e6
             if believed_ms > self._entry.max_state_age_ms:
                 return (
-                    f"the robot has said nothing that can be for {believed_ms:.0f} ms "
+                    f"the last state of the robot that can be true is {believed_ms:.0f} ms old "
                     f"(max_state_age_ms = {self._entry.max_state_age_ms:g})"
                 )
         if age_ms < -period_ms:

@@ -151,7 +151,10 @@ def test_a_reading_that_bridges_is_never_older_than_a_state_may_be() -> None:
     layer = layer_of(physical_speed=1.0, max_bridged_ticks=100)
     faults = drive(layer, [0.0, 0.0] + [0.9] * 5)
     assert not any(faults[:6]), "200 ms"
-    assert "nothing that can be for 250 ms (max_state_age_ms = 200)" in faults[6]
+    assert (
+        "the last state of the robot that can be true is 250 ms old (max_state_age_ms = 200)"
+        in faults[6]
+    )
 
 
 def test_an_arm_as_fast_as_it_can_be_is_believed() -> None:
