@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from ofp_edge.errors import OfpError
 
 MEBIBYTE = 1 << 20
 _LONGEST_LINE = 400
+_COMMIT, _REPOSITORY = re.compile(r"[0-9a-f]{40}"), re.compile(r"(?:datasets|models)--.+")
 
 
 def open_plain(path: Path, error: type[OfpError], *, inside: Path | None = None) -> BinaryIO:
@@ -68,17 +70,29 @@ def require_size(path: Path, size: int, error: type[OfpError], largest: int) -> 
 
 
 def within(folder: Path, path: Path, error: type[OfpError]) -> Path:
-    """Where `path` really lies; `error` unless that is in `folder`, which may itself be a link."""
+    """Where `path` really lies; `error` unless that is in `folder`, which may itself be a link.
+
+    A snapshot in the cache of Hugging Face's hub consists of links to the `blobs` of the same
+    download: they belong to it.
+    """
     try:
         real, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     except (OSError, ValueError) as cause:
         _cannot(path, cause, error)
-    if real != root and root not in real.parents:
+    blobs = _blobs(root)
+    if real != root and root not in real.parents and (blobs is None or real.parent != blobs):
         raise error(
             f"{path} leads out of {folder}, to {real}: nothing else is opened. If it is yours, "
             "copy what the link leads to: cp -rL."
         )
     return real
+
+
+def _blobs(root: Path) -> Path | None:
+    """Where a snapshot's files lie: (datasets|models)--OWNER--NAME/snapshots/COMMIT -> blobs."""
+    repository = root.parent.parent
+    snapshot = root.parent.name == "snapshots" and _COMMIT.fullmatch(root.name)
+    return repository / "blobs" if snapshot and _REPOSITORY.fullmatch(repository.name) else None
 
 
 def listed(folder: Path, path: Path, error: type[OfpError]) -> list[Path]:

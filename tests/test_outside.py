@@ -90,6 +90,50 @@ def test_nothing_outside_its_folder_is_opened(tmp_path: Path) -> None:
     assert within(tmp_path / "link", tmp_path / "link" / "f", DatasetError) == folder / "f"
 
 
+def hub(tmp_path: Path, name: str = "datasets--lab--set", commit: str = "0123abcd" * 5) -> Path:
+    """The layout of Hugging Face's cache: a snapshot whose one file is a link to a blob."""
+    repository = tmp_path / "hub" / name
+    snapshot = repository / "snapshots" / commit
+    (snapshot / "meta").mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "blobs" / "7f3a").write_bytes(b"ours")
+    (snapshot / "meta" / "info.json").symlink_to("../../../blobs/7f3a")
+    return snapshot
+
+
+def test_a_snapshot_of_the_hub_has_its_files_among_its_own_blobs(tmp_path: Path) -> None:
+    snapshot = hub(tmp_path)
+    for folder in (snapshot, tmp_path / "link"):
+        if folder != snapshot:
+            folder.symlink_to(snapshot)
+        read = read_plain(folder / "meta" / "info.json", DatasetError, 10, inside=folder)
+        assert read == b"ours"
+    require_closed(snapshot, DatasetError)
+
+
+def test_a_snapshot_leads_nowhere_but_to_its_own_blobs(tmp_path: Path) -> None:
+    snapshot, other = hub(tmp_path), hub(tmp_path, "models--lab--other")
+    repository = snapshot.parents[1]
+    (repository / "refs").write_bytes(b"main")
+    (repository / "blobs" / "deep").mkdir()
+    (repository / "blobs" / "deep" / "f").write_bytes(b"")
+    for to in ("../../refs", "../../blobs/deep/f", "../../blobs", other / "meta" / "info.json"):
+        (snapshot / "out").symlink_to(to)
+        with pytest.raises(DatasetError, match="leads out of"):
+            require_closed(snapshot, DatasetError)
+        (snapshot / "out").unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "commit"), [("lab--set", "0123abcd" * 5), ("datasets--lab--set", "main")]
+)
+def test_what_only_looks_like_the_hubs_cache_is_none(
+    tmp_path: Path, name: str, commit: str
+) -> None:
+    with pytest.raises(DatasetError, match="leads out of"):
+        require_closed(hub(tmp_path, name, commit), DatasetError)
+
+
 def test_a_folder_that_begins_alike_is_another_one(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set-2").mkdir()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -100,6 +102,23 @@ def test_lerobot_videos_equal_what_lerobot_reads() -> None:
         for name in ("front", "wrist"):
             ours = np.concatenate([source.read(f"observation.images.{name}", e) for e in range(3)])
             np.testing.assert_array_equal(ours[read["rows"]], read[name])
+
+
+@pytest.mark.parametrize("name", ["lerobot-v2.1", "lerobot-v3.0", "robotwin-native"])
+def test_a_snapshot_in_the_hub_s_cache_reads_like_the_folder(name: str, tmp_path: Path) -> None:
+    repository = tmp_path / "datasets--lab--set"
+    snapshot = repository / "snapshots" / ("ab12" * 10)
+    (repository / "blobs").mkdir(parents=True)
+    for number, file in enumerate(sorted(x for x in (FIXTURES / name).rglob("*") if x.is_file())):
+        blob = repository / "blobs" / f"{number:064x}"
+        link = snapshot / file.relative_to(FIXTURES / name)
+        shutil.copy(file, blob)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    found, folder = open_source(snapshot), open_source(FIXTURES / name)
+    for key in folder.keys:
+        assert np.array_equal(found.read(key, 1), folder.read(key, 1))
+    assert found.sha256() == folder.sha256()
 
 
 def test_robotwin_colours_equal_what_its_own_scripts_decode() -> None:
