@@ -50,8 +50,10 @@ test-interop: setup ## Imported policies and the robot adapter against LeRobot i
 soak: setup ## The loop for 4 x 10 minutes, idle and under stress-ng, beside cyclictest (SOAK_SECONDS=600)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/soak
 
-attack: setup ## Random faults against docs/safety.md's promises (TICKS=100000, SEED=0; an hour: TICKS=4000000)
-	@$(BIN)/python scripts/attack_control.py --ticks $(or $(TICKS),100000) --seed $(or $(SEED),0) --workers $(WORKERS)
+ATTACK_TICKS ?= 100000
+ATTACK_SEED ?= 0
+attack: setup ## Random faults against docs/safety.md's promises (ATTACK_TICKS, ATTACK_SEED; an hour: 4000000)
+	@$(BIN)/python scripts/attack_control.py --ticks $(ATTACK_TICKS) --seed $(ATTACK_SEED) --workers $(WORKERS)
 
 test-tensorrt: setup ## Build this project's graphs with TensorRT-RTX, check names against TensorRT's bindings
 	@scripts/tensorrt-wheels

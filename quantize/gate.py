@@ -18,7 +18,6 @@ from ofp_edge.strict import read_as, read_json_file, shown
 
 FILE = "gate.json"
 SCHEMA_VERSION = 1
-NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)

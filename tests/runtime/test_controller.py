@@ -22,7 +22,6 @@ from tests.runtime.standins import DT, MS, make_chunk, make_spec
 
 SPEC = make_spec(horizon=8, n_action_steps=3)
 LATENCY, LIMIT = 2 * DT, 7 * DT
-SLOW_TO_ANSWER = 100
 
 
 def fresh(latency_ns: int = LATENCY, limit_ns: int = LIMIT) -> Controller:
