@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import time
@@ -99,6 +100,17 @@ def _swelling(home: Path) -> None:
     np.ones(96 << 17)  # 96 MiB
 
 
+_EARLIER: list[Path] = []
+
+
+def _lingering(home: Path) -> None:
+    """As a thread does that the refusal of an earlier artefact left reading it."""
+    for earlier in _EARLIER:
+        with contextlib.suppress(FileNotFoundError):
+            (earlier / "file").read_text()
+    _EARLIER.append(home)
+
+
 def _straying(home: Path) -> None:
     (home / BAIT / "secret").read_text()
 
@@ -154,6 +166,12 @@ def test_a_child_that_dies_costs_its_one_case(tmp_path: Path) -> None:
     assert [(x.case, x.failure) for x in results("dying", tmp_path, cases=3)] == [
         (0, "died"), (1, "died"), (2, "died"),
     ]  # fmt: skip
+
+
+def test_what_a_thread_still_reads_of_an_earlier_case_is_not_held_against_the_next(
+    tmp_path: Path,
+) -> None:
+    assert [x.failure for x in results("lingering", tmp_path, cases=3)] == ["", "", ""]
 
 
 def test_a_case_is_damaged_the_same_way_each_time_and_another_one_another_way(

@@ -49,6 +49,7 @@ class Watch:
     def __init__(self, may: tuple[str, ...] = ()) -> None:
         self._forbidden = frozenset(_FORBIDDEN) - set(may)
         self._home: str | None = None
+        self._homes: set[str] = set()
         self._odd: list[str] = []
         self._busy = False
         self._code = tuple(
@@ -68,6 +69,7 @@ class Watch:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
         self._before_kb = _status("VmRSS")
         self._home = os.path.realpath(home) + "/"
+        self._homes.add(self._home)
 
     def end(self) -> tuple[list[str], float]:
         """What it did that no reader may, and the memory that it took at its peak, MiB."""
@@ -103,9 +105,13 @@ class Watch:
             return  # no path: opening it fails
         if real == os.path.realpath(tempfile.gettempdir()):
             return  # O_TMPFILE: a file of its own without a name
-        own = real.startswith(str(self._home)) and not real.startswith(f"{self._home}{BAIT}")
-        if not own and not real.startswith((*self._code, *_ALSO)):
+        if not self._is_own(real) and not real.startswith((*self._code, *_ALSO)):
             self._odd.append(f"opened {real[:200]}")
+
+    def _is_own(self, real: str) -> bool:
+        """In the artefact, or in an earlier case's, by a thread that its refusal left reading."""
+        inside = next((home for home in self._homes if real.startswith(home)), None)
+        return inside is not None and not real.startswith(f"{inside}{BAIT}")
 
     def _is_ours(self, event: str, arguments: tuple[Any, ...]) -> bool:
         """A library's own code, loaded late; a reader's own temporary folder."""
