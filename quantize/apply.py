@@ -20,7 +20,7 @@ from ofp_edge.policy.imported.config import ProgramConfig
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.compare import compare
 from ofp_edge.quantize.functions import build_functions
-from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
+from ofp_edge.quantize.inputs import ObservationWindows, calls
 from ofp_edge.quantize.plan import Layer, Plan, policy_sha256, write_plan
 from ofp_edge.quantize.ptq import measure_layers
 from ofp_edge.quantize.recipes import METHODS, Recipe, recipe
@@ -142,9 +142,8 @@ def _described(windows: ObservationWindows) -> str:
 def _measure(
     deployed: Deployed, chosen: Recipe, windows: ObservationWindows, seed: int, method: str
 ) -> Sequence[Layer]:
-    frames: list[Inputs] = [f for frames in encode_inputs(deployed, windows) for f in frames]
-    calls = [values for _, values in act_inputs(deployed, windows, seed)]
     return [
-        *measure_layers(deployed.encode, "encode", frames, chosen, method),
-        *measure_layers(deployed.act, "act", calls, chosen, method),
+        layer
+        for name, samples in calls(deployed, windows, seed).items()
+        for layer in measure_layers(deployed.modules[name], name, samples, chosen, method)
     ]

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.quiet import captured_stderr
 from ofp_edge.targets.onnx_import import onnx_graph
 
@@ -72,8 +72,10 @@ def _onnx(model: Any) -> Exported:
     return Exported(model.SerializeToString(deterministic=True), dict(sorted(operations.items())))
 
 
-def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
-    """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs."""
+def export_executorch(
+    module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor] = ()
+) -> Exported:
+    """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs; no names."""
     partition = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "quantize")
     exir = require("executorch.exir", "quantize")
     passes = require("executorch.exir.passes", "quantize")
@@ -100,6 +102,12 @@ def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
     share = inside / max(1, inside + len(outside))
     operations = {"delegate": delegates, **Counter(outside)}
     return Exported(model, operations, delegates, share, tuple(sorted(set(outside))))
+
+
+FORMS: dict[str, Callable[[nn.Module, Sequence[Tensor], Sequence[Tensor]], Exported]] = {
+    "onnx": export_onnx, "pte": export_executorch,
+}  # fmt: skip
+"""How a program of each form is made, by `Engine.form`, which is also its file's suffix."""
 
 
 def _strip(graph: Any) -> None:

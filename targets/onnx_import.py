@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ofp_edge import manifest
 from ofp_edge.extras import require
+from ofp_edge.functions import Tensor as Signature
 from ofp_edge.policy.deployed import Act
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.policy.imported.program import OwnEncoder, ProgramTrunk
 
 
-def onnx_graph(module: nn.Module, inputs: Sequence[manifest.Tensor]) -> Any:
+def onnx_graph(module: nn.Module, inputs: Sequence[Signature]) -> Any:
     """The graph that a deployed function is, where its network came as ONNX; else None.
 
     inputs: the function's.

@@ -79,7 +79,7 @@ def _policy(path: Path) -> Document:
     from ofp_edge.policy.imported.config import kind_of
     from ofp_edge.quantize.gate import read_gate
     from ofp_edge.quantize.plan import policy_sha256, read_plan
-    from ofp_edge.targets.cost import act_tensors, costs
+    from ofp_edge.targets.cost import costs
 
     policy, plan = load_policy(path), read_plan(path)
     deployed, config = split(policy), policy.config
@@ -88,7 +88,7 @@ def _policy(path: Path) -> Document:
     return {
         "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
         "board": None, "spec": config.spec.to_json(),
-        "costs": costs(deployed, act_tensors(deployed)),
+        "costs": costs(deployed),
         "layers": _layers(plan) if plan else [],
         "time_rows": _rows(rows), "default": None, "artefacts": [],
         "provenance": {

@@ -11,7 +11,6 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
-from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.spec import PolicySpec
 
@@ -69,7 +68,6 @@ def open_contestant(path: Path, choice: Choice) -> Contestant:
     for name, t in (("t_w", choice.t_w), ("t_refine", choice.t_refine)):
         if t is not None and not 0 <= t < 1:
             raise OfpError(f"--{name.replace('_', '-')} {t:g}: expected 0 <= {name} < 1.")
-    check_guard(choice.guard)
     if (path / MANIFEST).exists():
         return _open_bundle(path, choice)
     if (path / "config.json").exists():

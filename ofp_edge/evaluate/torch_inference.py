@@ -10,7 +10,8 @@ import torch
 
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
-from ofp_edge.manifest import Tensor, TimeRow
+from ofp_edge.functions import ACT, ENCODE, encode_and_act
+from ofp_edge.manifest import TimeRow
 from ofp_edge.policy.deployed import (
     Deployed,
     LadderAct,
@@ -90,7 +91,7 @@ def _functions(path: Path, deployed: Deployed, choice: Choice) -> tuple[Any, Any
         from ofp_edge.quantize.functions import build_functions
 
         functions = build_functions(deployed, plan)
-        encode, act = functions.encode, functions.act
+        encode, act = functions[ENCODE], functions[ACT]
     return encode, act, precision, quantised
 
 
@@ -137,24 +138,16 @@ def inferences_of(
 ) -> tuple[tuple[Inference, ...], TorchBatch | None]:
     """Inferences over the same two modules: `ROWS` in a batch where many steps make that pay."""
     deployed = split(policy)
-    spec = deployed.spec
-    flat = (1, spec.horizon * spec.action_dim)
-    inputs = [
-        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
-        Tensor("z", flat),
-        Tensor("time_row", (1, acting.row)),
-    ]
-    plan = (1, spec.plan_steps * spec.action_dim)
-    outputs = [Tensor("chunk", plan), Tensor("chunk_normalised", flat)]
-    feature = [Tensor("feature", (1, deployed.feature_dim))]
+    encode, act = functions = encode_and_act(deployed.spec, deployed.feature_dim, acting.row)
     rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed else 1
-    batch = TorchBatch(acting.act, inputs, outputs, rows)
+    batch = TorchBatch(acting.act, act.inputs, act.outputs, rows)
     if rows > 1 and not batch.rows_are_alike():
-        batch = TorchBatch(acting.act, inputs, outputs, 1)
+        batch = TorchBatch(acting.act, act.inputs, act.outputs, 1)
     found = tuple(
         Inference(
-            spec, TorchRunner(acting.encode, deployed.encode_inputs, feature), row,
-            deployed.time_rows, deployed.feature_dim, 0, scheme=acting.scheme, guard=guard,
+            deployed.spec, functions,
+            {ENCODE: TorchRunner(acting.encode, encode.inputs, encode.outputs), ACT: row},
+            deployed.time_rows, 0, scheme=acting.scheme, guard=guard,
         )
         for row in batch.rows
     )  # fmt: skip

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ofp_edge import manifest
 from ofp_edge.errors import PolicyError
+from ofp_edge.functions import ACT, ENCODE, Function, encode_and_act, named
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.config import DenoiserConfig
 from ofp_edge.policy.imported.denoise import Denoise
@@ -117,17 +118,28 @@ class SampledAct(nn.Module):
 class Deployed:
     """What `compile` exports and `quantize` quantises; both modules are in evaluation mode.
 
-    encode takes the observation fields in spec order, state (1, D) raw, points (1, 3, 1, N) in
-    metres and images (1, 3, H, W) in 0..1, and gives (1, feature_dim). The
-    modules share the policy's weights.
+    The modules share the policy's weights. What they take and give: `functions`.
     """
 
     spec: PolicySpec
     encode: Encoder
     act: Act
     time_rows: tuple[manifest.TimeRow, ...]
-    encode_inputs: tuple[manifest.Tensor, ...]
     feature_dim: int
+
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """What the modules take and give, in the order in which they run."""
+        return encode_and_act(self.spec, self.feature_dim, len(self.time_rows[0].row))
+
+    def function(self, name: str) -> Function:
+        """What one of the modules takes and gives."""
+        return named(self.functions, name)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The module of each function."""
+        return {ENCODE: self.encode, ACT: self.act}
 
 
 def method_of(policy: Policy) -> Sampling:
@@ -160,14 +172,9 @@ def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
 def split(policy: Policy, nfe: int | None = None) -> Deployed:
     """`deploy` for looking at any policy: its functions' shapes and costs, a call."""
     network = policy.network.eval()
-    fields = policy.config.spec.observations
-    inputs = tuple(
-        manifest.Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
-        for f in fields
-    )
     act, rows = _act(policy, nfe)
     encode = network.encoder
-    return Deployed(policy.config.spec, encode, act.eval(), rows, inputs, encode.feature_dim)
+    return Deployed(policy.config.spec, encode, act.eval(), rows, encode.feature_dim)
 
 
 def _act(policy: Policy, nfe: int | None) -> tuple[Act, tuple[manifest.TimeRow, ...]]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ofp_edge import manifest
+from ofp_edge import functions
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import CheckFailed, OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
@@ -199,7 +199,7 @@ def test_an_encoder_graph_may_use_the_fields_names_inside() -> None:
     opset = helper.make_opsetid("", 18)
     data = helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
     encoder = OwnEncoder(OnnxModule(data, "e.onnx"), D)
-    made = onnx_graph(encoder, [manifest.Tensor("state", (1, D))])
+    made = onnx_graph(encoder, [functions.Tensor("state", (1, D))])
     session = onnxruntime.InferenceSession(made.SerializeToString())
     seen = np.linspace(-1, 1, D, dtype=np.float32)[None]
     (feature,) = session.run(["feature"], {"state": seen})

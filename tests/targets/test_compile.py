@@ -29,23 +29,25 @@ from ofp_edge.errors import (
     install_line,
 )
 from ofp_edge.files import sha256_file
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.runtime.infer.inference import load_inference
-from ofp_edge.runtime.runners import ENGINES, load_runner
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets import built as building
 from ofp_edge.targets import compile as compiling
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.export import IR_VERSION, OPSET, export_executorch, export_onnx
+from tests.needs import CPU_ENGINES
 from tests.targets.conftest import Built
+
+FUNCTIONS = ("encode", "act")
 
 
 def test_holds_both_functions_for_every_engine_and_precision(built: Built) -> None:
     bundle = open_bundle(built.bundle)
-    assert set(bundle.engines()) == {(e, p) for e in ENGINES for p in ("fp32", "int8")}
+    assert set(bundle.engines()) == {(e, p) for e in CPU_ENGINES for p in ("fp32", "int8")}
     default = bundle.manifest.default
     assert (default.engine, default.precision) == ("onnxruntime", "int8")
     assert bundle.manifest.board == "raspberry-pi-5"
@@ -117,9 +119,10 @@ def test_exports_are_reproducible_byte_for_byte(built: Built) -> None:
     files = {a.file: a.sha256 for a in manifest.artefacts}
     from ofp_edge.files import sha256_bytes
 
-    again = export_onnx(deployed.act, manifest.inputs("act"), manifest.outputs("act"))
+    act = manifest.function("act")
+    again = export_onnx(deployed.act, act.inputs, act.outputs)
     assert sha256_bytes(again.model) == files["act.fp32.onnx"]
-    again = export_executorch(deployed.act, manifest.inputs("act"))
+    again = export_executorch(deployed.act, act.inputs)
     assert sha256_bytes(again.model) == files["act.fp32.pte"]
 
 

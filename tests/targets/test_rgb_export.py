@@ -41,11 +41,17 @@ def compiled(root: Path, policy: Path) -> Compiled:
 
 def test_encode_is_one_subgraph_without_normalisation(policy: Path) -> None:
     deployed = deploy(load_policy(policy))
-    assert [x.shape for x in deployed.encode_inputs] == [(1, 4), (1, 3, 12, 16), (1, 3, 12, 16)]
-    exported = export_executorch(deployed.encode, deployed.encode_inputs)
+    assert [x.shape for x in deployed.function("encode").inputs] == [
+        (1, 4),
+        (1, 3, 12, 16),
+        (1, 3, 12, 16),
+    ]
+    exported = export_executorch(deployed.encode, deployed.function("encode").inputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
     bundle_output = [x for x in _feature(deployed.feature_dim)]
-    operations = export_onnx(deployed.encode, deployed.encode_inputs, bundle_output).operations
+    operations = export_onnx(
+        deployed.encode, deployed.function("encode").inputs, bundle_output
+    ).operations
     assert not any("Norm" in name for name in operations)
     assert operations["Softmax"] == 2 and operations["MaxPool"] == 2
 
@@ -81,6 +87,6 @@ def test_what_the_robot_gives_as_uint8_the_engine_gets_in_0_to_1(
 
 
 def _feature(size: int) -> list[object]:
-    from ofp_edge.manifest import Tensor
+    from ofp_edge.functions import Tensor
 
     return [Tensor("feature", (1, size))]

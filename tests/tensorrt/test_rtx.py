@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from ofp_edge.bundle import open_bundle
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.runners.tensorrt.api import make_log
@@ -24,6 +23,8 @@ from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.tensorrt_graph import check_graph, operator_table
 from tests import synthetic
 from tests.tensorrt.wheels import load_rtx
+
+FUNCTIONS = ("encode", "act")
 
 pytestmark = pytest.mark.tensorrt
 DEMO = Path(__file__).resolve().parents[2] / "examples/policies/button-press-topdown-wide"
