@@ -27,7 +27,7 @@ from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.presets import IMPORTED, Preset, preset
 from ofp_edge.policy.resnet_weights import load_resnet_weights
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Chunking, Interface, PolicySpec
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
@@ -162,14 +162,15 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
             "noise, the other a velocity. Leave --init out, or keep the method."
         )
     times = start.config.spec if start else chosen
-    observations = dataset.observations
+    observations = dataset.interface.observations
     if start:  # a network knows its fields by their order, a dataset by their names
         order = [f.name for f in start.config.spec.observations]
         observations = tuple(sorted(observations, key=lambda f: _place(order, f.name)))
-    spec = PolicySpec(
-        observations, dataset.actions, times.n_obs_steps, times.horizon, times.n_action_steps,
-        dataset.control_hz, start.config.spec.start_index if start else 0,
+    chunking = Chunking(
+        times.n_obs_steps, times.horizon, times.n_action_steps, dataset.control_hz,
+        start.config.spec.start_index if start else 0,
     )  # fmt: skip
+    spec = PolicySpec.of(Interface(observations, dataset.interface.actions), chunking)
     split = dataset.split()
     if start:
         start.config.spec.require_same(spec, f"--init {request.init}")

@@ -16,14 +16,14 @@ from ofp_edge.policy.methods.diffusion import _scheduler
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.policy.times import noise_like
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.batches import Batches
 
 SETTINGS = preset("tiny").training
 
 
 def spec_of(dataset: Dataset) -> PolicySpec:
-    return PolicySpec(dataset.observations, dataset.actions, 2, 8, 4, dataset.control_hz)
+    return PolicySpec.of(dataset.interface, Chunking(2, 8, 4, dataset.control_hz))
 
 
 @pytest.fixture
@@ -66,8 +66,13 @@ def test_jitter_moves_points_apart_by_its_size(dataset: Dataset) -> None:
 
 
 def test_absolute_positions_forbid_the_shift(dataset: Dataset) -> None:
-    move, grip = dataset.actions
-    absolute = replace(dataset, actions=(replace(move, kind="absolute", hold=None), grip))
+    move, grip = dataset.interface.actions
+    absolute = replace(
+        dataset,
+        interface=replace(
+            dataset.interface, actions=(replace(move, kind="absolute", hold=None), grip)
+        ),
+    )
     plain, _ = draw(absolute, 0, 0)
     moved, _ = draw(absolute, 0, 0.1)
     assert torch.equal(plain[0], moved[0])

@@ -19,7 +19,7 @@ from ofp_edge.policy.imported.config import DenoiserConfig, ScheduleConfig
 from ofp_edge.policy.imported.denoiser import DenoiserNetwork
 from ofp_edge.policy.imported.schedule import scheduler
 from ofp_edge.policy.imported.widen import widened
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan
 
@@ -29,7 +29,7 @@ SCHEDULE = ScheduleConfig("DDPM", 100, "squaredcos_cap_v2", 1e-4, 0.02, "epsilon
 def denoiser_of(data: Path, predicts: str = "epsilon") -> Policy:
     """A diffusion policy with random weights for a dataset's fields, as an import gives it."""
     dataset = open_dataset(data)
-    spec = PolicySpec(dataset.observations, dataset.actions, 2, 8, 4, dataset.control_hz, 1)
+    spec = PolicySpec.of(dataset.interface, Chunking(2, 8, 4, dataset.control_hz, 1))
     names = [f.name for f in spec.observations] + [f.name for f in spec.actions]
     network_config = DenoiserConfig(
         (16, 32), 3, 4, 16, True, None, replace(SCHEDULE, predicts=predicts),
