@@ -12,7 +12,7 @@ class Choice:
     nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
-    chooses among.
+    chooses among. if_time: one evaluation, and a bundle's refining one where there is time for it.
     """
 
     nfe: int | None = None
@@ -22,3 +22,4 @@ class Choice:
     cold: bool = False
     t_refine: float | None = None
     guard: int = 1
+    if_time: bool = False
