@@ -12,6 +12,7 @@ from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.sampler import Nfe
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         )
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
+    nfe: Nfe | None = "auto" if choice.if_time else choice.nfe
     inference = load_inference(
-        bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold, guard=choice.guard
+        bundle, engine, precision, nfe=nfe, warm=not choice.cold, guard=choice.guard
     )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
@@ -105,6 +107,8 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
 def _open_policy(path: Path, choice: Choice) -> Contestant:
     if choice.engine not in (None, TORCH):
         raise UnknownName("engine of a policy folder", str(choice.engine), [TORCH])
+    if choice.if_time:
+        raise OfpError("--nfe auto: a policy folder always refines or never. Give a bundle.")
     if choice.nfe is not None and choice.nfe < 1:
         raise OfpError(f"--nfe {choice.nfe}: expected 1 or more.")
     from ofp_edge.extras import require

@@ -19,7 +19,8 @@ from ofp_edge.evaluate.statistics import wilson_interval
 
 def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
     """How the episodes of one job went. success: 0..1; interval: 95 %, Wilson; steps: control
-    steps; jump, jerk and flips: means over the episodes that have one, else None."""
+    steps; jump, jerk and flips: means over the episodes that have one, else None. limited, refined:
+    how many commands the rig's safety layer changed, and plans a refining step improved."""
     good = sum(episode.success for episode in episodes)
     return {
         "success": good / len(episodes),
@@ -28,6 +29,9 @@ def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
         "chunk_boundary_jump": _mean([episode.jump for episode in episodes]),
         "jerk": _mean([episode.jerk for episode in episodes]),
         "flips": _mean([episode.flips for episode in episodes]),
+        "ticks": sum(episode.ticks for episode in episodes),
+        "limited": sum(episode.limited for episode in episodes),
+        "refined": sum(episode.refined for episode in episodes),
         "failed_seeds": [episode.seed for episode in episodes if not episode.success],
         "faults": dict(Counter(episode.fault for episode in episodes if episode.fault)),
     }
@@ -59,7 +63,8 @@ def document(
         "episodes": len(runs[0]),
         **outcomes[0],
         "jerk_unit": jerk_unit(contestant.spec),
-        "nfe": contestant.nfe,
+        "rig": None if job.rig is None else str(job.rig.path),
+        "nfe": "auto" if job.choice.if_time else contestant.nfe,
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
         "engine": contestant.engine,
@@ -89,8 +94,10 @@ def table(values: dict[str, Any]) -> RenderableType:
         ("jerk", f"{short(values['jerk'])} {values['jerk_unit'] or ''}".rstrip()),
         *([] if values["flips"] is None else [("flips an episode", short(values["flips"]))]),
         ("latency L", f"{values['latency_ms']:g} ms"),
+        *([] if values["rig"] is None else [("limited", f"{limited_share(values)} of commands")]),
     ]
     rows = [
+        *([] if values["rig"] is None else [("limits of", values["rig"])]),
         *([("episodes", f"{values['episodes']} unseen ones")] if several else measured),
         ("evaluations a chunk", f"{values['nfe']}, {start}"),
         ("engine", f"{values['engine']}, {values['precision']}"),
@@ -109,8 +116,9 @@ def table(values: dict[str, Any]) -> RenderableType:
 def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of success against latency, as text."""
     sides = any(item["flips"] is not None for item in values["by_latency"])
+    limits = values["rig"] is not None
     head = ("L, ms", "success, %", "95 % interval", "steps", "jump", "jerk",
-            *(["flips"] if sides else []))  # fmt: skip
+            *(["flips"] if sides else []), *(["limited"] if limits else []))  # fmt: skip
     rows = []
     for item in values["by_latency"]:
         low, high = item["interval"]
@@ -118,9 +126,15 @@ def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
             (f"{item['latency_ms']:g}", f"{100 * item['success']:.1f}",
              f"{100 * low:.1f} … {100 * high:.1f}", f"{item['mean_steps']:.1f}",
              short(item["chunk_boundary_jump"]), short(item["jerk"]),
-             *([short(item["flips"])] if sides else []))
+             *([short(item["flips"])] if sides else []),
+             *([limited_share(item)] if limits else []))
         )  # fmt: skip
     return head, rows
+
+
+def limited_share(item: dict[str, Any]) -> str:
+    """How many of an outcome's commands the safety layer changed: "12 %"."""
+    return f"{100 * item['limited'] / max(1, item['ticks']):.0f} %"
 
 
 def short(value: float | None) -> str:
