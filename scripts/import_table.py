@@ -7,9 +7,10 @@ Usage: python scripts/import_table.py [--write]
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
+
+import tomlkit
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "ARCHITECTURE.md"
@@ -20,9 +21,8 @@ CORE = "core"
 
 def contracts() -> list[dict[str, Any]]:
     """As import-linter reads them."""
-    found: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
-        "importlinter"
-    ]["contracts"]
+    project: Any = tomlkit.parse((ROOT / "pyproject.toml").read_text()).unwrap()
+    found: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
     return found
 
 
