@@ -1,7 +1,7 @@
-"""Prints ARCHITECTURE.md's table of commands, flags and JSON keys, as the code has them.
+"""Prints docs/commands.md's table of commands, flags and JSON keys, as the code has them.
 
 command_table.py            print the table
-command_table.py --write    put it into ARCHITECTURE.md, between the two markers
+command_table.py --write    put it into docs/commands.md, between the two markers
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, from anywhere
 
 import typer.main  # noqa: E402
 
-ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+DOCUMENT = ROOT / "docs/commands.md"
 BEGIN, END = "<!-- commands -->", "<!-- /commands -->"
 HEAD = ("| command | flags | JSON keys |", "|---|---|---|")
 
@@ -49,8 +49,8 @@ def rows() -> list[str]:
 
 
 def written() -> list[str]:
-    """The lines between the markers of ARCHITECTURE.md, as they stand."""
-    text = ARCHITECTURE.read_text(encoding="utf-8")
+    """The lines between the markers of docs/commands.md, as they stand."""
+    text = DOCUMENT.read_text(encoding="utf-8")
     between = text.partition(BEGIN)[2].partition(END)[0]
     return [line for line in between.splitlines() if line.strip()]
 
@@ -59,10 +59,10 @@ def main() -> None:
     """See the module's docstring."""
     table = "\n".join([*HEAD, *rows()])
     if sys.argv[1:] == ["--write"]:
-        text = ARCHITECTURE.read_text(encoding="utf-8")
+        text = DOCUMENT.read_text(encoding="utf-8")
         before, _, rest = text.partition(BEGIN)
         after = rest.partition(END)[2]
-        ARCHITECTURE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        DOCUMENT.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
     else:
         print(table)
 

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md's table of commands is the code's; every command keeps the common promises."""
+"""docs/commands.md's table of commands is the code's; every command keeps the common promises."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def table() -> ModuleType:
     return load_table()
 
 
-def test_the_table_in_architecture_is_the_code_s(table: ModuleType) -> None:
+def test_the_table_in_commands_md_is_the_code_s(table: ModuleType) -> None:
     expected, have = [*table.HEAD, *table.rows()], table.written()
     for row in expected:
-        assert row in have, f"ARCHITECTURE.md lacks this row (scripts/command_table.py):\n{row}"
-    assert have == expected, "ARCHITECTURE.md has rows too many, or in another order"
+        assert row in have, f"docs/commands.md lacks this row (scripts/command_table.py):\n{row}"
+    assert have == expected, "docs/commands.md has rows too many, or in another order"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
