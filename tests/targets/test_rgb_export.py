@@ -80,7 +80,7 @@ def test_what_the_robot_gives_as_uint8_the_engine_gets_in_0_to_1(
     image = np.arange(3 * 12 * 16, dtype=np.int64).astype(np.uint8).reshape(3, 12, 16)
     seen = {"state": np.zeros(4, np.float32), "rgb_front": image, "rgb_side": 255 - image}
     inference.observe(0, seen)
-    given = inference.encode.inputs["rgb_front"]
+    given = inference.runners["encode"].inputs["rgb_front"]
     assert given.min() == 0 and given.max() == 1
     np.testing.assert_array_equal(given[0], image * np.float32(1 / 255))
     inference.close()

@@ -31,7 +31,7 @@ def test_layers_count_what_torch_counts_and_int8_weights_are_a_quarter(built: Bu
     quantised = build_functions(deployed, plan)
     for function, module in (("encode", deployed.encode), ("act", deployed.act)):
         real = layers(module, inputs[function])
-        eight = layers(getattr(quantised, function), inputs[function])
+        eight = layers(quantised[function], inputs[function])
         assert sum(x.flops for x in real) == counted[function]["flops"]
         assert [x.flops for x in eight] == [x.flops for x in real]
         assert {x.precision for x in real} == {"fp32"}
