@@ -8,8 +8,8 @@ runs beside it. Thinking takes no simulated time.
     with a rig   state, step, look and think as the step orders, send; its plan is heard next tick
     without      state, look and think if a plan is due, step, send: its plan is heard at once
 
-With a rig the commands are those of `run` where every tick begins on time and every plan is ready
-before the next. Without one only the range limits an action, and at L = 0 what is seen at a tick
+With a rig the commands are those of `run` where every tick begins on time, what is seen is of that
+moment, and every plan is ready before the next tick. Without one only the range limits an action, and at L = 0 what is seen at a tick
 acts at that tick.
 """
 
