@@ -107,10 +107,8 @@ def evaluate(
     from ofp_edge.runtime.infer.sampler import read_nfe
 
     limits = None if rig is None else read_rig(rig)
-    if latency_ms is not None:
-        latencies = numbers("--latency-ms", latency_ms)
-    else:
-        latencies = [0.0 if limits is None else limits.timing.latency_ms]
+    own_latency = "0" if limits is None else str(limits.timing.latency_ms)
+    latencies = numbers("--latency-ms", own_latency if latency_ms is None else latency_ms)
     evaluations = read_nfe(nfe)
     if evaluations == "auto" and limits is None:
         raise OfpError("--nfe auto: expected --rig: its L says when there is time to refine.")
@@ -125,8 +123,6 @@ def evaluate(
     seeds = evaluation_seeds(seed, episodes)
     began = time.monotonic()
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
-    if limits is not None:
-        limits.require_fits(contestant.spec)
     first_ns = contestant.inference.slowest_act_ns
     contestant.close()
     jobs = [

@@ -12,7 +12,6 @@ from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference, load_inference
-from ofp_edge.runtime.infer.sampler import Nfe
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
@@ -92,10 +91,10 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         )
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
-    nfe: Nfe | None = "auto" if choice.if_time else choice.nfe
     inference = load_inference(
-        bundle, engine, precision, nfe=nfe, warm=not choice.cold, guard=choice.guard
-    )
+        bundle, engine, precision, nfe="auto" if choice.if_time else choice.nfe,
+        warm=not choice.cold, guard=choice.guard,
+    )  # fmt: skip
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(

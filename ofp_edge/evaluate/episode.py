@@ -8,8 +8,8 @@ runs beside it. Thinking takes no simulated time.
     with a rig   state, step, look and think as the step orders, send; its plan is heard next tick
     without      state, look and think if a plan is due, step, send: its plan is heard at once
 
-With a rig the commands are those of `run` where every tick begins on time and every plan is ready
-before the next. Without one only the range limits an action, and at L = 0 what is seen at a tick
+With a rig the commands are those of `run` where every tick begins on time, what is seen is of that
+moment, and every plan is ready before the next tick. Without one only the range limits an action, and at L = 0 what is seen at a tick
 acts at that tick.
 """
 
@@ -138,14 +138,15 @@ class Evaluator:
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
             if self.job.rig is None:
-                heard = self._think(self._order(controller, tick_ns), state)
+                order = Order(tick_ns, controller.plan_due(tick_ns), controller.warm_source)
+                heard = self._think(order, state)
             old = controller.plan
             command = controller.step(tick_ns, [*begun, StateRead(state, tick_ns), *heard])
             begun, heard = [], []
             if command.kind == "stop":
                 break
             if self.job.rig is not None:
-                heard = self._think(command.order, controller.state)
+                heard = self._think(command.order, controller.state or state)
             if old is not None and controller.plan is not None and controller.plan is not old:
                 jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
             if command.action is not None:
@@ -173,15 +174,9 @@ class Evaluator:
         rig = replace(job.rig, timing=replace(job.rig.timing, latency_ms=job.latency_ms))
         return make_controller(spec, rig, job.refine_first_ns if job.choice.if_time else None)
 
-    def _order(self, controller: Controller, tick_ns: int) -> Order | None:
-        due = controller.plan_due(tick_ns)
-        if due or self.spec.n_obs_steps > 1:
-            return Order(tick_ns, due, controller.warm_source)
-        return None
-
-    def _think(self, order: Order | None, state: RobotState | None) -> list[Event]:
+    def _think(self, order: Order | None, state: RobotState) -> list[Event]:
         """What comes of an order, before this tick's action moves the world. state: as believed."""
-        if order is None or state is None:
+        if order is None or not (order.plan or self.spec.n_obs_steps > 1):
             return []
         self.planner.states.add(state)
         self.planner.serve(order)

@@ -86,6 +86,9 @@ def table(values: dict[str, Any]) -> RenderableType:
         start += f", guarded among {values['guard']}"
     control = values["frames"] == "other"
     several = len(values["by_latency"]) > 1
+    limited = (
+        f"{100 * values['limited'] / values['ticks']:.0f} % limited at {values['latency_ms']:g} ms"
+    )
     measured = [
         ("success", f"{100 * values['success']:.1f} %  of {values['episodes']} unseen episodes"),
         ("95 % interval", f"{100 * low:.1f} … {100 * high:.1f} %  (Wilson)"),
@@ -94,13 +97,12 @@ def table(values: dict[str, Any]) -> RenderableType:
         ("jerk", f"{short(values['jerk'])} {values['jerk_unit'] or ''}".rstrip()),
         *([] if values["flips"] is None else [("flips an episode", short(values["flips"]))]),
         ("latency L", f"{values['latency_ms']:g} ms"),
-        *([] if values["rig"] is None else [("limited", f"{limited_share(values)} of commands")]),
     ]
     rows = [
-        *([] if values["rig"] is None else [("limits of", values["rig"])]),
         *([("episodes", f"{values['episodes']} unseen ones")] if several else measured),
         ("evaluations a chunk", f"{values['nfe']}, {start}"),
         ("engine", f"{values['engine']}, {values['precision']}"),
+        *([] if values["rig"] is None else [("limits", f"{values['rig']}: {limited}")]),
         *([("camera frames", "another episode's (control)")] if control else []),
         ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
     ]
@@ -116,9 +118,8 @@ def table(values: dict[str, Any]) -> RenderableType:
 def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of success against latency, as text."""
     sides = any(item["flips"] is not None for item in values["by_latency"])
-    limits = values["rig"] is not None
     head = ("L, ms", "success, %", "95 % interval", "steps", "jump", "jerk",
-            *(["flips"] if sides else []), *(["limited"] if limits else []))  # fmt: skip
+            *(["flips"] if sides else []))  # fmt: skip
     rows = []
     for item in values["by_latency"]:
         low, high = item["interval"]
@@ -126,15 +127,9 @@ def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
             (f"{item['latency_ms']:g}", f"{100 * item['success']:.1f}",
              f"{100 * low:.1f} … {100 * high:.1f}", f"{item['mean_steps']:.1f}",
              short(item["chunk_boundary_jump"]), short(item["jerk"]),
-             *([short(item["flips"])] if sides else []),
-             *([limited_share(item)] if limits else []))
+             *([short(item["flips"])] if sides else []))
         )  # fmt: skip
     return head, rows
-
-
-def limited_share(item: dict[str, Any]) -> str:
-    """How many of an outcome's commands the safety layer changed: "12 %"."""
-    return f"{100 * item['limited'] / max(1, item['ticks']):.0f} %"
 
 
 def short(value: float | None) -> str:

@@ -115,14 +115,18 @@ class Observer:
         """Take every camera's newest frame; whether all of them have an unused, fresh one.
 
         Waits up to `timeout_ms`, all cameras together, for frames captured at `not_before_ns` or
-        later; an earlier one will do when none comes. What the others deliver while one camera is
-        waited for is taken as well. A frame that is older than its camera's limit after the wait
-        is dropped, and so is one captured later than `clock` says it is.
+        later; an earlier one will do when none comes. A silent camera may use up the wait, and the
+        others' frames of that time are taken. A frame that is older than its camera's limit after
+        the wait is dropped, and so is one captured later than `clock` says it is.
         """
         for name, camera in self._cameras.items():
             self._take(name, camera.read(0.0))
-        if timeout_ms > 0:
-            self._wait(clock, timeout_ms, not_before_ns)
+        deadline_ns = clock() + round(timeout_ms * 1e6)
+        for name, camera in self._cameras.items() if timeout_ms > 0 else ():
+            held = self._frames.get(name)
+            if held is None or self._pictures[name].oldest_ns(held) < not_before_ns:
+                left_ms = max(0.0, (deadline_ns - clock()) / 1e6)
+                self._take(name, camera.read(min(left_ms, timeout_ms)))
         now_ns = clock()
         for name, pictures in self._pictures.items():
             held = self._frames.get(name)
@@ -139,16 +143,6 @@ class Observer:
                 pictures.forget()  # frames by a clock set right again are news
         self._drop_skewed()
         return len(self._frames) == len(self._cameras)
-
-    def _wait(self, clock: Clock, timeout_ms: float, not_before_ns: int) -> None:
-        """One deadline for every camera without a frame of `not_before_ns`: a silent one uses it
-        up, and those behind it are still asked for what they have by then."""
-        deadline_ns = clock() + round(timeout_ms * 1e6)
-        for name, camera in self._cameras.items():
-            held = self._frames.get(name)
-            if held is None or self._pictures[name].oldest_ns(held) < not_before_ns:
-                left_ms = (deadline_ns - clock()) / 1e6
-                self._take(name, camera.read(min(max(0.0, left_ms), timeout_ms)))
 
     def _drop_skewed(self) -> None:
         """Frames of one observation show one moment: one that lags behind has to be replaced."""

@@ -164,4 +164,3 @@ def test_timings_separate_the_engine_from_everything_else() -> None:
     inference.infer(0)
     t = inference.timings
     assert 0 < t.encode_ns < t.observe_ns and 0 < t.act_ns < t.infer_ns
-    assert t.overhead_ns == t.observe_ns - t.encode_ns + t.infer_ns - t.act_ns

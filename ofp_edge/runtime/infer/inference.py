@@ -49,11 +49,6 @@ class InferenceTimings:
     nfe: int = 0
     evaluations: int = 0
 
-    @property
-    def overhead_ns(self) -> int:
-        """What everything but the engines took: copies, noise, warm mix, bookkeeping."""
-        return self.observe_ns - self.encode_ns + self.infer_ns - self.act_ns
-
 
 class Inference:
     """Runs what comes before `act` once a frame, `act` once a chunk (or as the scheme says).
