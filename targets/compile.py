@@ -31,7 +31,6 @@ from ofp_edge.targets.export import Exported
 from ofp_edge.targets.fastest import fastest
 from ofp_edge.targets.fit import estimate_for, require_delegated
 from ofp_edge.targets.golden import COUNT, make_golden
-from ofp_edge.targets.imported import own_nfe, unfit, without_unfit
 from ofp_edge.targets.leave_out import Pair, left_out_pairs
 from ofp_edge.targets.limits import half_unfit, limits
 from ofp_edge.targets.provenance import provenance
@@ -84,7 +83,7 @@ def compile_policy(
     board = board_for(target_name, board_name)
     files.check_output(output, force=force, marker=MANIFEST)
     policy, plan = load_policy(policy_folder), read_plan(policy_folder)
-    chosen = without_unfit(chosen, policy)
+    chosen = _without(chosen, policy.config.network.refusals)
     gate = _passed_gate(policy_folder) if plan is not None else None
     precisions = _precisions(chosen, plan)
     dropped = left_out_pairs(leave_out, target(target_name), precisions)
@@ -138,7 +137,7 @@ def compile_policy(
     default = Default(*next(pair for pair in kept if pair[1] == precisions[-1]))
     if chosen.picks_fastest:
         default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
-    default = replace(default, nfe=own_nfe(policy, deployed))
+    default = replace(default, nfe=deployed.own_nfe)
     exported = {b.file: b.exported for b in built}
     estimate = None
     if isinstance(board, Board):
@@ -171,7 +170,7 @@ def compile_policy(
         progress(steps - 1, steps, "checking what was written")
         sha256, parity = _check_written(folder)
         progress(steps, steps)
-    return Compiled(manifest, sha256, exported, parity, unfit(policy))
+    return Compiled(manifest, sha256, exported, parity, dict(policy.config.network.refusals))
 
 
 def _with_installed_engines(chosen: Target) -> Target:
@@ -180,6 +179,15 @@ def _with_installed_engines(chosen: Target) -> Target:
     if not engines:
         first = checked_on(chosen.engines[0])
         raise MissingExtra(ENGINES[first].module, first)
+    return replace(chosen, engines=engines)
+
+
+def _without(chosen: Target, refusals: Mapping[str, str]) -> Target:
+    """The target without the engines that can't run a policy's network. OfpError: none is left."""
+    engines = tuple(e for e in chosen.engines if e not in refusals)
+    if not engines:
+        why = refusals[chosen.engines[0]]
+        raise OfpError(f"target {chosen.name} has no engine here for this policy. {why}")
     return replace(chosen, engines=engines)
 
 

@@ -21,7 +21,6 @@ from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
 from ofp_edge.functions import Tensor
 from ofp_edge.quiet import captured_stderr
-from ofp_edge.targets.onnx_import import onnx_graph
 
 OPSET = 20  # the newest that TensorRT 10.3's parser reads
 IR_VERSION = 10  # the newest that onnxruntime 1.23, the last on Python 3.10, reads
@@ -50,8 +49,8 @@ def example_inputs(inputs: Sequence[Tensor]) -> tuple[torch.Tensor, ...]:
 def export_onnx(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Exported:
     """ONNX with fixed shapes, opset 20; a quantised module gives quantise/dequantise pairs."""
     require("onnxscript", "quantize")
-    if (graph := onnx_graph(module, inputs)) is not None:
-        return _onnx(graph)
+    if (as_graph := getattr(module, "onnx_graph", None)) is not None:  # it came as one
+        return _onnx(as_graph(inputs))
     with _quiet():
         program = torch.onnx.export(
             module, example_inputs(inputs), dynamo=True, opset_version=OPSET, verbose=False,

@@ -114,16 +114,14 @@ def _open_policy(path: Path, choice: Choice) -> Contestant:
 
     require("torch", "train")
     from ofp_edge.evaluate.torch_inference import inferences_of, sampled, stepping, walking
-    from ofp_edge.policy.deployed import method_of
     from ofp_edge.policy.folder import load_policy
-    from ofp_edge.policy.imported.denoise import Denoise
 
     policy = load_policy(path)
-    config, method = policy.config, method_of(policy)
+    config, method = policy.config, policy.sampling
     if method.velocity:
         t_w = None if choice.cold else choice.t_w if choice.t_w is not None else config.t_w
         acting, precision = stepping(path, policy, choice, t_w)
-    elif isinstance(method, Denoise):
+    elif method.deployable:
         t_w, (acting, precision) = None, walking(path, policy, choice)
     else:
         t_w, precision = None, "fp32"

@@ -63,7 +63,6 @@ def full_size_rgb(folder: Path) -> tuple[Path, Path]:
     import torch
 
     from ofp_edge.policy.folder import load_policy, save_policy
-    from ofp_edge.policy.network import PolicyNetwork
     from ofp_edge.policy.presets import preset
 
     camera = replace(synthetic.CAMERA, width=256, height=192)
@@ -76,7 +75,7 @@ def full_size_rgb(folder: Path) -> tuple[Path, Path]:
         n_obs_steps=chosen.n_obs_steps,
     )  # fmt: skip
     torch.manual_seed(0)
-    network = PolicyNetwork(chosen.network, spec, small.statistics).eval()
+    network = chosen.network.build(spec, small.statistics).eval()
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.01)
