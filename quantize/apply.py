@@ -18,7 +18,7 @@ from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import MARKER, Policy, load_policy, policy_files
 from ofp_edge.policy.imported.config import ProgramConfig
 from ofp_edge.progress import Progress, silent
-from ofp_edge.quantize.compare import compare
+from ofp_edge.quantize.chunk_errors import compare
 from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.quantize.plan import Layer, Plan, policy_sha256, write_plan

@@ -10,7 +10,7 @@ from ofp_edge.boards.cpu import Board
 from ofp_edge.errors import CheckFailed
 from ofp_edge.manifest import FUNCTIONS, Default, Tensor
 from ofp_edge.runtime.runners.requirements import COPIES
-from ofp_edge.targets.layers import layers
+from ofp_edge.targets.layer_costs import layers
 from ofp_edge.targets.roofline import floor
 
 _MIB = 2**20

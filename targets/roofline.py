@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ofp_edge.boards.cpu import Board
-from ofp_edge.targets.layers import Layer
+from ofp_edge.targets.layer_costs import Layer
 
 _SHOWN = 5  # layers, the longest first
 

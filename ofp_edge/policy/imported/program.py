@@ -23,7 +23,7 @@ from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.outside import said_by
 from ofp_edge.policy.imported.archive import load_program, read_program
 from ofp_edge.policy.imported.config import ProgramConfig, ProgramFile
-from ofp_edge.policy.imported.layers import with_layers
+from ofp_edge.policy.imported.layer_modules import with_layers
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.parts import Embedding, Encoder, ScaleOffset
 from ofp_edge.spec import PolicySpec
