@@ -17,7 +17,7 @@ from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import MARKER, Policy, load_policy, policy_files
 from ofp_edge.progress import Progress, silent
-from ofp_edge.quantize.compare import compare
+from ofp_edge.quantize.chunk_errors import compare
 from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.inputs import ObservationWindows, calls
 from ofp_edge.quantize.plan import Layer, Plan, policy_sha256, write_plan

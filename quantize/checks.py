@@ -17,7 +17,7 @@ from ofp_edge.calibration.windows import ObservationWindows
 from ofp_edge.quantize.functions import Modules
 from ofp_edge.quantize.gate import Check
 from ofp_edge.quantize.inputs import Inputs
-from ofp_edge.quantize.layers import export_graph, find_layers, is_layer
+from ofp_edge.quantize.layer_nodes import export_graph, find_layers, is_layer
 from ofp_edge.quantize.plan import ActionError, Layer, Range
 from ofp_edge.quantize.simulate import in_batches
 from ofp_edge.quantize.units import shown

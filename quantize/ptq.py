@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ofp_edge.errors import OfpError, PolicyError
-from ofp_edge.quantize.layers import (
+from ofp_edge.quantize.layer_nodes import (
     LayerNode,
     export_graph,
     find_layers,

@@ -13,7 +13,7 @@ import numpy as np
 
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.progress import Progress, silent
-from ofp_edge.quantize.compare import action_errors
+from ofp_edge.quantize.chunk_errors import action_errors
 from ofp_edge.quantize.inputs import ObservationWindows, calls
 from ofp_edge.quantize.plan import ActionError, Layer
 from ofp_edge.quantize.simulate import in_batches, in_int8, macs

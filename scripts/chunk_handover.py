@@ -23,7 +23,7 @@ from ofp_edge.evaluate.closed_loop import (
     evaluation_seeds,
     run_episodes,
 )
-from ofp_edge.evaluate.statistics import wilson_interval
+from ofp_edge.evaluate.intervals import wilson_interval
 from ofp_edge.files import write_json
 
 

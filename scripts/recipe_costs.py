@@ -25,7 +25,7 @@ from ofp_edge.calibration.samples import FILE as SAMPLES
 from ofp_edge.calibration.samples import read_samples
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.quantize.compare import action_errors
+from ofp_edge.quantize.chunk_errors import action_errors
 from ofp_edge.quantize.gate import read_gate
 from ofp_edge.quantize.inputs import act_inputs, encode_inputs
 from ofp_edge.quantize.plan import read_plan

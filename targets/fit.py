@@ -12,7 +12,7 @@ from ofp_edge.functions import Function
 from ofp_edge.manifest import Default
 from ofp_edge.runtime.runners.requirements import COPIES
 from ofp_edge.runtime.runners.table import ENGINES
-from ofp_edge.targets.layers import layers
+from ofp_edge.targets.layer_costs import layers
 from ofp_edge.targets.roofline import floor
 
 _MIB = 2**20

@@ -11,7 +11,7 @@ from typing import Any
 
 from ofp_edge.boards.cpu import Board
 from ofp_edge.functions import ACT
-from ofp_edge.targets.layers import Layer
+from ofp_edge.targets.layer_costs import Layer
 
 _SHOWN = 5  # layers, the longest first
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofp_edge.bench import cells
-from ofp_edge.bench.statistics import DIFFERENCE, Estimate, Values, estimate
+from ofp_edge.bench.bootstrap import DIFFERENCE, Estimate, Values, estimate
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import Comparison, Side, Suite, TaskEntry
 

@@ -12,11 +12,11 @@ import numpy as np
 
 import ofp_edge
 from ofp_edge.bench import cells
+from ofp_edge.bench.bootstrap import SUCCESS, Estimate, estimate
 from ofp_edge.bench.comparisons import Compared, compare_all, episodes_of
-from ofp_edge.bench.statistics import SUCCESS, Estimate, estimate
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import Row, Side, Suite, TaskEntry
-from ofp_edge.evaluate.statistics import wilson_interval
+from ofp_edge.evaluate.intervals import wilson_interval
 from ofp_edge.report.fingerprint import fingerprint
 
 SCHEMA_VERSION = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from types import TracebackType
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,36 +21,34 @@ _LATELY = 500  # values
 
 
 class LiveView:
-    """A context: a thread draws, the loop only leaves its newest command behind."""
+    """Draws in a thread of its own; the loop only leaves its newest command behind."""
 
-    def __init__(self, session: Session, console: Console) -> None:
-        self._session = session
+    def __init__(self, console: Console) -> None:
         self._command: Command | None = None
         self._over = threading.Event()
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._thread = threading.Thread(target=self._draw, name="live", daemon=True)
 
-    def __enter__(self) -> LiveView:
-        self._session.loop.on_tick = self._remember
+    @contextlib.contextmanager
+    def of(self, session: Session) -> Iterator[None]:
+        """Show this session until the context ends."""
+        thread = threading.Thread(target=self._draw, args=(session,), name="live", daemon=True)
         self._live.start()
-        self._thread.start()
-        return self
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+            with contextlib.suppress(OSError):  # a terminal that is closed ends the run in order
+                self._live.stop()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self._over.set()
-        self._thread.join()
-        with contextlib.suppress(OSError):  # a terminal that is closed ends the run in order
-            self._live.stop()
-
-    def _remember(self, report: RunReport, command: Command) -> None:
+    def remember(self, report: RunReport, command: Command) -> None:
+        """For the loop: its newest command."""
         self._command = command
 
-    def _draw(self) -> None:
+    def _draw(self, session: Session) -> None:
         while not self._over.wait(_PERIOD_S):
-            self._live.update(live_table(self._session, self._command), refresh=True)
+            self._live.update(live_table(session, self._command), refresh=True)
 
 
 def live_table(session: Session, command: Command | None) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,6 @@ from rich.markup import escape
 from ofp_edge.errors import OfpError
 from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.log.series import LEAST_MB, check_log
-from ofp_edge.runtime.session import Session
 
 
 def check_log_options(log: Path | None, limit_mb: int, require: bool, force: bool) -> None:
@@ -23,9 +23,9 @@ def check_log_options(log: Path | None, limit_mb: int, require: bool, force: boo
         raise OfpError("--require-log: give the log's file with --log.")
 
 
-def tell_log_trouble(session: Session, console: Console, stop: StopFlag | None) -> None:
-    """Say at once that the log has ended before the run. The robot goes on; with `stop` the run
-    ends as by Ctrl-C."""
+def log_trouble_teller(console: Console, stop: StopFlag | None) -> Callable[[str], None]:
+    """What says at once that the log has ended before the run. The robot goes on; with `stop` the
+    run ends as by Ctrl-C."""
 
     def tell(trouble: str) -> None:
         goes_on = (
@@ -37,8 +37,4 @@ def tell_log_trouble(session: Session, console: Console, stop: StopFlag | None) 
         if stop is not None:
             stop.set(f"the log can't be written: {trouble}")
 
-    log = session.log
-    if log is not None:
-        log.on_trouble = tell
-        if log.trouble:  # it was faster
-            tell(log.trouble)
+    return tell

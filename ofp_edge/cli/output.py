@@ -14,6 +14,7 @@ import json
 import sys
 import typing
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,17 +94,15 @@ def add_command(
 ) -> None:
     """Register `function(output, ...)` as `ofp-edge NAME`, adding --json.
 
-    keys: the keys of the JSON document, always the same ones. An OfpError ends with its exit code
-    (1) and one line (or {"error": line}); Ctrl-C with 130; anything else is a bug and keeps its
-    trace.
+    A parameter that is a dataclass is a group of options: each of its fields is an option, and the
+    function gets the object. keys: the keys of the JSON document, always the same ones. An OfpError
+    ends with its exit code (1) and one line (or {"error": line}); Ctrl-C with 130; anything else is
+    a bug and keeps its trace.
     """
     # Resolved here: Typer reads annotations, and `output` is not one of its own.
     signature = inspect.signature(function)
-    hints = typing.get_type_hints(function, include_extras=True)
-    parameters = [
-        p.replace(annotation=_annotated(hints[p.name]))
-        for p in list(signature.parameters.values())[1:]
-    ]
+    own, groups = _parameters_of(function)
+    parameters = own[1:]
     flag = inspect.Parameter(
         "json_flag", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
     )
@@ -111,6 +110,9 @@ def add_command(
     @functools.wraps(function)
     def run(*, json_flag: bool, **arguments: Any) -> None:
         output = Output(json_flag)
+        for name, group in groups.items():
+            taken = {field.name: arguments.pop(field.name) for field in fields(group)}
+            arguments[name] = group(**taken)
         try:
             with interrupts_raise():
                 document = function(output, **arguments)
@@ -145,6 +147,22 @@ def add_group(app: typer.Typer, name: str, commands: tuple[str, ...], summary: s
     for command in commands:
         importlib.import_module(f"ofp_edge.cli.{name}_{command}").add(group)
     app.add_typer(group, name=name)
+
+
+def _parameters_of(
+    function: Callable[..., Any],
+) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
+    """Its parameters with resolved annotations, a group's fields in its place; groups by name."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    found, groups = [], {}
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            groups[parameter.name] = hint
+            found += _parameters_of(hint)[0]
+        else:
+            found.append(parameter.replace(annotation=_annotated(hint)))
+    return found, groups
 
 
 def _annotated(hint: Any) -> Any:

@@ -68,18 +68,17 @@ def profile_loop(
     from ofp_edge.profile.loop_terminal import show_loop
     from ofp_edge.runtime.control.run_report import Limits
     from ofp_edge.runtime.control.stopping import stop_on_signals
-    from ofp_edge.runtime.session import Request, open_session, read_run
+    from ofp_edge.runtime.session import Hooks, Request, open_session, read_run
 
     began = time.monotonic()
     kernel = Realtime(output.log, wanted=realtime, require=False)
     files = read_run(Request(bundle, rig, engine, precision, threads, seed))
     build_engines(output, files.bundle, files.choice.engine, files.choice.precision)
     probe = LoopProbe()
-    with stop_on_signals() as stop, open_session(files, stop) as session:
+    hooks = Hooks(on_start=kernel.beginning(files), probe=probe)
+    with stop_on_signals() as stop, open_session(files, stop, hooks) as session:
         opened_s = time.monotonic() - began
-        kernel.attach(session)
         tell_remarks(session, output.log)
-        probe.attach(session.loop)
         output.log.print(f"running {bundle} for {duration:g} s; the robot moves; Ctrl-C ends it")
         ran = session.loop.run(Limits(duration, None, False, seed), stop)
     if not probe.commands.count:

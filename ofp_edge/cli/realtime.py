@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.markup import escape
 
 from ofp_edge.runtime.kernel.realtime import Setting, enter, prepare
 from ofp_edge.runtime.kernel.wakeup import BUDGET_SHARE, WakeUps, measure_wakeups, require_floor
-from ofp_edge.runtime.session import Session
+from ofp_edge.runtime.session import RunFiles
 
 _MEASURED_S = 2.0
 
@@ -26,12 +27,12 @@ class Realtime:
         self.settings: list[Setting] = prepare() if wanted else []
         self.wakeups: WakeUps | None = None
 
-    def attach(self, session: Session) -> None:
-        """Let the loop's own thread enter real time when everything else is running."""
+    def beginning(self, files: RunFiles) -> Callable[[], None] | None:
+        """What the loop's own thread calls to enter real time when everything else is running."""
         if not self._wanted:
-            return
-        entry = session.rig.realtime
-        budget_us = entry.wakeup_budget_us or BUDGET_SHARE * session.bundle.spec.dt_ns / 1e3
+            return None
+        entry = files.rig.realtime
+        budget_us = entry.wakeup_budget_us or BUDGET_SHARE * files.bundle.spec.dt_ns / 1e3
 
         def begin() -> None:
             self.settings += enter(entry)
@@ -45,7 +46,7 @@ class Realtime:
                 self.wakeups = measure_wakeups(_MEASURED_S)
                 require_floor(self.settings, self.wakeups, budget_us)
 
-        session.loop.on_start = begin
+        return begin
 
     def to_json(self) -> dict[str, Any]:
         """For the run's document."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.mapping import Entry
 from ofp_edge.data.reading import Reading, open_reading
-from ofp_edge.data.replay import MARKER, ReplayWriter
 from ofp_edge.data.values import is_depth
+from ofp_edge.data.writer import MARKER, ReplayWriter
 from ofp_edge.errors import OfpError
 from ofp_edge.files import new_folder
 from ofp_edge.progress import Progress, silent

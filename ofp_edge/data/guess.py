@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.layouts.replay import ReplaySource
+from ofp_edge.data.layouts.replay_buffer import ReplaySource
 from ofp_edge.data.mapping import Entry, Mapping
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.store import camera_parameters, check_attributes, interface_of

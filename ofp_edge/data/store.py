@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.replay import DATA_SCHEMA_VERSION
+from ofp_edge.data.writer import DATA_SCHEMA_VERSION
 from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.extras import require_installed

@@ -16,15 +16,15 @@ from ofp_edge.calibration.samples import FILE as SAMPLES
 from ofp_edge.calibration.samples import read_samples
 from ofp_edge.errors import MissingExtra, OfpError, PolicyError
 from ofp_edge.evaluate.closed_loop import Choice, Job, run_jobs
+from ofp_edge.evaluate.intervals import paired_difference
 from ofp_edge.evaluate.seeds import gate_seeds
 from ofp_edge.evaluate.smoothness import jerk, jerk_unit
-from ofp_edge.evaluate.statistics import paired_difference
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.checks import check_error, check_ranges, check_samples, check_weights
-from ofp_edge.quantize.compare import Chunks, action_errors, both_chunks
+from ofp_edge.quantize.chunk_errors import Chunks, action_errors, both_chunks
 from ofp_edge.quantize.functions import Modules, build_functions
 from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.quantize.inputs import calls

@@ -19,7 +19,7 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import SEEDS_A_RUN, evaluation_seeds
 from ofp_edge.evaluate.contestant import POLICY, Contestant, open_contestant
 from ofp_edge.evaluate.decisions import Decision, gather_decisions
-from ofp_edge.evaluate.statistics import wilson_interval
+from ofp_edge.evaluate.intervals import wilson_interval
 from ofp_edge.progress import Progress, silent
 
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from ofp_edge.evaluate.contestant import Contestant
 from ofp_edge.evaluate.episode import Episode, Job
+from ofp_edge.evaluate.intervals import wilson_interval
 from ofp_edge.evaluate.smoothness import jerk_unit
-from ofp_edge.evaluate.statistics import wilson_interval
 
 
 def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofp_edge.evaluate.statistics import paired_difference
+from ofp_edge.evaluate.intervals import paired_difference
 
 WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 """t_w; 0 mixes nothing of the last plan in: a cold start."""

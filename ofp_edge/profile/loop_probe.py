@@ -3,21 +3,18 @@
     exposure -- arrival -- preprocess -- encode -- act -- slot ---- post -- send
     t_obs       read()     prepare()     observe() infer() waits    step()  send()
 
-The loop runs as it always does: the probe is one more place for its telemetry, and a clock around
-four calls. Times are nanoseconds of the monotonic clock; nothing is computed before the end.
+The loop runs as it always does: the probe is one more place for its telemetry, and hears its marks
+(runtime/control/marks.py). Times are nanoseconds of the monotonic clock; nothing is computed before
+the end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ofp_edge.runtime.control.loop import ControlLoop
-from ofp_edge.runtime.log.telemetry import Several
 
 Series = dict[str, NDArray[np.int64]]
 LINKS = ("exposure to arrival", "arrival to preprocess", "preprocess", "encode", "act",
@@ -48,7 +45,7 @@ class Rows:
 
 
 class LoopProbe:
-    """Attach before the run. Only one thread adds to each of its Rows.
+    """A Probe, for `open_session`. Only one thread adds to each of its Rows.
 
     Only a plan's first action is followed: the later ones wait on purpose.
     """
@@ -59,16 +56,22 @@ class LoopProbe:
         self.plans, self.encodes, self.arrivals, self.prepared = Rows(2), Rows(2), Rows(2), Rows(3)
         self._step_ns = 0
         self._sent = (0, 0)
+        self._began_ns = {"prepare": 0, "step": 0, "send": 0}
 
-    def attach(self, loop: ControlLoop) -> None:
-        """Put the clocks around the loop's parts."""
-        loop.telemetry = Several(loop.telemetry, self)
-        loop.planner.telemetry = loop.telemetry
-        for camera in loop.observer.cameras.values():
-            _around(camera, "read", self._read)
-        _around(loop.observer, "prepare", self._prepared)
-        _around(loop.controller, "step", self._stepped)
-        _around(loop.robot, "send", self._send)
+    def mark(self, moment: str, of: Any = None) -> None:
+        """See Mark."""
+        now_ns = time.monotonic_ns()
+        if moment in self._began_ns:
+            self._began_ns[moment] = now_ns
+        elif moment == "frame":
+            for stamp_ns in {of.stamp_ns("depth"), of.stamp_ns("color")}:
+                self.arrivals.add(stamp_ns, now_ns)
+        elif moment == "prepared":
+            self.prepared.add(of, self._began_ns["prepare"], now_ns)
+        elif moment == "stepped":
+            self._step_ns = now_ns - self._began_ns["step"]
+        else:
+            self._sent = (self._began_ns["send"], now_ns)
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """See Telemetry."""
@@ -86,20 +89,6 @@ class LoopProbe:
 
     def close(self) -> None:
         """See Telemetry."""
-
-    def _read(self, frame: Any, _: int, after_ns: int) -> None:
-        if frame is not None:
-            for stamp_ns in {frame.stamp_ns("depth"), frame.stamp_ns("color")}:
-                self.arrivals.add(stamp_ns, after_ns)
-
-    def _prepared(self, seen: Any, before_ns: int, after_ns: int) -> None:
-        self.prepared.add(seen.t_obs_ns, before_ns, after_ns)
-
-    def _stepped(self, _: Any, before_ns: int, after_ns: int) -> None:
-        self._step_ns = after_ns - before_ns
-
-    def _send(self, _: Any, before_ns: int, after_ns: int) -> None:
-        self._sent = (before_ns, after_ns)
 
     def series(self, from_ns: int) -> Series:
         """Every link, and "capture to ready", "camera to action", "tick late", of what was taken
@@ -140,16 +129,3 @@ class LoopProbe:
             t_obs_ns >= 0 and sent_ns - send_ns - tick_ns >= period_ns
             for tick_ns, _, t_obs_ns, sent_ns, send_ns, _ in self.commands.values()
         )
-
-
-def _around(owner: Any, name: str, note: Callable[[Any, int, int], None]) -> None:
-    """Replace a method by one that also tells (result, before, after)."""
-    method = getattr(owner, name)
-
-    def timed(*arguments: Any, **named: Any) -> Any:
-        before_ns = time.monotonic_ns()
-        result = method(*arguments, **named)
-        note(result, before_ns, time.monotonic_ns())
-        return result
-
-    setattr(owner, name, timed)

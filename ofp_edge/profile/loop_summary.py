@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ofp_edge.profile.latency import LatencyStatistics, proposed_latency_ms
 from ofp_edge.profile.loop_probe import Series
-from ofp_edge.profile.statistics import LatencyStatistics, proposed_latency_ms
 from ofp_edge.profile.summary import too_slow_notes
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.session import Session

@@ -12,8 +12,8 @@ from ofp_edge.boards.orin import floor, orin_board
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import OfpError
 from ofp_edge.files import read_json
+from ofp_edge.profile.latency import SAMPLES_FOR_A_TAIL, LatencyStatistics, proposed_latency_ms
 from ofp_edge.profile.measure import Measured
-from ofp_edge.profile.statistics import SAMPLES_FOR_A_TAIL, LatencyStatistics, proposed_latency_ms
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.spec import PolicySpec
 

@@ -19,6 +19,7 @@ from ofp_edge.errors import CameraError, SpecMismatch
 from ofp_edge.image import ColorImage
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.control.marks import Mark, unmarked
 from ofp_edge.runtime.pictures import FROZEN_AFTER, Pictures
 from ofp_edge.spec import PolicySpec
 
@@ -69,6 +70,7 @@ class Observer:
     max_age_ns: per camera; a frame older than that is dropped, never acted upon.
     frozen_after: per camera, how many equal pictures in a row are one too many, 0: no number; by
     default 5, of a camera that calls itself `noise_free` 0.
+    max_skew_ns: how far apart the frames of one observation may have been taken; None: any time.
     Raises SpecMismatch when a camera is missing or differs by more than `tolerance`.
     """
 
@@ -80,10 +82,12 @@ class Observer:
         tolerance: CameraTolerance,
         max_age_ns: Mapping[str, int],
         frozen_after: Mapping[str, int] | None = None,
+        max_skew_ns: int | None = None,
+        mark: Mark = unmarked,
     ) -> None:
-        self.spec = spec
+        self.spec, self._mark = spec, mark
         self.counters = ObserverCounters()
-        self.max_skew_ns: int | None = None
+        self.max_skew_ns = max_skew_ns
         self._cameras = {name: cameras[name] for name in spec.cameras if name in cameras}
         self._max_age_ns = dict(max_age_ns)
         self._frames: dict[str, Frame] = {}
@@ -164,6 +168,7 @@ class Observer:
 
     def _take(self, name: str, frame: Frame | None) -> None:
         if frame is not None:
+            self._mark("frame", frame)
             pictures = self._pictures[name]
             if not pictures.is_news(frame):
                 self.counters.repeated += 1
@@ -186,6 +191,7 @@ class Observer:
         t_obs_ns is the capture time of the oldest stream used, or the state's own without a camera.
         Raises SpecMismatch when the robot's state lacks a field or has another shape.
         """
+        self._mark("prepare", None)
         t_obs_ns = self.t_obs_ns
         for item in self.spec.observations:
             out = self._arrays[item.name]
@@ -203,7 +209,9 @@ class Observer:
             np.copyto(out, value, casting="same_kind")
         if not keep:
             self._frames.clear()
-        return Observation(state.t_ns if t_obs_ns is None else t_obs_ns, self._arrays)
+        seen = Observation(state.t_ns if t_obs_ns is None else t_obs_ns, self._arrays)
+        self._mark("prepared", seen.t_obs_ns)
+        return seen
 
     @property
     def t_obs_ns(self) -> int | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
@@ -15,9 +15,12 @@ from ofp_edge.rig.file import Rig, RobotEntry, read_rig
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
 from ofp_edge.runtime.control.controller import Controller
+from ofp_edge.runtime.control.events import Command
 from ofp_edge.runtime.control.loop import ControlLoop
+from ofp_edge.runtime.control.marks import Mark, unmarked
 from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.control.refining import RefineBudget
+from ofp_edge.runtime.control.run_report import RunReport
 from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
 from ofp_edge.runtime.infer.inference import Inference, load_inference
@@ -51,6 +54,24 @@ class Request:
     log: Path | None = None
     log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
+
+
+class Probe(Telemetry, Protocol):
+    """Listens to a run: rows by `write`, moments by `mark` (marks.py)."""
+
+    def mark(self, moment: str, of: Any, /) -> None:
+        """See `Mark`."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who hears what of a run. on_start, on_tick: see ControlLoop. on_log_trouble: called once, by
+    the log's thread, where the log ends before the run. probe: hears every row and mark."""
+
+    on_start: Callable[[], None] | None = None
+    on_tick: Callable[[RunReport, Command], None] | None = None
+    on_log_trouble: Callable[[str], None] | None = None
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +112,9 @@ def open_cameras(rig: Rig, names: tuple[str, ...]) -> Iterator[dict[str, Camera]
         yield cameras
 
 
-def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Observer:
+def make_observer(
+    bundle: Bundle, rig: Rig, cameras: dict[str, Camera], mark: Mark = unmarked
+) -> Observer:
     """Hold the live cameras against the trained ones; SpecMismatch with the figures.
 
     A frame so old that its plan could not be followed for one step is dropped too, whatever the
@@ -101,11 +124,10 @@ def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Obser
     useful_ms = timing.max_plan_age_ms - timing.latency_ms
     ages = {name: round(min(rig.cameras[name].max_age_ms, useful_ms) * 1e6) for name in cameras}
     frozen = {name: x for name in cameras if (x := rig.cameras[name].frozen_after) is not None}
-    observer = Observer(
-        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen
-    )
-    observer.max_skew_ns = round(timing.max_skew_ms * 1e6)
-    return observer
+    return Observer(
+        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen,
+        round(timing.max_skew_ms * 1e6), mark,
+    )  # fmt: skip
 
 
 def read_run(request: Request) -> RunFiles:
@@ -119,13 +141,17 @@ def read_run(request: Request) -> RunFiles:
 
 
 @contextlib.contextmanager
-def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Session]:
+def open_session(
+    files: RunFiles, stop: StopFlag | None = None, hooks: Hooks | None = None
+) -> Iterator[Session]:
     """Open everything; what was opened is closed again, also when a later part refuses.
 
     The order is from cheap to costly: the robot, the cameras, the engines. At the end the robot is
     stopped and closed first of all. A signal gives up the opening: `stop` raises until the loop
     runs. Raises OfpError (one line) for whatever does not fit.
     """
+    hooks = hooks or Hooks()
+    mark = unmarked if hooks.probe is None else hooks.probe.mark
     request, bundle, rig, choice = files.request, files.bundle, files.rig, files.choice
     entry = rig.robot
     if request.robot not in (None, entry.driver):
@@ -138,7 +164,7 @@ def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Sess
             stop_input = StopInput(rig.safety.stop_socket, rig.safety.stop_silence_ms)
             stack.callback(stop_input.close)
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
-        observer = make_observer(bundle, rig, cameras)
+        observer = make_observer(bundle, rig, cameras, mark)
         inference = load_inference(
             bundle, choice.engine, choice.precision, threads=choice.threads, cpus=choice.cpus,
             seed=request.seed, nfe=request.nfe, guard=request.guard,
@@ -149,13 +175,13 @@ def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Sess
         log, recorder = None, None
         if request.log is not None:
             header = _header(bundle, rig, choice, nfe, first_ns, request)
-            log = McapLog(request.log, header, request.log_limit_mb << 20)
+            log = McapLog(request.log, header, request.log_limit_mb << 20, hooks.on_log_trouble)
             stack.callback(log.close)
         if request.record_calibration is not None:
             made_from = {"bundle_sha256": bundle.sha256, "first_seed": request.seed}
             recorder = CalibrationRecorder(request.record_calibration, bundle.spec, made_from)
             stack.callback(recorder.close)
-        places = [place for place in (log, recorder) if place is not None]
+        places = [place for place in (log, recorder, hooks.probe) if place is not None]
         telemetry: Telemetry = Several(*places) if places else NoTelemetry()
         planner = Planner(
             inference, observer, telemetry,
@@ -167,7 +193,8 @@ def open_session(files: RunFiles, stop: StopFlag | None = None) -> Iterator[Sess
         loop = ControlLoop(
             inference, controller, observer, robot, planner=planner, telemetry=telemetry,
             heartbeat=heartbeat, stop_input=stop_input, supervision=supervision,
-            max_stall_ns=round(rig.safety.max_stall_ms * 1e6),
+            max_stall_ns=round(rig.safety.max_stall_ms * 1e6), on_start=hooks.on_start,
+            on_tick=hooks.on_tick, mark=mark,
         )  # fmt: skip
         yield Session(bundle, rig, choice, nfe, inference, observer, loop, log, recorder)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.replay import MARKER, write_replay
+from ofp_edge.data.writer import MARKER, write_replay
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
 from ofp_edge.files import check_output, new_folder

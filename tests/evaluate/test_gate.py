@@ -25,7 +25,7 @@ from ofp_edge.policy.deployed import Deployed
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.checks import check_error, check_samples
-from ofp_edge.quantize.compare import Chunks
+from ofp_edge.quantize.chunk_errors import Chunks
 from ofp_edge.quantize.functions import Modules, build_functions
 from ofp_edge.quantize.gate import FILE, read_gate
 from ofp_edge.quantize.plan import ActionError, Plan, Range, read_plan, write_plan

@@ -49,7 +49,7 @@ class Datasets:
         import ofp_edge.data.dataset
         import ofp_edge.data.imported
         import ofp_edge.data.layouts.lerobot
-        import ofp_edge.data.layouts.replay
+        import ofp_edge.data.layouts.replay_buffer
         import ofp_edge.data.layouts.robomimic
         import ofp_edge.data.layouts.robotwin
         import ofp_edge.data.survey  # noqa: F401

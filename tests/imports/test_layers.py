@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import OfpError
-from ofp_edge.policy.imported.layers import with_layers
+from ofp_edge.policy.imported.layer_modules import with_layers
 from ofp_edge.quantize.ptq import measure_layers
 from ofp_edge.quantize.recipes import recipe
 

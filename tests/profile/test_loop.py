@@ -12,13 +12,13 @@ from ofp_edge.cli import compare as compare_command
 from ofp_edge.cli import profile_loop as command
 from ofp_edge.errors import OfpError
 from ofp_edge.profile.compare import between, beware, compare, read_profile
-from ofp_edge.profile.loop_probe import LINKS, LoopProbe
-from ofp_edge.profile.statistics import (
+from ofp_edge.profile.latency import (
     PERCENTILES,
     LatencyStatistics,
     intervals_of,
     proposed_latency_ms,
 )
+from ofp_edge.profile.loop_probe import LINKS, LoopProbe
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.runtime.still import RIG
@@ -90,7 +90,7 @@ def test_a_missed_budget_is_exit_code_1_with_the_document(rig_and_bundle, tmp_pa
     assert json.loads(done.stdout)["within_budget"] is False
 
 
-def test_only_a_plans_first_action_is_followed_and_the_warm_up_is_left_out():
+def test_only_a_plans_first_action_is_followed_and_the_warm_up_is_left_out(monkeypatch):
     probe = LoopProbe()
     for tick in range(6):
         t_obs = 1000 * MS + 100 * MS * (tick // 3)
@@ -101,8 +101,9 @@ def test_only_a_plans_first_action_is_followed_and_the_warm_up_is_left_out():
             probe.write("/observation", t_obs, observe_ns=4 * MS)
             probe.write("/plan", t_obs, ready_ns=t_obs + 20 * MS)
             probe.write("/plan", t_obs, ready_ns=t_obs + 30 * MS)  # refined
-        probe._stepped(None, now, now + MS)
-        probe._send(None, now + MS, now + 3 * MS)
+        for moment, t_ns in (("step", 0), ("stepped", 1), ("send", 1), ("sent", 3)):
+            monkeypatch.setattr("time.monotonic_ns", lambda at=now + t_ns * MS: at)
+            probe.mark(moment)
         probe.write("/command", now, tick_ns=now, woke_ns=now + MS, t_obs_ns=t_obs, sent=True)
     series = {name: (values / MS).tolist() for name, values in probe.series(0).items()}
     assert series["camera to action"] == [43, 43] and series["capture to ready"] == [20, 20]

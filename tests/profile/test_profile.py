@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from ofp_edge.bundle import open_bundle
 from ofp_edge.cli import profile as profile_command
 from ofp_edge.errors import OfpError
+from ofp_edge.profile.latency import LatencyStatistics
 from ofp_edge.profile.measure import Measured, measure
 from ofp_edge.profile.open import open_bench
 from ofp_edge.profile.report import render
-from ofp_edge.profile.statistics import LatencyStatistics
 from ofp_edge.profile.summary import read_evaluation, summarise
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.report.svg import Scale, histogram, timeline

@@ -16,7 +16,7 @@ from ofp_edge.files import sha256_file
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
-from ofp_edge.quantize.compare import compare
+from ofp_edge.quantize.chunk_errors import compare
 from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.inputs import act_inputs, synthetic_windows
 from tests.quantize.conftest import Quantised

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ofp_edge.quantize.layers import export_graph, find_layers
+from ofp_edge.quantize.layer_nodes import export_graph, find_layers
 from ofp_edge.quantize.ranges import (
     Histogram,
     entropy_limit,

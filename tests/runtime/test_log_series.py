@@ -227,9 +227,8 @@ def test_a_last_chunk_whose_contents_a_loss_of_power_took_is_left_out(tmp_path: 
 def test_a_disk_that_fills_up_ends_the_log_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = McapLog(tmp_path / "run.mcap", {}, LIMIT)
     said: list[str] = []
-    log.on_trouble = said.append
+    log = McapLog(tmp_path / "run.mcap", {}, LIMIT, said.append)
     real = log_file.LogFile.flush
 
     def full(file: log_file.LogFile) -> None:

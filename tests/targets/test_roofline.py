@@ -15,7 +15,7 @@ from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.targets.cost import costs
 from ofp_edge.targets.fit import memory, require_memory
-from ofp_edge.targets.layers import Layer, layers
+from ofp_edge.targets.layer_costs import Layer, layers
 from ofp_edge.targets.roofline import floor
 from tests.targets.conftest import Built
 

@@ -34,7 +34,7 @@ def _open(path: Path, filter_key: str | None) -> Source:
         raise DatasetError(f"{path} does not exist.")
     if path.is_dir():
         if (path / ".zgroup").exists() or (path / "zarr.json").exists():
-            from ofp_edge.data.layouts.replay import open_replay
+            from ofp_edge.data.layouts.replay_buffer import open_replay
 
             return open_replay(path)
         if (path / "meta" / "info.json").exists():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ofp_edge.errors import PolicyError
 from ofp_edge.outside import said_by
 from ofp_edge.policy.imported.archive import load_program
-from ofp_edge.policy.imported.layers import with_layers
+from ofp_edge.policy.imported.layer_modules import with_layers
 from ofp_edge.policy.parts import Embedding, Encoder
 from ofp_edge.spec import PolicySpec
 

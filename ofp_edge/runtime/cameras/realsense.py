@@ -237,12 +237,14 @@ def device_camera(
         serial, width, height, fps, color, context, sync=sync, global_time=global_time
     )
     remarks = Remarks()
-    source = RecoveringSource(device, remarks, restart_after_ms)
+    # By then there is a camera.
+    source = RecoveringSource(
+        device, remarks, restart_after_ms, on_restart=lambda: camera.times.restart()
+    )
     camera = RealSenseCamera(
         name, source, clock, parameters, delivery_ms=delivery_ms, align=align, filters=filters,
         remarks=remarks,
     )  # fmt: skip
-    source.on_restart = camera.times.restart
     return camera
 
 

@@ -41,7 +41,7 @@ class RecoveringSource:
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.source, self.color = source, source.color
-        self.on_restart = on_restart
+        self._on_restart = on_restart
         self._remarks, self._patience_s = remarks, restart_after_ms / 1000
         self._camera = ""
         self._rungs_tried = 0
@@ -65,7 +65,7 @@ class RecoveringSource:
                 return None
             self._mending = None
             self._heard_s = time.monotonic()
-            self.on_restart()
+            self._on_restart()
         try:
             frame = self.source.newest(max(0.0, 1000 * (deadline_s - time.monotonic())))
         except RuntimeError as cause:  # the SDK's: the device has gone

@@ -22,6 +22,7 @@ from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import EpisodeStarted, NotSent, StateRead, StopRequested
 from ofp_edge.runtime.control.heard import to_row
+from ofp_edge.runtime.control.marks import Mark, unmarked
 from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.control.run_report import Limits, RunReport
 from ofp_edge.runtime.control.stopping import StopFlag
@@ -49,6 +50,8 @@ class ControlLoop:
     robot: the Robot protocol; one that also has `reset(seed)` and `outcome()` runs in episodes.
     planner: by default a thread of its own. heartbeat, stop_input: see runtime/safety.
     supervision: see supervision.py. max_stall_ns: a tick whose work takes longer is a fault.
+    on_start: called in the control thread when all others are there. on_tick: called in it after
+    every tick that does not end the episode. mark: see marks.py.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class ControlLoop:
         max_stall_ns: int | None = None,
         clock: Clock = time.monotonic_ns,
         sleep_until: Callable[[int], None] | None = None,
+        on_start: Callable[[], None] | None = None,
         on_tick: Callable[[RunReport, Command], None] | None = None,
+        mark: Mark = unmarked,
     ) -> None:
         self.inference, self.controller, self.observer = inference, controller, observer
         self.robot, self.clock = robot, clock
@@ -74,8 +79,8 @@ class ControlLoop:
         self.planner = planner or Planner(inference, observer, self.telemetry, clock)
         self.rate = Rate(inference.spec.dt_ns, clock, sleep_until)
         self.report = RunReport(capture_to_ready_ns=self.planner.capture_to_ready_ns)
-        self.on_tick = on_tick
-        self.on_start: Callable[[], None] | None = None  # in the control thread, all others there
+        self._mark = mark
+        self.on_start, self.on_tick = on_start, on_tick
         self._heartbeat, self._stop_input = heartbeat, stop_input
         self._supervision, self._max_stall_ns = supervision, max_stall_ns
         self._noted: list[Event] = []  # of this tick, for the next one
@@ -167,7 +172,9 @@ class ControlLoop:
             if watched is not None:
                 watched.beat(woke_ns)
             events, begun = [*begun, *self._hear(tick_ns)], []
+            self._mark("step", None)
             command = self.controller.step(tick_ns, events)
+            self._mark("stepped", None)
             if (state := self.controller.state) is not None:
                 self.planner.states.add(state)  # the policy sees what the state machine believes
             sent = self._obey(command, tick_ns, limits.dry_run)
@@ -210,7 +217,9 @@ class ControlLoop:
             self.report.late_sends += 1  # the next tick's command is as good as here
             self._noted.append(NotSent())
             return None
+        self._mark("send", None)
         self.robot.send(command.action)
+        self._mark("sent", None)
         return now_ns
 
     def _note(

@@ -85,8 +85,9 @@ class McapLog:
     """
 
     def __init__(
-        self, path: Path, header: dict[str, Any], limit_bytes: int = DEFAULT_MB << 20
-    ) -> None:
+        self, path: Path, header: dict[str, Any], limit_bytes: int = DEFAULT_MB << 20,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self.path = path
         self.series = LogSeries(path, header, limit_bytes)
         # `next` is one step of the interpreter: two threads never draw the same number.
@@ -94,7 +95,7 @@ class McapLog:
         self._refused = dict.fromkeys(SCHEMAS, 0)  # by a full queue
         self._unwritten = 0
         self.trouble = ""
-        self.on_trouble: Callable[[str], None] | None = None
+        self._on_trouble = on_trouble
         self._unsaved = 0  # rows that this process still holds
         self._queue: queue.Queue[_Item | None] = queue.Queue(_QUEUE_ROWS)
         self._thread = threading.Thread(target=self._drain, name="telemetry", daemon=True)
@@ -166,8 +167,8 @@ class McapLog:
         self._unsaved = 0
         if not self.trouble:
             self.trouble = trouble
-            if self.on_trouble is not None:
-                self.on_trouble(trouble)
+            if self._on_trouble is not None:
+                self._on_trouble(trouble)
 
 
 def array_from_json(value: Any, what: str = "an array of a log") -> NDArray[Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ofp_edge.evaluate.statistics import paired_difference, wilson_interval
+from ofp_edge.evaluate.intervals import paired_difference, wilson_interval
 
 
 def test_wilson_agrees_with_published_values() -> None:

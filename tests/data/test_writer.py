@@ -5,7 +5,7 @@ import pytest
 
 zarr = pytest.importorskip("zarr")
 
-from ofp_edge.data.replay import DATA_SCHEMA_VERSION, MARKER, write_replay  # noqa: E402
+from ofp_edge.data.writer import DATA_SCHEMA_VERSION, MARKER, write_replay  # noqa: E402
 from ofp_edge.errors import DatasetError, OutputExists  # noqa: E402
 from ofp_edge.files import new_folder  # noqa: E402
 

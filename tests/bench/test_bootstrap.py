@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ofp_edge.bench.statistics import DIFFERENCE, SUCCESS, Values, estimate
+from ofp_edge.bench.bootstrap import DIFFERENCE, SUCCESS, Values, estimate
 
 
 def simulated(
