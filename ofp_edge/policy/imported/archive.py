@@ -129,8 +129,10 @@ def _listed(config: Any, what: str) -> list[tuple[str, str, bool, Any]]:
 
 def _check_storage(meta: Any, data: bytes, what: str) -> None:
     """A tensor may not reach past the bytes that are its own."""
+    from torch._export.serde.serialize import deserialize_scalar_type  # `import torch` does not
+
     try:
-        dtype = torch._export.serde.serialize.deserialize_scalar_type(meta["dtype"])
+        dtype = deserialize_scalar_type(meta["dtype"])
         reach = check_tensor_meta(meta, what)
     except (KeyError, TypeError, AttributeError, ValueError) as cause:
         raise PolicyError(f"{what}: not the form of an exported program: {cause!r}") from None
