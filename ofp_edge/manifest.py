@@ -13,7 +13,7 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import BundleError, UnknownName
 from ofp_edge.files import sha256_file
 from ofp_edge.provenance import check_provenance
-from ofp_edge.spec import ObservationField, PolicySpec
+from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
@@ -95,8 +95,7 @@ class Default:
 class Manifest:
     """Everything a robot must know before it opens an artefact.
 
-    encode_inputs: the observation fields of the newest frame, each with a leading batch axis of 1
-    ((1, D) for "state"; (1, 3, 1, N) for "points"; (1, 3, H, W), 0..1, for "rgb").
+    encode_inputs: the observation fields of the newest frame, each in its `input_shape`.
     encode -> `feature` (1, F).
     act inputs: `features` (1, n_obs_steps * F, oldest first), `z` (1, horizon * action_dim),
     `time_row` (1, E); outputs `chunk` (1, (horizon - start_index) * action_dim), whose first action
@@ -177,7 +176,7 @@ class Manifest:
 
     def _check_tensors(self) -> None:
         seen = [(x.name, x.shape, x.dtype) for x in self.encode_inputs]
-        wanted = [(f.name, _flat(f), "float32") for f in self.spec.observations]
+        wanted = [(f.name, f.input_shape, f.input_dtype) for f in self.spec.observations]
         if seen != wanted:
             raise BundleError(f"{_FILE}: encode_inputs: expected {wanted}, got {seen}.")
         rows = {len(x.row) for x in self.time_rows}
@@ -209,8 +208,3 @@ class Manifest:
                 raise BundleError(f"{_FILE}: {shown(entry.file)} is listed twice, differently.")
             if entry.size < 0 or not _SHA256.fullmatch(entry.sha256):
                 raise BundleError(f"{_FILE}: {shown(entry.file)}: expected a size and a SHA-256.")
-
-
-def _flat(field: ObservationField) -> tuple[int, ...]:
-    """The shape of an observation as `encode` takes it."""
-    return (1, 3, 1, field.shape[1]) if field.kind == "points" else (1, *field.shape)

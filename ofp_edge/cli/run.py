@@ -90,6 +90,10 @@ def run(
         int | None,
         typer.Option(help="Compute threads of the engine. Default: the rig's, else the board's."),
     ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(help="What a policy that takes an instruction is told. Default: the rig's."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise, and of the first episode.")] = 0,
     live: Annotated[bool, typer.Option("--live", help="Show the run in the terminal.")] = False,
     realtime: Annotated[
@@ -135,7 +139,7 @@ def run(
 
     request = Request(
         bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log, log_limit_mb,
-        record_calibration,
+        record_calibration, instruction,
     )  # fmt: skip
     limits = Limits(duration, episodes, dry_run, seed)
     kernel = Realtime(output.log, wanted=realtime or require_realtime, require=require_realtime)

@@ -161,10 +161,7 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
     """`deploy` for looking at any policy: its functions' shapes and costs, a call."""
     network = policy.network.eval()
     fields = policy.config.spec.observations
-    inputs = tuple(
-        manifest.Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
-        for f in fields
-    )
+    inputs = tuple(manifest.Tensor(f.name, f.input_shape, f.input_dtype) for f in fields)
     act, rows = _act(policy, nfe)
     encode = network.encoder
     return Deployed(policy.config.spec, encode, act.eval(), rows, inputs, encode.feature_dim)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
+from ofp_edge.fields.text import told
 from ofp_edge.rig.file import Rig, RobotEntry, read_rig
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
@@ -51,6 +52,7 @@ class Request:
     log: Path | None = None
     log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ def make_observer(bundle: Bundle, rig: Rig, cameras: dict[str, Camera]) -> Obser
     ages = {name: round(min(rig.cameras[name].max_age_ms, useful_ms) * 1e6) for name in cameras}
     frozen = {name: x for name in cameras if (x := rig.cameras[name].frozen_after) is not None}
     observer = Observer(
-        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen
-    )
+        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen,
+        rig.instruction,
+    )  # fmt: skip
     observer.max_skew_ns = round(timing.max_skew_ms * 1e6)
     return observer
 
@@ -112,6 +115,9 @@ def read_run(request: Request) -> RunFiles:
     """Read the bundle and the rig, once. Raises OfpError (one line) where they do not fit."""
     bundle = open_bundle(request.bundle)
     rig = read_rig(request.rig)
+    if request.instruction is not None:
+        rig = replace(rig, instruction=request.instruction)
+    told(bundle.spec.observations, rig.instruction)  # what is no instruction is refused here
     choice = choose_engine(bundle, rig, request.engine, request.precision, request.threads)
     rig.require_fits(bundle.spec)
     make_controller(bundle.spec, rig, None)  # what no schedule can meet is refused here
@@ -209,6 +215,7 @@ def _header(
         "nfe": nfe,
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
+        "instruction": rig.instruction,
         "latency_ms": rig.timing.latency_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
         "cross_fade_steps": rig.timing.fade_steps(bundle.spec),

@@ -27,10 +27,7 @@ def write_small_bundle(
     rows = tuple(
         TimeRow(n, t, r, (*rng.normal(size=EMBEDDING).tolist(), r - t)) for n, t, r in _TIMES
     )
-    encode_inputs = tuple(
-        Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
-        for f in spec.observations
-    )
+    encode_inputs = tuple(Tensor(f.name, f.input_shape, f.input_dtype) for f in spec.observations)
     act_inputs = (
         Tensor("features", (1, spec.n_obs_steps * FEATURE)), Tensor("z", (1, size)),
         Tensor("time_row", (1, EMBEDDING + 1)),
@@ -75,7 +72,11 @@ def write_small_bundle(
 def _encode(inputs: tuple[Tensor, ...], rng: np.random.Generator) -> bytes:
     nodes, parts, width = [], [], 0
     for tensor in inputs:
-        if len(tensor.shape) == 4:
+        if len(tensor.shape) == 3:
+            nodes.append(helper.make_node("Flatten", [tensor.name], [f"{tensor.name}.flat"]))
+            parts.append(f"{tensor.name}.flat")
+            width += tensor.shape[1] * tensor.shape[2]
+        elif len(tensor.shape) == 4:
             pooled, flat = f"{tensor.name}.pooled", f"{tensor.name}.flat"
             nodes.append(helper.make_node("GlobalMaxPool", [tensor.name], [pooled]))
             nodes.append(helper.make_node("Flatten", [pooled], [flat]))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import SpecMismatch
-from ofp_edge.image import to_unit
+from ofp_edge.image import as_input
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
@@ -97,7 +97,7 @@ class Inference:
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
         self._fields = [
-            (field.name, field.kind == "rgb", encode.inputs[field.name].reshape(field.shape))
+            (field.name, encode.inputs[field.name].reshape(field.shape))
             for field in spec.observations
         ]
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
@@ -122,11 +122,8 @@ class Inference:
         Raises ValueError when the frame is not newer than the last one.
         """
         start = time.perf_counter_ns()
-        for name, image, view in self._fields:
-            if image:
-                to_unit(observations[name], view)
-            else:
-                np.copyto(view, observations[name])
+        for name, view in self._fields:
+            as_input(observations[name], view)
         row = self.history.slot(t_capture_ns)
         before = time.perf_counter_ns()
         self.encode.infer()
