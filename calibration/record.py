@@ -12,6 +12,7 @@ import numpy as np
 from ofp_edge.calibration.board import Board, Finder
 from ofp_edge.calibration.views import DepthSensor, Setup, View, Views
 from ofp_edge.errors import CameraError, RobotError
+from ofp_edge.fields import State
 from ofp_edge.lens import Lens
 from ofp_edge.pose import Pose, distance, from_quaternion, rows
 from ofp_edge.rig.file import CameraEntry
@@ -19,14 +20,11 @@ from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
 from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.robot import Robot
-from ofp_edge.spec import Interface, ObservationField
+from ofp_edge.spec import Interface
 
 FIELD = "hand_pose"
-_BOUND = (1e3,) * 7
-HAND_POSE = Interface(
-    (ObservationField(FIELD, "state", (7,), "m, then quaternion x y z w", "base",
-                      tuple(-x for x in _BOUND), _BOUND),), ()
-)  # fmt: skip
+_FIELD = State(FIELD, (7,), "m, then quaternion x y z w", "base", (-1e3,) * 7, (1e3,) * 7)
+HAND_POSE = Interface((_FIELD,), ())
 """What a robot is built with here: it must tell `hand_pose` (x, y, z in metres, then a quaternion
 x, y, z, w, in the base's frame). It has no action: the robot is never sent one."""
 _FRAME_MS = 5000.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ofp_edge.errors import UnknownName
-from ofp_edge.spec import ObservationField, PolicySpec
+from ofp_edge.spec import PolicySpec
 
 ENCODE, ACT = "encode", "act"
 Role = Literal[
@@ -70,7 +70,7 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
     flat = (1, spec.horizon * spec.action_dim)
     encode = Function(
         ENCODE,
-        tuple(Tensor(f.name, input_shape(f), role="observation") for f in spec.observations),
+        observed(spec),
         (Tensor("feature", (1, feature_dim), role="feature"),),
     )
     act = Function(
@@ -91,9 +91,11 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
     return encode, act
 
 
-def input_shape(field: ObservationField) -> tuple[int, ...]:
-    """The shape in which a function takes an observation."""
-    return (1, 3, 1, field.shape[1]) if field.kind == "points" else (1, *field.shape)
+def observed(spec: PolicySpec) -> tuple[Tensor, ...]:
+    """The observation fields as functions take them."""
+    return tuple(
+        Tensor(f.name, f.input_shape, f.input_dtype, "observation") for f in spec.observations
+    )
 
 
 def named(functions: Sequence[Function], name: str) -> Function:

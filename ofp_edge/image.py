@@ -1,6 +1,6 @@
 """Colour frame to a small image of fixed size: the one copy, used everywhere.
 
-Outside the network an image is uint8 (3, H, W); `to_unit` makes the float32 0..1 that the network
+Outside the network an image is uint8 (3, H, W); `as_input` makes the float32 0..1 that the network
 takes, at the one place where its input is written. Both are exact: sums of whole numbers and one
 rounding, so training and every robot see the same bits.
 """
@@ -62,15 +62,11 @@ class ColorImage:
         return out
 
 
-def to_unit(image: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-    """uint8 -> float32 0..1 of the same shape, into `out`."""
-    np.multiply(image, UNIT, out=out, dtype=np.float32)
-
-
-def as_input(values: NDArray[Any]) -> NDArray[np.float32]:
-    """A field as it is stored -> as the network takes it: images to 0..1, the rest as it is."""
-    if values.dtype != np.uint8:
-        return values
-    found = np.empty(values.shape, np.float32)
-    to_unit(values, found)
-    return found
+def as_input(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """A field as it is stored -> as the network takes it, into `out` if given: uint8 to 0..1, the
+    rest as it is."""
+    if values.dtype == np.uint8:
+        return np.asarray(np.multiply(values, UNIT, out=out, dtype=np.float32))
+    if out is not None:
+        np.copyto(out, values)
+    return values

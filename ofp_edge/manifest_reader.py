@@ -9,7 +9,7 @@ from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import BundleError, SpecMismatch
-from ofp_edge.functions import ACT, ENCODE, Function, Tensor, encode_and_act, input_shape
+from ofp_edge.functions import ACT, ENCODE, Function, Tensor, encode_and_act, observed
 from ofp_edge.manifest import (
     FILE,
     INTERFACE,
@@ -137,9 +137,7 @@ def _check_functions(manifest: Manifest) -> None:
     """What `Inference` goes by: where each input comes from, and what `act` takes and gives."""
     spec, (*before, act) = manifest.spec, manifest.functions
     seen = [x for f in before for x in f.inputs if x.role == "observation"]
-    _same("observations", seen, [
-        Tensor(f.name, input_shape(f), role="observation") for f in spec.observations
-    ])  # fmt: skip
+    _same("observations", seen, observed(spec))
     for number, function in enumerate(manifest.functions):
         for tensor in function.inputs:
             if tensor.source is not None:

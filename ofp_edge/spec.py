@@ -11,67 +11,18 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from ofp_edge.errors import SpecMismatch
-from ofp_edge.strict import read_as, shown
+from ofp_edge.fields import State
+from ofp_edge.fields.field import ObservationField as ObservationField
+from ofp_edge.fields.measured import check_range, check_shape
+from ofp_edge.strict import Place, read_as, shown
 
-ObservationKind = Literal["state", "points", "rgb"]
 ActionKind = Literal["absolute", "delta", "velocity"]
 Interpolation = Literal["linear", "nearest"]
 Rotation = Literal["quaternion", "rotvec", "rot6d"]
 AnyInterface = TypeVar("AnyInterface", bound="Interface")
 SLOWEST_HZ, FASTEST_HZ = 1e-3, 1e5
-_LARGEST_FIELD, _MOST_OBSERVATIONS, _LONGEST_HORIZON = 1 << 28, 1000, 100_000
+_MOST_OBSERVATIONS, _LONGEST_HORIZON = 1000, 100_000
 _ROTATION_LENGTHS = {"quaternion": 4, "rotvec": 3, "rot6d": 6}
-_FORMS = {"state": ("(D,)", 1), "points": ("(3, N)", 2), "rgb": ("(3, H, W)", 3)}
-
-
-@dataclass(frozen=True)
-class ObservationField:
-    """One observation, float32 where the network reads it.
-
-    kind "state":  shape (D,), `unit` per element, range low..high (D values each).
-    kind "points": shape (3, N), planar x, y, z rows, in metres in `frame`; low..high is the crop
-    box (3 values each): points outside it are dropped, and it is the range normalised to [-1, 1].
-    kind "rgb":    shape (3, H, W), range 0..1, unit "1": a colour frame, cropped and shrunk. Until
-    the network reads it, it is uint8 (`dtype`), see ofp_edge/image.py.
-    `camera` names the rig's camera that "points" and "rgb" come from. `origin`, if given, names the
-    "state" field whose first three values are the position (metres, same frame) that the network
-    sees the points from, as a rule the hand's: subtracted inside the network, after the crop.
-    """
-
-    name: str
-    kind: ObservationKind
-    shape: tuple[int, ...]
-    unit: str
-    frame: str
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    camera: str | None = None
-    origin: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_shape(f"observation {self.name!r}", self.shape)
-        if self.kind not in _FORMS:
-            raise SpecMismatch(f"observation {self.name!r}, kind", ", ".join(_FORMS), self.kind)
-        form, axes = _FORMS[self.kind]
-        if len(self.shape) != axes or (axes > 1 and self.shape[0] != 3):
-            raise SpecMismatch(f"observation {self.name!r}, shape", form, self.shape)
-        _check_range(f"observation {self.name!r}", self.shape[0], self.low, self.high)
-        if self.kind == "rgb" and (set(self.low), set(self.high)) != ({0}, {1}):
-            got = (self.low, self.high)
-            raise SpecMismatch(f"observation {self.name!r}, range", "0..1 for rgb", got)
-        if (self.camera is None) != (self.kind == "state"):
-            raise SpecMismatch(
-                f"observation {self.name!r}, camera", "one for points and rgb", self.camera
-            )
-        if self.origin is not None and self.kind != "points":
-            raise SpecMismatch(
-                f"observation {self.name!r}, origin", f"none for {self.kind}", self.origin
-            )
-
-    @property
-    def dtype(self) -> str:
-        """Of the field in datasets, observations and logs."""
-        return "uint8" if self.kind == "rgb" else "float32"
 
 
 @dataclass(frozen=True)
@@ -98,7 +49,7 @@ class ActionField:
     rotation: Rotation | None = None
 
     def __post_init__(self) -> None:
-        _check_shape(f"action {self.name!r}", self.shape)
+        check_shape(f"action {self.name!r}", self.shape)
         if self.kind not in ("absolute", "delta", "velocity"):
             raise SpecMismatch(
                 f"action {self.name!r}, kind", "absolute, delta or velocity", self.kind
@@ -113,7 +64,7 @@ class ActionField:
             raise SpecMismatch(
                 f"action {self.name!r}, interpolation", "linear or nearest", self.interpolation
             )
-        _check_range(f"action {self.name!r}", self.shape[0], self.low, self.high)
+        check_range(f"action {self.name!r}", self.shape[0], self.low, self.high)
         if self.rotation is None:
             return
         if self.rotation not in _ROTATION_LENGTHS:
@@ -146,13 +97,11 @@ class Interface:
     def _check_origin(self, item: ObservationField) -> None:
         if item.origin is None:
             return
-        fits = [
-            f.name
-            for f in self.observations
-            if f.kind == "state" and f.shape[0] >= 3 and f.frame == item.frame
-        ]
+        frame = getattr(item, "frame", None)
+        states = [f for f in self.observations if isinstance(f, State)]
+        fits = [f.name for f in states if f.shape[0] >= 3 and f.frame == frame]
         if item.origin not in fits:
-            expected = f"one of the state fields {fits} (3 values or more, frame {item.frame!r})"
+            expected = f"one of the state fields {fits} (3 values or more, frame {frame!r})"
             raise SpecMismatch(f"observation {item.name!r}, origin", expected, item.origin)
 
     @property
@@ -169,6 +118,11 @@ class Interface:
     def action_units(self) -> tuple[str, ...]:
         """Per action dimension: `ActionField.unit`."""
         return tuple(field.unit for field in self.actions for _ in range(field.shape[0]))
+
+    @property
+    def states(self) -> tuple[ObservationField, ...]:
+        """The observations that the robot tells."""
+        return tuple(f for f in self.observations if f.source == "robot")
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -188,7 +142,10 @@ class Interface:
             if not isinstance(value[key], list):
                 raise SpecMismatch(f"spec.{key}", "a list", type(value[key]).__name__)
             for number, item in enumerate(value[key]):
-                _check_keys(kind, item, f"spec.{key}[{number}]")
+                found: type[Any] = kind
+                if kind is ObservationField and isinstance(item, dict):
+                    found = kind.class_of(item, Place("spec", f"{key}[{number}]", SpecMismatch))
+                _check_keys(found, item, f"spec.{key}[{number}]")
                 if not isinstance(shape := item["shape"], list):
                     where = f"spec: {key}[{number}].shape"
                     raise SpecMismatch(where, "positive whole numbers", shown(shape))
@@ -300,22 +257,6 @@ def _entries(kind: type[Any], value: Any) -> dict[str, Any]:
 def _finite(value: object) -> bool:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
     return plain and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _check_shape(what: str, shape: tuple[int, ...]) -> None:
-    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise SpecMismatch(f"{what}, shape", "positive whole numbers", shape)
-    if math.prod(shape) > _LARGEST_FIELD:
-        raise SpecMismatch(f"{what}, shape", f"at most {_LARGEST_FIELD} values", shape)
-
-
-def _check_range(what: str, axes: int, low: tuple[float, ...], high: tuple[float, ...]) -> None:
-    if len(low) != axes or len(high) != axes:
-        raise SpecMismatch(f"{what}, low and high", f"{axes} values", (len(low), len(high)))
-    if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in (*low, *high)):
-        raise SpecMismatch(f"{what}, range", "finite numbers", (low, high))
-    if not all(a < b for a, b in zip(low, high, strict=True)):
-        raise SpecMismatch(f"{what}, range", "low < high", (low, high))
 
 
 def _plain(value: Any) -> Any:

@@ -85,6 +85,7 @@ def read_as(
 ) -> T:  # fmt: skip
     """`value` as the dataclass `kind`, by its annotations: strict about names and types.
 
+    A dataclass with a static `class_of(value, place)` is read as the class that this names.
     Entries with a default may be missing; others: those that are not ours are passed over. what:
     the file, or ""; at: the entry in it that `value` is. built: fields that are ready made,
     whatever `value` has for them.
@@ -136,6 +137,8 @@ def _dataclass(
 ) -> Any:
     if not isinstance(value, dict):
         place.refuse("an object", type(value).__name__)
+    if (chosen := getattr(kind, "class_of", None)) is not None:
+        kind = chosen(value, place)
     known = {x.name: x for x in fields(kind) if x.init and x.name not in built}
     for name, entry in known.items():
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ofp_edge.calibration.samples import FILE, read_samples
@@ -41,17 +39,7 @@ def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> Observati
 def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:
     """Windows drawn uniformly from the fields' ranges (points: the crop box; images: noise)."""
     rng = np.random.default_rng(seed)
-    fields: dict[str, NDArray[Any]] = {}
-    for field in spec.observations:
-        if field.kind == "rgb":
-            size = count, spec.n_obs_steps, *field.shape
-            fields[field.name] = rng.integers(0, 256, size, dtype=np.uint8)
-            continue
-        low, high = np.asarray(field.low), np.asarray(field.high)
-        if field.kind == "points":
-            low, high = low[:, None], high[:, None]
-        drawn = rng.uniform(low, high, (count, spec.n_obs_steps, *field.shape))
-        fields[field.name] = drawn.astype(np.float32)
+    fields = {f.name: f.synthetic(rng, (count, spec.n_obs_steps)) for f in spec.observations}
     return ObservationWindows(fields, np.zeros(count, np.int64), np.arange(count))
 
 

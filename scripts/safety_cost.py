@@ -27,10 +27,11 @@ TICKS, REPEATS, DT_NS = 400, 3, 50_000_000
 
 def measure() -> dict[str, float]:
     """Median microseconds of measured, trouble and check together, by rig and commands."""
+    from ofp_edge.fields import State
     from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
     from ofp_edge.runtime.robot import RobotState
     from ofp_edge.runtime.safety.layer import SafetyLayer
-    from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+    from ofp_edge.spec import ActionField, PolicySpec
 
     ends = (-1.0,) * 3, (1.0,) * 3
     delta = ActionField("hand", (3,), "m", "base", "delta", 0.01, *ends, 0.0)
@@ -53,9 +54,7 @@ def measure() -> dict[str, float]:
     gc.disable()
     for name, (actions, entry) in cases.items():
         size = sum(field.shape[0] for field in actions)
-        state = ObservationField(
-            "state", "state", (size,), "m", "base", (-9.0,) * size, (9.0,) * size
-        )
+        state = State("state", (size,), "m", "base", (-9.0,) * size, (9.0,) * size)
         layer = SafetyLayer(PolicySpec((state,), actions, 1, 8, 4, 1e9 / DT_NS), entry)
         calm = np.tile(0.05 * np.sin(np.arange(TICKS) * 0.02)[:, None], size)
         wild = np.random.default_rng(0).uniform(-0.8, 0.8, (TICKS, size))

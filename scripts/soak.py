@@ -70,7 +70,7 @@ def write_rig(path: Path, bundle: Path, task: str, latency_steps: int) -> Path:
     spec = open_bundle(bundle).spec
     dt_ms = 1000 / spec.control_hz
     steps = min(latency_steps, spec.plan_steps - spec.n_action_steps)
-    colored = {f.camera for f in spec.observations if f.kind == "rgb"}
+    colored = {f.camera for f in spec.observations if f.stream == "color"}
     text = _RIG.format(
         task=task, latency=steps * dt_ms, age=spec.plan_steps * dt_ms, priority=PRIORITY
     )

@@ -48,7 +48,7 @@ class Camera(SyntheticCamera):
 class Robot:
     def __init__(self, spec):
         self.fields = {f.name: ((np.asarray(f.low) + np.asarray(f.high)) / 2).astype(np.float32)
-                       for f in spec.observations if f.kind == "state"}
+                       for f in spec.states}
         self.told = False
     def state(self):
         return RobotState(time.monotonic_ns(), self.fields)

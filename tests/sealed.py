@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.bundle import DIGEST, MANIFEST
+from ofp_edge.fields import State
 from ofp_edge.files import sha256_bytes, sha256_file
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 
 SPEC = PolicySpec(
-    (ObservationField("state", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3),),
+    (State("state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3),),
     (ActionField("move", (2,), "m", "base", "delta", 0.1, (-1.0,) * 2, (1.0,) * 2, 0.0),),
     n_obs_steps=2, horizon=4, n_action_steps=2, control_hz=20.0,
 )  # fmt: skip

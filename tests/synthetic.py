@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.fields import Points, Rgb, State
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 if TYPE_CHECKING:
@@ -35,22 +36,19 @@ _BLOB_TOP_M, _BLOB_RADIUS_M = 0.1, 0.08
 def state_field(size: int) -> ObservationField:
     """Hand x, y, z and gripper opening; with size 7 also the blob's x, y, z."""
     units = ", ".join(["m", "m", "m", "1", "m", "m", "m"][:size])
-    return ObservationField("state", "state", (size,), units, "base", (-1.0,) * size, (2.0,) * size)
+    return State("state", (size,), units, "base", (-1.0,) * size, (2.0,) * size)
 
 
 def points_field() -> ObservationField:
     """The cloud of camera "front", cropped above the table."""
     low, high = (-0.45, 0.15, 0.02), (0.45, 0.85, 0.4)
-    return ObservationField("points", "points", (3, N_POINTS), "m", "base", low, high, "front")
+    return Points("points", (3, N_POINTS), "m", "base", low, high, "front")
 
 
 def rgb_fields() -> tuple[ObservationField, ...]:
     """What cameras "front" and "side" see, at half their size."""
     size, low, high = (3, CAMERA.height // 2, CAMERA.width // 2), (0.0,) * 3, (1.0,) * 3
-    return tuple(
-        ObservationField(f"rgb_{name}", "rgb", size, "1", name, low, high, name)
-        for name in ("front", "side")
-    )
+    return tuple(Rgb(f"rgb_{name}", size, "1", name, low, high, name) for name in ("front", "side"))
 
 
 def action_fields() -> tuple[ActionField, ...]:

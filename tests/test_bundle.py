@@ -14,6 +14,7 @@ import pytest
 from ofp_edge.bundle import DIGEST, GOLDEN, MANIFEST, open_bundle, write_manifest
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import BundleError, UnknownName
+from ofp_edge.fields import Points, State
 from ofp_edge.files import sha256_bytes
 from ofp_edge.functions import encode_and_act
 from ofp_edge.manifest import (
@@ -24,10 +25,10 @@ from ofp_edge.manifest import (
     TimeRow,
 )
 from ofp_edge.runtime.infer import inference
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 
 SPEC = PolicySpec(
-    (ObservationField("state", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3),),
+    (State("state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3),),
     (ActionField("move", (2,), "m", "base", "delta", 0.1, (-1.0,) * 2, (1.0,) * 2, 0.0),),
     n_obs_steps=2, horizon=4, n_action_steps=2, control_hz=20.0,
 )  # fmt: skip
@@ -233,7 +234,7 @@ def test_truncated_golden_archive_of_a_forged_bundle_is_one_line(folder: Path) -
 
 
 def test_a_bundle_without_its_training_camera_is_refused(tmp_path: Path) -> None:
-    points = ObservationField("p", "points", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
+    points = Points("p", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
     manifest = write_bundle(tmp_path / "b")
     spec = replace(SPEC, observations=(*SPEC.observations, points))
     write_manifest(tmp_path / "b", replace(manifest, spec=spec))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import SpecMismatch
-from ofp_edge.image import UNIT, ColorImage, as_input, to_unit
+from ofp_edge.image import UNIT, ColorImage, as_input
 
 
 def frame(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_the_networks_input_is_0_to_1_and_the_same_bits_in_torch() -> None:
     torch = pytest.importorskip("torch")
     every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     out = np.empty(every.shape, np.float32)
-    to_unit(every, out)
+    as_input(every, out)
     assert out.min() == 0 and out.max() == 1
     np.testing.assert_array_equal(out, torch.from_numpy(every).float() * float(UNIT))
     np.testing.assert_array_equal(as_input(every), out)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ofp_edge.errors import RigError
+from ofp_edge.fields import Points, State
 from ofp_edge.rig.file import read_rig, set_camera
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 
 GOOD = """\
 # my robot
@@ -30,7 +31,7 @@ latency_ms = 50.0   # measured on Tuesday
 max_plan_age_ms = 500.0
 """
 
-POINTS = ObservationField("p", "points", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
+POINTS = Points("p", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
 MOVE = ActionField("move", (3,), "m", "base", "delta", 1.0, (-1.0,) * 3, (1.0,) * 3, hold=0.0)
 SPEC = PolicySpec((POINTS,), (MOVE,), 1, 16, 8, 20.0)
 
@@ -98,7 +99,7 @@ def test_a_rig_without_cameras_fits_a_policy_that_needs_none(tmp_path: Path) -> 
     head, _, rest = GOOD.partition("[cameras.front]")
     got = read_rig(rig(tmp_path, head + rest[rest.index("[timing]") :]))
     assert got.cameras == {}
-    state = ObservationField("s", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
+    state = State("s", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
     got.require_fits(PolicySpec((state,), (MOVE,), 1, 16, 8, 20.0))
 
 

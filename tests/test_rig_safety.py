@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from ofp_edge.errors import RigError
+from ofp_edge.fields import Points, State
 from ofp_edge.rig.file import read_rig
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 from tests.test_rig import GOOD
 
-Q = ObservationField("q", "state", (4,), "m", "base", (-9.0,) * 4, (9.0,) * 4)
-POINTS = ObservationField("p", "points", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
+Q = State("q", (4,), "m", "base", (-9.0,) * 4, (9.0,) * 4)
+POINTS = Points("p", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
 JOINT = ActionField("joint", (2,), "rad", "base", "absolute", 0.5, (-1.0,) * 2, (1.0,) * 2)
 SLIDE = ActionField("slide", (2,), "rad/s", "base", "velocity", 1.0, (-1.0,) * 2, (1.0,) * 2, 0.0)
 TURN = ActionField("turn", (4,), "1", "base", "absolute", 1.0, (-1.0,) * 4, (1.0,) * 4, None,

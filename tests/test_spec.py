@@ -11,15 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofp_edge.errors import OfpError, SpecMismatch
-from ofp_edge.spec import ActionField, Chunking, Interface, ObservationField, PolicySpec
+from ofp_edge.fields import Points, Rgb, State
+from ofp_edge.spec import ActionField, Chunking, Interface, PolicySpec
 
-STATE = ObservationField("hand", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
-POINTS = ObservationField(
-    "points", "points", (3, 64), "m", "base", (-1.0, 0.0, 0.0), (1.0, 2.0, 1.0), camera="front"
-)
-RGB = ObservationField(
-    "rgb", "rgb", (3, 48, 64), "1", "side", (0.0,) * 3, (1.0,) * 3, camera="side"
-)
+STATE = State("hand", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
+POINTS = Points("points", (3, 64), "m", "base", (-1.0, 0.0, 0.0), (1.0, 2.0, 1.0), camera="front")
+RGB = Rgb("rgb", (3, 48, 64), "1", "side", (0.0,) * 3, (1.0,) * 3, camera="side")
 MOVE = ActionField("move", (3,), "mm", "base", "delta", 10.0, (-1.0,) * 3, (1.0,) * 3, hold=0.0)
 GRIP = ActionField(
     "grip", (1,), "1", "gripper", "absolute", 1.0, (-1.0,), (1.0,), interpolation="nearest"
@@ -50,13 +47,11 @@ def specs(draw: st.DrawFn) -> PolicySpec:
         elif kind == "points":
             low, high = draw(ranges(3))
             shape: tuple[int, ...] = (3, draw(st.integers(1, 2048)))
-            observations.append(
-                ObservationField(name, "points", shape, "m", "base", low, high, camera="front")
-            )
+            observations.append(Points(name, shape, "m", "base", low, high, camera="front"))
         else:
             length = draw(st.integers(1, 9))
             low, high = draw(ranges(length))
-            observations.append(ObservationField(name, "state", (length,), "m", "b", low, high))
+            observations.append(State(name, (length,), "m", "b", low, high))
     for name in names[split:]:
         size = draw(st.integers(1, 7))
         low, high = draw(ranges(size))

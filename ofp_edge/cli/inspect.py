@@ -120,8 +120,7 @@ def _show(output: Output, document: Document) -> None:
     output.console.print(head, soft_wrap=True)
     say(f"sha256       {document['sha256']}")
     for f in spec.observations:
-        source = f"camera {f.camera}, " if f.camera else ""
-        say(f"observation  {f.name} {f.shape}, {f.unit}, {source}frame {f.frame}")
+        say(f"observation  {f.name} {f.shown()}")
     for a in spec.actions:
         say(f"action       {a.name} {a.shape}, {a.kind}, 1 = {a.scale:g} {a.unit}")
     say(

@@ -113,6 +113,10 @@ class Thinking:
         int | None,
         typer.Option(help="Compute threads of the engine. Default: the rig's, else the board's."),
     ] = None
+    instruction: Annotated[
+        str | None,
+        typer.Option(help="What a policy that takes an instruction is told. Default: the rig's."),
+    ] = None
     seed: Annotated[int, typer.Option(help="Of the noise, and of the first episode.")] = 0
 
     def check(self) -> None:
@@ -172,7 +176,7 @@ def run(
     request = Request(
         bundle, rig, thinking.engine, thinking.precision, thinking.threads, thinking.seed,
         read_nfe(thinking.nfe), thinking.guard, robot, records.log, records.log_limit_mb,
-        records.record_calibration,
+        records.record_calibration, thinking.instruction,
     )  # fmt: skip
     kernel = Realtime(
         output.log, wanted=realtime.realtime or realtime.require_realtime,

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.mapping import Entry
 from ofp_edge.data.reading import Reading, open_reading
-from ofp_edge.data.values import is_depth
 from ofp_edge.data.writer import MARKER, ReplayWriter
 from ofp_edge.errors import OfpError
 from ofp_edge.files import new_folder
@@ -71,23 +70,15 @@ def convert(source: Path, output: Path, *, force: bool, progress: Progress = sil
 
 def _arrays(reading: Reading) -> dict[str, tuple[tuple[int, ...], str, list[tuple[Entry, Field]]]]:
     """Array -> its frame's shape, its type, and the fields laid end to end in it."""
-    every = reading.fields()
-    count = len(reading.interface.observations)
-    states: list[tuple[Entry, Field]] = [(e, f) for e, f in every[:count] if f.kind == "state"]
     found: dict[str, tuple[tuple[int, ...], str, list[tuple[Entry, Field]]]] = {}
-    for name, fields in (("state", states), ("action", every[count:])):
-        if fields:
-            found[name] = ((sum(f.shape[0] for _, f in fields),), "float32", fields)
-    for entry, field in every[:count]:
-        if not isinstance(field, ObservationField) or field.kind == "state":
-            continue
-        key = reading.source.keys[entry.key]
-        if field.kind == "rgb":
-            found[f"rgb_{field.camera}"] = (key.shape, "uint8", [(entry, field)])
-        elif is_depth(key):
-            found[f"depth_{field.camera}"] = (key.shape, "uint16", [(entry, field)])
-        else:
-            found[f"points_{field.camera}"] = ((field.shape[1], 3), "float32", [(entry, field)])
+    for entry, field in reading.fields():
+        array, shape, dtype, joined = "action", tuple(field.shape), "float32", True
+        if isinstance(field, ObservationField):
+            size, joined = reading.source.keys[entry.key].shape, field.joined
+            array, shape, dtype = field.array((), size)
+        beside = found[array][2] if joined and array in found else []
+        width = sum(f.shape[0] for _, f in beside)
+        found[array] = ((width + shape[0], *shape[1:]), dtype, [*beside, (entry, field)])
     return found
 
 

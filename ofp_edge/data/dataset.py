@@ -2,8 +2,9 @@
 
     data/state (T, D) · data/action (T, A) · data/depth_<camera> (T, H, W) uint16 ·
     data/rgb_<camera> (T, H, W, 3) uint8 · data/points_<camera> (T, N, 3) float32 where the
-    data came with points instead of depth
-    meta/episode_ends (E,) exclusive · root attribute "ofp_edge": fields, cameras, rates, seeds
+    data came with points instead of depth · of other kinds as they say (ofp_edge/fields)
+    meta/episode_ends (E,) exclusive · root attribute "ofp_edge": fields, cameras, rates, seeds, and
+    "instructions": by text field the text of each episode
 
 Nothing is repaired: a NaN, an empty episode or a shape that does not fit raises DatasetError with
 episode and field.
@@ -11,7 +12,6 @@ episode and field.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.source import SMALL_FILE_BYTES
 from ofp_edge.data.store import camera_parameters, interface_of, read_store
-from ofp_edge.errors import DatasetError
+from ofp_edge.errors import DatasetError, OfpError
+from ofp_edge.fields import Points, Text
 from ofp_edge.files import put_back, sha256_folder
-from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.outside import read_plain, require_memory
-from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, Interface, ObservationField
+from ofp_edge.strict import shown
 
 SPLIT_RULE = "the last tenth of the episodes, at least one, is held out"
 
@@ -46,8 +46,7 @@ class Split:
 class Dataset:
     """A checked dataset. T frames in E episodes, laid end to end.
 
-    fields: per observation field float32 (T, D), (T, 3, N) points in metres, or uint8 (T, 3, H, W)
-    images. action: (T, A).
+    fields: per observation field (T, *shape) of its dtype. action: (T, A).
     episode_ends: (E,) exclusive. success and seeds: per episode. guessed: what was taken for what
     where no mapping file said it, one line each.
     """
@@ -95,14 +94,12 @@ class Dataset:
         return np.concatenate(parts).astype(np.int64)
 
     def statistics(self, episodes: Sequence[int]) -> dict[str, FieldStatistics]:
-        """Of every field over these episodes; points take their crop box, images 0..1."""
+        """Of every field that has any, over these episodes."""
         rows = self.frames(episodes)
         statistics = {}
         for item in self.interface.observations:
-            if item.kind != "state":
-                statistics[item.name] = FieldStatistics.of_range(item.low, item.high)
-            else:
-                statistics[item.name] = FieldStatistics.of(self.fields[item.name][rows])
+            if (found := item.statistics(self.fields[item.name][rows])) is not None:
+                statistics[item.name] = found
         for name, values in _columns(self.action, self.interface.actions).items():
             statistics[name] = FieldStatistics.of(values[rows])
         return statistics
@@ -126,7 +123,7 @@ def open_ours(path: Path) -> Dataset:
     _check_ends(path, ends, attrs)
     frames = int(ends[-1])
 
-    def checked(name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    def checked(name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         if name not in arrays:
             raise DatasetError(f"{path}: array data/{name} is missing.")
         values = arrays[name]
@@ -136,40 +133,38 @@ def open_ours(path: Path) -> Dataset:
                 f"ends, then the field's own), got {values.shape}."
             )
         if values.dtype != dtype:
-            raise DatasetError(
-                f"{path}: data/{name}: expected {np.dtype(dtype)}, got {values.dtype}."
-            )
+            raise DatasetError(f"{path}: data/{name}: expected {dtype}, got {values.dtype}.")
         return values
 
-    states = [f for f in observations if f.kind == "state"]
+    joined = [f for f in observations if f.joined]
     fields: dict[str, NDArray[Any]] = {}
-    if states:
-        width = sum(f.shape[0] for f in states)
-        fields.update(_columns(checked("state", (width,), np.float32), states))
-    action = checked("action", (sum(f.shape[0] for f in actions),), np.float32)
+    if joined:
+        width = sum(f.shape[0] for f in joined)
+        fields.update(_columns(checked("state", (width,), "float32"), joined))
+    action = checked("action", (sum(f.shape[0] for f in actions),), "float32")
     for name, values in (*fields.items(), *_columns(action, actions).items()):
         _check_finite(path, name, values, ends)
     for item in observations:
-        if item.kind != "state":
-            camera = item.camera
-            if camera is None or camera not in cameras:
-                raise DatasetError(f"{path}: field {item.name!r}: camera {camera!r} is not listed.")
-            size = cameras[camera].height, cameras[camera].width
-            if item.kind == "rgb":
-                color = checked(f"rgb_{camera}", (*size, 3), np.uint8)
-                fields[item.name] = _images(item, cameras[camera], color)
-                continue
-            if f"points_{camera}" in arrays:
-                cloud = checked(f"points_{camera}", (item.shape[1], 3), np.float32)
-                fields[item.name] = np.ascontiguousarray(cloud.transpose(0, 2, 1))
-                continue
-            depth = checked(f"depth_{camera}", size, np.uint16)
-            fields[item.name] = points = _points(item, cameras[camera], depth)
-            if not np.ptp(points, axis=2).any():
+        if isinstance(item, Text):
+            fields[item.name] = _told(path, item, attrs, ends)
+        elif not item.joined:
+            if item.camera is not None and item.camera not in cameras:
                 raise DatasetError(
-                    f"{path}: field {item.name!r}: no frame of camera {camera!r} has points inside "
-                    f"its box {item.low} to {item.high} (m). Is the depth all 0, or the box or the "
-                    "camera's pose wrong?"
+                    f"{path}: field {item.name!r}: camera {item.camera!r} is not listed."
+                )
+            camera = cameras.get(item.camera or "")
+            size = (camera.height, camera.width) if camera else ()
+            array = item.array(arrays, size)
+            require_memory(frames * item.bytes, f"field {item.name!r}", DatasetError)
+            fields[item.name] = values = np.empty((frames, *item.shape), item.dtype)
+            item.loading(array[0], camera)(checked(*array), values)
+            if item.camera is None:
+                _check_finite(path, item.name, values.reshape(frames, -1), ends)
+            elif isinstance(item, Points) and not np.ptp(values, axis=2).any():
+                raise DatasetError(
+                    f"{path}: field {item.name!r}: no frame of camera {item.camera!r} has points "
+                    f"inside its box {item.low} to {item.high} (m). Is the depth all 0, or the box "
+                    "or the camera's pose wrong?"
                 )
     return Dataset(
         path, attrs["task"], float(attrs["control_hz"]), interface, cameras, fields, action, ends,
@@ -187,28 +182,22 @@ def _columns(
     return parts
 
 
-def _points(
-    field: ObservationField, camera: CameraParameters, depth: NDArray[np.uint16]
-) -> NDArray[np.float32]:
-    count = field.shape[1]
-    require_memory(12 * count * len(depth), f"field {field.name!r}", DatasetError)
-    cloud = PointCloud(camera, field.low, field.high, count)
-    points = np.empty((len(depth), 3, count), np.float32)
-    for frame, out in zip(depth, points, strict=True):
-        cloud(frame, out)
-    return points
-
-
-def _images(
-    field: ObservationField, camera: CameraParameters, color: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    size = len(color) * math.prod(field.shape)
-    require_memory(size, f"field {field.name!r}", DatasetError)
-    shrink = ColorImage(camera.width, camera.height, field.shape)
-    images = np.empty((len(color), *field.shape), np.uint8)
-    for frame, out in zip(color, images, strict=True):
-        shrink(frame, out)
-    return images
+def _told(
+    path: Path, field: Text, attrs: dict[str, Any], ends: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The instruction of each frame: (T,), its place in the list."""
+    texts = attrs.get("instructions", {}).get(field.name)
+    where = f"{path}: attribute instructions, {field.name!r}"
+    if not isinstance(texts, list) or len(texts) != len(ends):
+        got = len(texts) if isinstance(texts, list) else shown(texts)
+        raise DatasetError(
+            f"{where}: expected one text for each of {len(ends)} episodes, got {got}."
+        )
+    try:
+        numbers = [field.number_of(text) for text in texts]
+    except OfpError as cause:
+        raise DatasetError(f"{where}: {cause}") from None
+    return np.repeat(np.array(numbers, np.int64), np.diff(ends, prepend=0))
 
 
 def _check_ends(path: Path, ends: NDArray[np.int64], attrs: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from ofp_edge.data.mapping import Entry, Mapping
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.store import camera_parameters, check_attributes, interface_of
 from ofp_edge.errors import DatasetError
+from ofp_edge.fields import Points, Rgb, State
 
 RATE_HZ = {"robotwin-raw": 15.0}
 """What a layout's own tools record at by default; 10 Hz, as Diffusion Policy's, elsewhere."""
@@ -49,20 +50,17 @@ def guess(source: Source) -> Mapping:
 def stated(source: ReplaySource) -> Mapping:
     """What an ofp-edge dataset says of itself: nothing is guessed. DatasetError."""
     attributes = check_attributes(source.path, source.attributes)
-    interface_of(str(source.path), attributes)
+    fields = interface_of(str(source.path), attributes).observations
     observations, actions = [], []
     first = 0
-    for values in attributes["observations"]:
+    for field, values in zip(fields, attributes["observations"], strict=True):
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if values["kind"] == "state":
-            columns = first, first + values["shape"][0]
-            observations.append(Entry("state", values, columns))
-            first = columns[1]
-            continue
-        kinds = ("rgb",) if values["kind"] == "rgb" else ("points", "depth")
-        names = [f"{kind}_{values['camera']}" for kind in kinds]
-        key = next((name for name in names if name in source.keys), names[-1])
-        observations.append(Entry(key, values))
+        if field.frame_axes == -1:
+            raise DatasetError(f"{source.path}: field {field.name!r}: {field.frame_form}.")
+        key = field.array(source.keys, ())[0]
+        columns = (first, first + field.shape[0]) if field.joined else None
+        observations.append(Entry(key, values, columns))
+        first = columns[1] if columns else first
     first = 0
     for values in attributes["actions"]:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
@@ -132,24 +130,24 @@ def _observations(source: Source, said: list[str]) -> tuple[Entry, ...]:
     states = [name for name, key in source.keys.items() if _is_state(name, key)]
     chosen = [name for name in ("joint_action/vector",) if name in states] or states
     for name in chosen:
-        plain = {"name": _name(name), "kind": "state", "unit": "1", "frame": "unknown"}
+        plain = {"name": _name(name), "kind": State.kind, "unit": "1", "frame": "unknown"}
         entries.append(Entry(name, plain))
     for name, key in source.keys.items():
         if key.is_image:
             camera = _name(name)
             entries.append(Entry(name, {
-                "name": f"rgb_{camera}", "kind": "rgb", "unit": "1", "frame": camera,
+                "name": f"rgb_{camera}", "kind": Rgb.kind, "unit": "1", "frame": camera,
                 "camera": camera, "shape": (3, *_shrunk(key.shape[:2])),
             }))  # fmt: skip
     clouds = [name for name, key in source.keys.items() if _is_cloud(name, key)]
     for name in clouds[:1]:
         count = min(_MOST_POINTS, source.keys[name].shape[0])
         entries.append(Entry(name, {
-            "name": "points", "kind": "points", "unit": "m", "frame": "unknown",
+            "name": "points", "kind": Points.kind, "unit": "m", "frame": "unknown",
             "camera": "cloud", "shape": (3, count),
         }))  # fmt: skip
     said.append(f"observations: {_list(entries)}")
-    if any(entry.values["kind"] != "state" for entry in entries):
+    if any("camera" in entry.values for entry in entries):
         said.append("cameras unknown: a robot refuses the policy until [camera.NAME] states them")
     return tuple(entries)
 

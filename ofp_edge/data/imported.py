@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.dataset import Dataset
-from ofp_edge.data.mapping import Entry
 from ofp_edge.data.reading import Reading, open_reading
-from ofp_edge.data.values import is_depth
 from ofp_edge.errors import DatasetError
-from ofp_edge.image import ColorImage
+from ofp_edge.fields.field import Write
 from ofp_edge.outside import require_memory
-from ofp_edge.preprocess import PointCloud
 from ofp_edge.spec import ActionField, ObservationField
 
 
@@ -30,12 +26,17 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
     """Read every field into memory, in the form the network takes."""
     ends = np.cumsum(reading.lengths).astype(np.int64)
     frames, fields = int(ends[-1]), {}
-    every = [field for _, field in reading.fields()]
-    require_memory(sum(frames * _bytes(x) for x in every), str(path), DatasetError)
+    need = frames * (sum(f.bytes for f in reading.interface.observations)
+                     + 4 * reading.interface.action_dim)  # fmt: skip
+    require_memory(need, str(path), DatasetError)
     for entry, field in reading.fields():
-        dtype = field.dtype if isinstance(field, ObservationField) else "float32"
+        write: Write = _copy
+        dtype, row = "float32", 0
+        if isinstance(field, ObservationField):
+            array, _, dtype = field.array((), reading.source.keys[entry.key].shape)
+            write = field.loading(array, reading.cameras.get(field.camera or ""))
+            dtype = field.dtype
         values = np.empty((frames, *field.shape), dtype)
-        write, row = _writer(field, reading, entry), 0
         for episode in reading.episodes:
             for block in reading.blocks(entry, field, episode):
                 write(block, values[row : row + len(block)])
@@ -50,31 +51,5 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
     )  # fmt: skip
 
 
-def _bytes(field: ObservationField | ActionField) -> int:
-    """Of one frame."""
-    image = isinstance(field, ObservationField) and field.kind == "rgb"
-    return math.prod(field.shape) * (1 if image else 4)
-
-
-def _writer(
-    field: ObservationField | ActionField, reading: Reading, entry: Entry
-) -> Callable[[NDArray[Any], NDArray[Any]], None]:
-    """Writes a block (n, ...) as recorded into (n, *field.shape): made once a field, for a
-    camera's crop is worked out for every pixel."""
-    key = reading.source.keys[entry.key]
-    one: ColorImage | PointCloud
-    if field.kind == "rgb":
-        one = ColorImage(key.shape[1], key.shape[0], field.shape)
-    elif field.kind == "points" and is_depth(key):
-        camera = reading.cameras[str(entry.values["camera"])]
-        one = PointCloud(camera, field.low, field.high, field.shape[1])
-    elif field.kind == "points":
-        return lambda block, out: np.copyto(out, block.transpose(0, 2, 1))
-    else:
-        return lambda block, out: np.copyto(out, block)
-
-    def write(block: NDArray[Any], out: NDArray[Any]) -> None:
-        for frame, made in zip(block, out, strict=True):
-            one(frame, made)
-
-    return write
+def _copy(block: NDArray[Any], out: NDArray[Any]) -> None:
+    np.copyto(out, block)

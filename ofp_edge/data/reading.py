@@ -17,11 +17,13 @@ from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
 from ofp_edge.data.source import Source
 from ofp_edge.data.store import interface_of
 from ofp_edge.data.times import check_times
-from ofp_edge.data.values import cloud, colour, is_depth, numbers
 from ofp_edge.errors import DatasetError
+from ofp_edge.fields import State
+from ofp_edge.fields.values import is_depth, numbers
 from ofp_edge.files import canonical_json, sha256_bytes
 from ofp_edge.progress import Progress, silent
 from ofp_edge.spec import ActionField, Interface, ObservationField
+from ofp_edge.strict import Place
 
 _STILL = 0.5
 """Half the range given to a dimension that never changes."""
@@ -58,7 +60,6 @@ class Reading:
         state, action: (n, D) float32; rgb: (n, H, W, 3) uint8 as recorded; points: (n, N, 3)
         float32 in the box, or of a depth key (n, H, W) uint16. DatasetError with the frame.
         """
-        kind = field.kind if isinstance(field, ObservationField) else "state"
         where = f"{self.source.path}: episode {episode}, field {field.name!r}"
         key, done = self.source.keys[entry.key], 0
         for block in self.source.blocks(entry.key, episode):
@@ -67,14 +68,8 @@ class Reading:
                     f"{where}: frames of {block.shape[1:]} from frame {done} on, expected "
                     f"{key.shape} as in the first episode. Leave the episode out."
                 )
-            if kind == "rgb":
-                yield colour(block, where)
-            elif is_depth(key) and kind == "points":
-                yield block.astype(np.uint16)
-            else:
-                values = numbers(block, entry.columns, where, done)
-                box = kind == "points"
-                yield cloud(values, field.low, field.high, field.shape[1]) if box else values
+            read = field.recorded if isinstance(field, ObservationField) else numbers
+            yield read(block, entry.columns, where, done)
             done += len(block)
 
     def sha256(self) -> str:
@@ -121,7 +116,7 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
         progress(number, total, entry.name)
         values = _complete(source, entry, what, episodes)
         plain[what == "action"].append(values)
-        if entry.values.get("camera") and is_depth(source.keys[entry.key]):
+        if entry.values.get("camera") and is_depth(source.keys[entry.key].shape):
             _check_depth(source, entry, mapping)
     progress(total, total)
     document = {"observations": plain[0], "actions": plain[1], "control_hz": rate}
@@ -151,9 +146,10 @@ def _cameras(source: Source, mapping: Mapping) -> dict[str, CameraParameters]:
         if not isinstance(name, str) or (name in cameras and name not in mapping.cameras):
             continue
         shape = source.require_key(entry.key, f"observation {entry.name!r}").shape
-        rows, columns = shape[:2] if entry.values["kind"] == "rgb" else (1, 1)
+        image = _class(source, entry).stream == "color"
+        rows, columns = shape[:2] if image else (1, 1)
         camera = mapping.cameras.get(name, unknown_camera(columns, rows))
-        if entry.values["kind"] == "rgb" and (camera.height, camera.width) != (rows, columns):
+        if image and (camera.height, camera.width) != (rows, columns):
             raise DatasetError(
                 f"mapping of {source.path}: [camera.{name}]: {camera.width} x {camera.height}, but "
                 f"{entry.key} is {columns} x {rows}."
@@ -169,14 +165,20 @@ def _complete(source: Source, entry: Entry, what: str, episodes: tuple[int, ...]
     """The entry's values as plain JSON, with shape, scale and range."""
     where = f"{what} {entry.name!r}"
     key, values = source.require_key(entry.key, where), dict(entry.values)
-    kind = values["kind"] if what == "observation" else "state"
-    if kind == "state":
+    kind = _class(source, entry) if what == "observation" else State
+    number = key.dtype.startswith(("float", "int", "uint", "bool"))
+    fits = (
+        key.is_image
+        if kind.frame_axes == 3
+        else number and (kind.frame_axes is None or len(key.shape) == max(kind.frame_axes, 0))
+    )
+    if not fits:
+        raise DatasetError(
+            f"{source.path}: {where}: key {entry.key!r} is {key.shape} {key.dtype}, expected "
+            f"{kind.frame_form}."
+        )
+    if kind.joined:
         width = int(np.prod(key.shape, dtype=np.int64))
-        if len(key.shape) > 1 or not key.dtype.startswith(("float", "int", "uint", "bool")):
-            raise DatasetError(
-                f"{source.path}: {where}: key {entry.key!r} is {key.shape} {key.dtype}, expected "
-                "numbers (D,)."
-            )
         if entry.columns and entry.columns[1] > width:
             raise DatasetError(
                 f"{source.path}: {where}: columns {list(entry.columns)} of {entry.key!r}, which "
@@ -184,19 +186,11 @@ def _complete(source: Source, entry: Entry, what: str, episodes: tuple[int, ...]
             )
         values.setdefault("shape", (entry.columns[1] - entry.columns[0],) if entry.columns
                           else (width,))  # fmt: skip
-    elif kind == "rgb" and not key.is_image:
-        raise DatasetError(
-            f"{source.path}: {where}: key {entry.key!r} is {key.shape}, expected (H, W, 3)."
-        )
-    elif kind == "points" and not (len(key.shape) == 2):
-        raise DatasetError(
-            f"{source.path}: {where}: key {entry.key!r} is {key.shape}, expected (N, 3 or more)."
-        )
     if what == "action":
         values.setdefault("scale", 1.0)
-    if kind == "rgb":
-        values.setdefault("low", (0.0,) * 3)
-        values.setdefault("high", (1.0,) * 3)
+    if (whole := getattr(kind, "whole_range", None)) is not None:
+        values.setdefault("low", (whole[0],) * 3)
+        values.setdefault("high", (whole[1],) * 3)
     if "low" not in values or "high" not in values:
         low, high = _range(source, entry, kind, episodes)
         values.setdefault("low", low)
@@ -204,8 +198,13 @@ def _complete(source: Source, entry: Entry, what: str, episodes: tuple[int, ...]
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
+def _class(source: Source, entry: Entry) -> type[ObservationField]:
+    place = Place(f"mapping of {source.path}", f"observation {entry.name!r}", DatasetError)
+    return ObservationField.class_of(entry.values, place)
+
+
 def _range(
-    source: Source, entry: Entry, kind: str, episodes: tuple[int, ...]
+    source: Source, entry: Entry, kind: type[ObservationField], episodes: tuple[int, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Smallest and largest value of each dimension; points of each axis."""
     lows, highs = [], []
@@ -213,7 +212,7 @@ def _range(
         where, done = f"{source.path}: episode {episode}, field {entry.name!r}", 0
         for block in source.blocks(entry.key, episode):
             values = numbers(block, entry.columns, where, done)
-            flat = values[..., :3].reshape(-1, 3) if kind == "points" else values
+            flat = values[..., :3].reshape(-1, 3) if kind.places else values
             lows.append(flat.min(0))
             highs.append(flat.max(0))
             done += len(block)

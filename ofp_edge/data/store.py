@@ -35,9 +35,7 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
     with said_by(f"{path}: its attributes cannot be read", DatasetError):
         found = dict(root.attrs).get("ofp_edge")
     attrs = check_attributes(path, found)
-    seen = [
-        f"rgb_{f.camera}" for f in interface_of(str(path), attrs).observations if f.kind == "rgb"
-    ]
+    seen = [f.array((), ())[0] for f in interface_of(str(path), attrs).observations]
     with said_by(f"{path}: an array cannot be read", DatasetError):
         for name in ("data", "meta"):
             if name not in root:
@@ -105,6 +103,8 @@ def check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
             raise DatasetError(f"{path}: attribute {name} is missing.")
         if not isinstance(attrs[name], kinds):
             raise DatasetError(f"{path}: attribute {name}: unexpected {shown(attrs[name])}.")
+    if not isinstance(attrs.get("instructions", {}), dict):
+        raise DatasetError(f"{path}: attribute instructions: expected texts by field.")
     for name, kind in (("seeds", int), ("success", bool)):
         if wrong := [x for x in attrs[name] if type(x) is not kind]:
             raise DatasetError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -154,9 +154,7 @@ def _schedule(policy: Values, what: str) -> ScheduleConfig:
     )  # fmt: skip
 
 
-def _feature(
-    tensors: Mapping[str, Any], field: str, kind: Literal["state", "action"], path: Path
-) -> Feature:
+def _feature(tensors: Mapping[str, Any], field: str, key: str, path: Path) -> Feature:
     start = f"normalizer.params_dict.{field}"
     found: dict[str, tuple[float, ...]] = {}
     for name in ("scale", "offset", "input_stats.min", "input_stats.max"):
@@ -169,4 +167,4 @@ def _feature(
     )
     if any(len(x) != size for x in found.values()) or not all(found["scale"]):
         raise PolicyError(f"{path}: the normaliser of {field}: expected {size} numbers each.")
-    return Feature(kind, kind, (size,), statistics, "scale_offset")
+    return Feature(key, False, (size,), statistics, "scale_offset")

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import PolicyError, SpecMismatch
+from ofp_edge.fields import Rgb, State
 from ofp_edge.imports.spec_file import read_spec_file
 from ofp_edge.normalize import FieldStatistics, joined
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
@@ -21,10 +21,10 @@ from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 @dataclass(frozen=True)
 class Feature:
-    """An input or output of a checkpoint: its key, shape, statistics and how it is normalised."""
+    """An input or output of a checkpoint. mode: how it is normalised by its statistics."""
 
     key: str
-    kind: Literal["state", "rgb", "action"]
+    image: bool
     shape: tuple[int, ...]
     statistics: FieldStatistics
     mode: str
@@ -88,7 +88,7 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
         observations, actions = dataset.interface.observations, dataset.interface.actions
         cameras, task, control_hz = dataset.cameras, dataset.task, dataset.control_hz
     else:
-        if any(f.kind == "rgb" for f in features):
+        if any(f.image for f in features):
             raise PolicyError(
                 "the checkpoint sees images, and nothing says of which cameras: give --dataset or "
                 "--spec."
@@ -112,34 +112,35 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
 def _joined_states(features: Sequence[Feature]) -> Sequence[Feature]:
     """State and environment as one vector where nothing stands between them and both are scaled
     alike: a field of ours may then lie across."""
-    if any(f.kind == "rgb" for f in features) or len({f.mode for f in features}) != 1:
+    if any(f.image for f in features) or len({f.mode for f in features}) != 1:
         return features
     whole = joined([f.statistics for f in features])
     key = "+".join(f.key for f in features)
-    return [Feature(key, "state", (len(whole.low),), whole, features[0].mode)]
+    return [Feature(key, False, (len(whole.low),), whole, features[0].mode)]
 
 
 def _ordered(
     fields: Sequence[ObservationField], features: Sequence[Feature]
 ) -> list[ObservationField]:
     """The fields in the network's order. SpecMismatch when they do not fill it."""
-    waiting = {kind: [f for f in fields if f.kind == kind] for kind in ("state", "rgb")}
-    if others := [f.name for f in fields if f.kind not in waiting]:
+    waiting = {kind: [f for f in fields if isinstance(f, kind)] for kind in (State, Rgb)}
+    if others := [f.name for f in fields if not isinstance(f, (State, Rgb))]:
         raise SpecMismatch("observations of the checkpoint", "state and images", others[0])
     ordered: list[ObservationField] = []
     for feature in features:
         taken: list[ObservationField] = []
-        if feature.kind == "rgb":
-            taken = waiting["rgb"][:1]
+        if feature.image:
+            taken = [*waiting[Rgb][:1]]
             fits = bool(taken) and taken[0].shape == feature.shape
         else:
-            while waiting["state"][len(taken) :] and _length(taken) < feature.shape[0]:
-                taken.append(waiting["state"][len(taken)])
+            while waiting[State][len(taken) :] and _length(taken) < feature.shape[0]:
+                taken.append(waiting[State][len(taken)])
             fits = _length(taken) == feature.shape[0]
         if not fits:
             got = [f"{f.name} {f.shape}" for f in taken] or "none left"
             raise SpecMismatch(f"fields for {feature.key}", feature.shape, got)
-        waiting[feature.kind] = waiting[feature.kind][len(taken) :]
+        kind = Rgb if feature.image else State
+        waiting[kind] = waiting[kind][len(taken) :]
         ordered += taken
     if left := [f.name for rest in waiting.values() for f in rest]:
         raise SpecMismatch("observations of the checkpoint", [f.key for f in features], left)
@@ -180,7 +181,7 @@ def _spread(
 
 def _observation(feature: Feature) -> ObservationField:
     low, high = _range(feature.statistics)
-    return ObservationField(feature.name, "state", feature.shape, "unknown", "unknown", low, high)
+    return State(feature.name, feature.shape, "unknown", "unknown", low, high)
 
 
 def _action(feature: Feature) -> ActionField:

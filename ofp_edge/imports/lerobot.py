@@ -62,7 +62,7 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
         channels=config.wholes("down_dims"), kernel=config.whole("kernel_size"),
         groups=config.whole("n_groups"), step_features=config.whole("diffusion_step_embed_dim"),
         scale_modulation=bool(config["use_film_scale_modulation"]),
-        cameras=_cameras(config) if any(f.kind == "rgb" for f in features) else None,
+        cameras=_cameras(config) if any(f.image for f in features) else None,
         schedule=_schedule(config), normalization=fields.modes,
     )  # fmt: skip
     network = built(network_config, fields, from_lerobot(tensors), str(folder / MODEL))
@@ -143,9 +143,8 @@ def _features(
                     f"{folder}: the statistics of {shown(name)} that {mode} needs are missing. "
                     "Save the policy with its dataset's statistics."
                 )
-            form = {"VISUAL": "rgb", "ACTION": "action"}.get(kind, "state")
             own = _MODES[mode] if modern or mode != "MIN_MAX" else "min_max_eps"
-            found.append((kind, Feature(name, form, shape, stats, own)))  # type: ignore[arg-type]
+            found.append((kind, Feature(name, kind == "VISUAL", shape, stats, own)))
     if unknown := [kind for kind, _ in found if kind not in (*_ORDER, "ACTION")]:
         raise PolicyError(
             f"{config.what}: a feature of type {shown(unknown[0])} can't be imported."

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ofp_edge.apart import try_apart
 from ofp_edge.errors import CheckFailed, PolicyError
 from ofp_edge.files import sha256_bytes
-from ofp_edge.image import UNIT
+from ofp_edge.image import as_input
 from ofp_edge.imports.record import Imported, config_of, field_statistics
 from ofp_edge.imports.spec_file import SpecFile, read_spec_file
 from ofp_edge.policy.act import Act
+from ofp_edge.policy.encoder import require_parts
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.archive import clean_archive, read_program
 from ofp_edge.policy.imported.program import (
@@ -49,6 +51,7 @@ class Behaviour:
 def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
     """Raises PolicyError (a refused file), SpecMismatch, CheckFailed (it behaves wrongly)."""
     given = read_spec_file(spec_path)
+    require_parts(given.spec.observations)
     suffix = _SUFFIX[form]
     files = {f"program.{suffix}": _read(form, path)}
     if given.encode is not None:
@@ -166,14 +169,8 @@ def _frame(spec: PolicySpec, generator: torch.Generator) -> list[Tensor]:
     """One frame inside the fields' ranges; images in whole 255ths."""
     frame = []
     for field in spec.observations:
-        if field.kind == "rgb":
-            whole = torch.randint(0, 256, (1, *field.shape), generator=generator)
-            frame.append(whole.float() * float(UNIT))
-            continue
-        low, high = torch.tensor(field.low), torch.tensor(field.high)
-        if field.kind == "points":
-            low, high = low[:, None], high[:, None]
-        frame.append(low + (high - low) * torch.rand(1, *field.shape, generator=generator))
+        rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+        frame.append(torch.from_numpy(as_input(field.synthetic(rng, (1,)))))
     return frame
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.fields.measured import Measured
 from ofp_edge.files import new_folder
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import COLD, REFINE, WARM, PolicyConfig, TrainingConfig, TrainingRecord
@@ -58,7 +59,8 @@ def config_of(
 
 def field_statistics(spec: PolicySpec) -> dict[str, FieldStatistics]:
     """The ranges that a spec states, where there are no others."""
-    seen = {f.name: FieldStatistics.of_range(f.low, f.high) for f in spec.observations}
+    seen = {f.name: FieldStatistics.of_range(f.low, f.high)
+            for f in spec.observations if isinstance(f, Measured)}  # fmt: skip
     return {**seen, **{f.name: FieldStatistics.of_range(f.low, f.high) for f in spec.actions}}
 
 

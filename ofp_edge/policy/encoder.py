@@ -7,6 +7,7 @@ of an old frame can be kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.fields import Points, Rgb
+from ofp_edge.fields.measured import Measured
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.parts import Encoder
 from ofp_edge.policy.resnet import MEAN, STD, RgbEncoder
@@ -106,9 +109,9 @@ class ObservationEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.fields = tuple(observations)
+        require_parts(self.fields)
         self.normalize = nn.ModuleList(
-            Normalize(_seen(f, statistics[f.name]), 2 if f.kind == "state" else 4)
-            for f in self.fields
+            Normalize(_seen(f, statistics), len(f.input_shape)) for f in self.fields
         )
         self.encoders = nn.ModuleList()
         self._uses: list[int] = []  # which encoder a field goes through: shared ones stand once
@@ -117,9 +120,9 @@ class ObservationEncoder(Encoder):
             new = self._uses[-1] == len(self.encoders)
             self.encoders.append(_encoder(config, field) if new else nn.Identity())
         lengths = {
-            "points": config.point_features, "rgb": config.rgb.features if config.rgb else 0,
+            Points.part: config.point_features, Rgb.part: config.rgb.features if config.rgb else 0,
         }  # fmt: skip
-        self.feature_dim = sum(lengths.get(f.kind, f.shape[0]) for f in self.fields)
+        self.feature_dim = sum(lengths.get(f.part, math.prod(f.shape)) for f in self.fields)
 
     def forward(self, *observations: Tensor) -> Tensor:
         """State (B, D) in its own units, points (B, 3, 1, N) in metres, images (B, 3, H, W) in
@@ -135,17 +138,26 @@ class ObservationEncoder(Encoder):
 
     def _twin(self, config: NetworkSizes, field: ObservationField) -> int:
         """The number of the earlier field whose encoder this one shares, else its own."""
-        shares = field.kind == "rgb" and config.rgb is not None and config.rgb.shared
+        shares = field.part == Rgb.part and config.rgb is not None and config.rgb.shared
         for i, other in enumerate(self.fields[: len(self.encoders)]):
-            if shares and other.kind == "rgb" and other.shape == field.shape:
+            if shares and other.part == Rgb.part and other.shape == field.shape:
                 return i
         return len(self.encoders)
 
 
+def require_parts(fields: Sequence[ObservationField]) -> None:
+    """PolicyError when no network here has a part for one of these."""
+    if others := [f for f in fields if f.part not in ("", Points.part, Rgb.part)]:
+        raise PolicyError(
+            f"observation {others[0].name!r} is of kind {others[0].kind}, and this network has no "
+            "part that takes it. Leave the field out."
+        )
+
+
 def _encoder(config: NetworkSizes, field: ObservationField) -> nn.Module:
-    if field.kind == "state":
-        return nn.Identity()
-    if field.kind == "points":
+    if field.part == "":  # no operation in the graph where there is nothing to do
+        return nn.Identity() if len(field.shape) == 1 else nn.Flatten(1)
+    if field.part == Points.part:
         return PointEncoder(config)
     if config.rgb is None:
         raise PolicyError(
@@ -155,14 +167,14 @@ def _encoder(config: NetworkSizes, field: ObservationField) -> nn.Module:
     return RgbEncoder(config.rgb, *field.shape[1:])
 
 
-def _seen(field: ObservationField, statistics: FieldStatistics) -> FieldStatistics:
+def _seen(field: ObservationField, statistics: Mapping[str, FieldStatistics]) -> FieldStatistics:
     """The range that reaches the encoder: a box seen from a moving origin has no offset; images
     have ImageNet's mean at 0 and its spread at 1."""
-    if field.kind == "rgb":
+    if field.part == Rgb.part:
         low = tuple(m - s for m, s in zip(MEAN, STD, strict=True))
         high = tuple(m + s for m, s in zip(MEAN, STD, strict=True))
         return FieldStatistics.of_range(low, high)
-    if field.origin is None:
-        return statistics
+    if field.origin is None or not isinstance(field, Measured):
+        return statistics[field.name]
     half = [(b - a) / 2 for a, b in zip(field.low, field.high, strict=True)]
     return FieldStatistics.of_range(tuple(-x for x in half), tuple(half))

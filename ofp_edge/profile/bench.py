@@ -42,7 +42,7 @@ class SyntheticCamera:
 
 
 class Bench:
-    """Robot state in the middle of its range, cameras as given, the bundle's own engines.
+    """Robot state somewhere in its range, cameras as given, the bundle's own engines.
 
     real_cameras: whether the frames come from the rig; then their age counts.
     """
@@ -55,12 +55,8 @@ class Bench:
         self.spec, self.inference, self.observer = spec, inference, observer
         self.cameras, self.real_cameras = cameras, real_cameras
         self.controller = Controller(spec, 0, spec.plan_steps * spec.dt_ns)
-        middle = {
-            f.name: ((np.asarray(f.low) + np.asarray(f.high)) / 2).astype(np.float32)
-            for f in spec.observations
-            if f.kind == "state"
-        }
-        self.state = RobotState(0, middle)
+        rng = np.random.default_rng(0)
+        self.state = RobotState(0, {f.name: f.synthetic(rng, ()) for f in spec.states})
         self.seen: Observation | None = None
         self.chunk: Chunk | None = None
         self.t_ns = 0

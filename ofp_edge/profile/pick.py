@@ -140,12 +140,7 @@ def _turn(inference: Inference) -> list[float]:
     """Milliseconds of each chunk, for a moment; the first few don't count."""
     spec = inference.spec
     random = np.random.default_rng(0)
-    seen = {
-        f.name: random.integers(0, 256, f.shape, dtype=np.uint8)
-        if f.kind == "rgb"
-        else random.uniform(0.1, 0.2, f.shape).astype(np.float32)
-        for f in spec.observations
-    }
+    seen = {f.name: f.synthetic(random, ()) for f in spec.observations}
     times: list[float] = []
     t_ns, chunk = 0, None
     gc.collect()

@@ -1,6 +1,7 @@
 """The rig: one TOML file a robot. What is plugged in, where the cameras are, and the latency L.
 
     schema_version = 1
+    instruction = "open the door"        # of a policy that takes one, see `run --instruction`
 
     [robot]
     driver = "package.module:Class"      # built as Class(spec=..., **options)
@@ -112,6 +113,7 @@ class Rig:
     engine: EngineEntry | None = None
     safety: SafetyEntry = SafetyEntry()
     realtime: RealtimeEntry = RealtimeEntry()
+    instruction: str | None = None
 
     def require_fits(self, spec: PolicySpec) -> None:
         """Check the rig against a policy's spec; RigError names field, expected and got."""
@@ -168,6 +170,7 @@ def read_rig(path: Path) -> Rig:
         engine_entry(table),
         read_safety(table.sub("safety", optional=True)),
         read_realtime(table.sub("realtime", optional=True)),
+        table.take("instruction", str) if "instruction" in table.values else None,
     )
     for part in (robot, timing, table):
         part.nothing_left()

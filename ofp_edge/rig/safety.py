@@ -96,7 +96,7 @@ class SafetyEntry:
         """RigError, one line, where an entry fits neither an action nor a state of the policy, or
         where there is something to limit that nothing could limit."""
         actions = {f.name: f for f in spec.actions}
-        states = {f.name: f.shape[0] for f in spec.observations if f.kind == "state"}
+        states = {f.name: f.shape[0] for f in spec.states}
         states.setdefault(HAND_POSE, HAND_POSE_SIZE)
         times = ("max_state_age_ms", "stop_silence_ms", "max_stall_ms")
         _check_numbers(f"{where}: [safety]", self, times)

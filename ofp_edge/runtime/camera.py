@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.fields.field import Stream as Stream
 
 Clock = Callable[[], int]
 """Nanoseconds that never go back: time.monotonic_ns, or a simulated clock in evaluation."""
-Stream = Literal["depth", "color"]
 
 
 @dataclass(frozen=True)

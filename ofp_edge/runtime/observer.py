@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import CameraError, SpecMismatch
-from ofp_edge.image import ColorImage
-from ofp_edge.preprocess import PointCloud
+from ofp_edge.fields.field import Write
+from ofp_edge.fields.text import told
 from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.control.marks import Mark, unmarked
-from ofp_edge.runtime.pictures import FROZEN_AFTER, Pictures
+from ofp_edge.runtime.pictures import FROZEN_AFTER, STREAM_NAMES, Pictures
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.camera import Camera, Clock, Frame, Stream
+    from ofp_edge.runtime.camera import Camera, Clock, Frame
     from ofp_edge.runtime.robot import RobotState
 
 
@@ -69,9 +69,11 @@ class Observer:
     cameras: by the spec's names, started. trained: the parameters the policy was trained with.
     max_age_ns: per camera; a frame older than that is dropped, never acted upon.
     frozen_after: per camera, how many equal pictures in a row are one too many, 0: no number; by
-    default 5, of a camera that calls itself `noise_free` 0.
+    default 5, of a camera that calls itself `noise_free` 0. instruction: what a policy with a text
+    field is told, the same in every observation.
     max_skew_ns: how far apart the frames of one observation may have been taken; None: any time.
-    Raises SpecMismatch when a camera is missing or differs by more than `tolerance`.
+    Raises SpecMismatch when a camera is missing or differs by more than `tolerance`, or when there
+    is an instruction and no field for it or the other way round; UnknownName for another one.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Observer:
         frozen_after: Mapping[str, int] | None = None,
         max_skew_ns: int | None = None,
         mark: Mark = unmarked,
+        instruction: str | None = None,
     ) -> None:
         self.spec, self._mark = spec, mark
         self.counters = ObserverCounters()
@@ -95,11 +98,11 @@ class Observer:
             name: _pictures(spec, name, camera, (frozen_after or {}).get(name))
             for name, camera in self._cameras.items()
         }
-        self._clouds: dict[str, PointCloud] = {}
-        self._images: dict[str, ColorImage] = {}
-        self._colored = {f.camera for f in spec.observations if f.kind == "rgb"}
+        self._preparations: dict[str, Write] = {}
+        self._colored = {f.camera for f in spec.observations if f.stream == "color"}
         for item in spec.observations:
             if item.camera is None:
+                self._preparations[item.name] = item.preparation(None)
                 continue
             if item.camera not in cameras:
                 have = sorted(cameras) or "no camera"
@@ -107,13 +110,12 @@ class Observer:
             live = cameras[item.camera].parameters
             if item.camera in trained:
                 _require_alike(tolerance, item.camera, trained[item.camera], live)
-            if item.kind == "rgb":
-                self._images[item.name] = ColorImage(live.width, live.height, item.shape)
-            else:
-                self._clouds[item.name] = PointCloud(live, item.low, item.high, item.shape[1])
+            self._preparations[item.name] = item.preparation(live)
         self._arrays: dict[str, NDArray[Any]] = {
             item.name: np.zeros(item.shape, dtype=item.dtype) for item in spec.observations
         }
+        for item, number in told(spec.observations, instruction):
+            self._arrays[item.name][...] = number
 
     def poll(self, clock: Clock, timeout_ms: float = 0.0, not_before_ns: int = 0) -> bool:
         """Take every camera's newest frame; whether all of them have an unused, fresh one.
@@ -195,23 +197,17 @@ class Observer:
         t_obs_ns = self.t_obs_ns
         for item in self.spec.observations:
             out = self._arrays[item.name]
+            seen: Any = state.values.get(item.name)
             if item.camera is not None:
                 frame = self._frames[item.camera]
-                if frame.color is not None and item.kind == "rgb":
-                    self._images[item.name](frame.color, out=out)
-                else:
-                    self._clouds[item.name](frame.depth, out=out)
-                continue
-            value = state.values.get(item.name)
-            if value is None or value.shape != item.shape:
-                got = "nothing" if value is None else value.shape
-                raise SpecMismatch(f"robot state {item.name!r}", item.shape, got)
-            np.copyto(out, value, casting="same_kind")
+                seen = frame.color if item.stream == "color" else frame.depth
+            if item.source != "told":
+                self._preparations[item.name](seen, out)
         if not keep:
             self._frames.clear()
-        seen = Observation(state.t_ns if t_obs_ns is None else t_obs_ns, self._arrays)
-        self._mark("prepared", seen.t_obs_ns)
-        return seen
+        made = Observation(state.t_ns if t_obs_ns is None else t_obs_ns, self._arrays)
+        self._mark("prepared", made.t_obs_ns)
+        return made
 
     @property
     def t_obs_ns(self) -> int | None:
@@ -242,10 +238,8 @@ class Observer:
 
 
 def _pictures(spec: PolicySpec, name: str, camera: Camera, frozen_after: int | None) -> Pictures:
-    kinds = {f.kind for f in spec.observations if f.camera == name}
-    streams: tuple[Stream, ...] = (
-        *(("depth",) if "points" in kinds else ()), *(("color",) if "rgb" in kinds else ()),
-    )  # fmt: skip
+    seen = {f.stream for f in spec.observations if f.camera == name}
+    streams = tuple(stream for stream in STREAM_NAMES if stream in seen)
     if frozen_after is None:
         frozen_after = 0 if getattr(camera, "noise_free", False) else FROZEN_AFTER
     remarks: Remarks = getattr(camera, "remarks", None) or Remarks()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
+from ofp_edge.fields.text import told
 from ofp_edge.rig.file import Rig, RobotEntry, read_rig
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
@@ -54,6 +55,7 @@ class Request:
     log: Path | None = None
     log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
+    instruction: str | None = None
 
 
 class Probe(Telemetry, Protocol):
@@ -126,7 +128,7 @@ def make_observer(
     frozen = {name: x for name in cameras if (x := rig.cameras[name].frozen_after) is not None}
     return Observer(
         bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen,
-        round(timing.max_skew_ms * 1e6), mark,
+        round(timing.max_skew_ms * 1e6), mark, rig.instruction,
     )  # fmt: skip
 
 
@@ -134,6 +136,9 @@ def read_run(request: Request) -> RunFiles:
     """Read the bundle and the rig, once. Raises OfpError (one line) where they do not fit."""
     bundle = open_bundle(request.bundle)
     rig = read_rig(request.rig)
+    if request.instruction is not None:
+        rig = replace(rig, instruction=request.instruction)
+    told(bundle.spec.observations, rig.instruction)  # what is no instruction is refused here
     choice = choose_engine(bundle, rig, request.engine, request.precision, request.threads)
     rig.require_fits(bundle.spec)
     make_controller(bundle.spec, rig, None)  # what no schedule can meet is refused here
@@ -236,6 +241,7 @@ def _header(
         "nfe": nfe,
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
+        "instruction": rig.instruction,
         "latency_ms": rig.timing.latency_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
         "cross_fade_steps": rig.timing.fade_steps(bundle.spec),

@@ -183,10 +183,10 @@ def start_cameras(
     """
     cameras: dict[str, SimulatedCamera] = {}
     for name in dict.fromkeys(f.camera for f in fields if f.camera is not None):
-        kinds = {f.kind: f for f in fields if f.camera == name}
-        image = kinds.get("rgb")
+        seen = {f.stream: f for f in fields if f.camera == name}
+        image = seen.get("color")
         size = None
-        if image is not None and "points" not in kinds:
+        if image is not None and "depth" not in seen:
             _, height, width = image.shape
             size = height, width
         cameras[name] = SimulatedCamera(

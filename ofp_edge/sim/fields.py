@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ofp_edge.errors import OfpError
+from ofp_edge.fields import Points, Rgb, State
 from ofp_edge.sim.planar_task import PlanarTask
 from ofp_edge.sim.tasks import BASE_FRAME, AnyTask
 from ofp_edge.spec import ActionField, ObservationField
@@ -35,21 +36,15 @@ def observation_fields(
     if observe == "state":
         bound = (3.0,) * FULL_DIM
         low = tuple(-x for x in bound)
-        return (ObservationField("state", "state", (FULL_DIM,), "m", BASE_FRAME, low, bound),)
-    hand = ObservationField(
-        "state", "state", (HAND_DIM,), "m, m, m, 1", BASE_FRAME, _HAND_LOW, _HAND_HIGH
-    )
+        return (State("state", (FULL_DIM,), "m", BASE_FRAME, low, bound),)
+    hand = State("state", (HAND_DIM,), "m, m, m, 1", BASE_FRAME, _HAND_LOW, _HAND_HIGH)
     if observe == "rgb":
-        images = (
-            ObservationField(
-                f"rgb_{name}", "rgb", (3, *image_size), "1", name, (0.0,) * 3, (1.0,) * 3,
-                camera=name,
-            )
+        return hand, *(
+            Rgb(f"rgb_{name}", (3, *image_size), "1", name, (0.0,) * 3, (1.0,) * 3, camera=name)
             for name in task.views
-        )  # fmt: skip
-        return hand, *images
-    points = ObservationField(
-        "points", "points", (3, task.n_points), "m", BASE_FRAME, task.crop_low, task.crop_high,
+        )
+    points = Points(
+        "points", (3, task.n_points), "m", BASE_FRAME, task.crop_low, task.crop_high,
         camera=CAMERA, origin="state",
     )  # fmt: skip
     return hand, points

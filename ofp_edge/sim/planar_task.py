@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ofp_edge.fields import State
 from ofp_edge.spec import ActionField, ObservationField
 
 STATE_DIM, ACTION_DIM = 6, 2
@@ -37,7 +38,7 @@ class PlanarTask:
     def observation_fields(self) -> tuple[ObservationField, ...]:
         """`state` (6,): x, y of hand, obstacle and goal."""
         low, high = (-1.0,) * STATE_DIM, (1.0,) * STATE_DIM
-        return (ObservationField("state", "state", (STATE_DIM,), "m", _FRAME, low, high),)
+        return (State("state", (STATE_DIM,), "m", _FRAME, low, high),)
 
     def action_fields(self) -> tuple[ActionField, ...]:
         """`hand` (2,): how far it moves in one step, a raw 1.0 being `step_m`."""

@@ -35,7 +35,7 @@ class SimulatedRobot:
     ) -> None:  # fmt: skip
         self.world: World = shared_world(world, task, seed)
         self._clock = clock
-        states = [field for field in spec.observations if field.kind == "state"]
+        states = spec.states
         if [field.name for field in states] != ["state"]:
             raise SpecMismatch(
                 "simulated robot, state fields", ["state"], [field.name for field in states]

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.windows import windows
+from ofp_edge.fields import Points, Rgb, State
 from ofp_edge.image import UNIT
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.draws import count_of, draw, indices, place_of
-from ofp_edge.spec import ObservationField, PolicySpec
+from ofp_edge.spec import PolicySpec
 from ofp_edge.train.augment import shift_images
 
 
@@ -64,7 +65,7 @@ class Batches:
             move[..., 2] = 0  # the table stays at its height
         for i, field in enumerate(self.spec.observations):
             x = observations[i]
-            if field.kind == "points":
+            if isinstance(field, Points):
                 count = x.shape[3]
                 if 0 < settings.train_points < count:
                     kept = torch.randperm(count, generator=generator)[: settings.train_points]
@@ -72,7 +73,7 @@ class Batches:
                 x += settings.jitter_m * draw(torch.randn, x.shape, generator)
                 if move is not None:
                     x += move[..., None]
-            elif field.kind == "rgb":
+            elif isinstance(field, Rgb):
                 observations[i] = shift_images(x, settings.shift_px, generator)
             elif move is not None and self._positions is not None:
                 for start in self._positions[i]:
@@ -80,7 +81,7 @@ class Batches:
 
 
 def _as_input(x: Tensor) -> Tensor:
-    """ofp_edge.image.to_unit, in torch: the same bits."""
+    """ofp_edge.image.as_input, in torch: the same bits."""
     return x.float() * float(UNIT) if x.dtype == torch.uint8 else x
 
 
@@ -91,18 +92,11 @@ def _shifted_columns(spec: PolicySpec) -> list[list[int]] | None:
     position. None when moving the scene would make the actions wrong (absolute positions), when
     there is no cloud to move, or an image that would not move along.
     """
-    frames = {f.frame for f in spec.observations if f.kind == "points"}
+    frames = {f.frame for f in spec.observations if isinstance(f, Points)}
     absolute = any(
         f.kind == "absolute" and f.unit == "m" and f.frame in frames for f in spec.actions
     )
-    if not frames or absolute or any(f.kind == "rgb" for f in spec.observations):
+    if not frames or absolute or any(isinstance(f, Rgb) for f in spec.observations):
         return None
-    return [[0] if f.kind == "state" and f.frame in frames and _metres(f) else []
+    return [[0] if isinstance(f, State) and f.frame in frames and f.is_position else []
             for f in spec.observations]  # fmt: skip
-
-
-def _metres(field: ObservationField) -> bool:
-    """Whether the first three elements are in metres; units are one for all, or one an element."""
-    units = [unit.strip() for unit in field.unit.split(",")]
-    first = units[:3] if len(units) > 1 else units * 3
-    return field.shape[0] >= 3 and first == ["m", "m", "m"]

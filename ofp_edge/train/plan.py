@@ -15,6 +15,7 @@ from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
 from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.fields import Rgb
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import PolicyConfig, TrainingConfig, TrainingRecord
@@ -141,7 +142,7 @@ def _preset_of(start: Policy) -> Preset:
     config = start.config
     if config.preset != IMPORTED:
         return preset(config.preset)
-    images = any(f.kind == "rgb" for f in config.spec.observations)
+    images = any(f.part == Rgb.part for f in config.spec.observations)
     return replace(preset("resnet18" if images else "unet"), name=IMPORTED)
 
 

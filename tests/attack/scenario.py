@@ -17,8 +17,9 @@ import numpy as np
 import tomlkit
 from numpy.typing import NDArray
 
+from ofp_edge.fields import State
 from ofp_edge.rig.file import Rig, read_rig
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 
 CONTROL_HZ = (10.0, 20.0, 30.0, 50.0)
 _DEFAULT_M_S = 0.25  # docs/safety.md: a field that moves a point and names no velocity
@@ -147,10 +148,8 @@ def draw_scenario(seed: int) -> Scenario:
     n_action = int(rng.integers(1, steps))
     spec = PolicySpec(
         (
-            ObservationField(
-                "state", "state", (start,), "1", "base", (-9.0,) * start, (9.0,) * start
-            ),
-            ObservationField("tip", "state", (3,), "m", "base", (-9.0,) * 3, (9.0,) * 3),
+            State("state", (start,), "1", "base", (-9.0,) * start, (9.0,) * start),
+            State("tip", (3,), "m", "base", (-9.0,) * 3, (9.0,) * 3),
         ),
         tuple(actions),
         1 if rng.random() < 0.8 else 2,

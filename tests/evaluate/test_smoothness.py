@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ofp_edge.evaluate.smoothness import flips, jerk, jerk_unit
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.fields import State
+from ofp_edge.spec import ActionField, PolicySpec
 
 HZ, N = 20.0, 40
-SEEN = (ObservationField("state", "state", (1,), "m", "base", (-1.0,), (1.0,)),)
+SEEN = (State("state", (1,), "m", "base", (-1.0,), (1.0,)),)
 T = np.arange(N + 1) / HZ
 
 

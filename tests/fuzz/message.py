@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.errors import OfpError
+from ofp_edge.fields import State
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 from tests.fuzz.damage import damaged_bytes, damaged_json, dump_json
 
 SPEC = PolicySpec(
-    (ObservationField("state", "state", (4,), "rad", "base", (-4.0,) * 4, (4.0,) * 4),),
+    (State("state", (4,), "rad", "base", (-4.0,) * 4, (4.0,) * 4),),
     (ActionField("joints", (4,), "rad", "base", "absolute", 1.0, (-4.0,) * 4, (4.0,) * 4),),
     1,
     8,

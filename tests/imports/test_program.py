@@ -21,6 +21,7 @@ from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import CheckFailed, OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
+from ofp_edge.fields import State
 from ofp_edge.imports.program import import_program
 from ofp_edge.imports.record import write_imported
 from ofp_edge.policy.folder import load_policy
@@ -28,12 +29,12 @@ from ofp_edge.policy.imported.archive import clean_archive, load_program
 from ofp_edge.policy.imported.onnx_functions import OnnxEncoder
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.runtime.infer.inference import load_inference
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.targets.compile import compile_policy
 
 H, A, TO, D = 8, 3, 2, 5
 SPEC = PolicySpec(
-    (ObservationField("state", "state", (D,), "m", "base", (-1.0,) * D, (2.0,) * D),),
+    (State("state", (D,), "m", "base", (-1.0,) * D, (2.0,) * D),),
     (
         ActionField("move", (2,), "m", "base", "delta", 0.1, (-1.0,) * 2, (1.0,) * 2, 0.0),
         ActionField("grip", (1,), "1", "base", "absolute", 1.0, (-2.0,), (1.0,), None, "nearest"),

@@ -8,17 +8,18 @@ import pytest
 
 pytest.importorskip("lerobot", reason="LeRobot has an environment of its own: make test-interop")
 
+from ofp_edge.fields import State
 from ofp_edge.runtime.robots.emulated_bus import EmulatedBus  # noqa: E402
 from ofp_edge.runtime.robots.remote import RemoteRobot  # noqa: E402
 from ofp_edge.runtime.robots.so101 import JOINTS, So101  # noqa: E402
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec  # noqa: E402
+from ofp_edge.spec import ActionField, PolicySpec  # noqa: E402
 
 LOW, HIGH = 1000, 3000
 
 
 def make_spec():
     wide = 180.0
-    state = ObservationField("state", "state", (6,), "deg", "base", (-wide,) * 6, (wide,) * 6)
+    state = State("state", (6,), "deg", "base", (-wide,) * 6, (wide,) * 6)
     action = ActionField(
         "joints", (6,), "deg", "base", "absolute", 1.0, (-wide,) * 6, (wide,) * 6, None
     )

@@ -65,7 +65,11 @@ def write_small_bundle(
 def _encode(inputs: tuple[Tensor, ...], rng: np.random.Generator) -> bytes:
     nodes, parts, width = [], [], 0
     for tensor in inputs:
-        if len(tensor.shape) == 4:
+        if len(tensor.shape) == 3:
+            nodes.append(helper.make_node("Flatten", [tensor.name], [f"{tensor.name}.flat"]))
+            parts.append(f"{tensor.name}.flat")
+            width += tensor.shape[1] * tensor.shape[2]
+        elif len(tensor.shape) == 4:
             pooled, flat = f"{tensor.name}.pooled", f"{tensor.name}.flat"
             nodes.append(helper.make_node("GlobalMaxPool", [tensor.name], [pooled]))
             nodes.append(helper.make_node("Flatten", [pooled], [flat]))

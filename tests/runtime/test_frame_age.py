@@ -31,6 +31,7 @@ def test_a_frame_whose_plan_could_not_act_is_dropped(own_limit_ms, age_ms, used)
     manifest = SimpleNamespace(cameras={}, camera_tolerance=CameraTolerance())
     rig = SimpleNamespace(
         timing=Timing(LATENCY_MS, MOST_MS),
+        instruction=None,
         cameras={"front": SimpleNamespace(max_age_ms=own_limit_ms, frozen_after=None)},
     )
     camera = Camera()

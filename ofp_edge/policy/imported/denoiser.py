@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.fields import Rgb
 from ofp_edge.normalize import FieldStatistics, joined
 from ofp_edge.policy.imported.denoise import Denoise
 from ofp_edge.policy.imported.images import RESNETS, CameraConfig, ImageEncoder
@@ -44,16 +45,14 @@ class FrameEncoder(Encoder):
         self, config: DenoiserConfig, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
     ) -> None:
         super().__init__()
-        self.kinds = tuple(f.kind for f in spec.observations)
+        self.parts = tuple(f.part for f in spec.observations)
         self.normalize = nn.ModuleList(
-            ModeNormalize(
-                config.normalization[f.name], statistics[f.name], 2 if f.kind == "state" else 4
-            )
+            ModeNormalize(config.normalization[f.name], statistics[f.name], len(f.input_shape))
             for f in spec.observations
         )
-        images = [f for f in spec.observations if f.kind == "rgb"]
+        images = [f for f in spec.observations if f.part == Rgb.part]
         self.cameras = nn.ModuleList()
-        self.feature_dim = sum(f.shape[0] for f in spec.observations if f.kind == "state")
+        self.feature_dim = sum(f.shape[0] for f in spec.observations if f.part == "")
         if images and config.cameras is not None:
             count = 1 if config.cameras.shared else len(images)
             self.cameras.extend(ImageEncoder(config.cameras, *f.shape[1:]) for f in images[:count])
@@ -62,9 +61,9 @@ class FrameEncoder(Encoder):
     def forward(self, *observations: Tensor) -> Tensor:
         """State (B, D), images (B, 3, H, W) in 0..1 -> (B, F)."""
         parts, seen = [], 0
-        for kind, normalize, x in zip(self.kinds, self.normalize, observations, strict=True):
+        for part, normalize, x in zip(self.parts, self.normalize, observations, strict=True):
             x = normalize(x)
-            if kind == "rgb":
+            if part == Rgb.part:
                 x = self.cameras[seen % len(self.cameras)](x)
                 seen += 1
             parts.append(x)

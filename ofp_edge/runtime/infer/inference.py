@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.functions import ACT, Function, Tensor, named
-from ofp_edge.image import to_unit
+from ofp_edge.image import as_input
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
@@ -117,8 +117,7 @@ class Inference:
             if x.role == "observation"
         }
         self._fields = [
-            (field.name, field.kind == "rgb", taken[field.name].reshape(field.shape))
-            for field in spec.observations
+            (field.name, taken[field.name].reshape(field.shape)) for field in spec.observations
         ]
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
         self._warm_flat = self._warm.reshape(-1)
@@ -142,11 +141,8 @@ class Inference:
         Raises ValueError when the frame is not newer than the last one.
         """
         start = time.perf_counter_ns()
-        for name, image, view in self._fields:
-            if image:
-                to_unit(observations[name], view)
-            else:
-                np.copyto(view, observations[name])
+        for name, view in self._fields:
+            as_input(observations[name], view)
         row = self.history.slot(t_capture_ns)
         before = time.perf_counter_ns()
         for runner, handed_on in zip(self.before, self._handed_on, strict=False):

@@ -122,10 +122,6 @@ def inputs_of(row: ObservationRow, spec: PolicySpec, what: str) -> Mapping[str, 
     found = {}
     for wanted in spec.observations:
         where = f"{what}: inputs.{wanted.name}"
-        array = array_from_json(row.inputs.get(wanted.name), where)
-        if array.shape != wanted.shape or array.dtype != wanted.dtype:
-            raise OfpError(
-                f"{where}: expected {wanted.shape} {wanted.dtype}, got {array.shape} {array.dtype}."
-            )
-        found[wanted.name] = array
+        found[wanted.name] = array_from_json(row.inputs.get(wanted.name), where)
+        wanted.require_form(found[wanted.name], where)
     return found

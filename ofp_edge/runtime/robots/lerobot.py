@@ -49,9 +49,7 @@ class LeRobot:
             raise RobotError(f"{robot}: LeRobot's robots take absolute actions; the policy's are "
                              f"{', '.join(field.kind for field in spec.actions)}.")  # fmt: skip
         self._fields = {
-            item.name: (fields or {}).get(item.name, self._names)
-            for item in spec.observations
-            if item.kind == "state"
+            item.name: (fields or {}).get(item.name, self._names) for item in spec.states
         }
         known = set(self._robot.observation_features)
         for name, parts in self._fields.items():

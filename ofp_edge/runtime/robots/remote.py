@@ -57,7 +57,7 @@ class RemoteRobot:
         max_age_ms: float | None = None, start_s: float = 60.0,
     ) -> None:  # fmt: skip
         self._name = robot
-        self._sizes = {f.name: f.shape[0] for f in spec.observations if f.kind == "state"}
+        self._shapes = {f.name: f.shape for f in spec.states}
         rate_hz = spec.control_hz if isinstance(spec, PolicySpec) else _ASKED_HZ
         self._max_age_ns = round(5e3 / rate_hz * 1e6 if max_age_ms is None
                                  else max_age_ms * 1e6)  # fmt: skip
@@ -199,10 +199,10 @@ class RemoteRobot:
         """What it says of itself; WireError when that has another form than the spec's states."""
         if type(t_ns) is not int or abs(t_ns) > _FARTHEST_NS:
             raise WireError(f"its state: t_ns: expected whole nanoseconds, got {shown(t_ns)}.")
-        for name, size in self._sizes.items():
+        for name, shape in self._shapes.items():
             got = arrays[name].shape if name in arrays else f"none, only {shown([*arrays])}"
-            if got != (size,):
-                raise WireError(f"its state {name!r}: expected shape ({size},), got {got}.")
+            if got != shape:
+                raise WireError(f"its state {name!r}: expected shape {shape}, got {got}.")
         with np.errstate(over="ignore"):  # what is not finite then is the state machine's to judge
             values = {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
         return RobotState(t_ns, values)

@@ -237,9 +237,7 @@ def _state_fields(spec: PolicySpec, velocity_fields: tuple[str, ...]) -> dict[st
         raise RobotError(f"SO-101 moves {len(JOINTS)} joints; the policy commands "
                          f"{spec.action_dim}.")  # fmt: skip
     fields = {}
-    for item in spec.observations:
-        if item.kind != "state":
-            continue
+    for item in spec.states:
         if item.shape not in ((6,), (12,)):
             raise RobotError(f"SO-101: state field {item.name!r}: expected shape (6,) or (12,), "
                              f"got {item.shape}.")  # fmt: skip

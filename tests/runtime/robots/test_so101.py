@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ofp_edge.errors import RobotError
+from ofp_edge.fields import State
 from ofp_edge.runtime.robots.emulated_bus import EmulatedBus
 from ofp_edge.runtime.robots.so101 import JOINTS, So101
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 
 pytest.importorskip("scservo_sdk")
 
@@ -20,7 +21,7 @@ DEGREE = 4095 / 360
 
 def spec_of(kind="absolute", scale=1.0, size=12, unit="deg", name="state"):
     wide = 1000.0
-    state = ObservationField(name, "state", (size,), unit, "base", (-wide,) * size, (wide,) * size)
+    state = State(name, (size,), unit, "base", (-wide,) * size, (wide,) * size)
     hold = None if kind == "absolute" else 0.0
     action = ActionField("joints", (6,), unit, "base", kind, scale, (-wide,) * 6, (wide,) * 6, hold)
     return PolicySpec((state,), (action,), 1, 8, 4, 50.0)

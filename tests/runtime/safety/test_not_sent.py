@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofp_edge.fields import State
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import (
@@ -25,7 +26,7 @@ from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.runtime.replay import replay
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
-from ofp_edge.spec import ActionField, ActionKind, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, ActionKind, PolicySpec
 from tests.runtime import test_replay
 from tests.runtime.standins import DT, make_chunk
 from tests.runtime.test_loop import SPEC, Stand
@@ -36,7 +37,7 @@ DT_S = DT / 1e9
 def joint(kind: ActionKind) -> PolicySpec:
     hold = None if kind == "absolute" else 0.0
     arm = ActionField("arm", (1,), "rad", "base", kind, 1.0, (-9.0,), (9.0,), hold)
-    state = ObservationField("q", "state", (1,), "rad", "base", (-9.0,), (9.0,))
+    state = State("q", (1,), "rad", "base", (-9.0,), (9.0,))
     return PolicySpec((state,), (arm,), 1, 8, 4, 20.0)
 
 

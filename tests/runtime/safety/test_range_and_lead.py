@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofp_edge.fields import State
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.control.controller import Controller
@@ -20,7 +21,7 @@ from ofp_edge.runtime.control.events import (
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.field_limiter import FieldLimiter
 from ofp_edge.runtime.safety.layer import SafetyLayer
-from ofp_edge.spec import ActionField, ActionKind, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, ActionKind, PolicySpec
 
 DT, MS = 0.05, 1_000_000
 FLOAT32 = 1e-3  # relative: what rounding a command to float32 does to its second difference
@@ -37,7 +38,7 @@ def field(
 
 def spec_of(*fields: ActionField) -> PolicySpec:
     size = fields[0].shape[0]
-    state = ObservationField("q", "state", (size,), "m", "base", (-9.0,) * size, (9.0,) * size)
+    state = State("q", (size,), "m", "base", (-9.0,) * size, (9.0,) * size)
     return PolicySpec((state,), fields, 1, 64, 4, 1 / DT)
 
 

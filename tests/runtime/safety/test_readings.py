@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofp_edge.fields import State
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import EpisodeStarted, StateRead
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 
 DT, MS, S = 50_000_000, 1_000_000, 1_000_000_000
-Q = ObservationField("q", "state", (3,), "m", "base", (-9.0,) * 3, (9.0,) * 3)
+Q = State("q", (3,), "m", "base", (-9.0,) * 3, (9.0,) * 3)
 HAND = ActionField("hand", (3,), "m", "base", "absolute", 1.0, (-1.0,) * 3, (1.0,) * 3)
 SPEC = PolicySpec((Q,), (HAND,), 1, 8, 4, 20.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ofp_edge.data.values import cloud
+from ofp_edge.fields.values import cloud
 
 LINE = np.zeros((1, 10, 6), np.float32)
 LINE[0, :, 0] = np.arange(10)

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.source import Key
 from ofp_edge.errors import DatasetError
 
 
-def is_depth(key: Key) -> bool:
+def is_depth(size: tuple[int, ...]) -> bool:
     """Whether a frame is a depth image rather than a list of points: more than 6 columns."""
-    return len(key.shape) == 2 and key.shape[1] > 6
+    return len(size) == 2 and size[1] > 6
 
 
 def numbers(

@@ -1,0 +1,50 @@
+"""Rgb: a colour image, cropped and shrunk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from ofp_edge.fields.field import Source, Stream, Write
+from ofp_edge.fields.measured import Measured
+from ofp_edge.fields.values import colour
+from ofp_edge.image import ColorImage
+
+
+@dataclass(frozen=True)
+class Rgb(Measured):
+    """Shape (3, H, W), range 0..1, unit "1". Until the network reads it, it is uint8
+    (ofp_edge/image.py).
+
+    In a dataset: data/rgb_<camera> (T, H0, W0, 3) uint8, as large as it was recorded.
+    """
+
+    kind: str = field(default="rgb", kw_only=True)
+    form: ClassVar[str] = "(3, H, W)"
+    sizes: ClassVar[tuple[int | None, ...] | None] = (3, None, None)
+    whole_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    dtype: ClassVar[str] = "uint8"
+    source: ClassVar[Source] = "camera"
+    stream: ClassVar[Stream | None] = "color"
+    part: ClassVar[str] = "rgb"
+    frame_form: ClassVar[str] = "(H, W, 3)"
+    frame_axes: ClassVar[int | None] = 3
+
+    def preparation(self, camera: Any) -> Write:
+        """Colour (H0, W0, 3) uint8 to the image."""
+        return ColorImage(camera.width, camera.height, self.shape)
+
+    def array(
+        self, have: Collection[str], size: tuple[int, ...]
+    ) -> tuple[str, tuple[int, ...], str]:
+        """The camera's."""
+        return f"rgb_{self.camera}", (*size[:2], 3), "uint8"
+
+    def recorded(
+        self, block: NDArray[Any], columns: tuple[int, int] | None, where: str, first: int
+    ) -> NDArray[Any]:
+        """Whole numbers of 0..255."""
+        return colour(block, where)

@@ -1,0 +1,44 @@
+"""State: numbers that the robot says of itself, or of what it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from ofp_edge.fields.measured import Measured
+from ofp_edge.normalize import FieldStatistics
+
+
+@dataclass(frozen=True)
+class State(Measured):
+    """Shape (D,) float32, `unit` for all elements or one for each ("m, m, m, 1").
+
+    In a dataset all states lie side by side in data/state (T, sum of D), in the fields' order.
+    """
+
+    kind: str = field(default="state", kw_only=True)
+    form: ClassVar[str] = "(D,)"
+    sizes: ClassVar[tuple[int | None, ...] | None] = (None,)
+    joined: ClassVar[bool] = True
+    frame_form: ClassVar[str] = "numbers (D,)"
+    frame_axes: ClassVar[int | None] = 1
+
+    def array(
+        self, have: Collection[str], size: tuple[int, ...]
+    ) -> tuple[str, tuple[int, ...], str]:
+        """The one of all states."""
+        return "state", self.shape, self.dtype
+
+    def statistics(self, values: NDArray[Any]) -> FieldStatistics:
+        """What was seen: the stated range is as a rule far wider."""
+        return FieldStatistics.of(values)
+
+    @property
+    def is_position(self) -> bool:
+        """Whether it begins with x, y, z in metres; units are one for all, or one an element."""
+        units = [unit.strip() for unit in self.unit.split(",")]
+        first = units[:3] if len(units) > 1 else units * 3
+        return self.shape[0] >= 3 and first == ["m", "m", "m"]

@@ -1,0 +1,83 @@
+"""Text: an instruction, one of a closed list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofp_edge.errors import SpecMismatch, UnknownName
+from ofp_edge.fields.field import ObservationField, Source
+from ofp_edge.normalize import FieldStatistics
+from ofp_edge.strict import shown
+
+_MOST, _LONGEST = 10_000, 1000
+
+
+@dataclass(frozen=True)
+class Text(ObservationField):
+    """Shape (): the number of the instruction in `choices`, int64, also for the network.
+
+    On the robot it is told once a run (`run --instruction`, or `instruction` in the rig). In a
+    dataset it stands once an episode, as its text: attribute "instructions", by field.
+    """
+
+    kind: str = field(default="text", kw_only=True)
+    shape: tuple[int, ...] = ()
+    choices: tuple[str, ...] = ()
+    dtype: ClassVar[str] = "int64"
+    input_dtype: ClassVar[str] = "int64"
+    source: ClassVar[Source] = "told"
+    part: ClassVar[str] = "words"
+    frame_form: ClassVar[str] = "an attribute of the episodes: it is read of ours alone"
+    frame_axes: ClassVar[int | None] = -1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        what = f"observation {self.name!r}"
+        if self.shape != ():
+            raise SpecMismatch(f"{what}, shape", "()", self.shape)
+        if not 1 <= len(self.choices) <= _MOST:
+            raise SpecMismatch(f"{what}, choices", f"1..{_MOST}", len(self.choices))
+        texts = {text for text in self.choices if text.strip() and len(text) <= _LONGEST}
+        if len(texts) != len(self.choices):
+            expected = f"texts of 1..{_LONGEST} characters, each once"
+            raise SpecMismatch(f"{what}, choices", expected, shown(self.choices))
+
+    def number_of(self, text: str) -> int:
+        """Its place in `choices`. UnknownName, with the nearest one, when it has none."""
+        if text not in self.choices:
+            raise UnknownName(f"instruction of {self.name!r}:", str(text), self.choices)
+        return self.choices.index(text)
+
+    def statistics(self, values: NDArray[Any]) -> FieldStatistics | None:
+        """Numbers of a list are not normalised."""
+        return None
+
+    def shown(self) -> str:
+        """one of 2 instructions: 'open the door', 'close it'."""
+        return f"one of {len(self.choices)} instructions: {', '.join(map(repr, self.choices[:8]))}"
+
+    def synthetic(self, rng: np.random.Generator, count: tuple[int, ...]) -> NDArray[Any]:
+        """Any of them."""
+        return rng.integers(0, len(self.choices), count, dtype=np.int64)
+
+
+def told(
+    fields: Iterable[ObservationField], instruction: str | None
+) -> list[tuple[ObservationField, int]]:
+    """Every text field with the number of the instruction in its list.
+
+    SpecMismatch when a policy that takes one is told none, or the other way round; UnknownName,
+    with the nearest one, when its list has no such instruction.
+    """
+    texts = [item for item in fields if isinstance(item, Text)]
+    if texts and instruction is None:
+        todo = "Give --instruction, or instruction in the rig."
+        raise SpecMismatch(f"observation {texts[0].name!r}", texts[0].shown(), "none", todo)
+    if instruction is not None and not texts:
+        raise SpecMismatch("instruction", "none, for the policy takes none", repr(instruction))
+    return [(item, item.number_of(instruction or "")) for item in texts]
