@@ -1,4 +1,5 @@
-"""Tries a few lines of Python in a process of their own: a library that crashes takes only that."""
+"""A trial of a few lines of Python in a process of their own, so that a library that crashes takes
+only that."""
 
 from __future__ import annotations
 
@@ -13,19 +14,20 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Probe:
-    """`ok` and the last line of stdout, or not `ok` and the reason in one line."""
+    """The answer of a trial: `ok` and the last line of stdout, or not `ok` and the reason in one
+    line."""
 
     ok: bool
     text: str
 
 
 def installed(module: str) -> bool:
-    """Whether a top-level module could be imported, without importing it."""
+    """Says whether a top-level module could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def probe(code: str, timeout_s: float = TIMEOUT_S, **environment: str) -> Probe:
-    """Run `code` in a new interpreter, with `environment` added to this process's."""
+    """Runs `code` in a new interpreter, with `environment` added to this process's."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],

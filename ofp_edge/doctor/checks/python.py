@@ -1,4 +1,4 @@
-"""The interpreter: 3.10 to 3.13 are supported; training needs 3.11."""
+"""The check of the interpreter: 3.10 to 3.13 are supported, and training needs 3.11."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ofp_edge.doctor.findings import Finding
 
 
 def check(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
-    """Compare the running Python with the supported ones."""
+    """Compares the running Python with the supported ones."""
     detail = f"{platform.python_version()} on {platform.machine()}, {sys.executable}"
     if version > (3, 13):
         return Finding(

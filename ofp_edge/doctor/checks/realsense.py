@@ -1,4 +1,5 @@
-"""RealSense: the SDK loads, the udev rule lets a user open a camera, a camera is plugged in."""
+"""The check of a RealSense: the SDK loads, the udev rule lets a user open a camera, a camera is
+plugged in."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _RULE_REMEDY = (
 
 
 def check(root: Path = Path("/")) -> list[Finding]:
-    """SDK, cameras and udev rule; the latter two only when the SDK is there."""
+    """Checks SDK, cameras and udev rule; the latter two only when the SDK is installed."""
     if not installed("pyrealsense2"):
         return [Finding("realsense sdk", "absent", "not installed", install_line("realsense"))]
     answer = probe(_LIST)
@@ -41,7 +42,7 @@ def check(root: Path = Path("/")) -> list[Finding]:
 
 
 def udev_rule(root: Path) -> Finding:
-    """Look for a rule file that names RealSense below `root`."""
+    """Looks for a rule file that names RealSense below `root`."""
     for folder in _RULE_FOLDERS:
         for rule in sorted((root / folder).glob("*realsense*.rules")):
             return Finding("realsense udev rule", "ok", f"/{rule.relative_to(root)}")
