@@ -66,12 +66,12 @@ class Board:
         return np.asarray(half * signs)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         return {**asdict(self), "squares": list(self.squares)}
 
     @staticmethod
     def from_json(value: Any) -> Board:
-        """Reads what `to_json` returned. Raises SpecMismatch on missing or unknown keys."""
+        """Read what `to_json` returned. Raises SpecMismatch on missing or unknown keys."""
         known = set(Board.__dataclass_fields__)
         if not isinstance(value, dict) or set(value) != known:
             got = sorted(value) if isinstance(value, dict) else type(value).__name__
@@ -98,13 +98,13 @@ class Board:
         return cv2.aruco.CharucoBoard(self.squares, self.square_m, self.marker_m, markers)
 
     def picture(self) -> NDArray[np.uint8]:
-        """Draws the printed squares, with nothing around them, as uint8 (H, W)."""
+        """Draw the printed squares, with nothing around them, as uint8 (H, W)."""
         columns, rows = self.squares
         size = (columns * _PIXELS_A_SQUARE, rows * _PIXELS_A_SQUARE)
         return np.asarray(self.opencv().generateImage(size, None, 0, 1), dtype=np.uint8)
 
     def svg(self) -> str:
-        """Draws the board in true size, with a white rim of a quarter of a square and a line that
+        """Draw the board in true size, with a white rim of a quarter of a square and a line that
         describes it."""
         cv2 = require("cv2", "calibrate")
         png = base64.b64encode(cv2.imencode(".png", self.picture())[1].tobytes()).decode()
@@ -147,7 +147,7 @@ class Finder:
         self._detector = cv2.aruco.CharucoDetector(board.opencv())
 
     def find(self, image: NDArray[np.uint8]) -> Found | str:
-        """Finds the board in a grey (H, W) or RGB (H, W, 3) uint8 image, or says why the image does
+        """Find the board in a grey (H, W) or RGB (H, W, 3) uint8 image, or say why the image does
         not count."""
         cv2 = require("cv2", "calibrate")
         if image.ndim == 3:
@@ -159,7 +159,7 @@ class Finder:
         return self.locate(numbers.reshape(-1), self.lens.straighten(pixels.reshape(-1, 2)))
 
     def locate(self, numbers: NDArray[Any], pixels: NDArray[np.float64]) -> Found | str:
-        """Returns the pose that fits these corners (straightened pixels), or says why there is
+        """Return the pose that fits these corners (straightened pixels), or say why there is
         none."""
         cv2 = require("cv2", "calibrate")
         points, matrix = self._corners[numbers], self.lens.matrix

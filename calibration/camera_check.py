@@ -55,7 +55,7 @@ class Check:
 
 
 def check_camera(views: Views) -> Check:
-    """Measures a camera against a board. Raises CheckFailed where too little of the board was seen;
+    """Measure a camera against a board. Raises CheckFailed where too little of the board was seen;
     `judge` says whether the result is good."""
     found, setup = views.found, views.setup
     detections = sum(len(f.numbers) for f in found)
@@ -117,7 +117,7 @@ def judge(check: Check, lens: Lens) -> None:
 
 
 def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
-    """Fits a pinhole to straightened corners, beginning at `lens`."""
+    """Fit a pinhole to straightened corners, beginning at `lens`."""
     cv2 = require("cv2", "calibrate")
     points = [board.corners[f.numbers].astype(np.float32) for f in found]
     pixels = [f.pixels.astype(np.float32) for f in found]
@@ -135,7 +135,7 @@ def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
 
 
 def depth_ratio(view: View, T_camera_board: Pose, board: Board, sensor: DepthSensor) -> Any:
-    """Returns measured over expected depth on the board, median over its pixels; None where it is
+    """Return measured over expected depth on the board, median over its pixels; None where it is
     unmeasured."""
     if view.depth is None:
         return None
@@ -154,7 +154,7 @@ def depth_ratio(view: View, T_camera_board: Pose, board: Board, sensor: DepthSen
 
 
 def _inside(lens: Lens, corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Returns the mask (H, W) of the pixels on the board, whose outline (4, 3), in metres, a
+    """Return the mask (H, W) of the pixels on the board, whose outline (4, 3), in metres, a
     pinhole sees."""
     cv2 = require("cv2", "calibrate")
     middle = corners.mean(axis=0)

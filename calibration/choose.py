@@ -36,7 +36,7 @@ _STRETCHES = 10  # parts that a recording of one episode is cut into
 def choose_samples(
     source: Path, policy: Policy, count: int, seed: int, progress: Progress = silent
 ) -> CalibrationSet:
-    """Chooses at most `count` samples and half as many held-out windows; fewer where they exceed 4
+    """Choose at most `count` samples and half as many held-out windows; fewer where they exceed 4
     MB.
 
     `source` is a dataset, or a file of `run --record-calibration`. Raises OfpError (an overlap with
@@ -85,7 +85,7 @@ def check_unseen(found: CalibrationSet, policy: Policy, where: Path) -> None:
 def window_features(
     deployed: Deployed, windows: ObservationWindows, progress: Progress = silent
 ) -> NDArray[np.float32]:
-    """Returns the features (K, n_obs_steps * feature_dim) that the policy's encoder makes of each
+    """Return the features (K, n_obs_steps * feature_dim) that the policy's encoder makes of each
     window."""
     steps = deployed.spec.n_obs_steps
     found = []
@@ -115,7 +115,7 @@ def _of_dataset(
 
 
 def _episodes(dataset: Dataset, policy: Policy) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the training and the held-out episodes, which share none, whatever the policy's own
+    """Return the training and the held-out episodes, which share none, whatever the policy's own
     record says."""
     training, split = policy.config.training, dataset.split()
     if training.dataset_sha256 != dataset.sha256:

@@ -33,7 +33,7 @@ class Coverage:
 
 
 def farthest_points(features: NDArray[np.floating], count: int) -> NDArray[np.int64]:
-    """Chooses at most `count` rows of (M, F), each the farthest from those before. Every prefix is
+    """Choose at most `count` rows of (M, F), each the farthest from those before. Every prefix is
     itself such a choice. The choice ends early when nothing new is left."""
     points = standardised(features)
     middle = ((points - points.mean(0)) ** 2).sum(1)
@@ -51,7 +51,7 @@ def farthest_points(features: NDArray[np.floating], count: int) -> NDArray[np.in
 def coverage(
     features: NDArray[np.floating], chosen: NDArray[np.int64], seed: int
 ) -> Coverage:  # fmt: skip
-    """Measures how well the chosen rows cover all of them, beside random choices of as many."""
+    """Measure how well the chosen rows cover all of them, beside random choices of as many."""
     points = standardised(features)
     rng = np.random.default_rng(seed)
     draws = [
@@ -66,7 +66,7 @@ def coverage(
 
 
 def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Divides each feature by its spread; a feature that never changes counts as 0."""
+    """Divide each feature by its spread; a feature that never changes counts as 0."""
     values = np.asarray(features, dtype=np.float64)
     spread = values.std(0)
     moving = spread > 1e-9 * np.abs(values).max(initial=1.0)

@@ -72,7 +72,7 @@ class HandEye:
 def calibrate(
     T_base_hand: Sequence[Pose], T_camera_board: Sequence[Pose], eye_in_hand: bool
 ) -> HandEye:
-    """Solves from n views, n >= MIN_VIEWS.
+    """Solve from n views, n >= MIN_VIEWS.
 
     Raises CheckFailed, with the figures, on too few views, too little rotation, or methods that
     disagree.
@@ -104,7 +104,7 @@ def calibrate(
 
 
 def rotation_spread(poses: NDArray[Any]) -> tuple[float, float, float]:
-    """Returns the standard deviation of the rotations (n, 4, 4) about their three main axes, in
+    """Return the standard deviation of the rotations (n, 4, 4) about their three main axes, in
     degrees, falling.
 
     Rotations about one axis alone leave the second at 0, and the camera's place along that axis
@@ -118,7 +118,7 @@ def rotation_spread(poses: NDArray[Any]) -> tuple[float, float, float]:
 
 
 def solve(A: NDArray[Any], B: NDArray[Any], method: str) -> Pose:
-    """Returns X of A X B = Y by one method. Raises CheckFailed where the method has no answer."""
+    """Return X of A X B = Y by one method. Raises CheckFailed where the method has no answer."""
     cv2 = require("cv2", "calibrate")
     flag = getattr(cv2, METHODS[method])
     a = list(A[:, :3, :3]), list(A[:, :3, 3])
@@ -141,7 +141,7 @@ def solve(A: NDArray[Any], B: NDArray[Any], method: str) -> Pose:
 
 
 def require_agreement(answers: dict[str, Pose]) -> tuple[float, float]:
-    """Returns the largest millimetres and degrees between any two answers. Raises CheckFailed past
+    """Return the largest millimetres and degrees between any two answers. Raises CheckFailed past
     the limits."""
     pairs = [
         (distance(answers[a], answers[b]), a, b) for a, b in itertools.combinations(answers, 2)
@@ -159,7 +159,7 @@ def require_agreement(answers: dict[str, Pose]) -> tuple[float, float]:
 
 
 def held_out(A: NDArray[Any], B: NDArray[Any], method: str) -> tuple[HeldOut, list[Pose]]:
-    """Compares each view's board with the one that the other views predict, and solves X without
+    """Compare each view's board with the one that the other views predict, and solve X without
     each view."""
     estimates, apart = [], []
     for left_out in range(len(A)):
@@ -173,7 +173,7 @@ def held_out(A: NDArray[Any], B: NDArray[Any], method: str) -> tuple[HeldOut, li
 
 
 def _jackknife(X: Pose, estimates: list[Pose]) -> tuple[float, float]:
-    """Returns the standard deviation of X in mm and degrees from the answers with each view left
+    """Return the standard deviation of X in mm and degrees from the answers with each view left
     out."""
     factor = (len(estimates) - 1) / len(estimates)
     places = np.array([e[:3, 3] for e in estimates])

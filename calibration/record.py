@@ -37,7 +37,7 @@ _STILL_MM, _STILL_DEG = 0.3, 0.05
 
 
 def open_whole(entry: CameraEntry, *, color: bool = True) -> Camera:
-    """Opens the rig's camera with its colour sensor's own image, not yet started, its pose known or
+    """Open the rig's camera with its colour sensor's own image, not yet started, its pose known or
     not.
 
     The rig's own intrinsics are left out, because the device's are what is looked at.
@@ -52,7 +52,7 @@ def open_whole(entry: CameraEntry, *, color: bool = True) -> Camera:
 
 @contextlib.contextmanager
 def started(camera: Camera) -> Iterator[Camera]:
-    """Starts the camera, and closes it at the end."""
+    """Start the camera, and close it at the end."""
     try:
         camera.start()
         yield camera
@@ -61,7 +61,7 @@ def started(camera: Camera) -> Iterator[Camera]:
 
 
 def eyes(camera: Camera) -> tuple[Lens, DepthSensor]:
-    """Returns the lens of a started camera's colour pictures, and how its depth sensor stands to
+    """Return the lens of a started camera's colour pictures, and how its depth sensor stands to
     it."""
     if isinstance(camera, RealSenseCamera) and camera.shows_color:
         sensors = camera.sensors
@@ -74,25 +74,25 @@ def eyes(camera: Camera) -> tuple[Lens, DepthSensor]:
 
 
 def serial_of(camera: Camera) -> str | None:
-    """Returns the serial number of a started camera, or None where it is no RealSense device."""
+    """Return the serial number of a started camera, or None where it is no RealSense device."""
     return camera.sensors.serial if isinstance(camera, RealSenseCamera) else None
 
 
 def has_color(camera: Camera) -> bool:
-    """Says whether a started camera has a colour sensor; for a class of the user's own this is
+    """Say whether a started camera has a colour sensor; for a class of the user's own this is
     unknown before its first frame."""
     return not isinstance(camera, RealSenseCamera) or camera.sensors.color is not None
 
 
 def shows_color(entry: CameraEntry) -> bool:
-    """Says whether T_base_camera belongs to the colour sensor, because the policy's picture is its
+    """Say whether T_base_camera belongs to the colour sensor, because the policy's picture is its
     own."""
     known = entry.driver in ("realsense", "recording")
     return known and entry.options.get("color", False) and not entry.options.get("align", True)
 
 
 def pose_for_rig(entry: CameraEntry, X: Pose, depth: DepthSensor | None) -> Pose:
-    """Leads from the pose of the camera that took the pictures to that of the sensor that the rig
+    """Lead from the pose of the camera that took the pictures to that of the sensor that the rig
     means."""
     return X if depth is None or shows_color(entry) else X @ depth.T_image_depth
 
@@ -111,7 +111,7 @@ class Recorder:
         self._finder = Finder(self.setup.board, self.setup.lens)
 
     def take(self) -> str | None:
-        """Takes one view of what the camera sees now. Returns why it does not count, or None.
+        """Take one view of what the camera sees now. Return why it does not count, or None.
 
         Raises CameraError without a colour frame, RobotError without the hand's pose.
         """
@@ -141,7 +141,7 @@ class Recorder:
 
 
 def hand_pose(robot: Robot) -> Pose:
-    """Returns T_base_hand as the robot's state gives it. Raises RobotError, in one line, when it
+    """Return T_base_hand as the robot's state gives it. Raises RobotError, in one line, when it
     does not."""
     values = robot.state().values
     value: Any = values.get(FIELD)
@@ -163,7 +163,7 @@ def hand_pose(robot: Robot) -> Pose:
 def record(
     recorder: Recorder, count: int, ask: Callable[[str], str], say: Callable[[str], None]
 ) -> None:
-    """Waits for the Enter key before each view until `count` were taken; an answer of q ends the
+    """Wait for the Enter key before each view until `count` were taken; an answer of q ends the
     recording.
 
     `ask` shows a prompt and returns the line typed. `say` gets what became of the view.
@@ -183,6 +183,6 @@ def record(
 
 
 def new_setup(camera: Camera, board: Board, mount: str | None, base: str, hand: str) -> Setup:
-    """Returns what a started camera's views will share."""
+    """Return what a started camera's views will share."""
     lens, depth = eyes(camera)
     return Setup(board, lens, depth, mount, base, hand)

@@ -45,7 +45,7 @@ class CalibrationSet:
     coverage: Coverage
 
     def to_bytes(self) -> bytes:
-        """Returns the file's content; equal sets give equal bytes."""
+        """Return the file's content; equal sets give equal bytes."""
         about = {
             "kind": KIND, "schema_version": SCHEMA_VERSION, "source": self.source,
             "source_sha256": self.source_sha256, "seed": self.seed,
@@ -76,7 +76,7 @@ class _About:
 
 
 def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
-    """Reads a file of samples. Raises PolicyError when it is damaged or does not fit the spec,
+    """Read a file of samples. Raises PolicyError when it is damaged or does not fit the spec,
     OfpError when its episodes overlap."""
     values, about = read_npz(path)
     if about.get("kind") != KIND or about.get("schema_version") != SCHEMA_VERSION:
@@ -95,7 +95,7 @@ def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
 
 
 def arrays_of(windows: ObservationWindows, prefix: str = "") -> dict[str, NDArray[Any]]:
-    """Returns the windows as the arrays of a file."""
+    """Return the windows as the arrays of a file."""
     found = {f"{prefix}observation/{name}": values for name, values in windows.fields.items()}
     return {**found, f"{prefix}episode": windows.episode, f"{prefix}frame": windows.frame}
 
@@ -103,7 +103,7 @@ def arrays_of(windows: ObservationWindows, prefix: str = "") -> dict[str, NDArra
 def windows_of(
     values: dict[str, NDArray[Any]], spec: PolicySpec, path: Path, prefix: str = ""
 ) -> ObservationWindows:
-    """Reads what `arrays_of` returned. Raises PolicyError when a field is missing or has another
+    """Read what `arrays_of` returned. Raises PolicyError when a field is missing or has another
     form."""
     wanted = {f.name: f"{prefix}observation/{f.name}" for f in spec.observations}
     for name in (*wanted.values(), f"{prefix}episode", f"{prefix}frame"):
@@ -128,7 +128,7 @@ def windows_of(
 
 
 def npz(values: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
-    """Writes compressed arrays with a JSON document among them; the bytes are the same every
+    """Write compressed arrays with a JSON document among them; the bytes are the same every
     time."""
     buffer = io.BytesIO()
     text = np.frombuffer(canonical_json(about), np.uint8)
@@ -137,7 +137,7 @@ def npz(values: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
 
 
 def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Reads the arrays and the document of `npz`. Raises PolicyError when the file is missing,
+    """Read the arrays and the document of `npz`. Raises PolicyError when the file is missing,
     damaged, or larger than any that is written."""
     what = f"{path} is missing or damaged"
     try:

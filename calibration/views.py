@@ -42,13 +42,13 @@ class DepthSensor:
     T_image_depth: Pose
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         pose = rows(self.T_image_depth)
         return {"lens": self.lens.to_json(), "unit_m": self.unit_m, "T_image_depth": pose}
 
     @staticmethod
     def from_json(value: Any) -> DepthSensor:
-        """Reads what `to_json` returned. Raises SpecMismatch, naming the entry."""
+        """Read what `to_json` returned. Raises SpecMismatch, naming the entry."""
         _require_keys(value, {"lens", "unit_m", "T_image_depth"}, "depth")
         unit = value["unit_m"]
         if not isinstance(unit, float) or not 0 < unit < 1:
@@ -70,7 +70,7 @@ class Setup:
     hand_frame: str = "hand"
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         return {
             "schema_version": SCHEMA_VERSION, "mount": self.mount, "base_frame": self.base_frame,
             "hand_frame": self.hand_frame, "board": self.board.to_json(),
@@ -79,7 +79,7 @@ class Setup:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Setup:
-        """Reads views.json without its views. Raises SpecMismatch, naming the entry."""
+        """Read views.json without its views. Raises SpecMismatch, naming the entry."""
         known = {"schema_version", "mount", "base_frame", "hand_frame", "board", "lens", "depth"}
         _require_keys(value, known, "the file")
         if value["schema_version"] != SCHEMA_VERSION:
@@ -116,7 +116,7 @@ class Views:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, view: View, finder: Finder) -> str | None:
-        """Adds a view if the board is found in it, else says why not."""
+        """Add a view if the board is found in it, else say why not."""
         found = finder.find(view.image)
         if isinstance(found, str):
             self.skipped.append((view.name, found))
@@ -127,7 +127,7 @@ class Views:
 
 
 def find_all(path: Path) -> Views:
-    """Reads a folder and finds the board in every picture. Raises OfpError that names what is
+    """Read a folder and find the board in every picture. Raises OfpError that names what is
     wrong."""
     setup, entries = _read_setup(path)
     views = Views(setup)
@@ -142,7 +142,7 @@ def find_all(path: Path) -> Views:
 
 
 def write_views(folder: Path, setup: Setup, views: list[View]) -> None:
-    """Writes views into an existing folder."""
+    """Write views into an existing folder."""
     cv2 = require("cv2", "calibrate")
     entries = []
     for view in views:

@@ -28,17 +28,17 @@ class ObservationWindows:
     frame: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Returns K."""
+        """Return K."""
         return len(self.episode)
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> ObservationWindows:
-        """Returns some of them, in the order of `rows`."""
+        """Return some of them, in the order of `rows`."""
         index = np.asarray(rows, dtype=np.int64)
         fields = {name: values[index] for name, values in self.fields.items()}
         return ObservationWindows(fields, self.episode[index], self.frame[index])
 
     def distinct(self) -> int:
-        """Counts how many differ in what is seen."""
+        """Count how many differ in what is seen."""
         seen = zip(*(values.reshape(len(self), -1) for values in self.fields.values()), strict=True)
         return len({tuple(part.tobytes() for part in parts) for parts in seen})
 
@@ -46,7 +46,7 @@ class ObservationWindows:
 def choose_windows(
     dataset: Dataset, spec: PolicySpec, episodes: Sequence[int], count: int, seed: int
 ) -> ObservationWindows:
-    """Chooses up to `count` windows of the given episodes, spread evenly over their frames.
+    """Choose up to `count` windows of the given episodes, spread evenly over their frames.
 
     The episodes' frames are laid end to end and cut into `count` equal stretches, and one window is
     drawn from each, so every episode and every phase is there. Raises SpecMismatch when the

@@ -38,7 +38,7 @@ class Unit:
 
 
 def units(suite: Suite, only: tuple[str, ...] = ()) -> list[Unit]:
-    """Returns every unit with a row that matches one of `only` (all units, if `only` is empty).
+    """Return every unit with a row that matches one of `only` (all units, if `only` is empty).
     Raises OfpError if there is none.
 
     A pattern is `task/row/seed` or the first parts of it, with * for anything.
@@ -62,20 +62,20 @@ def _wanted(name: str, only: tuple[str, ...]) -> bool:
 
 
 def dataset_inputs(suite: Suite, task: TaskEntry) -> Inputs:
-    """Returns the inputs of the demonstrations."""
+    """Return the inputs of the demonstrations."""
     values = {"task": task.name, "observe": suite.observe, "demonstrations": task.demonstrations}
     more = {"noise": task.noise, "wander": task.wander}
     return {**values, **{name: value for name, value in more.items() if value is not None}}
 
 
 def needs_timing(suite: Suite, unit: Unit) -> bool:
-    """Says whether a timing run's figures set the unit's steps. The reference's steps are the
+    """Say whether a timing run's figures set the unit's steps. The reference's steps are the
     task's."""
     return suite.budget == TIME and unit.training != suite.row(suite.reference or "").training
 
 
 def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
-    """Returns the inputs of the timing run that sets a row's steps; None before the dataset
+    """Return the inputs of the timing run that sets a row's steps; None before the dataset
     exists."""
     dataset = store.read("dataset", dataset_inputs(suite, unit.task))
     reference = suite.row(suite.reference or "")
@@ -86,7 +86,7 @@ def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
 
 
 def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
-    """Returns the inputs of the policy; None before everything that it needs exists."""
+    """Return the inputs of the policy; None before everything that it needs exists."""
     dataset = store.read("dataset", dataset_inputs(suite, unit.task))
     if dataset is None:
         return None
@@ -108,14 +108,14 @@ def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
 
 
 def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
-    """Returns the training's cell, or None until it is done."""
+    """Return the training's cell, or None until it is done."""
     inputs = training_inputs(suite, store, unit)
     cell = store.read("training", inputs) if inputs else None
     return cell if cell and cell["finished"] else None
 
 
 def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
-    """Returns the inputs of the times that `tune` chooses, on as many validation episodes as are
+    """Return the inputs of the times that `tune` chooses, on as many validation episodes as are
     evaluated."""
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
@@ -124,7 +124,7 @@ def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
 
 
 def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
-    """Returns the inputs of the closed-loop episodes of a row at an nfe."""
+    """Return the inputs of the closed-loop episodes of a row at an nfe."""
     tuned = {"tuned_on": suite.evaluate.episodes} if row.tuned else {}
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
@@ -134,7 +134,7 @@ def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int
 
 
 def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
-    """Returns the inputs of the chunks whose side is counted."""
+    """Return the inputs of the chunks whose side is counted."""
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
         "weights": training["sha256"], "nfe": nfe, "guard": row.guard,
@@ -143,20 +143,20 @@ def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -
 
 
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:
-    """Returns the pairs (row, nfe) of a unit."""
+    """Return the pairs (row, nfe) of a unit."""
     return ((row, nfe) for row in unit.rows for nfe in row.nfe)
 
 
 def is_tuned(unit: Unit) -> bool:
-    """Says whether one of the unit's rows runs with the times that `tune` chooses."""
+    """Say whether one of the unit's rows runs with the times that `tune` chooses."""
     return any(row.tuned for row in unit.rows)
 
 
 def has_modes(unit: Unit) -> bool:
-    """Says whether the unit's task has two sides."""
+    """Say whether the unit's task has two sides."""
     return unit.task.group == TWO_SIDED
 
 
 def suite_json(suite: Suite) -> dict[str, Any]:
-    """Returns the suite as plain JSON, for the results."""
+    """Return the suite as plain JSON, for the results."""
     return {**asdict(suite), "path": suite.path.name}

@@ -25,7 +25,7 @@ KINDS = tuple(_PARTS)
 
 
 def code_of(kind: str) -> str:
-    """Returns the hex SHA-256 (16 digits) of the code behind cells of this kind, as it is on disk
+    """Return the hex SHA-256 (16 digits) of the code behind cells of this kind, as it is on disk
     now."""
     return sha256_bytes("".join(_folder(part) for part in _PARTS[kind]).encode())[:16]
 

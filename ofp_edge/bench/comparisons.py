@@ -46,7 +46,7 @@ class Compared:
 
 
 def compare_all(suite: Suite, store: Store) -> list[Compared]:
-    """Makes every comparison in every group, from the cells that are done."""
+    """Make every comparison in every group, from the cells that are done."""
     return [
         compare(suite, store, comparison, group)
         for group in suite.groups
@@ -55,7 +55,7 @@ def compare_all(suite: Suite, store: Store) -> list[Compared]:
 
 
 def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> Compared:
-    """Compares candidate minus against over paired episodes: the same task, training seed and
+    """Compare candidate minus against over paired episodes: the same task, training seed and
     episode seed."""
     members = [task for task in suite.tasks if task.group == group]
     pairs: dict[str, list[Values]] = {}
@@ -77,7 +77,7 @@ def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> C
 
 
 def episodes_of(suite: Suite, store: Store, task: TaskEntry, side: Side, seed: int) -> Cell | None:
-    """Returns the episodes of a row at an nfe, or None before there are any."""
+    """Return the episodes of a row at an nfe, or None before there are any."""
     row = suite.row(side.row)
     unit = cells.Unit(task, row.training, seed, (row,))
     training = cells.finished_training(suite, store, unit)

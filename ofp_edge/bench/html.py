@@ -11,7 +11,7 @@ from ofp_edge.report.html import facts, flat, page, table
 
 
 def render(values: Document) -> str:
-    """Returns the whole page."""
+    """Return the whole page."""
     suite = values["suite"]
     sections = [
         f"<h1>Benchmark {escape(suite['name'])}</h1>",

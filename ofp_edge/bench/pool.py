@@ -30,7 +30,7 @@ class Pool(Protocol):
     workers: int
 
     def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        """Runs the jobs in any order. Raises a job's OfpError after the running jobs have been
+        """Run the jobs in any order. Raises a job's OfpError after the running jobs have been
         stopped."""
 
 
@@ -43,7 +43,7 @@ class LocalPool:
         self.name, self.workers = "this machine", workers
 
     def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        """Runs the jobs; see Pool. They are killed with this process; Ctrl-C lets each write what
+        """Run the jobs; see Pool. They are killed with this process; Ctrl-C lets each write what
         it has."""
         context = get_context("spawn")  # a fork would copy locks that torch's threads hold
         waiting = list(enumerate(jobs))
@@ -92,7 +92,7 @@ class RayPool:
         self.workers = int(self._ray.cluster_resources().get("CPU", 1))
 
     def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        """Runs the jobs; see Pool."""
+        """Run the jobs; see Pool."""
         # max_calls: a fresh process, so that its peak memory is the job's.
         remote = self._ray.remote(num_cpus=1, max_calls=1, max_retries=0)(answer_of)
         running = {remote.remote(job): number for number, job in enumerate(jobs)}
@@ -110,7 +110,7 @@ class RayPool:
 
 
 def answer_of(job: Job) -> str | None:
-    """Does a job. Returns None or what went wrong: a user's error as its line, a bug with its
+    """Do a job. Return None or what went wrong: a user's error as its line, a bug with its
     trace."""
     os.environ["OMP_NUM_THREADS"] = "1"
     function, arguments = job

@@ -16,7 +16,7 @@ from ofp_edge.progress import Progress, silent
 def run_suite(
     suite: Suite, store: Store, chosen: list[Unit], pool: Pool, progress: Progress = silent
 ) -> None:
-    """Does what is missing of the chosen units, then rounds of episodes until every comparison is
+    """Do what is missing of the chosen units, then rounds of episodes until every comparison is
     narrow enough or has its most. Raises what a job raised; finished work stays."""
     from ofp_edge.bench import work
 
@@ -56,7 +56,7 @@ def _missing(
 
 
 def remaining(suite: Suite, store: Store, chosen: list[Unit]) -> list[str]:
-    """Says in words what remains to be done, as far as it is known now."""
+    """Say in words what remains to be done, as far as it is known now."""
     datasets = {unit.task.name: cells.dataset_inputs(suite, unit.task) for unit in chosen}
     found = [f"collect {n}" for n, inputs in datasets.items() if not store.read("dataset", inputs)]
     for unit, episodes in _wanted(suite, store, chosen):
@@ -80,7 +80,7 @@ def _wanted(
 
 
 def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, Side], int]:
-    """Returns the episodes per training seed of the sides whose comparison is not yet sure."""
+    """Return the episodes per training seed of the sides whose comparison is not yet sure."""
     wanted: dict[tuple[str, Side], int] = {}
     for result in compared:
         if result.estimate is None:
@@ -96,7 +96,7 @@ def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, S
 def pending(
     suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
 ) -> list[str]:
-    """Says in words which cells of a unit are missing."""
+    """Say in words which cells of a unit are missing."""
     training = cells.finished_training(suite, store, unit)
     if training is None:
         return [f"train {unit}", *(f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit))]

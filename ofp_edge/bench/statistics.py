@@ -46,7 +46,7 @@ def estimate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Estimates the mean of `tasks[task][training seed][episode]`, and its bootstrap interval.
+    """Estimate the mean of `tasks[task][training seed][episode]`, and its bootstrap interval.
 
     `levels` are the values that an episode can take.
 
@@ -88,7 +88,7 @@ def estimate(
 def _seed_effects(
     tasks: Sequence[Sequence[Values]], means: Sequence[Values]
 ) -> tuple[float | None, float, float | None]:
-    """Returns (share of the variance from seeds, factor on their effects, degrees of freedom).
+    """Return (share of the variance from seeds, factor on their effects, degrees of freedom).
 
     The analysis of variance takes the variance of the seeds' means for the sum of that of the seeds
     and that of the episodes in them, with Satterthwaite's degrees of freedom for the sum over

@@ -30,12 +30,12 @@ Cell = dict[str, Any]
 
 
 def key_of(inputs: dict[str, Any]) -> str:
-    """Returns eight hex digits."""
+    """Return eight hex digits."""
     return sha256_bytes(canonical_json(inputs))[:8]
 
 
 def slug(text: str) -> str:
-    """Returns a name as part of a file's name."""
+    """Return a name as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9.=]+", "-", text).strip("-")
 
 
@@ -49,21 +49,21 @@ class Store:
     any_code: bool = False
 
     def dataset(self, inputs: dict[str, Any]) -> Path:
-        """Returns where the dataset of these inputs is or will be."""
+        """Return where the dataset of these inputs is or will be."""
         return self.root / "datasets" / f"{slug(inputs['task'])}-{key_of(inputs)}"
 
     def policy(self, inputs: dict[str, Any]) -> Path:
-        """Returns where the policy of these training inputs is or will be."""
+        """Return where the policy of these training inputs is or will be."""
         name = f"{slug(inputs['training'])}-s{inputs['seed']}-{key_of(inputs)}"
         return self.root / "policies" / slug(inputs["task"]) / name
 
     def path(self, kind: str, inputs: dict[str, Any]) -> Path:
-        """Returns the cell's file."""
+        """Return the cell's file."""
         said = [slug(str(inputs[k])) for k in ("task", "training", "nfe", "seed") if k in inputs]
         return self.root / "cells" / f"{'-'.join([kind, *said, key_of(inputs)])}.json"
 
     def read(self, kind: str, inputs: dict[str, Any]) -> Cell | None:
-        """Returns the cell, or None when it is missing or was made by other code."""
+        """Return the cell, or None when it is missing or was made by other code."""
         path = self.path(kind, inputs)
         if not path.exists():
             return None
@@ -72,14 +72,14 @@ class Store:
         return cell if fits else None
 
     def write(self, kind: str, inputs: dict[str, Any], values: dict[str, Any]) -> Cell:
-        """Replaces the cell, whole. Raises OfpError when the code on disk is no longer ours."""
+        """Replace the cell, whole. Raises OfpError when the code on disk is no longer ours."""
         self.check_code(kind)
         cell = {"kind": kind, "inputs": inputs, "code": self.code[kind], **values}
         write_json(self.path(kind, inputs), cell)
         return cell
 
     def check_code(self, kind: str) -> None:
-        """Refuses to go on with other code: a process that started later may run newer code than
+        """Refuse to go on with other code: a process that started later may run newer code than
         the planner."""
         if code_of(kind) != self.code[kind]:
             raise OfpError("the code of ofp-edge changed while the benchmark ran. Start it again.")
@@ -87,7 +87,7 @@ class Store:
 
 @contextlib.contextmanager
 def open_store(root: Path, suite: str, *, any_code: bool, write: bool = True) -> Iterator[Store]:
-    """Opens the work folder for this process alone. Raises OfpError when the folder is something
+    """Open the work folder for this process alone. Raises OfpError when the folder is something
     else, or in use.
 
     With `write` False the folder is opened for a look: nothing is made, and another process may be

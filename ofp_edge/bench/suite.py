@@ -129,7 +129,7 @@ class Suite:
     comparisons: tuple[Comparison, ...]
 
     def row(self, name: str) -> Row:
-        """Returns the row of this name."""
+        """Return the row of this name."""
         return next(row for row in self.rows if row.name == name)
 
     @property
@@ -139,7 +139,7 @@ class Suite:
 
 
 def find_suite(name: str) -> Path:
-    """Finds a suite file by its path, or a shipped one by its name. Raises UnknownName that lists
+    """Find a suite file by its path, or a shipped one by its name. Raises UnknownName that lists
     the shipped ones."""
     if Path(name).is_file():
         return Path(name)
@@ -151,7 +151,7 @@ def find_suite(name: str) -> Path:
 
 
 def read_suite(path: Path) -> Suite:
-    """Parses and checks a suite file. Raises SuiteError that names the wrong entry."""
+    """Parse and check a suite file. Raises SuiteError that names the wrong entry."""
     table = read_toml(path, SuiteError)
     given = table.sub("evaluate", optional=True)
     episodes = given.count("episodes", 100)
@@ -242,7 +242,7 @@ def _comparison(table: Table) -> Comparison:
 
 
 def _whole(table: Table, key: str, *, least: int) -> tuple[int, ...]:
-    """Reads a list of different whole numbers that is not empty."""
+    """Read a list of different whole numbers that is not empty."""
     values = table.take(key, list)
     good = values and all(type(x) is int and x >= least for x in values)
     if not good or len(set(values)) != len(values):

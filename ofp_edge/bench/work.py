@@ -39,7 +39,7 @@ _EPISODE = tuple(entry.name for entry in fields(Episode))
 
 
 def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
-    """Collects the task's demonstrations."""
+    """Collect the task's demonstrations."""
     inputs = cells.dataset_inputs(suite, task)
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
@@ -52,7 +52,7 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
 
 
 def time_training(suite: Suite, store: Store, unit: Unit) -> None:
-    """Measures the seconds that a step of a row and of the reference takes, side by side: the
+    """Measure the seconds that a step of a row and of the reference takes, side by side: the
     median of a few runs.
 
     The seconds are the processor's, with one thread, so that the machine's other work does not
@@ -77,7 +77,7 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
 
 
 def seconds_a_step(request: Request) -> float:
-    """Returns the seconds a step of a whole training of few steps, in which whatever starts late
+    """Return the seconds a step of a whole training of few steps, in which whatever starts late
     has its share."""
     marks: list[float] = []
 
@@ -93,7 +93,7 @@ def seconds_a_step(request: Request) -> float:
 def train_and_evaluate(
     suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
 ) -> None:
-    """Makes the unit's policy, the times for its tuned rows, then at least so many episodes of each
+    """Make the unit's policy, the times for its tuned rows, then at least so many episodes of each
     (row, nfe), then its modes."""
     torch.set_num_threads(1)
     training = _train(suite, store, unit)
@@ -175,7 +175,7 @@ def _run_episodes(store: Store, inputs: cells.Inputs, job: Job, wanted: int) -> 
 
 
 def _finite(value: Any) -> Any:
-    """Turns a jump or jerk that overflowed into a huge number: JSON has no infinity, and medians
+    """Turn a jump or jerk that overflowed into a huge number: JSON has no infinity, and medians
     agree."""
     return _OVERFLOWED if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -200,7 +200,7 @@ def _measure_modes(
 
 
 def memory_mib(name: str) -> float:
-    """Returns the MiB that this process holds (VmRSS) or has held at most (VmHWM).
+    """Return the MiB that this process holds (VmRSS) or has held at most (VmHWM).
 
     getrusage's figure would be wrong: it survives an exec, and begins with the parent's.
     """

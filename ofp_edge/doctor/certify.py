@@ -40,7 +40,7 @@ Runners = dict[str, TensorRTRunner]
 
 
 def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[str, Any]:
-    """Returns everything as plain JSON. A precision that fails is recorded, and the rest continues.
+    """Return everything as plain JSON. A precision that fails is recorded, and the rest continues.
 
     `soak_s` is the number of seconds for which the default precision runs back to back while the
     board is watched. Raises OfpError when this is no supported Orin or the bundle is not for one.
@@ -88,7 +88,7 @@ def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[
 def _precision(
     bundle: Bundle, precision: str, device: Device, progress: Progress
 ) -> dict[str, Any]:
-    """Measures the build, the parity, and the latency with each CUDA library that loads."""
+    """Measure the build, the parity, and the latency with each CUDA library that loads."""
     try:
         prepared = prepare(bundle, precision, device, progress=progress)
     except (ParityError, BundleError) as cause:
@@ -119,7 +119,7 @@ def _precision(
 
 
 def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> dict[str, Any]:
-    """Runs a chunk's calls back to back, and asks for the golden answers again at the end."""
+    """Run a chunk's calls back to back, and ask for the golden answers again at the end."""
     runners = open_runners(bundle, precision)
     parts: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -151,7 +151,7 @@ def _times(runner: TensorRTRunner, calls: int) -> np.ndarray[Any, np.dtype[np.fl
 
 
 def _once(runner: TensorRTRunner) -> float:
-    """Returns the milliseconds of one call."""
+    """Return the milliseconds of one call."""
     start = time.perf_counter_ns()
     runner.infer()
     return (time.perf_counter_ns() - start) / 1e6

@@ -28,17 +28,17 @@ class Finding:
     remedy: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Returns plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def check_names() -> list[str]:
-    """Returns the files in doctor/checks, in alphabetical order."""
+    """Return the files in doctor/checks, in alphabetical order."""
     return sorted(found.name for found in pkgutil.iter_modules(checks.__path__))
 
 
 def run_checks() -> Iterator[Finding]:
-    """Runs every check; a check that raises is a bug and keeps its trace."""
+    """Run every check; a check that raises is a bug and keeps its trace."""
     for name in check_names():
         found = importlib.import_module(f"{checks.__name__}.{name}").check()
         yield from found if isinstance(found, list) else [found]

@@ -22,12 +22,12 @@ class Probe:
 
 
 def installed(module: str) -> bool:
-    """Says whether a top-level module could be imported, without importing it."""
+    """Say whether a top-level module could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def probe(code: str, timeout_s: float = TIMEOUT_S, **environment: str) -> Probe:
-    """Runs `code` in a new interpreter, with `environment` added to this process's."""
+    """Run `code` in a new interpreter, with `environment` added to this process's."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],

@@ -41,7 +41,7 @@ class Requirement:
     specifier: str
 
     def fits(self, version: str) -> bool:
-        """Says whether an installed version satisfies the specifier (local parts like +cpu are
+        """Say whether an installed version satisfies the specifier (local parts like +cpu are
         ignored)."""
         have = _numbers(version)
         for part in filter(None, self.specifier.split(",")):
@@ -54,7 +54,7 @@ class Requirement:
 def requirements_by_extra(
     lines: Iterable[str], environment: dict[str, str] | None = None
 ) -> dict[str, list[Requirement]]:
-    """Turns metadata lines ("Requires-Dist") into extra -> what it needs here; "" is the base.
+    """Turn metadata lines ("Requires-Dist") into extra -> what it needs here; "" is the base.
 
     `environment` has `python_version` and `platform_machine`, this machine's by default.
     """

@@ -31,16 +31,16 @@ class SyntheticCamera:
         self._sequence = 0
 
     def start(self) -> None:
-        """Starts nothing."""
+        """Start nothing."""
 
     def read(self, timeout_ms: float) -> Frame:
-        """Returns the next of a few frames, captured just now."""
+        """Return the next of a few frames, captured just now."""
         self._sequence += 1
         i = self._sequence % len(self._frames)
         return Frame(self._frames[i], self._colors[i], time.monotonic_ns(), self._sequence)
 
     def close(self) -> None:
-        """Closes nothing."""
+        """Close nothing."""
 
 
 class Bench:
@@ -70,5 +70,5 @@ class Bench:
         self.frame_age_ns = 0
 
     def next_round(self) -> None:
-        """Moves one control step on."""
+        """Move one control step on."""
         self.t_ns += self.spec.n_action_steps * self.spec.dt_ns

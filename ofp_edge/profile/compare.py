@@ -20,7 +20,7 @@ _MACHINE = ("board", "cpu", "cores", "governor", "kernel", "threads")
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """Reads a document of `profile --json` or `profile-loop --json`. Raises OfpError when it is
+    """Read a document of `profile --json` or `profile-loop --json`. Raises OfpError when it is
     another."""
     values = read_json(path)
     stages: Any = values.get("stages") if isinstance(values, dict) else None
@@ -37,7 +37,7 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 
 def compare(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns one row for each stage and percentile that both have: milliseconds, and b - a with
+    """Return one row for each stage and percentile that both have: milliseconds, and b - a with
     its interval.
 
     `differs` says whether 0 lies outside the interval; it is None where too few samples give none.
@@ -66,7 +66,7 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
 def between(
     a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]
 ) -> tuple[float, float]:
-    """Returns the interval of b - a."""
+    """Return the interval of b - a."""
     a_low, a_high = a_interval
     b_low, b_high = b_interval
     low = (b - a) - math.hypot(max(0.0, b - b_low), max(0.0, a_high - a))
@@ -75,7 +75,7 @@ def between(
 
 
 def beware(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """Says what makes the two hard to compare."""
+    """Say what makes the two hard to compare."""
     notes = []
     for key in _MACHINE:
         first, second = (x["fingerprint"].get(key) for x in (a, b))

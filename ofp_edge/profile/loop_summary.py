@@ -21,7 +21,7 @@ def summarise_loop(
     rig: Path, report: Path, budget_ms: float | None, out_of_slot: int,
     realtime: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
-    """Summarises the series of a LoopProbe, without the warm-up. Times are in milliseconds."""
+    """Summarise the series of a LoopProbe, without the warm-up. Times are in milliseconds."""
     spec, loop = session.bundle.spec, session.loop
     statistics = {k: LatencyStatistics.of_ns(v).to_json() for k, v in series.items() if len(v)}
     counters, observer = loop.controller.counters, loop.observer

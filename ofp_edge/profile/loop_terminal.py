@@ -11,7 +11,7 @@ _COLUMNS = ("p50", "p90", "p99", "p99_9", "max")
 
 
 def show_loop(console: Console, values: dict[str, Any]) -> None:
-    """Prints the chain and what follows from it."""
+    """Print the chain and what follows from it."""
     table = Table(title=f"{values['bundle']}: {values['ticks']} ticks", title_justify="left",
                   box=None, pad_edge=False)  # fmt: skip
     table.add_column("ms")

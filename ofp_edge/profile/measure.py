@@ -42,7 +42,7 @@ class Measured:
 
 
 def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Measured:
-    """Runs rounds back to back for `duration_s` after a warm-up that is not counted.
+    """Run rounds back to back for `duration_s` after a warm-up that is not counted.
 
     Odd rounds call the bare engine first and even ones last, so that neither always finds the
     caches warm. Raises CameraError when the cameras deliver nothing for ten seconds.
@@ -98,7 +98,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
 
 
 def _bare(bench: Bench) -> tuple[int, int]:
-    """Returns the nanoseconds of the two engine calls, encode and act, with nothing around them."""
+    """Return the nanoseconds of the two engine calls, encode and act, with nothing around them."""
     begin = time.perf_counter_ns()
     bench.inference.encode.infer()
     between = time.perf_counter_ns()

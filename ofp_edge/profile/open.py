@@ -20,7 +20,7 @@ _ANY_AGE_NS = 10**18
 
 @contextlib.contextmanager
 def open_bench(bundle: Bundle, choice: EngineChoice, rig: Path | None) -> Iterator[Bench]:
-    """Opens a bench that is ready to be measured; engines and cameras are closed at the end."""
+    """Open a bench that is ready to be measured; engines and cameras are closed at the end."""
     with contextlib.ExitStack() as stack:
         cameras: dict[str, Camera]
         if rig is None:

@@ -54,7 +54,7 @@ class Picked:
 def candidates(
     bundle: Bundle, thread_counts: Sequence[int], engine: str | None, precision: str | None
 ) -> list[Candidate]:
-    """Returns every pair that the bundle holds, narrowed by what is named, on each number of
+    """Return every pair that the bundle holds, narrowed by what is named, on each number of
     threads.
 
     Raises UnknownName when nothing fits.
@@ -69,7 +69,7 @@ def candidates(
 
 
 def thread_counts(most: int) -> list[int]:
-    """Returns 1, 2, 4 … and `most` itself."""
+    """Return 1, 2, 4 … and `most` itself."""
     counts = [1]
     while 2 * counts[-1] <= most:
         counts.append(2 * counts[-1])
@@ -84,7 +84,7 @@ def pick(
     rounds: int = ROUNDS,
     progress: Progress = silent,
 ) -> Picked:
-    """Times every candidate. A candidate that is refused (an engine that is not installed, or
+    """Time every candidate. A candidate that is refused (an engine that is not installed, or
     answers out of tolerance) is in the table with its reason. Raises OfpError when none is left."""
     medians: dict[Candidate, list[float]] = {}
     calls: dict[Candidate, list[float]] = {}
@@ -127,7 +127,7 @@ def pick(
 
 
 def decide(found: dict[Candidate, float], bundle: Bundle) -> Candidate:
-    """Decides for the fastest (ms by candidate); among those within 5 % of it, for the one with the
+    """Decide for the fastest (ms by candidate); among those within 5 % of it, for the one with the
     fewest threads, then the bundle's own default, then the faster."""
     default, limit = bundle.manifest.default, _TIE * min(found.values())
 
@@ -138,7 +138,7 @@ def decide(found: dict[Candidate, float], bundle: Bundle) -> Candidate:
 
 
 def _turn(inference: Inference) -> list[float]:
-    """Returns the milliseconds of each chunk during one turn; the first few do not count."""
+    """Return the milliseconds of each chunk during one turn; the first few do not count."""
     spec = inference.spec
     random = np.random.default_rng(0)
     seen = {

@@ -16,7 +16,7 @@ _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter", "first")
 
 
 def render(values: dict[str, Any], measured: Measured) -> str:
-    """Returns a whole HTML page; `values` is the document of `summarise`."""
+    """Return a whole HTML page; `values` is the document of `summarise`."""
     name = Path(values["bundle"]).name
     frames = "synthetic frames" if values["rig"] is None else f"cameras of {values['rig']}"
     sections = [

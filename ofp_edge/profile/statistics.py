@@ -37,7 +37,7 @@ class LatencyStatistics:
 
     @staticmethod
     def of_ns(values: NDArray[np.int64]) -> LatencyStatistics:
-        """Makes statistics from `values`, (n,) nanoseconds, n >= 1."""
+        """Make statistics from `values`, (n,) nanoseconds, n >= 1."""
         ms = np.asarray(values, dtype=np.float64) / 1e6
         found = dict(zip(PERCENTILES, np.percentile(ms, list(PERCENTILES.values())), strict=True))
         return LatencyStatistics(
@@ -47,12 +47,12 @@ class LatencyStatistics:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def intervals_of(values: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    """Returns 95 % intervals of PERCENTILES of (n,) values in the order in which they were
+    """Return 95 % intervals of PERCENTILES of (n,) values in the order in which they were
     measured.
 
     The bootstrap draws blocks: a slow moment spans many samples, so stretches are drawn, not
@@ -76,7 +76,7 @@ def intervals_of(values: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
 
 
 def proposed_latency_ms(ms: float) -> float:
-    """Returns a latency L rounded up to a millisecond, and not to a control step. Take-overs happen
+    """Return a latency L rounded up to a millisecond, and not to a control step. Take-overs happen
     at ticks anyway, and an L of exactly one step would miss the next tick where frames are captured
     just after one (docs/runtime.md)."""
     return float(math.ceil(ms))

@@ -11,7 +11,7 @@ _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter")
 
 
 def show(console: Console, values: dict[str, Any]) -> None:
-    """Prints the stage table and what follows from it."""
+    """Print the stage table and what follows from it."""
     where = f"{values['fingerprint']['cpu']}, {values['fingerprint']['threads']} engine thread(s)"
     title = f"{values['bundle']}: {values['engine']}, {values['precision']} on {where}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)

@@ -36,7 +36,7 @@ def bar_chart(
     width: int = 860,
     label_width: int = 250,
 ) -> str:
-    """Draws the chart; without bars the text is empty. `top` is where the axis ends, by default at
+    """Draw the chart; without bars the text is empty. `top` is where the axis ends, by default at
     the furthest bar.
 
     `title` is for those who cannot see the picture. `ticks` are lines at round numbers. `caption`

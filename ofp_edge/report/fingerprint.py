@@ -14,7 +14,7 @@ _DISTRIBUTIONS = ("numpy", "onnxruntime", "ofp-edge-executorch", "torch", "pyrea
 
 
 def fingerprint(threads: int) -> dict[str, Any]:
-    """Returns plain JSON: board, CPU, cores, governor, memory, kernel, Python, versions,
+    """Return plain JSON: board, CPU, cores, governor, memory, kernel, Python, versions,
     threads."""
     return {
         "board": _first_line("/proc/device-tree/model"),

@@ -31,25 +31,25 @@ class Scale:
 
     @staticmethod
     def of_latencies(low: float, high: float) -> Scale:
-        """Makes a scale from the smallest to the largest, or from zero where the tail is short."""
+        """Make a scale from the smallest to the largest, or from zero where the tail is short."""
         low, high = max(low, _SMALLEST_MS), max(high, 2 * _SMALLEST_MS)
         if high / low > _LONG_TAIL:
             return Scale(low / 1.1, high * 1.1, logarithmic=True)
         return Scale(0.0, high * 1.05)
 
     def share(self, value: float) -> float:
-        """Returns where on the axis the value is, 0..1."""
+        """Return where on the axis the value is, 0..1."""
         if self.logarithmic:
             return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def edges(self, bins: int) -> NDArray[np.float64]:
-        """Returns bins + 1 values, evenly spaced on the axis."""
+        """Return bins + 1 values, evenly spaced on the axis."""
         space = np.geomspace if self.logarithmic else np.linspace
         return np.asarray(space(self.low, self.high, bins + 1), dtype=np.float64)
 
     def ticks(self) -> list[float]:
-        """Returns round numbers inside the axis, some five of them."""
+        """Return round numbers inside the axis, some five of them."""
         if not self.logarithmic:
             raw = (self.high - self.low) / 5
             power = 10.0 ** math.floor(math.log10(raw))
@@ -92,22 +92,22 @@ class Plot:
         )
 
     def x(self, value: float) -> float:
-        """Returns where `value` is across, in the picture's units."""
+        """Return where `value` is across, in the picture's units."""
         return round(_LEFT + self._across.share(value) * (_WIDTH - _LEFT - _RIGHT), 2)
 
     def y(self, value: float) -> float:
-        """Returns where `value` is upwards."""
+        """Return where `value` is upwards."""
         return round(_HEIGHT - _BOTTOM - self._up.share(value) * (_HEIGHT - _TOP - _BOTTOM), 2)
 
     def add(self, part: str) -> None:
-        """Draws an SVG element."""
+        """Draw an SVG element."""
         self._parts.append(part)
 
     def _text(self, x: float, y: float, text: str, anchor: str) -> None:
         self.add(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>')
 
     def svg(self, title: str) -> str:
-        """Returns the picture; `title` is for those who cannot see it."""
+        """Return the picture; `title` is for those who cannot see it."""
         return (
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
             f"{''.join(self._parts)}</svg>"
@@ -115,7 +115,7 @@ class Plot:
 
 
 def histogram(values_ns: NDArray[np.int64], name: str) -> str:
-    """Shows how often each latency occurred; every sample is in it."""
+    """Show how often each latency occurred; every sample is in it."""
     ms = np.maximum(np.asarray(values_ns, dtype=np.float64) / 1e6, _SMALLEST_MS)
     across = Scale.of_latencies(float(ms.min()), float(ms.max()))
     edges = across.edges(_HISTOGRAM_BINS)
@@ -143,7 +143,7 @@ def histogram(values_ns: NDArray[np.int64], name: str) -> str:
 
 
 def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
-    """Shows the median and the maximum in slices of the run."""
+    """Show the median and the maximum in slices of the run."""
     ms = np.maximum(np.asarray(values_ns, dtype=np.float64) / 1e6, _SMALLEST_MS)
     slices = np.array_split(ms, min(_TIMELINE_BINS, len(ms)))
     middle = [float(np.median(part)) for part in slices]
@@ -162,7 +162,7 @@ def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
 def curve(
     points: Sequence[tuple[float, float, float, float]], x_label: str, y_label: str, name: str
 ) -> str:
-    """Draws points (x, y, low, high) joined by a line, with low..high as bars. y goes from 0 to
+    """Draw points (x, y, low, high) joined by a line, with low..high as bars. y goes from 0 to
     100."""
     xs = [x for x, *_ in points]
     margin = 0.05 * (max(xs) - min(xs)) or 1.0
@@ -177,7 +177,7 @@ def curve(
 
 
 def number(value: float) -> str:
-    """Shortens a number: 12000 -> 12k, 0.05 -> 0.05."""
+    """Shorten a number: 12000 -> 12k, 0.05 -> 0.05."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:.4g}"

@@ -79,7 +79,7 @@ class SimulatedCamera(RealSenseCamera):
         return self._renderer.by if self._renderer else None
 
     def play(self, frames: Sequence[Frame]) -> None:
-        """Replaces what the world looks like by the depth and colour of these frames, one by one,
+        """Replace what the world looks like by the depth and colour of these frames, one by one,
         the last one again and again; an empty sequence ends it. Raises CameraError on another size.
         """
         size = self._view.height, self._view.width
@@ -94,7 +94,7 @@ class SimulatedCamera(RealSenseCamera):
         self._played, self._play_index = frames, 0
 
     def start(self) -> None:
-        """Begins; see Camera."""
+        """Begin; see Camera."""
         super().start()
         self._number, self._seen_version, self._seen_ns = 0, -1, 0
         self._stopping.clear()
@@ -103,7 +103,7 @@ class SimulatedCamera(RealSenseCamera):
             self._thread.start()
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """Reads; see Camera. On a simulated clock it never waits, because time does not pass
+        """Read; see Camera. On a simulated clock it never waits, because time does not pass
         meanwhile."""
         if self._failed is not None:
             raise self._failed
@@ -132,7 +132,7 @@ class SimulatedCamera(RealSenseCamera):
         return moved or self._clock() - self._seen_ns >= self._frame_ns
 
     def _produce(self) -> None:
-        """Renders the world in its present state and pushes the frame."""
+        """Render the world in its present state and push the frame."""
         self._seen_version, self._seen_ns = self._world.version, self._clock()
         color: NDArray[np.uint8] | None
         if self._played:
@@ -147,7 +147,7 @@ class SimulatedCamera(RealSenseCamera):
         self._software.push(depth, color, self._seen_ns, self._number)
 
     def _run(self) -> None:
-        """Runs in the rendering thread, which owns the GL context."""
+        """Run in the rendering thread, which owns the GL context."""
         try:
             while not self._stopping.is_set():
                 with self._world.changed:
@@ -176,7 +176,7 @@ def start_cameras(
     task: str, fields: Sequence[ObservationField], clock: Clock, *, color: bool = False,
     depth_by: str | None = None, world: str | None = None,
 ) -> dict[str, SimulatedCamera]:  # fmt: skip
-    """Starts the cameras that these fields name.
+    """Start the cameras that these fields name.
 
     A camera from which only an image is made renders in that image's size. `color` applies to all
     of them. `world` names the world that they look at, by default the task's.

@@ -81,7 +81,7 @@ def collect_demonstrations(
     image_size: tuple[int, int] = IMAGE_SIZE, force: bool = False, depth_by: str | None = None,
     progress: Progress = silent,
 ) -> Collection:  # fmt: skip
-    """Collects `n` successful demonstrations into the dataset `output`.
+    """Collect `n` successful demonstrations into the dataset `output`.
 
     The executed action is the expert's plus Gaussian noise (standard deviation `noise`, raw units,
     on the hand's three axes), and the recorded one is clean: the data then shows how to come back
@@ -155,7 +155,7 @@ def _demonstrations(
     world: World, clock: ManualClock, looks: _Looks, dim: int, noise: float, wander: int,
     seed: int, tries: int,
 ) -> Iterator[_Episode | None]:  # fmt: skip
-    """Yields one expert episode for each seed, None where it failed."""
+    """Yield one expert episode for each seed, None where it failed."""
     step_ns = round(1e9 / world.task.control_hz)
     axes = min(3, world.action_dim)  # the noise is on the hand's numbers; the gripper's follow them
     for episode_seed in range(seed, seed + tries):

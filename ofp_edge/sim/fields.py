@@ -21,7 +21,7 @@ _HAND_LOW, _HAND_HIGH = (-0.525, 0.348, -0.0525, 0.0), (0.525, 1.025, 0.7, 1.0)
 def observation_fields(
     task: AnyTask, observe: Observe, image_size: tuple[int, int] = IMAGE_SIZE
 ) -> tuple[ObservationField, ...]:
-    """Returns the fields that a policy sees.
+    """Return the fields that a policy sees.
 
     With depth they are `state` (4,), which is the hand's x, y, z (m) and the gripper's opening (0
     closed to 1 open), and `points` (3, N), which the network sees from the hand. With rgb they are
@@ -57,7 +57,7 @@ def observation_fields(
 
 
 def action_fields(task: AnyTask) -> tuple[ActionField, ...]:
-    """Returns the action fields: `hand` (3,), how far the hand's target moves in one control step,
+    """Return the action fields: `hand` (3,), how far the hand's target moves in one control step,
     where a raw 1.0 is `scale` metres, and `gripper` (1,), the fingers' effort, where -1 opens and 1
     closes. Planar tasks have their own."""
     if isinstance(task, PlanarTask):

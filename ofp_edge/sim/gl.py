@@ -28,7 +28,7 @@ with mujoco.Renderer(model, 8, 8) as renderer:
 
 
 def choose_depth_by(wanted: str | None = None) -> str:
-    """Chooses egl, osmesa or rays: `wanted`, else $OFP_EDGE_DEPTH_BY, else the first that starts.
+    """Choose egl, osmesa or rays: `wanted`, else $OFP_EDGE_DEPTH_BY, else the first that starts.
 
     A MUJOCO_GL that the user set is tried alone. The trial runs in a process of its own, because a
     broken GL library can abort one. Raises UnknownName for anything else.

@@ -78,6 +78,6 @@ class MetaWorld(World):
         return self._observation[:dim].astype(np.float32)
 
     def expert_action(self) -> NDArray[np.float32]:
-        """Returns what Meta-World's scripted expert would do now, (4,) in [-1, 1]."""
+        """Return what Meta-World's scripted expert would do now, (4,) in [-1, 1]."""
         action = np.asarray(self._expert.get_action(self._observation.copy()), dtype=np.float32)
         return np.clip(action, np.float32(-1.0), np.float32(1.0))

@@ -10,7 +10,7 @@ _WORLDS: dict[str, World] = {}
 
 
 def open_world(task: AnyTask, seed: int = 0) -> World:
-    """Opens a new world of the task, at the start of episode `seed`."""
+    """Open a new world of the task, at the start of episode `seed`."""
     from ofp_edge.sim.metaworld import MetaWorld
     from ofp_edge.sim.planar import PlanarWorld
     from ofp_edge.sim.planar_task import PlanarTask
@@ -22,7 +22,7 @@ def open_world(task: AnyTask, seed: int = 0) -> World:
 
 
 def shared_world(name: str, task: str, seed: int = 0) -> World:
-    """Returns the world of this name in this process: it is made once, then shared by robot and
+    """Return the world of this name in this process: it is made once, then shared by robot and
     camera.
 
     Making a Meta-World world takes a third of a second and 26 MB; a reset costs 20 ms.

@@ -65,7 +65,7 @@ class PlanarWorld(World):
         return np.concatenate([self._hand, self._obstacle, self._goal]).astype(np.float32)
 
     def expert_action(self) -> NDArray[np.float32]:
-        """Returns the next step (2,) along the bell, at an even speed, and slower only at the
+        """Return the next step (2,) along the bell, at an even speed, and slower only at the
         goal."""
         x, y = self._hand
         ahead = 0.25 * self._speed
@@ -97,7 +97,7 @@ class PlanarWorld(World):
         return float(np.exp(-(((y - self._peak) / self._width) ** 2)))
 
     def _way(self, y: float) -> float:
-        """Returns the x of the expert's way at y: the straight line, but `_pass` from the
+        """Return the x of the expert's way at y: the straight line, but `_pass` from the
         obstacle's centre."""
         share = np.clip((y - self._start[1]) / (self._goal[1] - self._start[1]), 0.0, 1.0)
         straight = self._start[0] + share * (self._goal[0] - self._start[0])

@@ -38,12 +38,12 @@ class PlanarTask:
     speed: tuple[float, float] = (0.78, 0.9)
 
     def observation_fields(self) -> tuple[ObservationField, ...]:
-        """Returns the field `state` (6,): x, y of hand, obstacle and goal."""
+        """Return the field `state` (6,): x, y of hand, obstacle and goal."""
         low, high = (-1.0,) * STATE_DIM, (1.0,) * STATE_DIM
         return (ObservationField("state", "state", (STATE_DIM,), "m", _FRAME, low, high),)
 
     def action_fields(self) -> tuple[ActionField, ...]:
-        """Returns the field `hand` (2,): how far it moves in one step, where a raw 1.0 is
+        """Return the field `hand` (2,): how far it moves in one step, where a raw 1.0 is
         `step_m`."""
         one = (1.0, 1.0)
         return (

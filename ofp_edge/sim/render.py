@@ -31,17 +31,17 @@ class Renderer(Protocol):
     by: str
 
     def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """Renders depth (H, W) in the view's unit, 0 beyond its range, and RGB (H, W, 3) if asked
+        """Render depth (H, W) in the view's unit, 0 beyond its range, and RGB (H, W, 3) if asked
         for."""
         ...
 
     def close(self) -> None:
-        """Frees the GL context."""
+        """Free the GL context."""
         ...
 
 
 def open_renderer(world: MetaWorld, view: View, by: str | None = None) -> Renderer:
-    """Opens a renderer by egl, osmesa or rays (`choose_depth_by`)."""
+    """Open a renderer by egl, osmesa or rays (`choose_depth_by`)."""
     chosen = choose_depth_by(by)
     return RayRenderer(world, view) if chosen == "rays" else GlRenderer(world, view, chosen)
 
@@ -64,7 +64,7 @@ class GlRenderer:
         mujoco.mju_mat2Quat(self._quaternion, (view.rotation * [1, -1, -1]).reshape(-1))
 
     def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """Renders; see Renderer."""
+        """Render; see Renderer."""
         renderer, mujoco = self._renderer, self._mujoco
         model, data = self._world.model, self._world.data
         with self._world.changed:
@@ -81,7 +81,7 @@ class GlRenderer:
         return depth, renderer.render() if color else None
 
     def close(self) -> None:
-        """Closes; see Renderer."""
+        """Close; see Renderer."""
         renderer = self._renderer
         if renderer._mjr_context is not None:
             # mujoco would free its GL objects in whichever context is current: not this one's,
@@ -112,7 +112,7 @@ class RayRenderer:
         self._distance = np.empty(p.width * p.height)
 
     def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """Renders; see Renderer. Raises OfpError when colour is asked for."""
+        """Render; see Renderer. Raises OfpError when colour is asked for."""
         if color:
             raise OfpError(
                 "colour needs OpenGL, which does not start here. Leave colour out, or run: sudo "
@@ -131,11 +131,11 @@ class RayRenderer:
         return quantise(depth_m, self._view.depth_unit_m), None
 
     def close(self) -> None:
-        """Closes; see Renderer."""
+        """Close; see Renderer."""
 
 
 def quantise(depth_m: NDArray[Any], unit_m: float) -> NDArray[np.uint16]:
-    """Converts metres (H, W) to raw uint16, rounded; 0 ("unknown") stands for what the range cannot
+    """Convert metres (H, W) to raw uint16, rounded; 0 ("unknown") stands for what the range cannot
     hold."""
     raw = np.rint(depth_m / unit_m)
     return np.where(raw <= _MAX_RAW, raw, 0).astype(np.uint16)

@@ -57,20 +57,20 @@ class SimulatedRobot:
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
-        """Begins the episode that `seed` names."""
+        """Begin the episode that `seed` names."""
         self.world.reset(seed)
         self._stopped = False
         self._waiting: NDArray[np.float32] | None = None
         self._sent_ns = 0
 
     def state(self) -> RobotState:
-        """Returns the "state" field, true now."""
+        """Return the "state" field, true now."""
         if self._waiting is not None and self._clock() - self._sent_ns >= self._half_ns:
             self._execute()
         return RobotState(self._clock(), {"state": self.world.state(self._dim)})
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Sends an action (action_dim,) in raw units, clipped to [-1, 1]. Raises RobotError on NaN,
+        """Send an action (action_dim,) in raw units, clipped to [-1, 1]. Raises RobotError on NaN,
         or once stopped."""
         if self._stopped:
             raise RobotError("the simulated robot is stopped. Reset it first.")
@@ -87,13 +87,13 @@ class SimulatedRobot:
         self.world.step(action)
 
     def outcome(self) -> Outcome:
-        """Says how the episode stands."""
+        """Say how the episode stands."""
         return Outcome(self.world.success, self.world.over)
 
     def stop(self) -> None:
-        """Stops the robot until the next reset."""
+        """Stop the robot until the next reset."""
         self._stopped, self._waiting = True, None
 
     def close(self) -> None:
-        """Releases nothing: the world stays for the next robot."""
+        """Release nothing: the world stays for the next robot."""
         self.stop()

@@ -21,10 +21,10 @@ class Sides:
     forward: tuple[float, float] = (0.0, 1.0)
 
     def lateral(self, path: NDArray[np.float64]) -> float | None:
-        """Returns how far to the right of the centre `path` (K, 2) first passes it (negative:
+        """Return how far to the right of the centre `path` (K, 2) first passes it (negative:
         left).
 
-        Returns None when the path does not get so far, or begins past the obstacle.
+        Return None when the path does not get so far, or begins past the obstacle.
         """
         along, across = self._along_and_across(path)
         beyond = np.flatnonzero(along >= 0)
@@ -35,7 +35,7 @@ class Sides:
         return float(across[k - 1] + part * (across[k] - across[k - 1]))
 
     def collides(self, path: NDArray[np.float64]) -> bool:
-        """Says whether any segment of `path` (K, 2) enters the disc."""
+        """Say whether any segment of `path` (K, 2) enters the disc."""
         start, move = path[:-1] - self.centre, np.diff(path, axis=0)
         length = np.maximum((move**2).sum(1), 1e-18)
         nearest = np.clip(-(start * move).sum(1) / length, 0.0, 1.0)
@@ -43,7 +43,7 @@ class Sides:
         return bool((gap < self.radius_m).any())
 
     def side(self, path: NDArray[np.float64]) -> int | None:
-        """Returns -1 for left, +1 for right, 0 when the path collides; None when it does not reach
+        """Return -1 for left, +1 for right, 0 when the path collides; None when it does not reach
         the obstacle or is past it."""
         if self._along_and_across(path[:1])[0][0] >= 0:
             return None

@@ -22,11 +22,11 @@ class ManualClock:
         self.now_ns = start_ns
 
     def __call__(self) -> int:
-        """Returns the time in ns."""
+        """Return the time in ns."""
         return self.now_ns
 
     def advance(self, ns: int) -> None:
-        """Lets `ns` nanoseconds pass."""
+        """Let `ns` nanoseconds pass."""
         self.now_ns += ns
 
 
@@ -41,7 +41,7 @@ class Simulator:
     robot: SimulatedRobot
 
     def close(self) -> None:
-        """Stops the cameras; the world stays in memory for the next simulator."""
+        """Stop the cameras; the world stays in memory for the next simulator."""
         for camera in self.cameras.values():
             camera.close()
         self.robot.close()
@@ -51,7 +51,7 @@ def open_simulator(
     task: str, spec: PolicySpec, clock: Clock, *, seed: int = 0, depth_by: str | None = None,
     world: str | None = None,
 ) -> Simulator:  # fmt: skip
-    """Builds and starts a simulator. Raises UnknownName for a task, SpecMismatch for a policy that
+    """Build and start a simulator. Raises UnknownName for a task, SpecMismatch for a policy that
     does not fit it.
 
     Each episode calls `simulator.robot.reset(seed)`, then `read(0)` of every camera and
@@ -66,7 +66,7 @@ def open_simulator(
 
 
 def spec_of(task: AnyTask, observe: Observe = "depth") -> PolicySpec:
-    """Returns a minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
+    """Return a minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
     from ofp_edge.sim.fields import action_fields
 
     fields = observation_fields(task, observe)

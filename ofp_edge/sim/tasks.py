@@ -43,11 +43,11 @@ class View:
         return np.stack([right, np.cross(forward, right), forward], axis=1)
 
     def sized(self, size: tuple[int, int] | None) -> View:
-        """Returns the same view on (height, width) pixels; None keeps its own."""
+        """Return the same view on (height, width) pixels; None keeps its own."""
         return self if size is None else replace(self, height=size[0], width=size[1])
 
     def parameters(self) -> CameraParameters:
-        """Returns the same view as CameraParameters; pixel (0, 0) is the centre of the first
+        """Return the same view as CameraParameters; pixel (0, 0) is the centre of the first
         pixel."""
         focal = self.height / 2 / float(np.tan(np.radians(self.fovy_deg) / 2))
         pose = np.eye(4)
@@ -170,7 +170,7 @@ TASKS: Mapping[str, AnyTask] = {
 
 
 def find_task(name: str) -> AnyTask:
-    """Returns the task of this name. Raises UnknownName that lists them all."""
+    """Return the task of this name. Raises UnknownName that lists them all."""
     if name not in TASKS:
         raise UnknownName("task", name, TASKS)
     return TASKS[name]

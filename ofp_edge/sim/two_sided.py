@@ -49,7 +49,7 @@ class TwoSidedWorld(MetaWorld):
             self.failed, self.success = True, False
 
     def expert_action(self) -> NDArray[np.float32]:
-        """Returns the action (4,) in the horizontal plane along the bell until the post is
+        """Return the action (4,) in the horizontal plane along the bell until the post is
         passed."""
         action = super().expert_action()
         along, across = self._along_and_across()

@@ -35,14 +35,14 @@ class World(ABC):
         self.failed = False
 
     def reset(self, seed: int) -> None:
-        """Begins the episode that `seed` names."""
+        """Begin the episode that `seed` names."""
         with self.changed:
             self.steps, self.success, self.failed = 0, False, False
             self._reset(int(seed))
             self._tell()
 
     def step(self, action: NDArray[np.float32]) -> None:
-        """Holds `action` (action_dim,), clipped to [-1, 1], for one step. Raises RobotError on
+        """Hold `action` (action_dim,), clipped to [-1, 1], for one step. Raises RobotError on
         NaN."""
         if action.shape != (self.action_dim,) or not np.isfinite(action).all():
             raise RobotError(
@@ -55,17 +55,17 @@ class World(ABC):
 
     @property
     def over(self) -> bool:
-        """Says whether the episode has succeeded, failed or used up its steps."""
+        """Whether the episode has succeeded, failed or used up its steps."""
         return self.success or self.failed or self.steps >= self.task.max_steps
 
     @abstractmethod
     def state(self, dim: int) -> NDArray[np.float32]:
-        """Returns the "state" field (dim,). Raises SpecMismatch on a length that the task does not
+        """Return the "state" field (dim,). Raises SpecMismatch on a length that the task does not
         have."""
 
     @abstractmethod
     def expert_action(self) -> NDArray[np.float32]:
-        """Returns what the scripted expert would do now, (action_dim,) in [-1, 1]."""
+        """Return what the scripted expert would do now, (action_dim,) in [-1, 1]."""
 
     @property
     def sides(self) -> Sides | None:
@@ -74,7 +74,7 @@ class World(ABC):
 
     @property
     def undecided(self) -> bool:
-        """Says whether there are two sides and the hand's place does not show the expert's yet."""
+        """Whether there are two sides and the hand's place does not show the expert's yet."""
         return False
 
     @property
@@ -86,7 +86,7 @@ class World(ABC):
     def plan_path(
         self, actions: NDArray[np.float32], place: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Returns the way (H + 1, 2), in metres, of `actions` (H, action_dim) from `place`, by
+        """Return the way (H + 1, 2), in metres, of `actions` (H, action_dim) from `place`, by
         default from the present one. The way is kinematic: every delta counts as executed."""
         start = self.place if place is None else place
         moves = self.task.step_m * np.clip(actions[:, :2].astype(np.float64), -1.0, 1.0)
@@ -94,7 +94,7 @@ class World(ABC):
         return path
 
     def plan_side(self, actions: NDArray[np.float32]) -> int | None:
-        """Returns the side on which the plan (H, action_dim) passes the obstacle: -1 left, +1
+        """Return the side on which the plan (H, action_dim) passes the obstacle: -1 left, +1
         right, 0 when it collides; None without sides, and when the plan does not reach the obstacle
         or is past it."""
         sides = self.sides

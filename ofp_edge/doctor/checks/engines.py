@@ -22,12 +22,12 @@ print(ofp_edge_executorch.EXECUTORCH_VERSION, "with XNNPACK, without torch")
 
 
 def check() -> list[Finding]:
-    """Returns one finding for each engine."""
+    """Return one finding for each engine."""
     return [judge(engine, program) for engine, program in PROGRAMS.items()]
 
 
 def judge(engine: str, program: str) -> Finding:
-    """Loads one engine in a process of its own."""
+    """Load one engine in a process of its own."""
     name = f"engine {engine}"
     if not installed(MODULES.get(engine, engine)):
         return Finding(name, "absent", "not installed", install_line(engine))

@@ -12,7 +12,7 @@ _NOT_FOR_USERS = ("dev",)
 
 
 def check() -> list[Finding]:
-    """Returns one finding for the base requirements and one for each extra."""
+    """Return one finding for the base requirements and one for each extra."""
     try:
         lines = metadata.requires("ofp-edge") or []
     except metadata.PackageNotFoundError:
@@ -25,7 +25,7 @@ def check() -> list[Finding]:
 
 
 def judge(extra: str, needs: list[Requirement]) -> Finding:
-    """Looks up the installed version of everything that an extra needs on this machine."""
+    """Look up the installed version of everything that an extra needs on this machine."""
     name = f"extra {extra}" if extra else "base"
     remedy = install_line(extra)
     if not needs:

@@ -10,13 +10,13 @@ from ofp_edge.processor import Processor, processor
 
 
 def check(root: Path = Path("/")) -> list[Finding]:
-    """Returns the kind, and one finding for each engine. INT8 is right on every kind; its speed
+    """Return the kind, and one finding for each engine. INT8 is right on every kind; its speed
     differs."""
     return findings(processor(root))
 
 
 def findings(cpu: Processor) -> list[Finding]:
-    """Returns what is said about one kind of processor."""
+    """Return what is said about one kind of processor."""
     return [
         Finding("cpu kind", "ok", cpu.kind),
         Finding("int8 onnxruntime", "ok", _onnxruntime(cpu)),

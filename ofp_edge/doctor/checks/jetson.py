@@ -27,7 +27,7 @@ def check(
     python: tuple[int, int] = sys.version_info[:2],
     tensorrt: Path | None = None,
 ) -> list[Finding]:
-    """Checks the Jetson; elsewhere the only finding is "absent". `tensorrt` is where Python would
+    """Check the Jetson; elsewhere the only finding is "absent". `tensorrt` is where Python would
     take the module from."""
     machine = machine or machines.this_machine()
     try:
@@ -137,7 +137,7 @@ def _swap(live: Live) -> Finding:
 
 
 def _realsense_kernel(machine: Machine, python: tuple[int, int]) -> Finding:
-    """Checks the kernel: librealsense's patch script for Jetson leaves its uvcvideo in the kernel's
+    """Check the kernel: librealsense's patch script for Jetson leaves its uvcvideo in the kernel's
     extra folder."""
     name = "jetson realsense kernel"
     if machine.glob("lib/modules/*/extra/**/uvcvideo.ko*"):

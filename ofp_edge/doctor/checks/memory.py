@@ -11,7 +11,7 @@ _COMFORTABLE_MIB = 1024  # training and export need this much; a robot's loop ne
 
 
 def check(root: Path = Path("/")) -> Finding:
-    """Checks MemAvailable in /proc/meminfo (kB)."""
+    """Check MemAvailable in /proc/meminfo (kB)."""
     values = Machine(root).memory_kib()
     available, total = values["MemAvailable"] // 1024, values["MemTotal"] // 1024
     detail = f"{available} of {total} MiB available"

@@ -9,7 +9,7 @@ from ofp_edge.doctor.findings import Finding
 
 
 def check(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
-    """Compares the running Python with the supported ones."""
+    """Compare the running Python with the supported ones."""
     detail = f"{platform.python_version()} on {platform.machine()}, {sys.executable}"
     if version > (3, 13):
         return Finding(

@@ -25,7 +25,7 @@ _RULE_REMEDY = (
 
 
 def check(root: Path = Path("/")) -> list[Finding]:
-    """Checks SDK, cameras and udev rule; the latter two only when the SDK is installed."""
+    """Check SDK, cameras and udev rule; the latter two only when the SDK is installed."""
     if not installed("pyrealsense2"):
         return [Finding("realsense sdk", "absent", "not installed", install_line("realsense"))]
     answer = probe(_LIST)
@@ -42,7 +42,7 @@ def check(root: Path = Path("/")) -> list[Finding]:
 
 
 def udev_rule(root: Path) -> Finding:
-    """Looks for a rule file that names RealSense below `root`."""
+    """Look for a rule file that names RealSense below `root`."""
     for folder in _RULE_FOLDERS:
         for rule in sorted((root / folder).glob("*realsense*.rules")):
             return Finding("realsense udev rule", "ok", f"/{rule.relative_to(root)}")

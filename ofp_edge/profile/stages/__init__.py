@@ -23,12 +23,12 @@ class Stage(Protocol):
     counts: bool
 
     def measure(self) -> int | None:
-        """Does the work once. Returns its nanoseconds, or None when there was nothing to
+        """Do the work once. Return its nanoseconds, or None when there was nothing to
         measure."""
 
 
 def find_stages(bench: Bench) -> list[Stage]:
-    """Returns every stage that is installed, in order."""
+    """Return every stage that is installed, in order."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     stages: list[Stage] = [
         importlib.import_module(f"{__name__}.{name}").Stage(bench) for name in names

@@ -16,7 +16,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Returns the nanoseconds of one chunk."""
+        """Return the nanoseconds of one chunk."""
         bench = self._bench
         before = time.perf_counter_ns()
         bench.chunk = bench.inference.infer(bench.t_ns, bench.chunk)

@@ -24,7 +24,7 @@ class Stage:
         self._known: dict[str, int] = {}
 
     def measure(self) -> int | None:
-        """Returns the age of the oldest new frame at hand-over, in ns."""
+        """Return the age of the oldest new frame at hand-over, in ns."""
         bench = self._bench
         if not bench.cameras:
             return None

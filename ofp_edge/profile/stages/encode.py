@@ -17,7 +17,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Returns the nanoseconds of one frame."""
+        """Return the nanoseconds of one frame."""
         bench = self._bench
         if bench.seen is None:
             raise RuntimeError("encode is measured after preprocess")

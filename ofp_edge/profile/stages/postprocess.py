@@ -18,7 +18,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Returns the nanoseconds of one command."""
+        """Return the nanoseconds of one command."""
         bench = self._bench
         if bench.chunk is None:
             raise RuntimeError("postprocess is measured after act")

@@ -17,7 +17,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Returns the nanoseconds of one observation."""
+        """Return the nanoseconds of one observation."""
         bench = self._bench
         before = time.perf_counter_ns()
         bench.seen = bench.observer.prepare(bench.state, keep=True)

@@ -46,7 +46,7 @@ class FilterChain:
                 self._add("disparity to depth", rs.disparity_transform(False))
 
     def process(self, frameset: Any) -> Any:
-        """Returns the frameset with its depth filtered."""
+        """Return the frameset with its depth filtered."""
         for step in self._steps:
             frameset = step.process(frameset)
         return frameset.as_frameset() if self._steps else frameset

@@ -49,14 +49,14 @@ class FrameTimes:
         self.restart()
 
     def restart(self) -> None:
-        """Forgets the past, because the camera was started anew: its numbers and clock may be
+        """Forget the past, because the camera was started anew: its numbers and clock may be
         others."""
         self._map = TimestampMap(self._delivery_ns)
         self._last: Stamp | None = None
         self._period_ns = 0.0
 
     def is_new(self, stamp: Stamp) -> bool:
-        """Says whether this frame comes after the last one, and remarks on repeats and gaps."""
+        """Say whether this frame comes after the last one, and remark on repeats and gaps."""
         last = self._last
         if last is not None:
             if stamp.number == last.number:
@@ -72,7 +72,7 @@ class FrameTimes:
         return True
 
     def on_clock(self, stamp: Stamp, arrival_ns: int) -> int:
-        """Returns when the middle of the exposure was, on the loop's clock, on which it arrived
+        """Return when the middle of the exposure was, on the loop's clock, on which it arrived
         then."""
         before_ns = stamp.exposed_before_ns
         if before_ns is None:
@@ -118,7 +118,7 @@ class FrameTimes:
 
 
 def read_stamp(frame: Any) -> Stamp:
-    """Returns the stamp of an SDK frame."""
+    """Return the stamp of an SDK frame."""
     key = realsense().frame_metadata_value
     before_ns = None
     has = frame.supports_frame_metadata

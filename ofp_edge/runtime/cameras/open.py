@@ -13,7 +13,7 @@ from ofp_edge.runtime.plugin import build, load_class, require_methods
 
 
 def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
-    """Builds the camera of a rig, not yet started. Raises CameraError, in one line, when it cannot
+    """Build the camera of a rig, not yet started. Raises CameraError, in one line, when it cannot
     be built."""
     arguments: dict[str, Any] = {
         "name": entry.name, "clock": clock, "parameters": entry.parameters, **entry.options,

@@ -101,7 +101,7 @@ class RealSenseCamera:
         return self._source.color and not self._aligned
 
     def start(self) -> None:
-        """Begins to stream. Raises CameraError when there is no such camera, file or mode."""
+        """Begin to stream. Raises CameraError when there is no such camera, file or mode."""
         started = self._source.start(self.name)
         self.times.restart()
         try:
@@ -116,7 +116,7 @@ class RealSenseCamera:
             self._align = rs.align(rs.stream.depth)
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """Returns the newest frame not returned yet, or None after `timeout_ms`."""
+        """Return the newest frame not returned yet, or None after `timeout_ms`."""
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         deadline_s = time.monotonic() + timeout_ms / 1000
@@ -132,12 +132,12 @@ class RealSenseCamera:
                 left_ms = 1000 * (deadline_s - time.monotonic())
 
     def close(self) -> None:
-        """Stops streaming. Idempotent."""
+        """Stop streaming. Idempotent."""
         self._source.close()
         self._parameters = self._sensors = None
 
     def _take(self, frameset: Any) -> Frame | None:
-        """Copies a frameset out; returns None when its depth frame is not newer than the last."""
+        """Copy a frameset out; return None when its depth frame is not newer than the last."""
         depth = frameset.get_depth_frame()
         arrival_ns = self._clock()
         stamp = read_stamp(depth)
@@ -162,7 +162,7 @@ class RealSenseCamera:
         return Frame(seen, color, t_ns, stamp.number, color_ns, raw)
 
     def _raw(self, frameset: Any) -> dict[Stream, NDArray[Any]]:
-        """Copies what filters and alignment are about to change."""
+        """Copy what filters and alignment are about to change."""
         raw: dict[Stream, NDArray[Any]] = {}
         if self.noise_free:
             return raw
@@ -173,7 +173,7 @@ class RealSenseCamera:
         return raw
 
     def _color_ns(self, color: Stamp, depth: Stamp, depth_ns: int, arrival_ns: int) -> int:
-        """Returns when the middle of colour's exposure was, on the loop's clock: colour that lags
+        """Return when the middle of colour's exposure was, on the loop's clock: colour that lags
         behind the depth it comes with is that much older."""
         if self._source.stamps_on_clock:
             return color.t_ns
@@ -182,7 +182,7 @@ class RealSenseCamera:
         return min(arrival_ns, depth_ns + color.middle_ns - depth.middle_ns)
 
     def _decimated(self) -> Any:
-        """Returns the profile of a filtered depth frame: only the SDK knows how it rounds."""
+        """Return the profile of a filtered depth frame: only the SDK knows how it rounds."""
         with one_line_errors(self.name, "Check the USB 3 link."):
             frameset = self._source.newest(_FIRST_FRAME_MS)
             if frameset is None:
@@ -228,7 +228,7 @@ def device_camera(
     delivery_ms: float = 0.0, filters: dict[str, Any] | None = None, sync: str = "none",
     global_time: bool = False, restart_after_ms: float = 1000.0, context: Any | None = None,
 ) -> RealSenseCamera:  # fmt: skip
-    """Opens the driver "realsense": the connected camera with this serial (see DeviceSource).
+    """Open the driver "realsense": the connected camera with this serial (see DeviceSource).
 
     A camera without a frame for `restart_after_ms` is restarted, then reset (see recovery.py).
     """
@@ -252,6 +252,6 @@ def recording_camera(
     repeat: bool = False, color: bool = False, align: bool = True,
     filters: dict[str, Any] | None = None,
 ) -> RealSenseCamera:  # fmt: skip
-    """Opens the driver "recording": a recorded .db3 or .bag file (see RecordingSource)."""
+    """Open the driver "recording": a recorded .db3 or .bag file (see RecordingSource)."""
     source = RecordingSource(Path(path), real_time, repeat, color)
     return RealSenseCamera(name, source, clock, parameters, align=align, filters=filters)

@@ -23,7 +23,7 @@ class Resettable(Source, Protocol):
     """A source whose device can be reset."""
 
     def hardware_reset(self, camera: str) -> None:
-        """Resets the device and waits until it is there again. Raises CameraError when it is
+        """Reset the device and wait until it is there again. Raises CameraError when it is
         not."""
         ...
 
@@ -52,14 +52,14 @@ class RecoveringSource:
         self._trouble = ""
 
     def start(self, camera: str) -> Started:
-        """Starts; see Source."""
+        """Start; see Source."""
         self._camera = camera
         started = self.source.start(camera)
         self._heard_s, self._rungs_tried = time.monotonic(), 0
         return started
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """Returns the newest frameset; see Source."""
+        """Return the newest frameset; see Source."""
         deadline_s = time.monotonic() + timeout_ms / 1000
         if self._mending is not None:
             self._mending.join(max(0.0, timeout_ms / 1000))
@@ -80,7 +80,7 @@ class RecoveringSource:
         return frame
 
     def close(self) -> None:
-        """Closes; see Source. A rung that is under way is waited for, because it holds the
+        """Close; see Source. A rung that is under way is waited for, because it holds the
         device."""
         if self._mending is not None:
             self._mending.join()

@@ -23,7 +23,7 @@ class Remarks:
         self._listener: Listener | None = None
 
     def say(self, what: str, detail: str = "", *, again: bool = False) -> None:
-        """Counts `what`, and reports it with its detail the first time, or each time with
+        """Count `what`, and report it with its detail the first time, or each time with
         `again`."""
         self.counts[what] = self.counts.get(what, 0) + 1
         if self.counts[what] > 1 and not again:
@@ -34,7 +34,7 @@ class Remarks:
             self._listener(what, detail)
 
     def listen(self, listener: Listener) -> None:
-        """Reports to `listener` (what, detail) from now on, and first what it has missed."""
+        """Report to `listener` (what, detail) from now on, and first what it has missed."""
         while self._untold:
             listener(*self._untold.popleft())
         self._listener = listener

@@ -13,7 +13,7 @@ from ofp_edge.extras import require
 
 
 def realsense() -> Any:
-    """Returns the module pyrealsense2. Raises MissingExtra, with the pip line, when it is not
+    """Return the module pyrealsense2. Raises MissingExtra, with the pip line, when it is not
     installed."""
     os.environ["RS2_RUM_CLOUD_ENABLED"] = "0"  # read at import, from 2.59 on
     return require("pyrealsense2", "realsense")
@@ -21,7 +21,7 @@ def realsense() -> Any:
 
 @contextlib.contextmanager
 def one_line_errors(camera: str, todo: str) -> Iterator[None]:
-    """Turns what the SDK raises (RuntimeError) into CameraError with a remedy."""
+    """Turn what the SDK raises (RuntimeError) into CameraError with a remedy."""
     try:
         yield
     except RuntimeError as cause:

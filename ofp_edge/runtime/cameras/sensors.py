@@ -29,7 +29,7 @@ class Sensors:
 
 
 def read_sensors(started: Started) -> Sensors:
-    """Reads the calibration from the SDK's stream profiles."""
+    """Read the calibration from the SDK's stream profiles."""
     color = T_color_depth = None
     if started.color is not None:
         color = _lens(started.color.get_intrinsics())

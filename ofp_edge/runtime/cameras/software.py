@@ -38,7 +38,7 @@ class SoftwareSource:
         self._pushed = False
 
     def start(self, camera: str) -> Started:
-        """Starts; see Source."""
+        """Start; see Source."""
         rs = self._rs = realsense()
         device = self._device = rs.software_device()
         device.register_info(rs.camera_info.name, "ofp-edge software camera")
@@ -74,7 +74,7 @@ class SoftwareSource:
     def push(
         self, depth: NDArray[np.uint16], color: NDArray[np.uint8] | None, stamp_ns: int, number: int
     ) -> None:
-        """Hands one capture to the SDK, which copies it. Shapes are as in Frame."""
+        """Hand one capture to the SDK, which copies it. Shapes are as in Frame."""
         if self.color and not self._pushed:
             # The syncer pairs two streams only once it has seen a frame of both.
             self._push_once(depth, color, stamp_ns - round(1e9 / self._fps), number - 1)
@@ -100,12 +100,12 @@ class SoftwareSource:
             sensor.on_video_frame(frame)
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """Returns the newest frameset; see Source."""
+        """Return the newest frameset; see Source."""
         syncer = self._syncer
         return newest(syncer.poll_for_frames, syncer.try_wait_for_frames, self.color, timeout_ms)
 
     def close(self) -> None:
-        """Closes; see Source."""
+        """Close; see Source."""
         for sensor in self._opened:
             sensor.stop()
             sensor.close()

@@ -32,16 +32,16 @@ class Source(Protocol):
     stamps_on_clock: bool
 
     def start(self, camera: str) -> Started:
-        """Begins."""
+        """Begin."""
         ...
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """Returns the newest frameset not handed out yet, else one that comes within
+        """Return the newest frameset not handed out yet, else one that comes within
         `timeout_ms`."""
         ...
 
     def close(self) -> None:
-        """Stops. Idempotent."""
+        """Stop. Idempotent."""
         ...
 
 
@@ -74,7 +74,7 @@ class DeviceSource:
         self._queue: Any = None
 
     def start(self, camera: str) -> Started:
-        """Starts; see Source."""
+        """Start; see Source."""
         rs = realsense()
         context = self._context or rs.context()
         serials = [serial for serial, _ in _devices(context)]
@@ -105,18 +105,18 @@ class DeviceSource:
         return _started(profile, self.color)
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """Returns the newest frameset; see Source."""
+        """Return the newest frameset; see Source."""
         queue = self._queue
         return newest(queue.poll_for_frame, queue.try_wait_for_frame, self.color, timeout_ms)
 
     def close(self) -> None:
-        """Closes; see Source."""
+        """Close; see Source."""
         if self._pipeline is not None:
             pipeline, self._pipeline = self._pipeline, None
             _stop(pipeline)
 
     def hardware_reset(self, camera: str) -> None:
-        """Resets the device, as if it were plugged in again. Raises CameraError when it stays
+        """Reset the device, as if it were plugged in again. Raises CameraError when it stays
         away."""
         context = self._context or realsense().context()
         devices = dict(_devices(context))
@@ -169,7 +169,7 @@ class RecordingSource:
         self._pipeline: Any = None
 
     def start(self, camera: str) -> Started:
-        """Starts; see Source."""
+        """Start; see Source."""
         if not self.path.is_file():
             raise CameraError(f"camera {camera!r}: the recording {self.path} does not exist.")
         rs = realsense()
@@ -187,7 +187,7 @@ class RecordingSource:
         return _started(profile, self.color)
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """Returns the newest frameset; see Source."""
+        """Return the newest frameset; see Source."""
         if self._real_time:
             pipeline = self._pipeline
             return newest(
@@ -197,7 +197,7 @@ class RecordingSource:
         return frameset if arrived else None
 
     def close(self) -> None:
-        """Closes; see Source."""
+        """Close; see Source."""
         if self._pipeline is not None:
             _stop(self._pipeline)
             self._pipeline = None
@@ -206,7 +206,7 @@ class RecordingSource:
 def newest(
     poll: Callable[[], Any], wait: Callable[[int], tuple[bool, Any]], color: bool, timeout_ms: float
 ) -> Any | None:
-    """Empties the SDK's queue by `poll` and returns its last complete frameset, else calls `wait`
+    """Empty the SDK's queue by `poll` and return its last complete frameset, else call `wait`
     for one.
 
     A complete frameset has a depth frame and, where asked for, a colour frame.
@@ -230,7 +230,7 @@ def _complete(frame: Any, color: bool) -> Any | None:
 
 
 def _stop(pipeline: Any) -> None:
-    """Stops the pipeline. A playback is paused first: librealsense 2.59 crashes when one is stopped
+    """Stop the pipeline. A playback is paused first: librealsense 2.59 crashes when one is stopped
     as it delivers."""
     device = pipeline.get_active_profile().get_device()
     if device.is_playback():
@@ -249,6 +249,6 @@ def _started(profile: Any, color: bool) -> Started:
 
 
 def _devices(context: Any) -> list[tuple[str, Any]]:
-    """Returns (serial, device) of everything connected that has a serial."""
+    """Return (serial, device) of everything connected that has a serial."""
     key = realsense().camera_info.serial_number
     return [(d.get_info(key), d) for d in context.query_devices() if d.supports(key)]

@@ -24,7 +24,7 @@ class TimestampMap:
         self._last_stamp_ns = 0
 
     def __call__(self, domain: object, stamp_ns: int, arrival_ns: int) -> int:
-        """Returns the capture time on the loop's clock."""
+        """Return the capture time on the loop's clock."""
         offset_ns = arrival_ns - stamp_ns
         if domain == self._domain and stamp_ns >= self._last_stamp_ns:
             drift_ns = (stamp_ns - self._last_stamp_ns) * DRIFT_PPM // 1_000_000

@@ -73,7 +73,7 @@ class V4l2Camera:
         return self._parameters
 
     def start(self) -> None:
-        """Opens the device and takes its first frame. Raises CameraError when there is none."""
+        """Open the device and take its first frame. Raises CameraError when there is none."""
         capture = self._open()
         ok, image = capture.read()
         if not ok:
@@ -100,7 +100,7 @@ class V4l2Camera:
         self._thread.start()
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """Returns the newest frame not returned yet, or None after `timeout_ms`."""
+        """Return the newest frame not returned yet, or None after `timeout_ms`."""
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         with self._fresh:
@@ -113,7 +113,7 @@ class V4l2Camera:
         return frame
 
     def close(self) -> None:
-        """Stops; a driver that hangs is left behind. Idempotent."""
+        """Stop; a driver that hangs is left behind. Idempotent."""
         self._running = False
         if self._thread is not None:
             self._thread.join(timeout=2.0)
@@ -187,7 +187,7 @@ class V4l2Camera:
             return None
 
     def _captured(self, driver_ms: float, arrival_ns: int) -> int:
-        """Returns the driver's timestamp where it is on the monotonic clock, else the arrival."""
+        """Return the driver's timestamp where it is on the monotonic clock, else the arrival."""
         t_ns = round(driver_ms * 1e6)
         if not 0 <= arrival_ns - t_ns < _PLAUSIBLE_NS:
             self.remarks.say(

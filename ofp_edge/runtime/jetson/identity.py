@@ -58,12 +58,12 @@ class Jetson:
     memory_mib: int
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def identify(machine: Machine) -> Jetson | None:
-    """Identifies this Jetson Orin; returns None on any other machine. Raises OfpError when the
+    """Identify this Jetson Orin; return None on any other machine. Raises OfpError when the
     machine does not say enough."""
     compatible = machine.whole("proc/device-tree/compatible") or ""
     if "tegra234" not in compatible:
@@ -87,7 +87,7 @@ def identify(machine: Machine) -> Jetson | None:
 
 
 def unsupported(jetson: Jetson) -> str | None:
-    """Returns why TensorRT engines are not built here and what would be needed; None where they are
+    """Return why TensorRT engines are not built here and what would be needed; None where they are
     built."""
     _, line = _jetpack(jetson.l4t)
     if tuple(int(x) for x in line.split(".") if x.isdigit()) not in TENSORRT_LINES:
@@ -104,12 +104,12 @@ def unsupported(jetson: Jetson) -> str | None:
 
 
 def version_line(version: str) -> tuple[int, ...]:
-    """Parses a version: "10.3.0.30-1+cuda12.5" gives (10, 3)."""
+    """Parse a version: "10.3.0.30-1+cuda12.5" gives (10, 3)."""
     return tuple(int(x) for x in re.findall(r"\d+", version)[:2])
 
 
 def package_version(machine: Machine, package: str) -> str | None:
-    """Returns the installed version of a Debian package, from dpkg's own file."""
+    """Return the installed version of a Debian package, from dpkg's own file."""
     status = machine.whole("var/lib/dpkg/status") or ""
     for block in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
@@ -131,7 +131,7 @@ def _l4t(machine: Machine) -> str:
 
 
 def _jetpack(l4t: str) -> tuple[str, str]:
-    """Returns (JetPack, its TensorRT line) of a Jetson Linux release."""
+    """Return (JetPack, its TensorRT line) of a Jetson Linux release."""
     release = tuple(int(x) for x in l4t.split("."))
     name, line = "older than 5.1", "?"
     for first, jetpack, tensorrt in _JETPACK:

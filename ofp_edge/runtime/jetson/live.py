@@ -42,19 +42,19 @@ class Live:
 
     @property
     def clocks_locked(self) -> bool | None:
-        """Says whether jetson_clocks made the GPU's lowest clock its highest; None when that is
+        """Whether jetson_clocks made the GPU's lowest clock its highest; None when that is
         unknown."""
         gpu = self.clocks_hz.get("gpu")
         return None if gpu is None else gpu["min"] == gpu["max"]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "throttled": list(self.throttled),
                 "clocks_locked": self.clocks_locked}  # fmt: skip
 
 
 def look(machine: Machine, *, power_mode: str | None = None) -> Live:
-    """Reads everything once, in a few milliseconds. With `power_mode` given, nvpmodel is not asked
+    """Read everything once, in a few milliseconds. With `power_mode` given, nvpmodel is not asked
     again."""
     rails = _rails(machine)
     return Live(
@@ -64,7 +64,7 @@ def look(machine: Machine, *, power_mode: str | None = None) -> Live:
 
 
 def read_power_mode(machine: Machine) -> str | None:
-    """Reads the name that `nvpmodel -q` gives; ids differ between modules."""
+    """Read the name that `nvpmodel -q` gives; ids differ between modules."""
     for line in (machine.command(("nvpmodel", "-q")) or "").splitlines():
         if found := re.match(r"\s*NV Power Mode:\s*(\S+)", line):
             return found[1]
@@ -121,7 +121,7 @@ def _rails(machine: Machine) -> dict[str, float]:
 
 
 def _total(rails: dict[str, float]) -> float | None:
-    """Returns VDD_IN, the module's own total; an AGX has none, and its four rails add up to it."""
+    """Return VDD_IN, the module's own total; an AGX has none, and its four rails add up to it."""
     if "VDD_IN" in rails:
         return rails["VDD_IN"]
     if all(name in rails for name in _AGX_RAILS):

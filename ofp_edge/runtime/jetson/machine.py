@@ -12,7 +12,7 @@ _TIMEOUT_S = 10.0
 
 
 def run_command(arguments: Sequence[str]) -> str | None:
-    """Returns a command's output; None when the command is not there, fails, or gives no answer in
+    """Return a command's output; None when the command is not there, fails, or gives no answer in
     ten seconds."""
     try:
         done = subprocess.run(
@@ -33,36 +33,36 @@ class Machine:
     command: Command = run_command
 
     def text(self, path: str | Path) -> str | None:
-        """Returns a file's first line without NUL bytes; None when it cannot be read (sysfs may
+        """Return a file's first line without NUL bytes; None when it cannot be read (sysfs may
         refuse)."""
         found = self.whole(path)
         return None if found is None else found.replace("\0", "").strip().partition("\n")[0]
 
     def whole(self, path: str | Path) -> str | None:
-        """Returns a whole file; None when it cannot be read."""
+        """Return a whole file; None when it cannot be read."""
         try:
             return (self.root / path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
 
     def number(self, path: str | Path) -> int | None:
-        """Returns a file's whole number; None when there is none."""
+        """Return a file's whole number; None when there is none."""
         try:
             return int(self.text(path) or "")
         except ValueError:
             return None
 
     def memory_kib(self) -> dict[str, int]:
-        """Returns /proc/meminfo by name ("MemAvailable"); empty when it cannot be read."""
+        """Return /proc/meminfo by name ("MemAvailable"); empty when it cannot be read."""
         lines = (line.partition(":") for line in (self.whole("proc/meminfo") or "").splitlines())
         return {key: int(rest.split()[0]) for key, _, rest in lines if rest.split()}
 
     def glob(self, pattern: str) -> list[Path]:
-        """Returns existing paths below the root, sorted."""
+        """Return existing paths below the root, sorted."""
         return sorted(self.root.glob(pattern))
 
 
 def this_machine() -> Machine:
-    """Returns the machine that runs this process. Call it through the module: tests may replace
+    """Return the machine that runs this process. Call it through the module: tests may replace
     it."""
     return Machine()

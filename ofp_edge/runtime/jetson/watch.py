@@ -42,8 +42,8 @@ class Watch:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Returns plain JSON. `throttled` names what throttled at any look, and the counters that
-        rose."""
+        """The summary as plain JSON. `throttled` names what throttled at any look, and the counters
+        that rose."""
         first, last = self._seen[0], self._seen[-1]
         rose = [n for n, count in last.events.items() if count > first.events.get(n, 0)]
         gpu = [seen.clocks_hz["gpu"]["current"] for seen in self._seen if "gpu" in seen.clocks_hz]
@@ -66,7 +66,7 @@ class Watch:
 
 @contextlib.contextmanager
 def watched() -> Iterator[dict[str, Any]]:
-    """Yields a dict that holds, once the block has ended, what a Jetson reported; it stays empty
+    """Yield a dict that holds, once the block has ended, what a Jetson reported; it stays empty
     elsewhere."""
     machine, found = machines.this_machine(), dict[str, Any]()
     jetson = identify(machine)

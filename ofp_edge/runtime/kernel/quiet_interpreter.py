@@ -13,8 +13,8 @@ _SWITCH_S = 2e-4
 
 @contextlib.contextmanager
 def quiet_interpreter() -> Iterator[None]:
-    """Keeps the garbage collector from running when it likes (a full collection outlasts a period),
-    and makes a thread that runs Python code hand the interpreter over after 0.2 ms instead of 5."""
+    """Keep the garbage collector from running when it likes (a full collection outlasts a period),
+    and make a thread that runs Python code hand the interpreter over after 0.2 ms instead of 5."""
     was_on, interval = gc.isenabled(), sys.getswitchinterval()
     gc.collect()
     gc.freeze()

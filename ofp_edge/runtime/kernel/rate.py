@@ -9,7 +9,7 @@ Clock = Callable[[], int]
 
 
 def sleep_until(t_ns: int, clock: Clock = time.monotonic_ns) -> None:
-    """Sleeps until the monotonic clock shows `t_ns`, and not at all when that has passed. When the
+    """Sleep until the monotonic clock shows `t_ns`, and not at all when that has passed. When the
     clock goes back meanwhile, it returns, because it may take any time until the clock shows `t_ns`
     again."""
     now_ns = clock()
@@ -41,11 +41,11 @@ class Rate:
         self._last = self._next
 
     def start(self, first_ns: int | None = None) -> None:
-        """Lets the next tick be at `first_ns` (now, by default)."""
+        """Let the next tick be at `first_ns` (now, by default)."""
         self._next = self._clock() if first_ns is None else first_ns
 
     def wait(self) -> int:
-        """Sleeps to the next tick; returns its nominal time, monotonic ns.
+        """Sleep to the next tick; return its nominal time, monotonic ns.
 
         Where the clock has gone back it returns at once, with a time not after the last tick's.
         """

@@ -45,18 +45,18 @@ class Setting:
     remedy: str = ""
 
     def to_json(self) -> dict[str, str | bool]:
-        """Returns plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def prepare() -> list[Setting]:
-    """Locks memory and flushes denormals. Call it in the main thread, before any other is
+    """Lock memory and flush denormals. Call it in the main thread, before any other is
     started."""
     return [lock_memory(), flush_denormals()]
 
 
 def enter(entry: RealtimeEntry, root: Path = Path("/")) -> list[Setting]:
-    """Gives the control thread (the caller) its core and its priority, and the others theirs."""
+    """Give the control thread (the caller) its core and its priority, and the others theirs."""
     usable = sorted(os.sched_getaffinity(0))
     cpu = choose_cpu(entry.cpu, usable, root)
     if cpu not in usable:
@@ -68,7 +68,7 @@ def enter(entry: RealtimeEntry, root: Path = Path("/")) -> list[Setting]:
 
 
 def choose_cpu(wanted: int | None, usable: list[int], root: Path = Path("/")) -> int:
-    """Chooses the rig's core; else an isolated one, else the last: the first serves most
+    """Choose the rig's core; else an isolated one, else the last: the first serves most
     interrupts."""
     if wanted is not None:
         return wanted
@@ -77,7 +77,7 @@ def choose_cpu(wanted: int | None, usable: list[int], root: Path = Path("/")) ->
 
 
 def isolated_cpus(root: Path = Path("/")) -> list[int]:
-    """Returns the cores that the kernel's argument isolcpus= names."""
+    """Return the cores that the kernel's argument isolcpus= names."""
     try:
         text = (root / "sys/devices/system/cpu/isolated").read_text(encoding="ascii").strip()
     except OSError:
@@ -90,7 +90,7 @@ def isolated_cpus(root: Path = Path("/")) -> list[int]:
 
 
 def lock_memory() -> Setting:
-    """Calls mlockall: no page of this process is ever fetched from a disk in the middle of a
+    """Call mlockall: no page of this process is ever fetched from a disk in the middle of a
     tick."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
@@ -100,12 +100,12 @@ def lock_memory() -> Setting:
 
 
 def limit_line(limit: str) -> str:
-    """Returns the command that raises a limit of this user."""
+    """Return the command that raises a limit of this user."""
     return f"echo '{getpass.getuser()} - {limit}' | sudo tee -a {_LIMITS}; log in anew"
 
 
 def flush_denormals() -> Setting:
-    """Makes numbers below 1e-38 become 0 in this thread and those it starts: they cost 100 times as
+    """Make numbers below 1e-38 become 0 in this thread and those it starts: they cost 100 times as
     much."""
     machine = platform.machine()
     if machine not in _FLUSH_BITS:
@@ -123,7 +123,7 @@ def flush_denormals() -> Setting:
 
 
 def _pin(cpu: int, usable: list[int]) -> Setting:
-    """Pins the caller to `cpu`, and every other thread of this process to the other cores."""
+    """Pin the caller to `cpu`, and every other thread of this process to the other cores."""
     others = set(usable) - {cpu}
     me = threading.get_native_id()
     try:

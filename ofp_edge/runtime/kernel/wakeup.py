@@ -29,12 +29,12 @@ class WakeUps:
     max: float
 
     def to_json(self) -> dict[str, float]:
-        """Returns plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def measure_wakeups(seconds: float, period_ns: int = PERIOD_NS) -> WakeUps:
-    """Sleeps to absolute moments `period_ns` apart, like the loop to its ticks; in this thread,
+    """Sleep to absolute moments `period_ns` apart, like the loop to its ticks; in this thread,
     with whatever priority and core it has."""
     count = max(2, round(seconds * 1e9 / period_ns))
     late_ns = np.zeros(count, dtype=np.int64)

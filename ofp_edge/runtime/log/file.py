@@ -38,7 +38,7 @@ class LogFile:
         self._size = file.tell()
 
     def add(self, topic: str, number: int, t_ns: int, wall_ns: int, data: bytes) -> bool:
-        """Adds one row; returns whether it and all before it have left this process."""
+        """Add one row; return whether it and all before it have left this process."""
         if topic not in self._channels:  # a camera's first picture
             self._channels[topic] = self._channel(topic, *picture_schema(topic))
         self._writer.add_message(
@@ -50,25 +50,25 @@ class LogFile:
         return True
 
     def flush(self) -> None:
-        """Lets nothing wait: what was added survives the end of this process."""
+        """Let nothing wait: what was added survives the end of this process."""
         self._writer.flush()  # type: ignore[no-untyped-call]
         self._file.flush()
         self._chunks += self._file.tell() != self._size
         self._size = self._file.tell()
 
     def sync(self) -> None:
-        """Waits for the disk: what was flushed survives a loss of power."""
+        """Wait for the disk: what was flushed survives a loss of power."""
         if self._synced:
             os.fdatasync(self._file.fileno())
 
     def is_full(self, limit_bytes: int) -> bool:
-        """Says whether another chunk could make the file larger than that, its end included, or its
+        """Say whether another chunk could make the file larger than that, its end included, or its
         index, which is kept in memory, too long."""
         end = self._size + self._chunks * _INDEX_BYTES + _END_BYTES
         return end + 2 * _CHUNK_BYTES > limit_bytes or self._chunks >= _MOST_CHUNKS
 
     def finish(self) -> int:
-        """Writes the index and closes; returns the file's size in bytes. Idempotent."""
+        """Write the index and close; return the file's size in bytes. Idempotent."""
         if self._file.closed:
             return self._size
         try:

@@ -58,7 +58,7 @@ class LogReader:
                     (self.left_out if gap else self.files).append(other)
 
     def rows(self, *topics: str, all_files: bool = True) -> Iterator[tuple[str, Row]]:
-        """Yields (topic, row) in the order in which they were written, for all topics by default.
+        """Yield (topic, row) in the order in which they were written, for all topics by default.
         `all_files` includes those after a gap."""
         last: dict[str, int] = {}
         self.missing = {}
@@ -88,7 +88,7 @@ class LogReader:
 
 
 def read_header(path: Path) -> Row:
-    """Reads what one file says about its run. Raises OfpError where it is no log."""
+    """Read what one file says about its run. Raises OfpError where it is no log."""
     for record in records(path, unpacked=False):
         if isinstance(record, Metadata) and record.name == "ofp_edge":
             return _object(record.metadata.get("json", ""), f"{path}: its header")
@@ -96,13 +96,13 @@ def read_header(path: Path) -> Row:
 
 
 def series_of(header: Row, path: Path) -> Series:
-    """Returns which file of which run a header belongs to. Raises OfpError. Logs in one file need
+    """Return which file of which run a header belongs to. Raises OfpError. Logs in one file need
     not say it."""
     return read_as(Series, header.get("series", {}), f"{path}: its header", OfpError, "series")
 
 
 def later_files(path: Path) -> list[Path]:
-    """Returns the files whose names are those of later files of the log `path` (run.0002.mcap of
+    """Return the files whose names are those of later files of the log `path` (run.0002.mcap of
     run.mcap), in order."""
     path = Path(os.path.realpath(path))
     name = re.compile(rf"{re.escape(path.stem)}\.(\d{{4,}}){re.escape(path.suffix)}", re.ASCII)

@@ -57,7 +57,7 @@ class CalibrationRecorder:
         return len(self._kept)
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Takes the frames and the beginnings of episodes, and passes over everything else."""
+        """Take the frames and the beginnings of episodes, and pass over everything else."""
         if topic == "/event" and values["what"] == "episode":
             self._episode = int(values["episode"])
         if topic != "/observation":
@@ -69,7 +69,7 @@ class CalibrationRecorder:
             self.lost += 1
 
     def close(self) -> None:
-        """Writes the file, if anything was seen. Idempotent."""
+        """Write the file, if anything was seen. Idempotent."""
         if not self._thread.is_alive():
             return
         self._queue.put(None)

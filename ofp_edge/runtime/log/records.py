@@ -50,7 +50,7 @@ class Damaged(Exception):
 
 
 def records(path: Path, *, unpacked: bool = True) -> Iterator[Any]:
-    """Yields the Channel, Message, Metadata and Footer records of a file, in order, up to where it
+    """Yield the Channel, Message, Metadata and Footer records of a file, in order, up to where it
     is damaged or cut off.
 
     With `unpacked`, what is in chunks comes too. Raises OfpError, one line, for what is no plain
@@ -76,7 +76,7 @@ class _File:
         self._growth = LARGEST_BYTES + MOST_GROWTH * self._size
 
     def records(self) -> Iterator[Any]:
-        """Yields records up to the footer. Raises Damaged where one is damaged."""
+        """Yield records up to the footer. Raises Damaged where one is damaged."""
         while True:
             before, prefix = self._crc, self._take(_PREFIX.size)
             opcode, length = _PREFIX.unpack(prefix)

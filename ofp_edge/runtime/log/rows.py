@@ -87,7 +87,7 @@ class CommandRow:
 
 
 def made_of(header: Row, what: str) -> Made:
-    """Reads what made a log's chunks. Raises OfpError, one line."""
+    """Read what made a log's chunks. Raises OfpError, one line."""
     what = f"{what}: its header"
     made = read_as(Made, header, what, OfpError, others=True)
     if type(made.nfe) is not int and made.nfe != "auto":
@@ -98,7 +98,7 @@ def made_of(header: Row, what: str) -> Made:
 
 
 def decided_of(header: Row, what: str) -> Decided:
-    """Reads what decided in the run of a log. Raises OfpError, one line."""
+    """Read what decided in the run of a log. Raises OfpError, one line."""
     what = f"{what}: its header"
     for key in ("spec", "safety"):
         if key not in header:
@@ -114,12 +114,12 @@ def decided_of(header: Row, what: str) -> Decided:
 
 
 def row_of(kind: type[T], row: Any, what: str) -> T:
-    """Reads a row as `kind`. Raises OfpError, one line."""
+    """Read a row as `kind`. Raises OfpError, one line."""
     return read_as(kind, row, what, OfpError, others=True)
 
 
 def inputs_of(row: ObservationRow, spec: PolicySpec, what: str) -> Mapping[str, NDArray[Any]]:
-    """Reads the network's inputs by field, each of its spec's shape and dtype. Raises OfpError, one
+    """Read the network's inputs by field, each of its spec's shape and dtype. Raises OfpError, one
     line."""
     found = {}
     for wanted in spec.observations:

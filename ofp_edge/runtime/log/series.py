@@ -27,7 +27,7 @@ LEAST_MB, DEFAULT_MB = 16, 4096
 
 
 def check_log(path: Path, *, force: bool) -> None:
-    """Refuses a log before the run when its name, or a later file's, is taken. Raises OfpError."""
+    """Refuse a log before the run when its name, or a later file's, is taken. Raises OfpError."""
     check_output_file(path, force=force)
     if not force and (others := _of_other_runs(Path(os.path.realpath(path)), "")):
         raise OutputExists(others[0])
@@ -66,18 +66,18 @@ class LogSeries:
         return self._number - self.deleted
 
     def add(self, topic: str, number: int, t_ns: int, wall_ns: int, data: bytes) -> bool:
-        """Adds one row; returns whether it and all before it have left this process."""
+        """Add one row; return whether it and all before it have left this process."""
         if self._bounded and self._file.is_full(self._file_limit):
             self._next()
         return self._file.add(topic, number, t_ns, wall_ns, data)
 
     def flush(self) -> None:
-        """Lets nothing wait, neither here nor on its way to the disk."""
+        """Let nothing wait, neither here nor on its way to the disk."""
         self._file.flush()
         self._file.sync()
 
     def finish(self) -> None:
-        """Writes the index of the newest file and closes it."""
+        """Write the index of the newest file and close it."""
         self._file.finish()
 
     def _next(self) -> None:
@@ -125,12 +125,12 @@ class LogSeries:
 
 
 def later_name(path: Path, number: int) -> str:
-    """Names a later file: run.mcap, 2 -> run.0002.mcap."""
+    """Name a later file: run.mcap, 2 -> run.0002.mcap."""
     return f"{path.stem}.{number:04d}{path.suffix}"
 
 
 def _of_other_runs(path: Path, own_id: str) -> list[Path]:
-    """Returns the later files of runs that logged to `path` before; those of other logs are not
+    """Return the later files of runs that logged to `path` before; those of other logs are not
     among them, whatever their names."""
     found = []
     for file in later_files(path):

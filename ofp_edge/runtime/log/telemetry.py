@@ -39,10 +39,10 @@ class Telemetry(Protocol):
     """The place to which the loop writes. `write` copies arrays, never blocks and never raises."""
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Keeps one row for `topic` (of SCHEMAS, or a thumbnail's) at monotonic `t_ns`."""
+        """Keep one row for `topic` (of SCHEMAS, or a thumbnail's) at monotonic `t_ns`."""
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Write what is left."""
 
 
 class NoTelemetry:
@@ -51,10 +51,10 @@ class NoTelemetry:
     lost = 0
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 class Several:
@@ -64,12 +64,12 @@ class Several:
         self._places = places
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Writes to each of them."""
+        """Write to each of them."""
         for place in self._places:
             place.write(topic, t_ns, **values)
 
     def close(self) -> None:
-        """Closes each of them."""
+        """Close each of them."""
         for place in self._places:
             place.close()
 
@@ -103,7 +103,7 @@ class McapLog:
         self._thread.start()
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Enqueues one row for `topic` at `t_ns`; arrays are copied here."""
+        """Enqueue one row for `topic` at `t_ns`; arrays are copied here."""
         row = {key: _copied(value) for key, value in values.items()}
         number = next(self._numbers.setdefault(topic, itertools.count(1)))
         try:
@@ -117,7 +117,7 @@ class McapLog:
         return self._unwritten + sum(self._refused.values())
 
     def close(self) -> None:
-        """Writes what is enqueued, then the file's index. Idempotent; a disk that has not answered
+        """Write what is enqueued, then the file's index. Idempotent; a disk that has not answered
         for ten seconds is not waited for."""
         if self._thread.is_alive():
             with contextlib.suppress(queue.Full):
@@ -173,7 +173,7 @@ class McapLog:
 
 
 def array_from_json(value: Any, what: str = "an array of a log") -> NDArray[Any]:
-    """Reads a logged array back, bit-exact. Raises OfpError where it is none of plain numbers, or
+    """Read a logged array back, bit-exact. Raises OfpError where it is none of plain numbers, or
     its shape does not fit its bytes."""
     if not isinstance(value, dict) or not isinstance(value.get("data"), str):
         raise OfpError(f"{what}: expected dtype, shape and data, got {shown(value)}.")

@@ -21,7 +21,7 @@ class Thumbnails:
         self._last_ns: dict[str, int] = {}
 
     def due(self, frames: Mapping[str, Frame]) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        """Yields (topic, capture time, row) for each camera whose last picture is a second old."""
+        """Yield (topic, capture time, row) for each camera whose last picture is a second old."""
         for camera, frame in frames.items():
             t_ns, last_ns = frame.t_capture_ns, self._last_ns.get(camera)
             if last_ns is None or abs(t_ns - last_ns) >= _EVERY_NS:
@@ -30,7 +30,7 @@ class Thumbnails:
 
 
 def raw_image(camera: str, frame: Frame) -> dict[str, Any]:
-    """Returns a row of foxglove.RawImage: every so many pixels, in colour if there is some, else
+    """Return a row of foxglove.RawImage: every so many pixels, in colour if there is some, else
     raw depth.
 
     `timestamp` is the capture time on the monotonic clock.

@@ -50,16 +50,16 @@ class EmulatedBus:
         self._thread.start()
 
     def put(self, servo: int, address: int, value: int) -> None:
-        """Writes a word, with sign and magnitude."""
+        """Write a word, with sign and magnitude."""
         word = value if value >= 0 else 1 << 15 | -value
         self.registers[servo][address : address + 2] = word.to_bytes(2, "little")
 
     def get(self, servo: int, address: int) -> int:
-        """Reads a word."""
+        """Read a word."""
         return int.from_bytes(self.registers[servo][address : address + 2], "little")
 
     def close(self) -> None:
-        """Pulls the cable. Idempotent."""
+        """Pull the cable. Idempotent."""
         if self._open:
             self._open = False
             self._thread.join()
@@ -80,7 +80,7 @@ class EmulatedBus:
                     self._answer(body)
 
     def _answer(self, body: bytes) -> None:
-        """Answers a packet: `body` is id, length, instruction, parameters; the checksum was
+        """Answer a packet: `body` is id, length, instruction, parameters; the checksum was
         right."""
         self.requests += 1
         servo, instruction, parameters = body[0], body[2], body[3:]
@@ -129,8 +129,8 @@ class EmulatedBus:
 
 
 def _first_packet(data: bytes) -> tuple[bytes, bytes] | None:
-    """Returns (body without header and checksum, the rest); the body is empty for bytes that are no
-    packet. Returns None when more has to come."""
+    """Return (body without header and checksum, the rest); the body is empty for bytes that are no
+    packet. Return None when more has to come."""
     start = data.find(b"\xff\xff")
     if start < 0 or len(data) < start + 4:
         return None

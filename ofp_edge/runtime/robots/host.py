@@ -62,14 +62,14 @@ class Host:
         self._wakes, self._woken = socket.socketpair()
 
     def obey_signals(self) -> None:
-        """Makes a signal end `serve`, and not the process, from now on."""
+        """Make a signal end `serve`, and not the process, from now on."""
         self._woken.setblocking(False)
         signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, self._heed)
 
     def serve(self, robot: Robot, period_s: float) -> None:
-        """Pushes states and obeys actions."""
+        """Push states and obeys actions."""
         due = time.monotonic()
         while not self._signal:
             state = robot.state()
@@ -89,13 +89,13 @@ class Host:
         self.complain(f"the robot's process was asked to end by {self._signal}.")
 
     def complain(self, line: str) -> None:
-        """Lets the control thread know, at its next tick, why there will be no more states."""
+        """Let the control thread know, at its next tick, why there will be no more states."""
         with contextlib.suppress(OSError):
             message = encode("error", line=" ".join(line.split()))
             self._connection.send(message, socket.MSG_DONTWAIT)
 
     def bring_to_rest(self, robot: Robot) -> bool:
-        """Stops and closes the robot, whatever came before, and reports to the other end and to the
+        """Stop and close the robot, whatever came before, and report to the other end and to the
         supervisor when it accepted both: some drivers only know in `close` that a stop arrived."""
         try:
             if not self._stopped:
@@ -117,7 +117,7 @@ class Host:
         self._signal = self._signal or signal.Signals(number).name
 
     def _push(self, message: bytes) -> bool:
-        """Pushes a state; one that nobody picks up is no loss, because the next is newer. Returns
+        """Push a state; one that nobody picks up is no loss, because the next is newer. Return
         False when there is no other end."""
         try:
             self._connection.send(message, socket.MSG_DONTWAIT)
@@ -128,7 +128,7 @@ class Host:
         return True
 
     def _take(self, robot: Robot) -> bool:
-        """Takes everything that has come, and of the actions only the last. Returns False when
+        """Take everything that has come, and of the actions only the last. Return False when
         there is no other end."""
         action: Any = None
         stop = False
@@ -166,7 +166,7 @@ class Host:
 
 
 def main(connection: socket.socket) -> int:
-    """Waits for the first message, opens the robot that it names, and serves it. Returns 0 when the
+    """Wait for the first message, open the robot that it names, and serve it. Return 0 when the
     robot was stopped in order."""
     host = Host(connection)
     try:

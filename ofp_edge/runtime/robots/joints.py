@@ -39,7 +39,7 @@ class Joint:
 
 
 def read_joints(path: Path, names: tuple[str, ...], gripper: str, unit: str) -> tuple[Joint, ...]:
-    """Reads the joints of `names` from LeRobot's calibration file (JSON). Raises RobotError that
+    """Read the joints of `names` from LeRobot's calibration file (JSON). Raises RobotError that
     names what is wrong with it."""
     if unit not in UNITS:
         raise RobotError(f"unit {unit!r}: expected {', '.join(UNITS)}.")
@@ -87,23 +87,23 @@ class JointUnits:
         self._seen_high = np.where(clipped, self._high, np.inf)
 
     def positions(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Returns the joint values of ticks (n,)."""
+        """Return the joint values of ticks (n,)."""
         seen = np.clip(ticks, self._seen_low, self._seen_high)
         result: NDArray[np.float64] = (seen - self._zero) * self._scale
         return result
 
     def velocities(self, ticks_per_s: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Returns joint values a second."""
+        """Return joint values a second."""
         result: NDArray[np.float64] = ticks_per_s * self._scale
         return result
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Cuts joint values to the calibrated range."""
+        """Cut joint values to the calibrated range."""
         cut: NDArray[np.float64] = np.clip(values, self._least, self._most)
         return cut
 
     def ticks(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Returns the goal ticks of joint values (n,), never outside the calibrated range."""
+        """Return the goal ticks of joint values (n,), never outside the calibrated range."""
         goals: NDArray[np.int64] = np.rint(self._zero + self.within(values) / self._scale).astype(
             np.int64
         )

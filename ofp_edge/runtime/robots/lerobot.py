@@ -67,7 +67,7 @@ class LeRobot:
             raise RobotError(f"{robot}: {type(cause).__name__}: {cause}") from None
 
     def state(self) -> RobotState:
-        """Asks the robot; this takes as long as its bus."""
+        """Ask the robot; this takes as long as its bus."""
         before_ns = time.monotonic_ns()
         seen = self._ask(self._robot.get_observation)
         t_ns = (before_ns + time.monotonic_ns()) // 2
@@ -79,20 +79,20 @@ class LeRobot:
         return RobotState(t_ns, values)
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Sends absolute goals, in LeRobot's units."""
+        """Send absolute goals, in LeRobot's units."""
         if not self._stopped:
             goals = (float(x) for x in action * self._scale)
             self._ask(self._robot.send_action, dict(zip(self._names, goals, strict=True)))
 
     def stop(self) -> None:
-        """Holds the place that was read last. Idempotent."""
+        """Hold the place that was read last. Idempotent."""
         self._stopped = True
         if not self._holds and len(self._hold) == len(self._names):
             self._ask(self._robot.send_action, self._hold)
             self._holds = True
 
     def close(self) -> None:
-        """Disconnects. The robot's config decides whether the torque goes. Idempotent."""
+        """Disconnect. The robot's config decides whether the torque goes. Idempotent."""
         if self._robot.is_connected:
             self._robot.disconnect()
 
@@ -104,7 +104,7 @@ class LeRobot:
 
 
 def _make_config(config_class: Any, values: dict[str, Any]) -> Any:
-    """Turns a rig's strings into paths where the class wants paths, because the class does not look
+    """Turn a rig's strings into paths where the class wants paths, because the class does not look
     itself."""
     paths = set()
     if dataclasses.is_dataclass(config_class):

@@ -94,13 +94,13 @@ class RemoteRobot:
         self._socket.setblocking(False)
 
     def supervised_by(self, line: socket.socket) -> None:
-        """Lets the robot's process report to the run's supervisor, when this process is gone, that
+        """Let the robot's process report to the run's supervisor, when this process is gone, that
         it has stopped."""
         with contextlib.suppress(OSError):
             socket.send_fds(self._socket, [encode("supervisor")], [line.fileno()])
 
     def state(self) -> RobotState:
-        """Returns the newest state that its process has sent; never waits for it."""
+        """Return the newest state that its process has sent; never wait for it."""
         newest = self._newest
         if newest is None or self._trouble:
             raise RobotError(self._trouble)
@@ -113,7 +113,7 @@ class RemoteRobot:
         return newest
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Hands the action over. Raises RobotError when its process takes none any more."""
+        """Hand the action over. Raises RobotError when its process takes none any more."""
         if self._stopped:
             return
         if self._trouble:
@@ -126,7 +126,7 @@ class RemoteRobot:
             raise RobotError(self._trouble or f"{self._name}: its process has ended.") from None
 
     def stop(self) -> None:
-        """Asks it to stop; if the message cannot be sent, the socket's end stops it. Idempotent."""
+        """Ask it to stop; if the message cannot be sent, the socket's end stops it. Idempotent."""
         if not self._stopped:
             self._stopped = True
             try:
@@ -135,7 +135,7 @@ class RemoteRobot:
                 self._end()
 
     def close(self) -> None:
-        """Stops the robot, then ends its process. Raises RobotError when the process has not said
+        """Stop the robot, then ends its process. Raises RobotError when the process has not said
         that the robot was stopped. Idempotent."""
         if self._closed:
             return
@@ -156,7 +156,7 @@ class RemoteRobot:
             raise RobotError(f"{self._name}: its process did not confirm that the robot stopped.")
 
     def _end(self) -> None:
-        """Sends nothing more from this end, and hears what is still to come from the other one."""
+        """Send nothing more from this end, and hear what is still to come from the other one."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -195,7 +195,7 @@ class RemoteRobot:
         )
 
     def _state(self, t_ns: Any, arrays: dict[str, NDArray[Any]]) -> RobotState:
-        """Reads a state from a message. Raises WireError when it has another form than the spec's
+        """Read a state from a message. Raises WireError when it has another form than the spec's
         states."""
         if type(t_ns) is not int or abs(t_ns) > _FARTHEST_NS:
             raise WireError(f"its state: t_ns: expected whole nanoseconds, got {shown(t_ns)}.")

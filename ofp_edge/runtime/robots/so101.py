@@ -90,7 +90,7 @@ class So101:
         self._thread.start()
 
     def state(self) -> RobotState:
-        """Returns the newest positions and velocities that the bus delivered; never waits for
+        """Return the newest positions and velocities that the bus delivered; never wait for
         it."""
         t_ns, positions, velocities = self._reading
         age_ns = time.monotonic_ns() - t_ns
@@ -105,7 +105,7 @@ class So101:
         return RobotState(t_ns, values)
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Sets new goals; the bus thread writes them at once."""
+        """Set new goals; the bus thread writes them at once."""
         if self._stopped:
             return
         if action.shape != self._step.shape or not np.isfinite(action).all():
@@ -116,14 +116,14 @@ class So101:
         self._ring()
 
     def stop(self) -> None:
-        """Holds the place that was read last. Idempotent."""
+        """Hold the place that was read last. Idempotent."""
         if not self._stopped:
             self._stopped = True
             self._goal = self._units.ticks(self._reading[1])
             self._ring()
 
     def close(self) -> None:
-        """Stops, writes what is to be written, and releases the port. Raises RobotError when a
+        """Stop, write what is to be written, and release the port. Raises RobotError when a
         servo does not answer that it has its place as its goal. Idempotent."""
         if self._closed:
             return
@@ -144,7 +144,7 @@ class So101:
             os.close(self._wake)
 
     def _confirm(self) -> None:
-        """Asks every servo for its goal, because the goals went out in a packet that nobody
+        """Ask every servo for its goal, because the goals went out in a packet that nobody
         acknowledges."""
         if not self._holds or self._goal is None:
             raise RobotError(f"SO-101: the stop could not be written: {self._trouble}")
@@ -206,7 +206,7 @@ class So101:
 
 
 def _set_up(bus: ServoBus, joints: tuple[Joint, ...], acceleration: int) -> None:
-    """Checks that every servo is there and is the calibrated one, and lets it hold its place before
+    """Check that every servo is there and is the calibrated one, and let it hold its place before
     it gets torque."""
     for joint in joints:
         what = f"servo {joint.servo} ({joint.name})"

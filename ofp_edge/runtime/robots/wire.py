@@ -36,12 +36,12 @@ class WireError(RobotError):
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Returns two ends."""
+    """Return two ends."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def encode(kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values: Any) -> bytes:
-    """Encodes one message. Raises WireError when it is larger than LARGEST_BYTES."""
+    """Encode one message. Raises WireError when it is larger than LARGEST_BYTES."""
     blobs = []
     for name, array in (arrays or {}).items():
         buffer = io.BytesIO()
@@ -56,7 +56,7 @@ def encode(kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values
 
 
 def decode(message: bytes) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
-    """Decodes one message into (kind, values, arrays). Raises WireError, one line, when it is
+    """Decode one message into (kind, values, arrays). Raises WireError, one line, when it is
     damaged, larger than LARGEST_BYTES, or holds anything but plain numbers; nothing larger than the
     message is ever made of it."""
     if not _LENGTH.size <= len(message) <= LARGEST_BYTES:
@@ -80,7 +80,7 @@ def decode(message: bytes) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]
 
 
 def _header(values: Any) -> tuple[str, list[tuple[str, int]]]:
-    """Takes kind and arrays out of a message's values."""
+    """Take kind and arrays out of a message's values."""
     if not isinstance(values, dict):
         raise WireError(f"{_WHAT}: expected an object, got {shown(values)}.")
     kind, entries = values.pop("kind", None), values.pop("arrays", None)

@@ -19,7 +19,7 @@ _HAIR = 1e-9  # relative: a start on the sphere is within it
 
 
 def fastest(gap: Array, brake: float | None, dt_s: float) -> Array:
-    """Returns the largest v >= 0 with D(v) <= gap.
+    """Return the largest v >= 0 with D(v) <= gap.
 
     `gap` is in metres or whatever the unit is; below 0 there is no room, as at 0. `brake` is a
     dt^2, which a step loses of its length from one to the next; with None it may end at once.
@@ -35,7 +35,7 @@ def fastest(gap: Array, brake: float | None, dt_s: float) -> Array:
 
 
 def share_within(start: Array, step: Array, radius: float) -> float:
-    """Returns the largest share s of 0..1 with |start + s step| <= radius; 0 where there is
+    """Return the largest share s of 0..1 with |start + s step| <= radius; 0 where there is
     none."""
     square, along = float(step @ step), float(start @ step)
     beyond = float(start @ start) - radius * radius

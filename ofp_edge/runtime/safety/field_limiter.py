@@ -61,29 +61,29 @@ class FieldLimiter:
         self.forget()
 
     def forget(self) -> None:
-        """Begins again from where the robot is, at rest."""
+        """Begin again from where the robot is, at rest."""
         self._x: Array | None = None
         self._v, self._a = self._still, self._still
         self._first, self._holding = True, False
         self.keep()
 
     def keep(self) -> None:
-        """Remembers the state before a command, so that the command can be taken back."""
+        """Remember the state before a command, so that the command can be taken back."""
         self._kept = self._x, self._v, self._a, self._first
 
     def take_back(self) -> None:
-        """Takes the last command back, because it was not sent: the robot has the one before it."""
+        """Take the last command back, because it was not sent: the robot has the one before it."""
         self._x, self._v, self._a, self._first = self._kept
 
     def stood_still(self) -> None:
-        """Passes a control step without a command: a target stood still, a velocity stayed what it
+        """Pass a control step without a command: a target stood still, a velocity stayed what it
         was."""
         if self.field.kind != "velocity":
             self._v = self._still
         self._a = self._still
 
     def begin(self, raw: NDArray[np.float32], measured: Array | None) -> str:
-        """Returns why the first action of an episode may not be sent, or nothing; later actions
+        """Return why the first action of an episode may not be sent, or nothing; later actions
         always may."""
         if not self._first:
             return ""
@@ -115,7 +115,7 @@ class FieldLimiter:
     def limit(
         self, raw: NDArray[np.float32], measured: Array | None, holding: bool
     ) -> tuple[NDArray[np.float32], list[str]]:
-        """Returns what may be sent (D,) in place of `raw`, and the names of the limits that changed
+        """Return what may be sent (D,) in place of `raw`, and the names of the limits that changed
         it.
 
         `measured` is the field's measured position, in its unit; None where none is known.
@@ -139,7 +139,7 @@ class FieldLimiter:
         return self._sent(raw, v, soft, changed), cut
 
     def _wanted_steps(self) -> list[tuple[str, Callable[[Array, Array | None], Array]]]:
-        """Yields (name, limit) for the limits that there are, from the softest to the hardest."""
+        """Yield (name, limit) for the limits that there are, from the softest to the hardest."""
         limits, absolute = self.limits, self._absolute
         boxed = limits.position_low is not None
         rates = (limits.max_jerk, limits.max_acceleration, limits.max_velocity, limits.max_lead)
@@ -155,7 +155,7 @@ class FieldLimiter:
         return [(name, limited) for name, limited, wanted in steps if wanted]
 
     def _start(self, value: Array, measured: Array | None) -> list[str]:
-        """Returns where the commands of an absolute field begin: where the robot is, or at the
+        """Return where the commands of an absolute field begin: where the robot is, or at the
         range's edge."""
         here = value if measured is None else measured
         self._x = np.clip(here, *self._ends)
@@ -190,7 +190,7 @@ class FieldLimiter:
         return math.sqrt(value @ value) if self._vector else float(np.abs(value).max())
 
     def _no_more_than(self, value: Array, most: float) -> Array:
-        """Returns `value` itself where it is within the limit."""
+        """Return `value` itself where it is within the limit."""
         if self._vector:
             size = math.sqrt(value @ value)
             return value * (most / size) if size > most else value
@@ -206,7 +206,7 @@ class FieldLimiter:
         return v if less is change else self._v + less
 
     def _smoother(self, v: Array, measured: Array | None) -> Array:
-        """Limits the acceleration and lessens it in time, so that v arrives where it should, and
+        """Limit the acceleration and lessens it in time, so that v arrives where it should, and
         not beyond."""
         assert self.limits.max_jerk is not None
         dt, most = self._dt_s, self.limits.max_jerk * self._dt_s
@@ -224,7 +224,7 @@ class FieldLimiter:
         return smooth if self._vector else np.where(less == more, v, smooth)
 
     def _inside(self, v: Array, measured: Array | None) -> Array:
-        """Keeps a place in the box; one that is outside may come back, and go no further."""
+        """Keep a place in the box; one that is outside may come back, and go no further."""
         x = self._x if self._absolute else measured
         if x is None:
             return v
@@ -243,12 +243,12 @@ class FieldLimiter:
         return braked
 
     def _ranged(self, v: Array, measured: Array | None) -> Array:
-        """Keeps a velocity or a delta within what may be sent."""
+        """Keep a velocity or a delta within what may be sent."""
         within = (v >= self._slowest).all() and (v <= self._fastest).all()
         return v if within else np.clip(v, self._slowest, self._fastest)
 
     def _near(self, v: Array, measured: Array | None) -> Array:
-        """Shortens the step to end within the lead; outside the lead, to lead no further."""
+        """Shorten the step to end within the lead; outside the lead, to lead no further."""
         if measured is None:
             return v
         assert self.limits.max_lead is not None and self._x is not None

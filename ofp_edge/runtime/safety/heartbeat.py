@@ -32,7 +32,7 @@ class Heartbeat:
             self._address = "\0" + address[1:] if address[0] == "@" else address
 
     def beat(self, now_ns: int) -> None:
-        """Reports that a tick was decided."""
+        """Report that a tick was decided."""
         if self._socket is None:
             return
         if self._last_ns is None:
@@ -44,7 +44,7 @@ class Heartbeat:
         self._last_ns = now_ns
 
     def close(self, why: str = "") -> None:
-        """Reports that the run is over. Idempotent."""
+        """Report that the run is over. Idempotent."""
         if self._socket is not None:
             self._say(f"STOPPING=1\nSTATUS={' '.join(why.split())}")  # a line is an assignment
             self._socket.close()

@@ -50,29 +50,29 @@ class SafetyLayer:
         self._cut_in_a_row = 0
 
     def measured(self, state: RobotState, read_ns: int | None = None) -> None:
-        """Takes in the robot's newest state, and when it was read (by default at the tick)."""
+        """Take in the robot's newest state, and when it was read (by default at the tick)."""
         self.readings.hear(state, read_ns)
 
     def forget(self) -> None:
-        """Begins a new episode from where the robot is, at rest."""
+        """Begin a new episode from where the robot is, at rest."""
         self._cut_in_a_row = 0
         self.readings.forget()
         for _, limiter in self._limiters:
             limiter.forget()
 
     def stood_still(self) -> None:
-        """Records that a control step has passed in which nothing was sent."""
+        """Record that a control step has passed in which nothing was sent."""
         for _, limiter in self._limiters:
             limiter.stood_still()
 
     def not_sent(self) -> None:
-        """Records that the last command of `check` was not sent; its control step has passed."""
+        """Record that the last command of `check` was not sent; its control step has passed."""
         for _, limiter in self._limiters:
             limiter.take_back()
             limiter.stood_still()
 
     def trouble(self, now_ns: int) -> str:
-        """Returns why the robot's own state forbids to go on, or nothing."""
+        """Return why the robot's own state forbids to go on, or nothing."""
         if why := self.readings.trouble(now_ns):
             return why
         if self._box is not None and (state := self.readings.believed) is not None:
@@ -84,7 +84,7 @@ class SafetyLayer:
         return ""
 
     def check(self, action: NDArray[np.float32], *, holding: bool) -> Checked:
-        """Returns the command (action_dim,) that may go to the robot."""
+        """Return the command (action_dim,) that may go to the robot."""
         if action.shape != self._low.shape:
             return Checked(
                 action, fault=f"an action of shape {action.shape}, not {self._low.shape}"
@@ -126,7 +126,7 @@ class SafetyLayer:
 
 
 def action_range(spec: PolicySpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns the lowest and the highest raw value (action_dim,) that may be sent: the spec's
+    """Return the lowest and the highest raw value (action_dim,) that may be sent: the spec's
     range, which for deltas and velocities includes the hold value, because "stay" must be possible.
     """
     low = [min(x, x if f.hold is None else f.hold) for f in spec.actions for x in f.low]

@@ -55,7 +55,7 @@ class Readings:
         self._fault = ""
 
     def hear(self, state: RobotState, read_ns: int | None) -> None:
-        """Takes in the robot's newest state. `read_ns` is when it was read, where that is not the
+        """Take in the robot's newest state. `read_ns` is when it was read, where that is not the
         tick."""
         self._heard, self._read_ns = state, read_ns
         self._fault = self._fault or _malformed(state, self._parts)
@@ -75,12 +75,12 @@ class Readings:
         self.believed = state
 
     def forget(self) -> None:
-        """Forgets the readings, because the robot may have been put elsewhere: the next one is
+        """Forget the readings, because the robot may have been put elsewhere: the next one is
         compared with none before."""
         self._agree = self._in_a_row = 0
 
     def trouble(self, now_ns: int) -> str:
-        """Returns why not to go on, or nothing."""
+        """Return why not to go on, or nothing."""
         if self._fault or self._heard is None:
             return self._fault
         at_ns = now_ns if self._read_ns is None else max(now_ns, self._read_ns)
@@ -105,7 +105,7 @@ class Readings:
         return ""
 
     def _leap(self, state: RobotState) -> str:
-        """Returns how the robot would have had to move to be there, where it cannot have moved
+        """Return how the robot would have had to move to be there, where it cannot have moved
         so."""
         before = self.believed
         if before is None or self._agree == 0:
@@ -139,7 +139,7 @@ def _parts(spec: PolicySpec, entry: SafetyEntry) -> tuple[_Part, ...]:
 
 
 def _malformed(state: RobotState, parts: tuple[_Part, ...]) -> str:
-    """Returns what is wrong with a state by itself."""
+    """Return what is wrong with a state by itself."""
     stamp = state.t_ns
     if not isinstance(stamp, (int, np.integer)) or isinstance(stamp, bool):
         return f"the robot's state: t_ns: expected whole nanoseconds, got {stamp!r}"

@@ -50,7 +50,7 @@ class StopInput:
             raise RigError(f"[safety] stop_socket {path}: {cause.strerror or cause}.") from None
 
     def read(self, now_ns: int) -> str:
-        """Returns why to stop, or nothing. Silence counts from the first call on."""
+        """Return why to stop, or nothing. Silence counts from the first call on."""
         if reason := self.said():
             return reason
         if self._heard_ns is None or self._heard:
@@ -61,7 +61,7 @@ class StopInput:
         return ""
 
     def said(self) -> str:
-        """Returns why to stop, silence apart, or nothing. It reads everything that waits, and a
+        """Return why to stop, silence apart, or nothing. It reads everything that waits, and a
         "stop" stays."""
         for _ in range(_FLOOD):
             try:
@@ -75,7 +75,7 @@ class StopInput:
         return self._said
 
     def close(self) -> None:
-        """Takes the socket away, unless another one lies there by now. Idempotent."""
+        """Take the socket away, unless another one lies there by now. Idempotent."""
         if self._lock < 0:
             return
         self._socket.close()
@@ -87,7 +87,7 @@ class StopInput:
 
 
 def _lock(path: str) -> int:
-    """Takes a lock that is held until it is closed. Raises RigError when another run holds it."""
+    """Take a lock that is held until it is closed. Raises RigError when another run holds it."""
     try:
         handle = os.open(
             f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660

@@ -35,7 +35,7 @@ _PATIENCE_S = 1.0
 
 
 def say(line: socket.socket, word: bytes, *, waits: bool = True) -> bool:
-    """Sends a word; returns whether there is still another end. Where the buffer is full and
+    """Send a word; return whether there is still another end. Where the buffer is full and
     `waits` is set, it waits at most a second for room; otherwise the word is left out, which is no
     loss for one that is repeated."""
     if waits:

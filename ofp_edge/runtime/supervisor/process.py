@@ -50,7 +50,7 @@ class Watch:
         self._host_left_s = _HOST_S
 
     def until_needed(self) -> str:
-        """Returns why the robot has to be brought to rest, or nothing when it is at rest."""
+        """Return why the robot has to be brought to rest, or nothing when it is at rest."""
         before_s = time.monotonic()
         while True:
             select.select([self._line], [], [], _SLICE_S)
@@ -103,7 +103,7 @@ class Watch:
         os.kill(self._run, signal.SIGKILL)
 
     def _let_host_end(self, passed_s: float) -> bool:
-        """Waits a while for the robot's own process, which stops the robot when the run is gone, to
+        """Wait a while for the robot's own process, which stops the robot when the run is gone, to
         say so."""
         self._host_left_s -= passed_s
         if self._host is not None and self._host_left_s > 0:
@@ -115,7 +115,7 @@ class Watch:
 
 
 def bring_to_rest(task: dict[str, Any]) -> str:
-    """Opens the robot, stops it and closes it; returns why that failed, or nothing. It tries again
+    """Open the robot, stop it and close it; return why that failed, or nothing. It tries again
     for a while, because what held the port may take a moment to go."""
     from ofp_edge.rig.file import RobotEntry
     from ofp_edge.runtime.robot import open_robot
@@ -140,7 +140,7 @@ def bring_to_rest(task: dict[str, Any]) -> str:
 
 
 def _preload(driver: str) -> None:
-    """Imports what will be needed while there is time; what fails here fails again where it is
+    """Import what will be needed while there is time; what fails here fails again where it is
     needed."""
     with contextlib.suppress(Exception):
         from ofp_edge.errors import RobotError
@@ -155,7 +155,7 @@ def _tell(text: str) -> None:
 
 
 def main(line: socket.socket) -> None:
-    """Hears whom to look after, then does it."""
+    """Hear whom to look after, then do it."""
     for number in words.DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, words.DEAF_TO)  # blocked since it was started

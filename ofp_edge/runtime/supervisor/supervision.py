@@ -74,7 +74,7 @@ class Supervision:
             self._wakeup = signal.set_wakeup_fd(self.line.fileno(), warn_on_full_buffer=False)
 
     def beat(self, now_ns: int) -> None:
-        """Reports that a tick begins. Raises RobotError when the supervisor is gone: nobody would
+        """Report that a tick begins. Raises RobotError when the supervisor is gone: nobody would
         look after us."""
         if self._beat_ns is not None and now_ns - self._beat_ns < _BEAT_NS:
             return
@@ -85,18 +85,18 @@ class Supervision:
             )
 
     def pause(self) -> None:
-        """Reports that no tick is due until the next beat."""
+        """Report that no tick is due until the next beat."""
         self._beat_ns = None
         say(self.line, PAUSE)
 
     def told(self, trouble: str = "") -> None:
-        """Reports that the robot accepted its stop, or, with `trouble`, that it did not."""
+        """Report that the robot accepted its stop, or, with `trouble`, that it did not."""
         self.trouble = self.trouble or trouble
         if not trouble:
             say(self.line, TOLD)
 
     def at_rest(self) -> None:
-        """Reports that the robot has been stopped and closed, or will not be moved: the supervisor
+        """Report that the robot has been stopped and closed, or will not be moved: the supervisor
         stands down. Idempotent."""
         if self.over:
             return
@@ -113,7 +113,7 @@ class Supervision:
         self.line.close()
 
     def bring_to_rest(self) -> str:
-        """Lets the supervisor open the robot anew and stop it; returns why it could not, or
+        """Let the supervisor open the robot anew and stop it; return why it could not, or
         nothing."""
         say(self.line, REST)
         self.line.setblocking(True)
@@ -130,7 +130,7 @@ class Supervision:
 def supervised_robot(
     entry: RobotEntry, spec: PolicySpec, patience_s: float
 ) -> Iterator[tuple[Robot, Supervision | None]]:
-    """Yields the open robot of a rig and its supervision (None when the robot comes to rest by
+    """Yield the open robot of a rig and its supervision (None when the robot comes to rest by
     itself once this process is gone). At the end the robot is closed, and where its stop is not
     confirmed, the supervisor stops it: RobotError says so, StopUnconfirmed says that this failed,
     too."""
