@@ -202,13 +202,13 @@ def _read_picture(path: Path, name: Any, dtype: type[Any], size: tuple[int, int]
     data = read_plain(path / name, OfpError, _LARGEST_PICTURE, inside=path)
     said = image_size(data)
     if said is None:
-        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
+        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes of something else")
     if said != size:  # checked before the memory is taken that the file states
         raise SpecMismatch(f"{name}, height and width", size, said)
     flag = cv2.IMREAD_UNCHANGED if dtype is np.uint16 else cv2.IMREAD_GRAYSCALE
     picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flag)
     if picture is None:
-        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
+        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes of something else")
     if picture.dtype != dtype or picture.shape != size:
         got = f"{picture.dtype} {picture.shape}"
         raise SpecMismatch(f"{name}, height and width", f"{dtype.__name__} {size}", got)

@@ -210,5 +210,5 @@ class RemoteRobot:
 
 def _line(kind: str, line: Any) -> str:
     if kind != "error" or not isinstance(line, str) or not line.strip():
-        raise WireError(f"a message of its process that is none: {shown(kind)}, {shown(line)}.")
+        raise WireError(f"an unknown message from its process: {shown(kind)}, {shown(line)}.")
     return line
