@@ -88,7 +88,7 @@ def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[
 def _precision(
     bundle: Bundle, precision: str, device: Device, progress: Progress
 ) -> dict[str, Any]:
-    """Measure the build, the parity, and the latency with each CUDA library that loads."""
+    """Build, parity, and latency with each CUDA library that loads."""
     try:
         prepared = prepare(bundle, precision, device, progress=progress)
     except (ParityError, BundleError) as cause:
@@ -119,7 +119,7 @@ def _precision(
 
 
 def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> dict[str, Any]:
-    """Run a chunk's calls back to back, and ask for the golden answers again at the end."""
+    """Run a chunk's calls back to back; golden answers are asked for again at the end."""
     runners = open_runners(bundle, precision)
     parts: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -151,7 +151,7 @@ def _times(runner: TensorRTRunner, calls: int) -> np.ndarray[Any, np.dtype[np.fl
 
 
 def _once(runner: TensorRTRunner) -> float:
-    """Return the milliseconds of one call."""
+    """Milliseconds of one call."""
     start = time.perf_counter_ns()
     runner.infer()
     return (time.perf_counter_ns() - start) / 1e6

@@ -44,8 +44,7 @@ class SyntheticCamera:
 
 
 class Bench:
-    """The robot's state in the middle of its range, the given cameras, and the bundle's own
-    engines.
+    """Robot state in the middle of its range, cameras as given, the bundle's own engines.
 
     `real_cameras` says whether the frames come from the rig; their age counts only then.
     """

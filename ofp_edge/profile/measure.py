@@ -98,7 +98,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
 
 
 def _bare(bench: Bench) -> tuple[int, int]:
-    """Return the nanoseconds of the two engine calls, encode and act, with nothing around them."""
+    """Nanoseconds of the two engine calls with nothing around them: encode, act."""
     begin = time.perf_counter_ns()
     bench.inference.encode.infer()
     between = time.perf_counter_ns()

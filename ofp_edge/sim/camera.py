@@ -79,8 +79,8 @@ class SimulatedCamera(RealSenseCamera):
         return self._renderer.by if self._renderer else None
 
     def play(self, frames: Sequence[Frame]) -> None:
-        """Replace what the world looks like by the depth and colour of these frames, one by one,
-        the last one again and again; an empty sequence ends it. Raises CameraError on another size.
+        """From now on deliver the depth and colour of these frames one by one, the last one again
+        and again, instead of what the world looks like; none ends it. CameraError on another size.
         """
         size = self._view.height, self._view.width
         for frame in frames:

@@ -22,7 +22,7 @@ print(ofp_edge_executorch.EXECUTORCH_VERSION, "with XNNPACK, without torch")
 
 
 def check() -> list[Finding]:
-    """Return one finding for each engine."""
+    """One finding an engine."""
     return [judge(engine, program) for engine, program in PROGRAMS.items()]
 
 
