@@ -95,7 +95,7 @@ def window_features(
             part = windows.take(np.arange(start, min(len(windows), start + _BATCH)))
             frames = (
                 torch.from_numpy(as_input(part.fields[x.name])).reshape(-1, *x.shape[1:])
-                for x in deployed.encode_inputs
+                for x in deployed.function("encode").inputs
             )
             found.append(deployed.encode(*frames).reshape(len(part), steps * deployed.feature_dim))
     progress(len(windows), len(windows))

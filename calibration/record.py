@@ -20,18 +20,16 @@ from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
 from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.robot import Robot
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import Interface, ObservationField
 
 FIELD = "hand_pose"
 _BOUND = (1e3,) * 7
-HAND_POSE_SPEC = PolicySpec(
+HAND_POSE = Interface(
     (ObservationField(FIELD, "state", (7,), "m, then quaternion x y z w", "base",
-                      tuple(-x for x in _BOUND), _BOUND),),
-    (ActionField("none", (1,), "1", "base", "delta", 1.0, (-1.0,), (1.0,), hold=0.0),),
-    1, 1, 1, 10.0,
+                      tuple(-x for x in _BOUND), _BOUND),), ()
 )  # fmt: skip
 """What a robot is built with here: it must tell `hand_pose` (x, y, z in metres, then a quaternion
-x, y, z, w, in the base's frame) and is never sent an action."""
+x, y, z, w, in the base's frame). It has no action: the robot is never sent one."""
 _FRAME_MS = 5000.0
 _STILL_MM, _STILL_DEG = 0.3, 0.05
 

@@ -52,9 +52,9 @@ def choose_windows(
     drawn from each, so every episode and every phase is there. Raises SpecMismatch when the
     dataset's observations are not the policy's, DatasetError when there is no frame.
     """
-    if dataset.observations != spec.observations:
+    if dataset.interface.observations != spec.observations:
         names = [f.name for f in spec.observations]
-        have = [f.name for f in dataset.observations]
+        have = [f.name for f in dataset.interface.observations]
         raise SpecMismatch(
             f"{dataset.path}: observation fields", names, have if names != have else "other ranges",
             "Take the dataset the policy was trained on, or one collected like it.",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Interface
 
 
 class MyRobot:
@@ -23,11 +23,8 @@ class MyRobot:
     Built as MyRobot(spec=..., **options): the options are [robot.options] of the rig.
     """
 
-    def __init__(
-        self, spec: PolicySpec, *, start: tuple[float, ...] = (0.0, 0.6, 0.2, 1.0)
-    ) -> None:
-        asked_only = spec.actions[0].name == "none"  # by `ofp-edge calibrate record`: not moved
-        if spec.action_dim != 4 and not asked_only:
+    def __init__(self, spec: Interface, *, start: tuple[float, ...] = (0.0, 0.6, 0.2, 1.0)) -> None:
+        if spec.actions and spec.action_dim != 4:  # none: `calibrate record` asks, and never moves
             raise RobotError(f"MyRobot moves 4 axes; the policy commands {spec.action_dim}.")
         self._scale = np.asarray(spec.action_scale, dtype=np.float32)  # raw action -> metres
         self._start = np.asarray(start, dtype=np.float32)

@@ -1,7 +1,8 @@
 """The bundle: a folder that runs on a robot. Verified by hash before anything in it is parsed.
 
-    manifest.json     schema version, spec, cameras, time table, artefacts, files, provenance
+    manifest.json     schema version, spec, cameras, functions, artefacts, files, provenance
     manifest.sha256   the digest of manifest.json's bytes
+    manifest.sig      a signature over manifest.sha256; the one file that need not be listed
     golden.npz        inputs and outputs to check an engine with (no pickled arrays)
     <artefact files>  ONNX graphs and ExecuTorch programs
 
@@ -11,7 +12,6 @@ then is any artefact read. `read` hands out the very bytes whose hash it checked
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from ofp_edge.arrays import read_npz
 from ofp_edge.errors import BundleError, UnknownName
 from ofp_edge.files import canonical_json, put_back, sha256_bytes, sha256_file
-from ofp_edge.manifest import FUNCTIONS, SCHEMA_VERSION, Artefact, FileEntry, Manifest
+from ofp_edge.manifest import FILE, Artefact, FileEntry, Manifest
+from ofp_edge.manifest_reader import read_manifest
 from ofp_edge.outside import open_plain, read_plain, require_memory
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import LARGEST_JSON, parse_json, shown
 
 _MOST_ROWS = 64  # of golden.npz; compile writes 16
-MANIFEST, DIGEST, GOLDEN = "manifest.json", "manifest.sha256", "golden.npz"
+MANIFEST, DIGEST, SIGNATURE, GOLDEN = FILE, "manifest.sha256", "manifest.sig", "golden.npz"
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Bundle:
         return self.manifest.spec
 
     def engines(self) -> list[tuple[str, str]]:
-        """Every (engine, precision) for which both functions are there, in manifest order."""
+        """Every (engine, precision) for which all functions are there, in manifest order."""
         have: dict[tuple[str, str], set[str]] = {}
         for item in self.manifest.artefacts:
             have.setdefault((item.engine, item.precision), set()).add(item.function)
-        return [key for key, functions in have.items() if functions == set(FUNCTIONS)]
+        every = {function.name for function in self.manifest.functions}
+        return [key for key, functions in have.items() if functions == every]
 
     def choose(self, engine: str | None, precision: str | None) -> tuple[str, str]:
         """Fill in the manifest's defaults; UnknownName lists what the bundle holds.
@@ -99,9 +101,9 @@ class Bundle:
     def _largest_golden(self) -> int:
         """Bytes, unpacked, that no golden.npz for these functions needs."""
         manifest, precisions = self.manifest, {x.precision for x in self.manifest.artefacts}
-        given = [x for f in FUNCTIONS for x in manifest.inputs(f)]
-        answers = [x for f in FUNCTIONS for x in manifest.outputs(f)]
-        values = sum(math.prod(x.shape) for x in (*given, *answers * len(precisions)))
+        given = [x for f in manifest.functions for x in f.inputs]
+        answers = [x for f in manifest.functions for x in f.outputs]
+        values = sum(x.size for x in (*given, *answers * len(precisions)))
         return _MOST_ROWS * (8 * values + 1024 * (len(given) + len(answers) * len(precisions)))
 
 
@@ -124,20 +126,14 @@ def open_bundle(path: Path) -> Bundle:
             f"{DIGEST} says {digest[:12]}…. Compile the policy again."
         )
     value = parse_json(raw, str(path / MANIFEST), BundleError)
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BundleError(
-            f"{path}: bundle schema version {shown(version)}, this ofp-edge reads "
-            f"{SCHEMA_VERSION}. Compile the policy again with this version."
-        )
     try:
-        manifest = Manifest.from_json(value)
+        manifest = read_manifest(value)
     except BundleError as cause:
         raise BundleError(f"{path}: {cause}") from None
     default = manifest.default
     if (default.engine, default.precision) not in Bundle(path, manifest, digest).engines():
         raise BundleError(f"{path / MANIFEST}: the bundle does not hold its {manifest.default}.")
-    listed = {entry.file for entry in manifest.entries} | {MANIFEST, DIGEST}
+    listed = {entry.file for entry in manifest.entries} | {MANIFEST, DIGEST, SIGNATURE}
     if extra := sorted(present - listed):
         raise BundleError(f"{path} holds a file that its manifest does not list: {extra[0]}.")
     for entry in manifest.entries:

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import BundleError, UnknownName
+from ofp_edge.errors import UnknownName
 from ofp_edge.files import sha256_file
-from ofp_edge.provenance import check_provenance
-from ofp_edge.spec import ObservationField, PolicySpec
-from ofp_edge.strict import read_as, shown
+from ofp_edge.functions import Function, named
+from ofp_edge.spec import PolicySpec
 
-SCHEMA_VERSION = 1
-_FILE = "manifest.json"
-_LARGEST_TENSOR, _WIDEST = 1 << 26, 1 << 14
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-FUNCTIONS = ("encode", "act")
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Name, fixed shape and dtype of one input or output of a deployed function."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
+SCHEMA_VERSION = 2
+FILE = "manifest.json"
+INTERFACE = ("observations", "actions")
+FileRole = Literal["golden", "plan", "data", "time_rows", "words", "tasks", "prompt"]
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file of the bundle: path relative to it, size in bytes, hex SHA-256."""
+    """A file of the bundle: path relative to it, size in bytes, hex SHA-256.
+
+    role: what it holds. "data": weights that an artefact's graph names (`Artefact.data`).
+    "time_rows", "words", "tasks": tables too long for the manifest. "prompt": how a state and an
+    instruction become words. None: of an artefact, or of a bundle of schema 1.
+    """
 
     file: str
     size: int
     sha256: str
+    role: FileRole | None = None
 
     @staticmethod
-    def of(folder: Path, name: str) -> FileEntry:
+    def of(folder: Path, name: str, role: FileRole | None = None) -> FileEntry:
         """Measure an existing file."""
         path = folder / name
-        return FileEntry(name, path.stat().st_size, sha256_file(path))
+        return FileEntry(name, path.stat().st_size, sha256_file(path), role)
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,8 @@ class Artefact:
 
     tolerance: per output name, the largest absolute difference to the golden output that this
     precision may show, in that output's own units (one number per action dimension for `chunk`;
-    one number otherwise). `requires`: module or runtime versions, e.g. {"onnxruntime": ">=1.23"}.
+    one number otherwise; none for what stays on the device). `requires`: module or runtime
+    versions, e.g. {"onnxruntime": ">=1.23"}. `data`: listed files with weights that `file` names.
     """
 
     function: str
@@ -64,6 +58,7 @@ class Artefact:
     sha256: str
     tolerance: dict[str, list[float]]
     requires: dict[str, str] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +78,16 @@ class TimeRow:
 
 
 @dataclass(frozen=True)
+class Start:
+    """How a chunk begins: the standard deviation of the noise of a cold and of a warm start, and
+    the evaluations of a cold chunk where they are others than `Default.nfe`."""
+
+    cold_nfe: int | None = None
+    noise_cold: float = 1.0
+    noise_warm: float = 1.0
+
+
+@dataclass(frozen=True)
 class Default:
     """What runs when the user names neither engine nor precision."""
 
@@ -95,12 +100,9 @@ class Default:
 class Manifest:
     """Everything a robot must know before it opens an artefact.
 
-    encode_inputs: the observation fields of the newest frame, each with a leading batch axis of 1
-    ((1, D) for "state"; (1, 3, 1, N) for "points"; (1, 3, H, W), 0..1, for "rgb").
-    encode -> `feature` (1, F).
-    act inputs: `features` (1, n_obs_steps * F, oldest first), `z` (1, horizon * action_dim),
-    `time_row` (1, E); outputs `chunk` (1, (horizon - start_index) * action_dim), whose first action
-    acts at the observation, and `chunk_normalised` (1, horizon * action_dim).
+    functions: in the order in which they run; the last is `act`. instructions: the closed list that
+    an instruction is chosen from, None for a policy that takes none. counter: grows with every
+    release of a policy.
     """
 
     target: str
@@ -108,24 +110,16 @@ class Manifest:
     spec: PolicySpec
     cameras: dict[str, CameraParameters]
     camera_tolerance: CameraTolerance
-    encode_inputs: tuple[Tensor, ...]
-    feature_dim: int
+    functions: tuple[Function, ...]
     time_rows: tuple[TimeRow, ...]
     artefacts: tuple[Artefact, ...]
     files: tuple[FileEntry, ...]
     default: Default
     provenance: dict[str, Any]
+    start: Start = Start()
+    instructions: tuple[str, ...] | None = None
+    counter: int = 0
     schema_version: int = SCHEMA_VERSION
-
-    @property
-    def act_inputs(self) -> tuple[Tensor, ...]:
-        """The three inputs of `act`."""
-        spec = self.spec
-        return (
-            Tensor("features", (1, spec.n_obs_steps * self.feature_dim)),
-            Tensor("z", (1, spec.horizon * spec.action_dim)),
-            Tensor("time_row", (1, len(self.time_rows[0].row))),
-        )
 
     @property
     def entries(self) -> tuple[FileEntry, ...]:
@@ -133,19 +127,9 @@ class Manifest:
         artefacts = (FileEntry(a.file, a.size, a.sha256) for a in self.artefacts)
         return (*artefacts, *self.files)
 
-    def outputs(self, function: str) -> tuple[Tensor, ...]:
-        """The outputs of `encode` or `act`."""
-        if function == "encode":
-            return (Tensor("feature", (1, self.feature_dim)),)
-        plan, whole = self.spec.plan_steps, self.spec.horizon
-        return (
-            Tensor("chunk", (1, plan * self.spec.action_dim)),
-            Tensor("chunk_normalised", (1, whole * self.spec.action_dim)),
-        )
-
-    def inputs(self, function: str) -> tuple[Tensor, ...]:
-        """The inputs of `encode` or `act`."""
-        return self.encode_inputs if function == "encode" else self.act_inputs
+    def function(self, name: str) -> Function:
+        """What a deployed function takes and gives."""
+        return named(self.functions, name)
 
     def time_row(self, name: str) -> TimeRow:
         """The shipped (t, r) pair called cold, warm or refine."""
@@ -155,62 +139,13 @@ class Manifest:
         raise UnknownName("time row", name, [row.name for row in self.time_rows])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON; `from_json` is the inverse."""
+        """Plain JSON; `manifest_reader.read_manifest` is the inverse. The spec is parted into
+        `interface`, what is seen and done, and `chunking`, its times."""
         value = asdict(self)
-        value["spec"] = self.spec.to_json()
+        chunking = self.spec.to_json()
+        del value["spec"]
+        value["interface"] = {key: chunking.pop(key) for key in INTERFACE}
+        value["chunking"] = chunking
         value["cameras"] = {name: camera.to_json() for name, camera in self.cameras.items()}
         plain: dict[str, Any] = json.loads(json.dumps(value))
         return plain
-
-    @staticmethod
-    def from_json(value: Any) -> Manifest:
-        """The schema version is checked by the caller. BundleError names the entry that is missing,
-        of another type, or no bundle's."""
-        manifest = read_as(Manifest, value, _FILE, BundleError)
-        for name in manifest.spec.cameras:
-            if name not in manifest.cameras:
-                raise BundleError(f"{_FILE}: no parameters of the training camera {name!r}.")
-        manifest._check_tensors()
-        manifest._check_entries()
-        check_provenance(manifest.provenance, _FILE, BundleError)
-        return manifest
-
-    def _check_tensors(self) -> None:
-        seen = [(x.name, x.shape, x.dtype) for x in self.encode_inputs]
-        wanted = [(f.name, _flat(f), "float32") for f in self.spec.observations]
-        if seen != wanted:
-            raise BundleError(f"{_FILE}: encode_inputs: expected {wanted}, got {seen}.")
-        rows = {len(x.row) for x in self.time_rows}
-        if len(rows) != 1 or not 0 < max(rows) <= _WIDEST or len(self.time_rows) > _WIDEST:
-            raise BundleError(f"{_FILE}: time_rows: expected rows, all of one length.")
-        if not 0 < self.feature_dim <= _LARGEST_TENSOR:
-            raise BundleError(f"{_FILE}: feature_dim: expected a size, got {self.feature_dim}.")
-        for tensor in (*self.act_inputs, *self.outputs("act")):
-            if math.prod(tensor.shape) > _LARGEST_TENSOR:
-                raise BundleError(
-                    f"{_FILE}: {tensor.name!r} would be {tensor.shape}, expected at most "
-                    f"{_LARGEST_TENSOR} values."
-                )
-        if self.default.nfe < 1:
-            raise BundleError(f"{_FILE}: default.nfe: expected 1 or more, got {self.default.nfe}.")
-
-    def _check_entries(self) -> None:
-        for number, item in enumerate(self.artefacts):
-            where = f"{_FILE}: artefacts[{number}]"
-            if item.function not in FUNCTIONS:
-                raise BundleError(
-                    f"{where}.function: expected {' or '.join(FUNCTIONS)}, got {item.function!r}."
-                )
-            if any(x < 0 for values in item.tolerance.values() for x in values):
-                raise BundleError(f"{where}.tolerance: expected numbers from 0 on.")
-        seen: dict[str, FileEntry] = {}
-        for entry in self.entries:
-            if seen.setdefault(entry.file, entry) != entry:  # engines may share one
-                raise BundleError(f"{_FILE}: {shown(entry.file)} is listed twice, differently.")
-            if entry.size < 0 or not _SHA256.fullmatch(entry.sha256):
-                raise BundleError(f"{_FILE}: {shown(entry.file)}: expected a size and a SHA-256.")
-
-
-def _flat(field: ObservationField) -> tuple[int, ...]:
-    """The shape of an observation as `encode` takes it."""
-    return (1, 3, 1, field.shape[1]) if field.kind == "points" else (1, *field.shape)

@@ -1,16 +1,14 @@
-"""PolicySpec: the named, typed, unit-carrying interface of a policy; every boundary checks it.
+"""PolicySpec: what a policy sees and does (`Interface`) and in which steps (`Chunking`).
 
-It travels unchanged in the dataset, the policy and the bundle. Times: `horizon` actions are
-predicted, the first `n_action_steps` are executed before the next inference, one control step
-lasts `1 / control_hz` seconds. `start_index` is the predicted action that acts at the time of the
-observation: 0 for ours; policies from elsewhere begin their chunk with the oldest frame.
+The interface is named, typed and carries units; it travels unchanged from the dataset to the policy
+and the bundle, and every boundary checks it. A dataset has an interface and a rate, and no chunks.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.strict import read_as, shown
@@ -19,6 +17,7 @@ ObservationKind = Literal["state", "points", "rgb"]
 ActionKind = Literal["absolute", "delta", "velocity"]
 Interpolation = Literal["linear", "nearest"]
 Rotation = Literal["quaternion", "rotvec", "rot6d"]
+AnyInterface = TypeVar("AnyInterface", bound="Interface")
 SLOWEST_HZ, FASTEST_HZ = 1e-3, 1e5
 _LARGEST_FIELD, _MOST_OBSERVATIONS, _LONGEST_HORIZON = 1 << 28, 1000, 100_000
 _ROTATION_LENGTHS = {"quaternion": 4, "rotvec": 3, "rot6d": 6}
@@ -125,44 +124,24 @@ class ActionField:
 
 
 @dataclass(frozen=True)
-class PolicySpec:
-    """What a policy sees and does. Immutable; equality is field by field."""
+class Interface:
+    """What is seen and done. Immutable; equality is field by field.
+
+    `actions` is empty for a robot that is only asked for its state (`calibrate record`); datasets
+    and policies have at least one.
+    """
 
     observations: tuple[ObservationField, ...]
     actions: tuple[ActionField, ...]
-    n_obs_steps: int
-    horizon: int
-    n_action_steps: int
-    control_hz: float
-    start_index: int = 0
 
     def __post_init__(self) -> None:
-        if not self.observations or not self.actions:
-            raise SpecMismatch("spec", "at least one observation and one action", "none")
+        if not self.observations:
+            raise SpecMismatch("spec", "at least one observation", "none")
         names = [f.name for f in self.observations] + [f.name for f in self.actions]
         if len(set(names)) != len(names):
             raise SpecMismatch("spec, field names", "unique names", names)
         for item in self.observations:
             self._check_origin(item)
-        for name in ("n_obs_steps", "horizon", "n_action_steps", "start_index"):
-            if not isinstance(getattr(self, name), int):
-                raise SpecMismatch(name, "a whole number", repr(getattr(self, name)))
-        if not 0 <= self.start_index < self.horizon:
-            raise SpecMismatch("start_index", f"0..{self.horizon - 1}", self.start_index)
-        if not 1 <= self.n_action_steps <= self.plan_steps:
-            what = "horizon - start_index" if self.start_index else "horizon"
-            expected = f"1..{self.plan_steps} ({what})"
-            raise SpecMismatch("n_action_steps", expected, self.n_action_steps)
-        if self.n_obs_steps < 1 or not self.control_hz > 0:
-            got = (self.n_obs_steps, self.control_hz)
-            raise SpecMismatch("n_obs_steps, control_hz", "positive", got)
-        if self.n_obs_steps > _MOST_OBSERVATIONS or self.horizon > _LONGEST_HORIZON:
-            expected = f"at most {_MOST_OBSERVATIONS}, {_LONGEST_HORIZON}"
-            got = (self.n_obs_steps, self.horizon)
-            raise SpecMismatch("n_obs_steps, horizon", expected, got)
-        if not SLOWEST_HZ <= self.control_hz <= FASTEST_HZ:
-            expected = f"{SLOWEST_HZ:g}..{FASTEST_HZ:g} Hz"
-            raise SpecMismatch("control_hz", expected, self.control_hz)
 
     def _check_origin(self, item: ObservationField) -> None:
         if item.origin is None:
@@ -177,24 +156,9 @@ class PolicySpec:
             raise SpecMismatch(f"observation {item.name!r}, origin", expected, item.origin)
 
     @property
-    def plan_steps(self) -> int:
-        """Actions from the observation on: what is left of `horizon` without the leading ones."""
-        return self.horizon - self.start_index
-
-    @property
     def action_dim(self) -> int:
         """Length of one action vector: the action fields in order, concatenated."""
         return sum(field.shape[0] for field in self.actions)
-
-    @property
-    def dt_s(self) -> float:
-        """Seconds of one control step."""
-        return 1.0 / self.control_hz
-
-    @property
-    def dt_ns(self) -> int:
-        """Nanoseconds of one control step."""
-        return round(1e9 / self.control_hz)
 
     @property
     def action_scale(self) -> tuple[float, ...]:
@@ -216,10 +180,10 @@ class PolicySpec:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
-    @staticmethod
-    def from_json(value: Any) -> PolicySpec:
+    @classmethod
+    def from_json(cls: type[AnyInterface], value: Any) -> AnyInterface:
         """Strict: unknown, missing or ill-typed entries raise SpecMismatch."""
-        _check_keys(PolicySpec, value, "spec")
+        _check_keys(cls, value, "spec")
         for key, kind in (("observations", ObservationField), ("actions", ActionField)):
             if not isinstance(value[key], list):
                 raise SpecMismatch(f"spec.{key}", "a list", type(value[key]).__name__)
@@ -228,14 +192,109 @@ class PolicySpec:
                 if not isinstance(shape := item["shape"], list):
                     where = f"spec: {key}[{number}].shape"
                     raise SpecMismatch(where, "positive whole numbers", shown(shape))
-        return read_as(PolicySpec, value, "spec", SpecMismatch)
+        return read_as(cls, value, "spec", SpecMismatch)
+
+    def require_actions(self) -> None:
+        """Raise SpecMismatch when nothing is done."""
+        if not self.actions:
+            raise SpecMismatch("spec", "at least one observation and one action", "none")
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """In which steps a policy sees and acts.
+
+    It sees the last `n_obs_steps` observations and predicts `horizon` actions, of which the first
+    `n_action_steps` are executed before the next inference; one control step lasts `1 / control_hz`
+    seconds. `start_index` is the predicted action that acts at the time of the observation: 0 for
+    ours; policies from elsewhere begin their chunk with the oldest frame.
+    """
+
+    n_obs_steps: int
+    horizon: int
+    n_action_steps: int
+    control_hz: float
+    start_index: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_obs_steps", "horizon", "n_action_steps", "start_index"):
+            if not isinstance(getattr(self, name), int):
+                raise SpecMismatch(name, "a whole number", repr(getattr(self, name)))
+        if not 0 <= self.start_index < self.horizon:
+            raise SpecMismatch("start_index", f"0..{self.horizon - 1}", self.start_index)
+        if not 1 <= self.n_action_steps <= self.plan_steps:
+            what = "horizon - start_index" if self.start_index else "horizon"
+            expected = f"1..{self.plan_steps} ({what})"
+            raise SpecMismatch("n_action_steps", expected, self.n_action_steps)
+        if self.n_obs_steps < 1 or not self.control_hz > 0:
+            got = (self.n_obs_steps, self.control_hz)
+            raise SpecMismatch("n_obs_steps, control_hz", "positive", got)
+        if self.n_obs_steps > _MOST_OBSERVATIONS or self.horizon > _LONGEST_HORIZON:
+            expected = f"at most {_MOST_OBSERVATIONS}, {_LONGEST_HORIZON}"
+            got = (self.n_obs_steps, self.horizon)
+            raise SpecMismatch("n_obs_steps, horizon", expected, got)
+        require_rate(self.control_hz)
+
+    @property
+    def plan_steps(self) -> int:
+        """Actions from the observation on: what is left of `horizon` without the leading ones."""
+        return self.horizon - self.start_index
+
+    @property
+    def dt_s(self) -> float:
+        """Seconds of one control step."""
+        return 1.0 / self.control_hz
+
+    @property
+    def dt_ns(self) -> int:
+        """Nanoseconds of one control step."""
+        return round(1e9 / self.control_hz)
+
+
+@dataclass(frozen=True)
+class PolicySpec(Chunking, Interface):
+    """What a policy sees and does, and in which steps: an Interface that has a Chunking, so it
+    stands wherever either is asked for. Its JSON and its arguments are the interface's, then the
+    chunking's. Immutable; equality is field by field.
+    """
+
+    def __post_init__(self) -> None:
+        Interface.__post_init__(self)
+        Chunking.__post_init__(self)
+        self.require_actions()
+
+    @staticmethod
+    def of(interface: Interface, chunking: Chunking) -> PolicySpec:
+        """The two together."""
+        return PolicySpec(**{**_entries(Interface, interface), **_entries(Chunking, chunking)})
+
+    @property
+    def interface(self) -> Interface:
+        """The fields alone."""
+        return Interface(**_entries(Interface, self))
+
+    @property
+    def chunking(self) -> Chunking:
+        """The steps alone."""
+        return Chunking(**_entries(Chunking, self))
 
     def require_same(self, other: PolicySpec, what: str) -> None:
         """Raise SpecMismatch naming the first entry in which `other` differs."""
-        for field in fields(PolicySpec):
-            expected, got = getattr(self, field.name), getattr(other, field.name)
-            if expected != got:
-                raise SpecMismatch(f"{what}, {field.name}", expected, got)
+        theirs = _entries(PolicySpec, other)
+        for name, expected in _entries(PolicySpec, self).items():
+            if expected != theirs[name]:
+                raise SpecMismatch(f"{what}, {name}", expected, theirs[name])
+
+
+def require_rate(control_hz: float) -> None:
+    """Raise SpecMismatch when nothing is controlled at this rate."""
+    if isinstance(control_hz, bool) or not SLOWEST_HZ <= control_hz <= FASTEST_HZ:
+        raise SpecMismatch("control_hz", f"{SLOWEST_HZ:g}..{FASTEST_HZ:g} Hz", control_hz)
+
+
+def _entries(kind: type[Any], value: Any) -> dict[str, Any]:
+    """The entries of the dataclass `kind` that `value` has, which may have more."""
+    return {field.name: getattr(value, field.name) for field in fields(kind)}
 
 
 def _finite(value: object) -> bool:

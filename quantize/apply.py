@@ -16,11 +16,10 @@ from ofp_edge.data.open import is_dataset
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import MARKER, Policy, load_policy, policy_files
-from ofp_edge.policy.imported.config import ProgramConfig
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.compare import compare
 from ofp_edge.quantize.functions import build_functions
-from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
+from ofp_edge.quantize.inputs import ObservationWindows, calls
 from ofp_edge.quantize.plan import Layer, Plan, policy_sha256, write_plan
 from ofp_edge.quantize.ptq import measure_layers
 from ofp_edge.quantize.recipes import METHODS, Recipe, recipe
@@ -80,12 +79,8 @@ def quantize_policy(
     if sensitivity and not chosen.operations:
         raise OfpError(f"--sensitivity: recipe {chosen.name} quantises no layer. Take int8.")
     policy = load_policy(policy_folder)
-    network = policy.config.network
-    if isinstance(network, ProgramConfig) and network.form == "onnx":
-        raise OfpError(
-            f"{policy_folder} came as an ONNX graph, which is compiled as it is. Quantise it "
-            "before exporting, or import the network with --exported."
-        )
+    if (why := policy.config.network.refusals.get("quantize")) is not None:
+        raise OfpError(f"{policy_folder} {why}")
     deployed = deploy(policy)
     known = _calibration_set(calibration, policy, samples, seed, progress)
     windows, unseen = known.samples, known.held_out
@@ -142,9 +137,8 @@ def _described(windows: ObservationWindows) -> str:
 def _measure(
     deployed: Deployed, chosen: Recipe, windows: ObservationWindows, seed: int, method: str
 ) -> Sequence[Layer]:
-    frames: list[Inputs] = [f for frames in encode_inputs(deployed, windows) for f in frames]
-    calls = [values for _, values in act_inputs(deployed, windows, seed)]
     return [
-        *measure_layers(deployed.encode, "encode", frames, chosen, method),
-        *measure_layers(deployed.act, "act", calls, chosen, method),
+        layer
+        for name, samples in calls(deployed, windows, seed).items()
+        for layer in measure_layers(deployed.modules[name], name, samples, chosen, method)
     ]

@@ -7,14 +7,14 @@ where it happens.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from ofp_edge.calibration.windows import ObservationWindows
-from ofp_edge.quantize.functions import Functions
+from ofp_edge.quantize.functions import Modules
 from ofp_edge.quantize.gate import Check
 from ofp_edge.quantize.inputs import Inputs
 from ofp_edge.quantize.layers import export_graph, find_layers, is_layer
@@ -55,14 +55,12 @@ def check_error(errors: Sequence[ActionError], measured_on: str) -> Check:
     )  # fmt: skip
 
 
-def check_weights(
-    floats: dict[str, nn.Module], built: Functions, example: dict[str, Inputs]
-) -> Check:
+def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -> Check:
     """Every weight of the quantised functions within half a step of the float one."""
     worst, where, layers = 0.0, "", 0
     for function, module in floats.items():
         names = [layer.name for layer in find_layers(export_graph(module, example[function]))]
-        for name, weight, step in _held(getattr(built, function), names):
+        for name, weight, step in _held(built[function], names):
             exact = module.get_parameter(f"{name}.weight").detach()
             # In steps of the float weights' own grid: a wrong scale must not excuse itself.
             axis = int(torch.tensor(step.shape).argmax())
@@ -80,7 +78,7 @@ def check_weights(
 
 
 def check_ranges(
-    floats: dict[str, nn.Module], layers: Sequence[Layer], calls: dict[str, Sequence[Inputs]]
+    floats: Modules, layers: Sequence[Layer], calls: Mapping[str, Sequence[Inputs]]
 ) -> Check:
     """Every range fits what its tensor holds on held-out windows: cuts little off, covers not far
     more."""

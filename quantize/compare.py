@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ofp_edge.policy.deployed import Deployed
-from ofp_edge.quantize.functions import Functions
+from ofp_edge.quantize.functions import Modules
 from ofp_edge.quantize.inputs import ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.quantize.plan import ActionError, action_names, action_ranges
 from ofp_edge.spec import PolicySpec
@@ -24,7 +24,7 @@ class Chunks:
 
 
 def both_chunks(
-    deployed: Deployed, functions: Functions, windows: ObservationWindows, seed: int
+    deployed: Deployed, functions: Modules, windows: ObservationWindows, seed: int
 ) -> Chunks:
     """Encoder included, same noise; cold, warm and refine rows."""
     spec = deployed.spec
@@ -33,10 +33,10 @@ def both_chunks(
     exact, other = [], []
     with torch.no_grad():
         for k, frames in enumerate(encode_inputs(deployed, windows)):
-            features = torch.cat([functions.encode(*frame) for frame in frames], 1)
+            features = torch.cat([functions["encode"](*frame) for frame in frames], 1)
             for _, (known, z, row) in flat[k * per_window : (k + 1) * per_window]:
                 exact.append(deployed.act(known, z, row)[0].numpy())
-                other.append(functions.act(features, z, row)[0].numpy())
+                other.append(functions["act"](features, z, row)[0].numpy())
     shape = len(exact), spec.plan_steps, spec.action_dim
     return Chunks(np.concatenate(exact).reshape(shape), np.concatenate(other).reshape(shape))
 
@@ -57,7 +57,7 @@ def action_errors(
 
 def compare(
     deployed: Deployed,
-    functions: Functions,
+    functions: Modules,
     windows: ObservationWindows,
     seed: int,
     error_budget_percent: float,

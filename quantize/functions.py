@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,8 @@ from ofp_edge.policy.deployed import Deployed
 from ofp_edge.quantize.plan import Plan
 from ofp_edge.quantize.ptq import build_quantized
 
-
-@dataclass(frozen=True)
-class Functions:
-    """The two deployed functions in one precision."""
-
-    encode: nn.Module
-    act: nn.Module
+Modules = Mapping[str, nn.Module]
+"""The deployed functions by name, in one precision."""
 
 
 class Half(nn.Module):
@@ -34,18 +29,19 @@ class Half(nn.Module):
         return result.float() if isinstance(result, Tensor) else tuple(x.float() for x in result)
 
 
-def build_functions(deployed: Deployed, plan: Plan) -> Functions:
+def in_half(deployed: Deployed) -> Modules:
+    """Every function in half precision."""
+    return {name: Half(module) for name, module in deployed.modules.items()}
+
+
+def build_functions(deployed: Deployed, plan: Plan) -> Modules:
     """The functions that a plan describes."""
     if plan.precision == "fp16":
-        return Functions(Half(deployed.encode), Half(deployed.act))
-    frame = tuple(torch.zeros(x.shape) for x in deployed.encode_inputs)
-    spec = deployed.spec
-    call = (
-        torch.zeros(1, spec.n_obs_steps * deployed.feature_dim),
-        torch.zeros(1, spec.horizon * spec.action_dim),
-        torch.tensor([deployed.time_rows[0].row]),
-    )
-    return Functions(
-        build_quantized(deployed.encode, "encode", frame, plan),
-        build_quantized(deployed.act, "act", call, plan),
-    )
+        return in_half(deployed)
+    return {
+        function.name: build_quantized(
+            deployed.modules[function.name], function.name,
+            tuple(torch.zeros(x.shape) for x in function.inputs), plan,
+        )
+        for function in deployed.functions
+    }  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ofp_edge.calibration.samples import FILE, read_samples
 from ofp_edge.calibration.windows import ObservationWindows
+from ofp_edge.functions import ACT, ENCODE
 from ofp_edge.image import as_input
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.spec import PolicySpec
@@ -23,6 +24,7 @@ __all__ = [
     "ObservationWindows",
     "act_inputs",
     "calibration_windows",
+    "calls",
     "encode_inputs",
     "synthetic_windows",
 ]
@@ -59,12 +61,22 @@ def encode_inputs(deployed: Deployed, windows: ObservationWindows) -> list[list[
         [
             tuple(
                 torch.from_numpy(as_input(windows.fields[x.name][k, step])).clone().reshape(x.shape)
-                for x in deployed.encode_inputs
+                for x in deployed.function(ENCODE).inputs
             )
             for step in range(deployed.spec.n_obs_steps)
         ]
         for k in range(len(windows))
     ]
+
+
+def calls(
+    deployed: Deployed, windows: ObservationWindows, seed: int
+) -> dict[str, list[Inputs]]:  # fmt: skip
+    """What every function is called with for these windows, by its name."""
+    return {
+        ENCODE: [frame for frames in encode_inputs(deployed, windows) for frame in frames],
+        ACT: [values for _, values in act_inputs(deployed, windows, seed)],
+    }
 
 
 def act_inputs(
@@ -79,7 +91,7 @@ def act_inputs(
     size = deployed.spec.horizon * deployed.spec.action_dim
     # Sorted by t: the cold answer comes first. Of a ladder's many rows a few stand for all.
     rows = sorted(deployed.time_rows, key=lambda row: row.t)
-    if rows[0].name == "ladder":
+    if deployed.walks:
         kept = np.linspace(0, len(rows) - 1, min(len(rows), _RUNGS)).round().astype(int)
         rows = [rows[i] for i in np.unique(kept)]
     inputs: list[tuple[str, Inputs]] = []

@@ -14,7 +14,7 @@ import numpy as np
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.compare import action_errors
-from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
+from ofp_edge.quantize.inputs import ObservationWindows, calls
 from ofp_edge.quantize.plan import ActionError, Layer
 from ofp_edge.quantize.simulate import in_batches, in_int8, macs
 from ofp_edge.quantize.units import shown
@@ -61,23 +61,22 @@ class Trial:
         keep = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), _WINDOWS)).astype(int))
         windows = windows.take(keep)
         self.deployed, self.budget_percent = deployed, budget_percent
-        self._frames: list[Inputs] = [f for w in encode_inputs(deployed, windows) for f in w]
-        self._calls = [values for _, values in act_inputs(deployed, windows, seed)]
+        self._every = calls(deployed, windows, seed)
+        self._frames, self._calls = self._every["encode"], self._every["act"]
         self._rows = len(self._calls) // len(windows)
         self._exact = in_batches(deployed.act, self._calls)
 
     def macs(self) -> dict[tuple[str, str], int]:
         """By (function, layer), of one call of each function."""
-        calls = {"encode": self._frames[0], "act": self._calls[0]}
         return {
             (function, name): count
-            for function, call in calls.items()
-            for name, count in macs(getattr(self.deployed, function), call).items()
+            for function, samples in self._every.items()
+            for name, count in macs(self.deployed.modules[function], samples[0]).items()
         }
 
     def error(self, layers: Sequence[Layer]) -> tuple[ActionError, ...]:
         """With these layers in int8 and all others in float."""
-        spec, calls = self.deployed.spec, self._calls
+        spec, samples = self.deployed.spec, self._calls
         encode = [layer for layer in layers if layer.function == "encode"]
         act = [layer for layer in layers if layer.function == "act"]
         if encode:
@@ -85,9 +84,9 @@ class Trial:
                 features = in_batches(self.deployed.encode, self._frames)
             seen = features.view(-1, spec.n_obs_steps * features.shape[1])
             seen = seen.repeat_interleave(self._rows, 0)
-            calls = [(seen[k : k + 1], *call[1:]) for k, call in enumerate(calls)]
+            samples = [(seen[k : k + 1], *call[1:]) for k, call in enumerate(samples)]
         with in_int8(self.deployed.act, act):
-            chunk = in_batches(self.deployed.act, calls)
+            chunk = in_batches(self.deployed.act, samples)
         difference = (chunk - self._exact).view(-1, spec.action_dim)
         return action_errors(spec, difference.numpy(), self.budget_percent)
 

@@ -22,7 +22,7 @@ def main(source: Path, output: Path, robot: int) -> None:
     rows = dataset.frames(train)
     lengths = [dataset.episode(e).stop - dataset.episode(e).start for e in train]
     state = np.concatenate(
-        [dataset.fields[f.name] for f in dataset.observations if f.kind == "state"], 1
+        [dataset.fields[f.name] for f in dataset.interface.observations if f.kind == "state"], 1
     )
     np.savez(
         output, state=state[rows], action=dataset.action[rows], episode_ends=np.cumsum(lengths),

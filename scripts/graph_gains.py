@@ -24,16 +24,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofp_edge import manifest
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.policy.deployed import Act, deploy
+from ofp_edge.policy.act import Act
+from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.trunks.unet import Block
 from ofp_edge.preprocess import PointCloud
 from ofp_edge.report.fingerprint import fingerprint
-from ofp_edge.runtime.runners import load_runner
-from ofp_edge.targets.cost import act_tensors
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets.export import Exported, export_executorch
 
 _TURN_S = 0.05
@@ -156,15 +155,13 @@ def main() -> None:
     policy = load_policy(given.policy)
     deployed = deploy(policy)
     spec, network = policy.config.spec, policy.network.eval()
-    inputs = act_tensors(deployed)
-    size = (1, spec.horizon * spec.action_dim)
-    outputs = (manifest.Tensor("chunk", size), manifest.Tensor("chunk_normalised", size))
-    feature = (manifest.Tensor("feature", (1, deployed.feature_dim)),)
+    encode, act = deployed.functions
+    inputs, outputs = act.inputs, act.outputs
     timed = (*inputs[:2], replace(inputs[2], shape=(1, 2)))
 
     programs: dict[str, tuple[Exported, Any, Any]] = {
-        "encode": (export_executorch(deployed.encode, deployed.encode_inputs),
-                   deployed.encode_inputs, feature),
+        "encode": (export_executorch(deployed.encode, encode.inputs),
+                   encode.inputs, encode.outputs),
         "act": (export_executorch(deployed.act, inputs), inputs, outputs),
         "act, times embedded at every call": (
             export_executorch(ActWithTimes(deployed.act, network).eval(), timed), timed, outputs),

@@ -26,7 +26,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ofp_edge.bundle import open_bundle
 from ofp_edge.int8_kernels import open_exactly, unsigned_here
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.targets.unsigned import unsigned_integers
 
@@ -177,12 +176,9 @@ def main() -> None:
     manifest, golden = bundle.manifest, bundle.golden()
     best = peaks(given.precision)
     rows: list[dict[str, Any]] = []
-    for function in FUNCTIONS:
+    for function, inputs in ((x.name, x.inputs) for x in manifest.functions):
         model = bundle.read(bundle.artefact(function, "onnxruntime", given.precision).file)
-        feeds = {
-            x.name: golden[f"input/{function}/{x.name}"][:1].reshape(x.shape)
-            for x in manifest.inputs(function)
-        }
+        feeds = {x.name: golden[f"input/{function}/{x.name}"][:1].reshape(x.shape) for x in inputs}
         rows += [
             {"function": function, **row,
              "gflops": round(row["flops"] / max(row["us"], 0.5) / 1e3, 3),

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.calibration.samples import FILE as SAMPLES
 from ofp_edge.calibration.samples import read_samples
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.compare import action_errors
@@ -32,7 +31,8 @@ from ofp_edge.quantize.inputs import act_inputs, encode_inputs
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.quantize.recipes import recipe
 from ofp_edge.report.fingerprint import fingerprint
-from ofp_edge.runtime.runners import Runner, load_runner
+from ofp_edge.runtime.runners import Runner
+from ofp_edge.runtime.runners.table import engine_of
 from ofp_edge.targets.agreement import engine_chunks, torch_chunks
 from ofp_edge.targets.registry import target, unfit_reason
 
@@ -45,14 +45,8 @@ Pair = dict[str, Runner]
 
 def open_pair(bundle: Bundle, engine: str, precision: str) -> tuple[Pair, int]:
     """Both functions on one engine, and the bytes of their programs."""
-    pair, size, manifest = {}, 0, bundle.manifest
-    for function in FUNCTIONS:
-        artefact = bundle.artefact(function, engine, precision)
-        model, size = bundle.read(artefact.file), size + artefact.size
-        pair[function] = load_runner(
-            engine, model, manifest.inputs(function), manifest.outputs(function)
-        )
-    return pair, size
+    pair = engine_of(engine).load(bundle, precision)
+    return pair, sum(bundle.artefact(name, engine, precision).size for name in pair)
 
 
 def time_in_turns(pairs: dict[Any, Pair], rounds: int) -> dict[Any, NDArray[np.float64]]:
@@ -96,8 +90,7 @@ def main() -> None:
     windows = read_samples(given.work / RECIPES[0] / SAMPLES, spec).held_out
     frames = encode_inputs(deployed, windows)
     calls = [values for _, values in act_inputs(deployed, windows, 0)]
-    floats = {"encode": deployed.encode, "act": deployed.act}
-    exact = torch_chunks(floats, frames, calls)
+    exact = torch_chunks(deployed.modules, frames, calls)
     rows = []
     times = time_in_turns(pairs, given.rounds)
     for key in sorted(pairs):

@@ -34,7 +34,7 @@ def chunk_maker(inference: Inference, nfe: int) -> Callable[[], float]:
     """A function that makes a cold chunk from a new frame, and says how many ms that took."""
     cold = inference.scheme.cold[0]
     made = Inference(
-        inference.spec, inference.encode, inference.act, [], inference.history.feature_dim, 0,
+        inference.spec, inference.functions, inference.runners, [], 0,
         scheme=Scheme(tuple(Step(cold.row) for _ in range(nfe)), None),
     )  # fmt: skip
     random = np.random.default_rng(0)

@@ -91,7 +91,7 @@ def engine_chunks(
     for k, window in enumerate(frames):
         seen = []
         for frame in window:
-            for tensor, value in zip(deployed.encode_inputs, frame, strict=True):
+            for tensor, value in zip(deployed.function("encode").inputs, frame, strict=True):
                 np.copyto(encode.inputs[tensor.name], value.numpy())
             encode.infer()
             seen.append(encode.outputs["feature"].copy())

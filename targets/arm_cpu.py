@@ -7,7 +7,6 @@ from ofp_edge.targets.target import Target
 TARGET = Target(
     name="arm-cpu",
     summary="64-bit ARM CPUs: Raspberry Pi 5, RK3588 and the like",
-    engines=("onnxruntime", "executorch"),
     float_precisions=("fp32",),
     plan_precisions=("int8",),
     unfit={

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError
+from ofp_edge.functions import Function
 from ofp_edge.manifest import Manifest
-from ofp_edge.runtime.runners import Runner, load_runner
-from ofp_edge.runtime.runners.check import golden_answers, per_dimension
-from ofp_edge.targets.export import Exported, export_executorch, export_onnx
+from ofp_edge.runtime.runners import Runner
+from ofp_edge.runtime.runners.check import GoldenRun, per_dimension
+from ofp_edge.runtime.runners.table import engine_of, load_runner
+from ofp_edge.targets.export import FORMS, Exported
 from ofp_edge.targets.golden import Golden
 from ofp_edge.targets.leave_out import word
-
-_SUFFIX = {"onnxruntime": "onnx", "executorch": "pte"}
 
 
 @dataclass
@@ -34,35 +34,32 @@ class Built:
 
 
 def build(
-    draft: Manifest, engine: str, precision: str, function: str, module: Any, golden: Golden,
+    draft: Manifest, engine: str, precision: str, function: Function, module: Any, golden: Golden,
     form: Callable[[bytes], bytes] | None = None,
 ) -> Built:  # fmt: skip
     """Export `module` for `engine` and compare it with torch. form: what is made of the export.
 
     Raises BundleError, naming the engine, where it refuses what was exported for it.
     """
-    inputs, outputs = draft.inputs(function), draft.outputs(function)
-    if engine == "onnxruntime":
-        exported = export_onnx(module, inputs, outputs)
-    else:
-        exported = export_executorch(module, inputs)
+    runs = engine_of(engine)
+    exported = FORMS[runs.form](module, function.inputs, function.outputs)
     if form is not None:
         exported = replace(exported, model=form(exported.model))
     try:
-        runner = load_runner(engine, exported.model, inputs, outputs)
+        runner = load_runner(engine, exported.model, function.inputs, function.outputs)
     except BundleError as cause:
         raise BundleError(
-            f"{engine} {precision}, {function}: {cause} No bundle was written. To compile the "
+            f"{engine} {precision}, {function.name}: {cause} No bundle was written. To compile the "
             f"others: --leave-out {word(engine, precision)}"
         ) from None
-    answers = golden_answers(runner, golden.arrays, function, outputs)
+    run = GoldenRun(draft.functions, {function.name: runner}, golden.arrays)
     difference = {
-        x.name: per_dimension(
-            x.name,
-            answers[x.name] - golden.arrays[f"output/{function}/{precision}/{x.name}"],
+        name: per_dimension(
+            name,
+            values - golden.arrays[f"output/{function.name}/{precision}/{name}"],
             draft.spec.action_dim,
         )
-        for x in outputs
+        for name, values in run.answers(function.name).items()
     }
-    file = f"{function}.{precision}.{_SUFFIX[engine]}"
-    return Built(function, engine, precision, file, exported, runner, difference)
+    file = f"{function.name}.{precision}.{runs.form}"
+    return Built(function.name, engine, precision, file, exported, runner, difference)

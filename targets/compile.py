@@ -4,44 +4,41 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ofp_edge import files
 from ofp_edge.boards.cpu import Board
 from ofp_edge.bundle import GOLDEN, MANIFEST, open_bundle, write_manifest
 from ofp_edge.errors import CheckFailed, MissingExtra, OfpError, ParityError
-from ofp_edge.manifest import FUNCTIONS, Artefact, Default, FileEntry, Manifest
+from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
-from ofp_edge.quantize.functions import Half, build_functions
+from ofp_edge.quantize.functions import Modules, build_functions, in_half
 from ofp_edge.quantize.gate import Gate, read_gate
 from ofp_edge.quantize.inputs import calibration_windows, synthetic_windows
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, read_plan
 from ofp_edge.quantize.threads import one_thread
-from ofp_edge.runtime.runners import MODULES, Runner, installed, load_runner
+from ofp_edge.runtime.runners import Runner
 from ofp_edge.runtime.runners.check import check_parity
+from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.targets.agreement import measure_agreement
 from ofp_edge.targets.built import Built, build
 from ofp_edge.targets.export import Exported
 from ofp_edge.targets.fastest import fastest
 from ofp_edge.targets.fit import estimate_for, require_delegated
 from ofp_edge.targets.golden import COUNT, make_golden
-from ofp_edge.targets.imported import own_nfe, unfit, without_unfit
 from ofp_edge.targets.leave_out import Pair, left_out_pairs
 from ofp_edge.targets.limits import half_unfit, limits
 from ofp_edge.targets.provenance import provenance
-from ofp_edge.targets.registry import board_for, require_fit, target
+from ofp_edge.targets.registry import board_for, checked_on, require_fit, target
 from ofp_edge.targets.target import Target
 from ofp_edge.targets.tensorrt_graph import check_graphs
 from ofp_edge.targets.unsigned import unsigned_integers
 
-# Oldest version that reads what is written here.
-_REQUIRES = {"onnxruntime": ">=1.23", "executorch": ">=1.5.1", "tensorrt": ">=10.3"}
 _CANDIDATES = 3 * COUNT // 2  # windows that golden inputs are chosen from
 _HALF_FRACTION = 0.02  # of each action's range that rounding to float16 may cost on golden inputs
 _SEED = 0  # of golden inputs: fixed, so that equal policies give equal bundles
@@ -86,7 +83,7 @@ def compile_policy(
     board = board_for(target_name, board_name)
     files.check_output(output, force=force, marker=MANIFEST)
     policy, plan = load_policy(policy_folder), read_plan(policy_folder)
-    chosen = without_unfit(chosen, policy)
+    chosen = _without(chosen, policy.config.network.refusals)
     gate = _passed_gate(policy_folder) if plan is not None else None
     precisions = _precisions(chosen, plan)
     dropped = left_out_pairs(leave_out, target(target_name), precisions)
@@ -95,19 +92,16 @@ def compile_policy(
         raise OfpError(f"--leave-out leaves no engine that is installed: {chosen.engines}.")
     precisions = [p for p in precisions if p in {precision for _, precision in kept}]
     deployed = deploy(policy, nfe)
-    references: dict[str, dict[str, Any]] = {
-        "fp32": {"encode": deployed.encode, "act": deployed.act}
-    }
-    engines = tuple(e for e in chosen.engines if e not in chosen.on_device)
-    steps = 3 + len(precisions) * len(FUNCTIONS) * len(engines)
+    references: dict[str, Modules] = {"fp32": deployed.modules}
+    engines = tuple(e for e in chosen.engines if not ENGINES[e].on_device)
+    steps = 3 + len(precisions) * len(deployed.functions) * len(engines)
     progress(0, steps, "golden inputs")
     windows = synthetic_windows(deployed.spec, _CANDIDATES, _SEED)
     if plan is not None:
         windows = calibration_windows(policy_folder, deployed.spec, _CANDIDATES)
-        functions = build_functions(deployed, plan)
-        references[plan.precision] = {"encode": functions.encode, "act": functions.act}
+        references[plan.precision] = build_functions(deployed, plan)
     if "fp16" in precisions:
-        references["fp16"] = {"encode": Half(deployed.encode), "act": Half(deployed.act)}
+        references["fp16"] = in_half(deployed)
     references = {precision: references[precision] for precision in precisions}
     golden = make_golden(deployed, references, windows, _SEED)
     left_out = {f"{e} {p}": "by --leave-out" for e, p in sorted(dropped)}
@@ -124,17 +118,16 @@ def compile_policy(
         for engine in engines:
             if (engine, precision) in dropped:
                 continue
-            for function in FUNCTIONS:
-                progress(1 + len(built), steps, f"{function} {precision} for {engine}")
-                form = unsigned if (engine, precision) == ("onnxruntime", "int8") else None
-                built.append(
-                    build(draft, engine, precision, function, modules[function], golden, form)
-                )
+            form = unsigned if ENGINES[engine].unsigned_int8 and precision == "int8" else None
+            for function in deployed.functions:
+                progress(1 + len(built), steps, f"{function.name} {precision} for {engine}")
+                module = modules[function.name]
+                built.append(build(draft, engine, precision, function, module, golden, form))
                 if strict:
                     require_delegated(built[-1].file, built[-1].exported.left_out)
     graphs = None
-    if "tensorrt" in chosen.engines:
-        graphs = check_graphs([b for b in built if b.engine == chosen.on_device["tensorrt"]])
+    for device in (e for e in chosen.engines if ENGINES[e].on_device):
+        graphs = check_graphs([b for b in built if b.engine == checked_on(device)])
     pairs: dict[tuple[str, str], dict[str, Runner]] = {}
     for item in built:
         pairs.setdefault((item.engine, item.precision), {})[item.function] = item.runner
@@ -144,29 +137,28 @@ def compile_policy(
     default = Default(*next(pair for pair in kept if pair[1] == precisions[-1]))
     if chosen.picks_fastest:
         default = fastest({(b.engine, b.precision, b.function): b.runner for b in built})
-    default = replace(default, nfe=own_nfe(policy, deployed))
+    default = replace(default, nfe=deployed.own_nfe)
     exported = {b.file: b.exported for b in built}
     estimate = None
     if isinstance(board, Board):
         sizes = [(b.engine, b.precision, len(b.exported.model)) for b in built]
-        inputs = {function: draft.inputs(function) for function in FUNCTIONS}
-        estimate = estimate_for(board, sizes, references, inputs, default)
+        estimate = estimate_for(board, sizes, references, deployed.functions, default)
     with files.new_folder(output, force=force, marker=MANIFEST) as folder:
         progress(steps - 2, steps, "writing")
         for item in built:
             (folder / item.file).write_bytes(item.exported.model)
         (folder / GOLDEN).write_bytes(golden.to_bytes())
-        extra = [GOLDEN]
+        extra = [FileEntry.of(folder, GOLDEN, "golden")]
         if plan is not None:
             shutil.copyfile(policy_folder / PLAN_FILE, folder / PLAN_FILE)
-            extra.append(PLAN_FILE)
+            extra.append(FileEntry.of(folder, PLAN_FILE, "plan"))
         manifest = replace(
             draft,
             artefacts=_artefacts(chosen, built, folder, tolerances, dropped),
-            files=tuple(FileEntry.of(folder, name) for name in extra),
+            files=tuple(extra),
             default=default,
             provenance={
-                **provenance(policy_folder, policy, plan, deployed, draft.act_inputs, exported),
+                **provenance(policy_folder, policy, plan, deployed, exported),
                 "gate": gate.summary() if gate else None,
                 "agreement": agreement,
                 "left_out": left_out,
@@ -178,15 +170,24 @@ def compile_policy(
         progress(steps - 1, steps, "checking what was written")
         sha256, parity = _check_written(folder)
         progress(steps, steps)
-    return Compiled(manifest, sha256, exported, parity, unfit(policy))
+    return Compiled(manifest, sha256, exported, parity, dict(policy.config.network.refusals))
 
 
 def _with_installed_engines(chosen: Target) -> Target:
     """The target without engines that could not be checked here. MissingExtra when none is left."""
-    engines = tuple(e for e in chosen.engines if installed(chosen.on_device.get(e, e)))
+    engines = tuple(e for e in chosen.engines if ENGINES[checked_on(e)].installed())
     if not engines:
-        first = next(e for e in chosen.engines if e not in chosen.on_device)
-        raise MissingExtra(MODULES[first], first)
+        first = checked_on(chosen.engines[0])
+        raise MissingExtra(ENGINES[first].module, first)
+    return replace(chosen, engines=engines)
+
+
+def _without(chosen: Target, refusals: Mapping[str, str]) -> Target:
+    """The target without the engines that can't run a policy's network. OfpError: none is left."""
+    engines = tuple(e for e in chosen.engines if e not in refusals)
+    if not engines:
+        why = refusals[chosen.engines[0]]
+        raise OfpError(f"target {chosen.name} has no engine here for this policy. {why}")
     return replace(chosen, engines=engines)
 
 
@@ -215,8 +216,8 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
     """The manifest as far as it is known before anything is built."""
     return Manifest(
         target=chosen.name, board=board_name, spec=deployed.spec, cameras=policy.config.cameras,
-        camera_tolerance=policy.config.camera_tolerance, encode_inputs=deployed.encode_inputs,
-        feature_dim=deployed.feature_dim, time_rows=deployed.time_rows, artefacts=(), files=(),
+        camera_tolerance=policy.config.camera_tolerance, functions=deployed.functions,
+        time_rows=deployed.time_rows, artefacts=(), files=(),
         default=Default("", ""), provenance={},
     )  # fmt: skip
 
@@ -236,12 +237,13 @@ def _artefacts(
     """What was built, and the same files once more for each engine that is built on the device."""
     found = []
     for engine in chosen.engines:
-        of = chosen.on_device.get(engine, engine)
+        of = checked_on(engine)
+        entries = {b.file: FileEntry.of(folder, b.file) for b in built}
         found += [
             Artefact(
-                b.function, engine, b.precision, **asdict(FileEntry.of(folder, b.file)),
-                tolerance=tolerances[b.precision, b.function],
-                requires={engine: _REQUIRES[engine]},
+                b.function, engine, b.precision, b.file, entries[b.file].size,
+                entries[b.file].sha256, tolerances[b.precision, b.function],
+                requires={engine: ENGINES[engine].oldest},
             )
             for b in built
             if b.engine == of and (engine, b.precision) not in dropped
@@ -252,18 +254,13 @@ def _artefacts(
 def _check_written(folder: Path) -> tuple[str, dict[str, dict[str, float]]]:
     """Open the bundle as a robot would, load every engine from it, and compare."""
     bundle = open_bundle(folder)
-    manifest, parity = bundle.manifest, {}
+    parity = {}
     for engine, precision in bundle.engines():
-        if engine in target(manifest.target).on_device:
+        if ENGINES[engine].on_device:
             continue
-        artefacts = {f: bundle.artefact(f, engine, precision) for f in FUNCTIONS}
-        runners = {
-            f: load_runner(engine, bundle.read(a.file), manifest.inputs(f), manifest.outputs(f))
-            for f, a in artefacts.items()
-        }
-        worst = check_parity(bundle, engine, precision, runners["encode"], runners["act"])
-        for function, artefact in artefacts.items():
-            parity[artefact.file] = {x.name: worst[x.name] for x in manifest.outputs(function)}
+        runners = ENGINES[engine].load(bundle, precision)
+        for function, worst in check_parity(bundle, engine, precision, runners).items():
+            parity[bundle.artefact(function, engine, precision).file] = worst
         for runner in runners.values():
             runner.close()
     return bundle.sha256, parity

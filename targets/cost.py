@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.policy.deployed import Deployed
 
 
@@ -24,24 +24,12 @@ def parameters(module: nn.Module) -> int:
     return sum(x.numel() for x in module.parameters())
 
 
-def act_tensors(deployed: Deployed) -> tuple[Tensor, ...]:
-    """The inputs of `act`, as a manifest would list them."""
-    spec = deployed.spec
-    return (
-        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
-        Tensor("z", (1, spec.horizon * spec.action_dim)),
-        Tensor("time_row", (1, len(deployed.time_rows[0].row))),
-    )
-
-
-def costs(deployed: Deployed, act_inputs: Sequence[Tensor]) -> dict[str, dict[str, int]]:
+def costs(deployed: Deployed) -> dict[str, dict[str, int]]:
     """Per deployed function: {"parameters", "flops"}."""
     return {
-        "encode": {
-            "parameters": parameters(deployed.encode),
-            "flops": flops(deployed.encode, deployed.encode_inputs),
-        },
-        "act": {
-            "parameters": parameters(deployed.act), "flops": flops(deployed.act, act_inputs),
-        },
-    }  # fmt: skip
+        function.name: {
+            "parameters": parameters(deployed.modules[function.name]),
+            "flops": flops(deployed.modules[function.name], function.inputs),
+        }
+        for function in deployed.functions
+    }

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,8 @@ from torch import nn
 
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.quiet import captured_stderr
-from ofp_edge.targets.onnx_import import onnx_graph
 
 OPSET = 20  # the newest that TensorRT 10.3's parser reads
 IR_VERSION = 10  # the newest that onnxruntime 1.23, the last on Python 3.10, reads
@@ -50,8 +49,8 @@ def example_inputs(inputs: Sequence[Tensor]) -> tuple[torch.Tensor, ...]:
 def export_onnx(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Exported:
     """ONNX with fixed shapes, opset 20; a quantised module gives quantise/dequantise pairs."""
     require("onnxscript", "quantize")
-    if (graph := onnx_graph(module, inputs)) is not None:
-        return _onnx(graph)
+    if (as_graph := getattr(module, "onnx_graph", None)) is not None:  # it came as one
+        return _onnx(as_graph(inputs))
     with _quiet():
         program = torch.onnx.export(
             module, example_inputs(inputs), dynamo=True, opset_version=OPSET, verbose=False,
@@ -72,8 +71,10 @@ def _onnx(model: Any) -> Exported:
     return Exported(model.SerializeToString(deterministic=True), dict(sorted(operations.items())))
 
 
-def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
-    """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs."""
+def export_executorch(
+    module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor] = ()
+) -> Exported:
+    """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs; no names."""
     partition = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "quantize")
     exir = require("executorch.exir", "quantize")
     passes = require("executorch.exir.passes", "quantize")
@@ -100,6 +101,12 @@ def export_executorch(module: nn.Module, inputs: Sequence[Tensor]) -> Exported:
     share = inside / max(1, inside + len(outside))
     operations = {"delegate": delegates, **Counter(outside)}
     return Exported(model, operations, delegates, share, tuple(sorted(set(outside))))
+
+
+FORMS: dict[str, Callable[[nn.Module, Sequence[Tensor], Sequence[Tensor]], Exported]] = {
+    "onnx": export_onnx, "pte": export_executorch,
+}  # fmt: skip
+"""How a program of each form is made, by `Engine.form`, which is also its file's suffix."""
 
 
 def _strip(graph: Any) -> None:

@@ -8,15 +8,14 @@ from typing import Any
 
 from ofp_edge.boards.cpu import Board
 from ofp_edge.errors import CheckFailed
-from ofp_edge.manifest import FUNCTIONS, Default, Tensor
+from ofp_edge.functions import Function
+from ofp_edge.manifest import Default
 from ofp_edge.runtime.runners.requirements import COPIES
+from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.targets.layers import layers
 from ofp_edge.targets.roofline import floor
 
 _MIB = 2**20
-# Resident memory of the loop's process beside the program (Python, numpy, the engine): measured on
-# x86 for the small preset, rounded up.
-_PROCESS_BYTES = {"onnxruntime": 80 * _MIB, "executorch": 52 * _MIB}
 _SYSTEM_BYTES = 512 * _MIB  # Linux, the camera driver, and what else a robot runs
 
 
@@ -33,7 +32,7 @@ def estimate_for(
     board: Board,
     programs: Sequence[tuple[str, str, int]],
     references: Mapping[str, Mapping[str, Any]],
-    inputs: Mapping[str, Sequence[Tensor]],
+    functions: Sequence[Function],
     default: Default,
 ) -> dict[str, Any]:
     """What the board can be expected to do, plain JSON for the manifest.
@@ -48,7 +47,7 @@ def estimate_for(
     require_memory(board, held, f"{default.engine} {default.precision}")
     return {
         "board": board.name, "estimated": True, "threads": board.threads, "memory": held,
-        "floors": floors(board, references, inputs, default.nfe),
+        "floors": floors(board, references, functions, default.nfe),
     }  # fmt: skip
 
 
@@ -58,8 +57,9 @@ def memory(board: Board, sizes: Mapping[tuple[str, str], int], bundle_bytes: int
     sizes: bytes of both programs by (engine, precision). A tmpfs or a log may hold the bundle in
     memory too, so it counts. Plain JSON.
     """
+    known = {name: x.process_bytes for name, x in ENGINES.items() if x.process_bytes is not None}
     needed = {
-        f"{engine} {precision}": _PROCESS_BYTES.get(engine, max(_PROCESS_BYTES.values()))
+        f"{engine} {precision}": known.get(engine, max(known.values()))
         + COPIES * size
         + bundle_bytes
         for (engine, precision), size in sizes.items()
@@ -81,14 +81,14 @@ def require_memory(board: Board, found: Mapping[str, Any], default: str) -> None
 def floors(
     board: Board,
     references: Mapping[str, Mapping[str, Any]],
-    inputs: Mapping[str, Sequence[Tensor]],
+    functions: Sequence[Function],
     nfe: int,
 ) -> dict[str, Any]:
     """The roofline's floor by precision. references: torch modules by precision and function."""
     names: dict[str, list[str]] = {}
     found = {}
     for precision, modules in references.items():
-        costs = {f: layers(modules[f], inputs[f]) for f in FUNCTIONS}
+        costs = {f.name: layers(modules[f.name], f.inputs) for f in functions}
         for function, items in costs.items():
             # Quantised weights have lost their names; the layers are the float network's, in order.
             known = names.setdefault(function, [x.name for x in items])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ofp_edge.functions import ACT, ENCODE
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
 from ofp_edge.runtime.runners.check import per_dimension
@@ -33,7 +34,6 @@ _ROUNDING = "quantized_decomposed.quantize_per_tensor.default"
 
 Function = Callable[..., Any]
 References = Mapping[str, Mapping[str, Function]]  # precision -> function -> torch module
-_OUTPUTS = {"encode": ("feature",), "act": ("chunk", "chunk_normalised")}
 
 
 @dataclass(frozen=True)
@@ -62,27 +62,24 @@ def make_golden(
     windows: candidates, the more the better (1.5 x COUNT will do).
     """
     last = [frames[-1] for frames in encode_inputs(deployed, windows)]
-    groups = {"encode": {"": last}, "act": _by_row(act_inputs(deployed, windows, seed))}
-    names = {
-        "encode": [x.name for x in deployed.encode_inputs],
-        "act": ["features", "z", "time_row"],
-    }
+    groups = {ENCODE: {"": last}, ACT: _by_row(act_inputs(deployed, windows, seed))}
     arrays: dict[str, NDArray[np.float32]] = {}
     wobble = {}
-    for function, candidates in groups.items():
+    for function in deployed.functions:
+        name, candidates = function.name, groups[function.name]
         trials = {
-            group: [_try(x, references, function, seed) for x in inputs]
+            group: [_try(x, references, name, seed) for x in inputs]
             for group, inputs in candidates.items()
         }
         chosen = _steadiest(trials, COUNT)
-        for i, name in enumerate(names[function]):
-            arrays[f"input/{function}/{name}"] = _stack([t.inputs[i] for t in chosen])
+        for i, tensor in enumerate(function.inputs):
+            arrays[f"input/{name}/{tensor.name}"] = _stack([t.inputs[i] for t in chosen])
         for precision in references:
-            for i, output in enumerate(_OUTPUTS[function]):
-                key = f"output/{function}/{precision}/{output}"
+            for i, output in enumerate(x.name for x in function.outputs):
+                key = f"output/{name}/{precision}/{output}"
                 arrays[key] = _stack([t.outputs[precision][i] for t in chosen])
                 moved = np.stack([t.moves[precision][i] for t in chosen])
-                wobble[function, precision, output] = per_dimension(
+                wobble[name, precision, output] = per_dimension(
                     output, moved, deployed.spec.action_dim
                 )
     return Golden(arrays, wobble)

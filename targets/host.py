@@ -8,7 +8,6 @@ from ofp_edge.targets.target import Target
 TARGET = Target(
     name="host",
     summary="this machine's CPU; the default is what measures fastest here",
-    engines=("onnxruntime", "executorch"),
     float_precisions=("fp32",),
     plan_precisions=("int8",),
     unfit={

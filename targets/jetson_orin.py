@@ -7,9 +7,7 @@ from ofp_edge.targets.target import Target
 TARGET = Target(
     name="jetson-orin",
     summary="NVIDIA Jetson Orin with JetPack 6.1-6.2 or 7.2; the engine is built on the device",
-    engines=("tensorrt", "onnxruntime"),
     float_precisions=("fp32", "fp16"),
     plan_precisions=("int8",),
     unfit={},
-    on_device={"tensorrt": "onnxruntime"},
 )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.targets.export import example_inputs
 
 _LINEAR = ("linear",)

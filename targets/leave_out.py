@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.targets.registry import checked_on
 from ofp_edge.targets.target import Target
 
 Pair = tuple[str, str]  # engine, precision
@@ -29,8 +30,8 @@ def left_out_pairs(words: Sequence[str], of: Target, precisions: Sequence[str]) 
         if ":" in text and precision not in precisions:
             raise UnknownName(f"precision of target {of.name}", precision, precisions)
         found |= {(engine, p) for p in ([precision] if precision else precisions)}
-    for device, stand_in in of.on_device.items():
-        found |= {(device, p) for e, p in found if e == stand_in}
+    for engine in of.engines:
+        found |= {(engine, p) for e, p in found if e == checked_on(engine)}
     if found == {(e, p) for e in of.engines for p in precisions}:
         raise OfpError("--leave-out leaves nothing of the bundle.")
     return found

@@ -10,7 +10,6 @@ from typing import Any
 
 import ofp_edge
 from ofp_edge.files import sha256_file
-from ofp_edge.manifest import Tensor
 from ofp_edge.policy.deployed import Deployed
 from ofp_edge.policy.folder import Policy
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
@@ -21,7 +20,7 @@ from ofp_edge.targets.export import Exported
 
 def provenance(
     folder: Path, policy: Policy, plan: Plan | None, deployed: Deployed,
-    act_inputs: tuple[Tensor, ...], exported: Mapping[str, Exported],
+    exported: Mapping[str, Exported],
 ) -> dict[str, Any]:  # fmt: skip
     """What the bundle was made from. No dates and no paths: equal input gives equal bundles.
 
@@ -39,7 +38,7 @@ def provenance(
         "ranges": plan.method if plan else None,
         "plan_sha256": sha256_file(folder / PLAN_FILE) if plan else None,
         "calibration_sha256": plan.calibration_sha256 if plan else None,
-        "costs": costs(deployed, act_inputs),
+        "costs": costs(deployed),
         "graphs": {
             file: {
                 "operations": item.operations, "delegates": item.delegates,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ofp_edge.boards.cpu import Board, board, boards
 from ofp_edge.boards.orin import OrinBoard, orin_board, orin_boards
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.quantize.recipes import RECIPES, Recipe, recipe
+from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.targets import arm_cpu, host, jetson_orin
 from ofp_edge.targets.target import Target
 
@@ -13,10 +16,20 @@ TARGETS: dict[str, Target] = {t.name: t for t in (arm_cpu.TARGET, host.TARGET, j
 
 
 def target(name: str) -> Target:
-    """The target, or UnknownName listing them."""
+    """The target with its engines, or UnknownName listing the targets."""
     if name not in TARGETS:
         raise UnknownName("target", name, TARGETS)
-    return TARGETS[name]
+    engines = tuple(engine.name for engine in ENGINES.values() if name in engine.targets)
+    return replace(TARGETS[name], engines=engines)
+
+
+def checked_on(engine: str) -> str:
+    """The engine that a program is checked on while compiling: itself, or for one that is built on
+    the device alone the first that takes the same form. Nothing enters a bundle unchecked."""
+    of = ENGINES[engine]
+    if not of.on_device:
+        return engine
+    return next(x.name for x in ENGINES.values() if x.form == of.form and not x.on_device)
 
 
 def boards_of(name: str) -> list[Board]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ofp_edge.boards.cpu import Board
+from ofp_edge.functions import ACT
 from ofp_edge.targets.layers import Layer
 
 _SHOWN = 5  # layers, the longest first
@@ -29,7 +30,7 @@ def floor(board: Board, functions: Mapping[str, Sequence[Layer]], nfe: int) -> d
     streamed = max(0.0, 1 - board.cache_bytes / weights) if weights else 0.0
     totals, compute, memory, rows = {}, 0.0, 0.0, []
     for function, layers in functions.items():
-        calls = nfe if function == "act" else 1
+        calls = nfe if function == ACT else 1
         totals[function] = 0.0
         for x in layers:
             computing = x.flops / peaks[x.precision]
@@ -40,7 +41,7 @@ def floor(board: Board, functions: Mapping[str, Sequence[Layer]], nfe: int) -> d
             memory += calls * reading
             rows.append((calls * seconds, function, x, reading > computing))
     rows.sort(key=lambda row: -row[0])
-    chunk = totals.get("encode", 0.0) + nfe * totals.get("act", 0.0)
+    chunk = sum((nfe if name == ACT else 1) * value for name, value in totals.items())
     return {
         "floor_ms": {
             **{name: 1e3 * value for name, value in totals.items()}, "chunk": 1e3 * chunk,

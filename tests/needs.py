@@ -8,7 +8,9 @@ from typing import NoReturn
 import pytest
 
 from ofp_edge.origin import install_line
-from ofp_edge.runtime.runners import ENGINES, installed
+from ofp_edge.runtime.runners.table import ENGINES
+
+CPU_ENGINES = [name for name, engine in ENGINES.items() if engine.processor == "cpu"]
 
 
 def absent(reason: str) -> NoReturn:
@@ -20,6 +22,6 @@ def absent(reason: str) -> NoReturn:
 
 def needs_engines() -> None:
     """Every inference engine: the one of ExecuTorch is built from native/, by a C++ compiler."""
-    for engine in ENGINES:
-        if not installed(engine):
-            absent(f"no engine {engine}: {install_line(engine)}")
+    for name in CPU_ENGINES:
+        if not ENGINES[name].installed():
+            absent(f"no engine {name}: {install_line(name)}")

@@ -18,7 +18,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 if TYPE_CHECKING:
-    from ofp_edge.policy.network_config import TrunkConfig
+    from ofp_edge.policy.trunks.trunk import TrunkConfig
 
 N_POINTS = 64
 STEP_M = 0.05
@@ -145,7 +145,9 @@ def write_raw(
 
 def tiny_trunk(kind: str) -> TrunkConfig:
     """A trunk of each kind, a few thousand parameters."""
-    from ofp_edge.policy.network_config import MlpConfig, TransformerConfig, UnetConfig
+    from ofp_edge.policy.trunks.mlp import MlpConfig
+    from ofp_edge.policy.trunks.transformer import TransformerConfig
+    from ofp_edge.policy.trunks.unet import UnetConfig
 
     kinds: dict[str, TrunkConfig] = {
         "mlp": MlpConfig(width=32, blocks=1),
@@ -172,7 +174,6 @@ def tiny_policy(
     from ofp_edge.normalize import FieldStatistics
     from ofp_edge.policy.config import PolicyConfig, TrainingRecord
     from ofp_edge.policy.folder import Policy, save_policy
-    from ofp_edge.policy.network import PolicyNetwork
     from ofp_edge.policy.presets import preset
 
     chosen = preset("tiny")
@@ -189,7 +190,7 @@ def tiny_policy(
     ranges += [(f.name, f.low, f.high) for f in spec.actions]
     statistics = {name: FieldStatistics.of_range(low, high) for name, low, high in ranges}
     torch.manual_seed(seed)
-    network = PolicyNetwork(sizes, spec, statistics).eval()
+    network = sizes.build(spec, statistics).eval()
     for parameter in network.parameters():  # what starts at zero would hide its inputs
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)

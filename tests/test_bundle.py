@@ -15,13 +15,12 @@ from ofp_edge.bundle import DIGEST, GOLDEN, MANIFEST, open_bundle, write_manifes
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import BundleError, UnknownName
 from ofp_edge.files import sha256_bytes
+from ofp_edge.functions import encode_and_act
 from ofp_edge.manifest import (
-    SCHEMA_VERSION,
     Artefact,
     Default,
     FileEntry,
     Manifest,
-    Tensor,
     TimeRow,
 )
 from ofp_edge.runtime.infer import inference
@@ -55,7 +54,7 @@ def write_bundle(folder: Path) -> Manifest:
     (folder / GOLDEN).write_bytes(buffer.getvalue())
     manifest = Manifest(
         target="arm-cpu", board=None, spec=SPEC, cameras={}, camera_tolerance=CameraTolerance(),
-        encode_inputs=(Tensor("state", (1, 3)),), feature_dim=3,
+        functions=encode_and_act(SPEC, 3, 2),
         time_rows=(TimeRow("cold", 0.0, 1.0, (0.5, 1.0)), TimeRow("warm", 0.3, 1.0, (0.1, 0.7))),
         artefacts=tuple(artefacts), files=(FileEntry.of(folder, GOLDEN),),
         default=Default("onnxruntime", "int8"), provenance={"policy_sha256": "0" * 64},
@@ -123,7 +122,7 @@ def test_no_engine_sees_a_byte_of_a_damaged_bundle(
     def never(*_: object, **__: object) -> None:
         pytest.fail("an artefact was handed to an engine")
 
-    monkeypatch.setattr("ofp_edge.runtime.runners.load_runner", never)
+    monkeypatch.setattr("ofp_edge.runtime.runners.onnxruntime_runner.OnnxRuntime.runner", never)
     artefact = folder / "act.int8.onnxruntime"
     artefact.write_bytes(artefact.read_bytes().replace(b"w", b"v", 1))
     with pytest.raises(BundleError, match="SHA-256 differs"):
@@ -169,7 +168,7 @@ def test_symbolic_link_is_refused_even_to_the_right_bytes(
 
 def test_other_schema_version_is_named_before_the_rest_is_read(folder: Path) -> None:
     forge(folder, json.dumps({"schema_version": 7, "spec": "of the future"}).encode())
-    with pytest.raises(BundleError, match=f"version 7, this ofp-edge reads {SCHEMA_VERSION}"):
+    with pytest.raises(BundleError, match="version 7, this ofp-edge reads 1 and 2"):
         open_bundle(folder)
 
 
@@ -184,7 +183,9 @@ def test_manifest_of_another_form_is_one_line(folder: Path, text: bytes) -> None
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("artefacts", 3), ("artefacts", [{"file": "x"}]), ("spec", {}), ("time_rows", [[1, 2]]),
+    [("artefacts", 3), ("artefacts", [{"file": "x"}]), ("spec", {}),
+     ("interface", {}), ("chunking", []),
+     ("time_rows", [[1, 2]]), ("functions", []), ("functions", [{"name": "act"}]),
      ("cameras", []), ("default", None), ("files", [{"file": "../../etc/passwd"}])],
 )  # fmt: skip
 def test_malformed_entry_is_a_bundle_error(folder: Path, key: str, value: object) -> None:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ofp_edge import int8_kernels
+from ofp_edge.functions import Tensor
 from ofp_edge.int8_kernels import UNFUSED, open_exactly
-from ofp_edge.manifest import Tensor
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets.unsigned import unsigned_integers
 
 _IN, _OUT = 64, 48

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ofp_edge.runtime.runners.engine import Engine
 from tests.needs import absent, needs_engines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +29,7 @@ def test_a_missing_tool_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_engine_skips_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr("tests.needs.installed", lambda engine: engine != "executorch")
+    monkeypatch.setattr(Engine, "installed", lambda engine: engine.name != "executorch")
     with pytest.raises(
         pytest.skip.Exception, match="no engine executorch: make .* wheels && .*pip install"
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofp_edge.errors import RigError
-from ofp_edge.rig.file import read_rig, set_camera, set_latency_ms
+from ofp_edge.rig.file import read_rig, set_camera
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 GOOD = """\
@@ -100,14 +100,6 @@ def test_a_rig_without_cameras_fits_a_policy_that_needs_none(tmp_path: Path) -> 
     assert got.cameras == {}
     state = ObservationField("s", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
     got.require_fits(PolicySpec((state,), (MOVE,), 1, 16, 8, 20.0))
-
-
-def test_writing_the_latency_keeps_comments_and_everything_else(tmp_path: Path) -> None:
-    path = rig(tmp_path)
-    set_latency_ms(path, 62.5)
-    assert path.read_text() == GOOD.replace("latency_ms = 50.0", "latency_ms = 62.5")
-    assert read_rig(path).timing.latency_ms == 62.5
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

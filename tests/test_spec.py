@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofp_edge.errors import OfpError, SpecMismatch
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, Chunking, Interface, ObservationField, PolicySpec
 
 STATE = ObservationField("hand", "state", (3,), "m", "base", (-1.0,) * 3, (1.0,) * 3)
 POINTS = ObservationField(
@@ -77,6 +77,22 @@ def test_json_gives_back_the_same_spec(spec: PolicySpec) -> None:
     again = PolicySpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     spec.require_same(again, "round trip")
+
+
+@given(specs())
+def test_a_spec_is_its_interface_and_its_chunking(spec: PolicySpec) -> None:
+    assert PolicySpec.of(spec.interface, spec.chunking) == spec
+    assert Interface.from_json(json.loads(json.dumps(spec.interface.to_json()))) == spec.interface
+    assert {**spec.interface.to_json(), **asdict(spec.chunking)} == spec.to_json()
+
+
+def test_an_interface_alone_may_do_nothing_and_has_no_steps() -> None:
+    asked = Interface((STATE,), ())
+    assert asked.action_dim == 0 and not hasattr(asked, "dt_s")
+    with pytest.raises(SpecMismatch, match="at least one observation and one action"):
+        PolicySpec.of(asked, Chunking(1, 8, 4, 20.0))
+    with pytest.raises(SpecMismatch, match=r"also \['horizon'\]"):
+        Interface.from_json({**SPEC.interface.to_json(), "horizon": 1})
 
 
 @given(specs())

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ofp_edge.bench.suite import Row, Suite
 from ofp_edge.errors import OfpError, SuiteError, UnknownName
+from ofp_edge.evaluate.choice import Choice
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.presets import preset
-from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.sim.fields import Observe
 from ofp_edge.sim.tasks import find_task
 
@@ -42,7 +42,7 @@ def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> No
 
 def _check_row(row: Row) -> None:
     method = build_method(row.method, row.options)
-    check_guard(row.guard)
+    Choice(guard=row.guard)
     if row.tuned and not method.velocity:
         raise OfpError(f"method {row.method} starts every chunk from noise: nothing to tune")
     for nfe in row.nfe:  # asked with a network that does nothing, because a method may have a most

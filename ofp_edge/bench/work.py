@@ -27,7 +27,8 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
 from ofp_edge.evaluate.tune import tune_policy
 from ofp_edge.files import sha256_file
-from ofp_edge.policy.folder import MODEL, load_policy
+from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.weights import MODEL
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan

@@ -14,6 +14,7 @@ from typing import Any
 
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import read_json
+from ofp_edge.functions import ACT
 
 TARGET = "jetson-orin"
 _FILE = Path(__file__).parent / "orin.json"
@@ -86,7 +87,7 @@ def floor(
     clock = gpu_hz or board.gpu_hz
     total = compute = memory = 0.0
     for function, cost in costs.items():
-        calls = nfe if function == "act" else 1
+        calls = nfe if function == ACT else 1
         computing = cost["flops"] / board.peak(precision, clock)
         reading = cost["parameters"] * _WEIGHT_BYTES[precision] / (board.bandwidth_gb_s * 1e9)
         total += calls * max(computing, reading)

@@ -71,7 +71,7 @@ def record(
     with contextlib.ExitStack() as stack:
         arm = None
         if mount is not None:
-            arm = open_robot(driver, live.HAND_POSE_SPEC)
+            arm = open_robot(driver, live.HAND_POSE)
             stack.callback(arm.close)
             live.hand_pose(arm)
         eye = stack.enter_context(live.started(live.open_whole(entry)))

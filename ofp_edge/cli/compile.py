@@ -73,7 +73,7 @@ def compile_(
     if out is None:
         raise OfpError("give -o, the bundle folder to write.")
     from ofp_edge.boards.orin import OrinBoard, floor, require_room
-    from ofp_edge.runtime.runners.tensorrt.engines import build_bytes
+    from ofp_edge.runtime.runners.tensorrt.engine import build_bytes
     from ofp_edge.targets.registry import board_for
     from ofp_edge.targets.registry import target as known_target
 
@@ -184,14 +184,14 @@ def _engines(
     """The bundle's engines on this Orin, found or built."""
     from ofp_edge.bundle import open_bundle
     from ofp_edge.cli.engines import build_engines, engine_json
-    from ofp_edge.runtime.runners.open import DEVICE_ENGINES
+    from ofp_edge.runtime.runners.table import ENGINES
 
     start = time.perf_counter()
     bundle = open_bundle(path)
     manifest = bundle.manifest
     if manifest.target != target:
         raise OfpError(f"{path} is a bundle for {manifest.target}, not {target}.")
-    engine = next((e for e, _ in bundle.engines() if e in DEVICE_ENGINES), None)
+    engine = next((e for e, _ in bundle.engines() if ENGINES[e].on_device), None)
     if engine is None:
         raise OfpError(f"{path} is a finished bundle: nothing is built on a {target} device.")
     if out is not None:

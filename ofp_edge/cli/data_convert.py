@@ -41,18 +41,18 @@ def convert(
     say = output.console.print
     for line in reading.mapping.guessed:
         say(f"guess: {line}", soft_wrap=True, markup=False)
-    fields = [x.name for x in reading.spec.observations]
-    actions = [x.name for x in reading.spec.actions]
+    fields = [x.name for x in reading.interface.observations]
+    actions = [x.name for x in reading.interface.actions]
     say(
         f"{out}: {len(reading.episodes)} episodes, {done.frames} frames at "
-        f"{reading.spec.control_hz:g} Hz in {seconds:.1f} s ({done.raw_bytes / 1e6:.1f} MB before "
+        f"{reading.control_hz:g} Hz in {seconds:.1f} s ({done.raw_bytes / 1e6:.1f} MB before "
         f"compression); sees {', '.join(fields)}; does {', '.join(actions)}",
         soft_wrap=True,
     )
     return {
         "dataset": out, "source": reading.source.path, "layout": reading.source.layout,
         "episodes": len(reading.episodes), "frames": done.frames, "observations": fields,
-        "actions": actions, "control_hz": reading.spec.control_hz,
+        "actions": actions, "control_hz": reading.control_hz,
         "guessed": reading.mapping.guessed, "raw_bytes": done.raw_bytes, "seconds": seconds,
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What commands share that run a bundle's TensorRT engine: it is built before anything starts."""
+"""What commands share that run a bundle: what this device must build is built before anything."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ from ofp_edge.bundle import Bundle
 from ofp_edge.cli.output import Output
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.runners.tensorrt.engines import Prepared
+    from ofp_edge.runtime.runners.engine import Prepared
 
 
 def build_engines(
     output: Output, bundle: Bundle, engine: str, precision: str, *, fallback: bool = False
 ) -> list[Prepared]:
-    """Find or build the engines of `precision`, with progress on stderr; nothing for other engines.
+    """Find or build what `engine` needs on this device, with progress on stderr; for most nothing.
 
     Raises OfpError, BundleError, ParityError.
     """
-    from ofp_edge.runtime.runners.open import DEVICE_ENGINES
+    from ofp_edge.runtime.runners.table import engine_of
 
-    if engine not in DEVICE_ENGINES:
-        return []
-    from ofp_edge.runtime.runners.tensorrt.engines import open_device, prepare
-
-    device = open_device()
-    for warning in device.warnings:
+    chosen = engine_of(engine)
+    for warning in chosen.warnings():
         output.log.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     with output.progress("building engines") as progress:
-        prepared = prepare(bundle, precision, device, fallback=fallback, progress=progress)
+        prepared = chosen.prepare(bundle, precision, progress, fallback=fallback)
     for item in prepared:
         if item.reason:
             output.log.print(

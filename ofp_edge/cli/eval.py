@@ -16,7 +16,7 @@ KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
     "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
-    "failed_seeds", "faults", "workers", "seconds",
+    "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -26,25 +26,37 @@ def evaluate(
     artefact: Annotated[Path, typer.Argument(help="Policy or bundle folder.")],
     task: Annotated[str, typer.Option(help="Simulated task, e.g. metaworld/door-open.")],
     episodes: Annotated[int, typer.Option(help="Unseen episodes to run.")] = 100,
-    nfe: Annotated[
-        int | None,
+    rig: Annotated[
+        Path | None,
         typer.Option(
-            help="Network evaluations a chunk; a bundle takes 1 or 2 (refined). Default: 1; with "
-            "method diffusion its training steps, 100."
+            help="Evaluate within this rig's limits and hand-over, at its L. Default: the "
+            "simulator's own limits, the range of the actions."
+        ),
+    ] = None,
+    nfe: Annotated[
+        str | None,
+        typer.Option(
+            help="Network evaluations a chunk; a bundle takes 1, 2 (refined) or, with a rig, auto: "
+            "refined where there is time. Default: 1; with method diffusion its training steps, "
+            "100."
         ),
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Run number; each has its own 10000 unseen episodes.")
     ] = 0,
     latency_ms: Annotated[
-        str,
-        typer.Option(help="L in ms: what was seen at t acts at t + L. Several: 0,50,100."),
-    ] = "0",
+        str | None,
+        typer.Option(
+            help="L in ms: what was seen at t acts at t + L. Several: 0,50,100. Default: the "
+            "rig's, else 0."
+        ),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16, int8 … Default: the artefact's own.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="onnxruntime, executorch. Default: the bundle's own.")
+        str | None,
+        typer.Option(help="onnxruntime, executorch. Default: the rig's, else the bundle's own."),
     ] = None,
     t_w: Annotated[
         float | None, typer.Option("--t-w", help="Warm start time, 0..1. Default: the policy's.")
@@ -86,22 +98,37 @@ def evaluate(
         from ofp_edge.evaluate.video import check_video
 
         check_video(video, force=force)
-    latencies = numbers("--latency-ms", latency_ms)
+    from ofp_edge.bundle import MANIFEST
     from ofp_edge.evaluate.choice import Choice
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
     from ofp_edge.evaluate.contestant import open_contestant
     from ofp_edge.evaluate.report import document, table
+    from ofp_edge.rig.file import read_rig
+    from ofp_edge.runtime.infer.sampler import read_nfe
 
+    limits = None if rig is None else read_rig(rig)
+    own_latency = "0" if limits is None else str(limits.timing.latency_ms)
+    latencies = numbers("--latency-ms", own_latency if latency_ms is None else latency_ms)
+    evaluations = read_nfe(nfe)
+    if evaluations == "auto" and limits is None:
+        raise OfpError("--nfe auto: expected --rig: its L says when there is time to refine.")
+    entry = None if limits is None or engine or precision else limits.engine
+    if entry is not None and (artefact / MANIFEST).exists():
+        engine, precision = entry.name, entry.precision  # as `run` would
     choice = Choice(
-        nfe=nfe, engine=engine, precision=precision, t_w=t_w, cold=cold, t_refine=t_refine,
-        guard=guard,
+        nfe=None if evaluations == "auto" else evaluations, engine=engine, precision=precision,
+        t_w=t_w, cold=cold, t_refine=t_refine, guard=guard, if_time=evaluations == "auto",
     )  # fmt: skip
     played: Literal["own", "other"] = "other" if frames == "other" else "own"
-    jobs = [Job(artefact, task, choice, latency, played) for latency in latencies]
     seeds = evaluation_seeds(seed, episodes)
     began = time.monotonic()
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
+    first_ns = contestant.inference.slowest_act_ns
     contestant.close()
+    jobs = [
+        Job(artefact, task, choice, latency, played, rig=limits, refine_first_ns=first_ns)
+        for latency in latencies
+    ]
     if contestant.trained_on not in (None, task):
         warning = f"warning: trained on {contestant.trained_on}, evaluated on {task}."
         output.log.print(warning, soft_wrap=True)

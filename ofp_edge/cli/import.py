@@ -95,8 +95,8 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
     from ofp_edge.quantize.plan import policy_sha256
 
     policy = found.policy
-    config, rows = policy.config, split(policy).time_rows
-    nfe = len(rows) if rows[0].name == "ladder" else 1
+    config, deployed = policy.config, split(policy)
+    nfe = deployed.own_nfe
     count = policy.network.parameter_count
     say = output.console.print
     say(
@@ -109,7 +109,7 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
         output.log.print(f"warning: {remark}", soft_wrap=True)
     return {
         "policy": folder, "source": source, "form": found.source, "method": config.method,
-        "predicts": getattr(config.network, "predicts", "noise"), "nfe": nfe,
+        "predicts": found.predicts, "nfe": nfe,
         "parameters": count, "spec": config.spec.to_json(), "sha256": policy_sha256(folder),
         "checked": found.about,
     }  # fmt: skip

@@ -74,26 +74,25 @@ def _bundle(path: Path) -> Document:
 def _policy(path: Path) -> Document:
     require("torch", "train")
     require("safetensors", "train")
-    from ofp_edge.policy.deployed import method_of, split
+    from ofp_edge.policy.deployed import split
     from ofp_edge.policy.folder import load_policy
-    from ofp_edge.policy.imported.config import kind_of
     from ofp_edge.quantize.gate import read_gate
     from ofp_edge.quantize.plan import policy_sha256, read_plan
-    from ofp_edge.targets.cost import act_tensors, costs
+    from ofp_edge.targets.cost import costs
 
     policy, plan = load_policy(path), read_plan(path)
     deployed, config = split(policy), policy.config
     gate = read_gate(path) if plan else None
-    rows = deployed.time_rows if method_of(policy).velocity else ()
+    rows = deployed.time_rows if policy.sampling.velocity else ()
     return {
         "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
         "board": None, "spec": config.spec.to_json(),
-        "costs": costs(deployed, act_tensors(deployed)),
+        "costs": costs(deployed),
         "layers": _layers(plan) if plan else [],
         "time_rows": _rows(rows), "default": None, "artefacts": [],
         "provenance": {
             "method": config.method, "preset": config.preset,
-            "trunk": kind_of(config.network), "task": config.task,
+            "trunk": config.network.trunk_kind, "task": config.task,
             "training": config.to_json()["training"], "recipe": plan.recipe if plan else None,
             "ranges": plan.method if plan else None,
             "calibration_sha256": plan.calibration_sha256 if plan else None,

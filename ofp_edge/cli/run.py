@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -131,11 +131,12 @@ def run(
     from ofp_edge.cli.remarks import tell_remarks
     from ofp_edge.runtime.control.run_report import Limits
     from ofp_edge.runtime.control.stopping import stop_on_signals
+    from ofp_edge.runtime.infer.sampler import read_nfe
     from ofp_edge.runtime.session import Request, open_session, read_run
 
     request = Request(
-        bundle, rig, engine, precision, threads, seed, _nfe(nfe), guard, robot, log, log_limit_mb,
-        record_calibration,
+        bundle, rig, engine, precision, threads, seed, read_nfe(nfe), guard, robot, log,
+        log_limit_mb, record_calibration,
     )  # fmt: skip
     limits = Limits(duration, episodes, dry_run, seed)
     kernel = Realtime(output.log, wanted=realtime or require_realtime, require=require_realtime)
@@ -185,14 +186,6 @@ def run(
             "Compare latency_ms with capture-to-ready, and look at the cameras."
         )
     return values
-
-
-def _nfe(value: str | None) -> int | Literal["auto"] | None:
-    if value is None or value == "auto":
-        return value  # type: ignore[return-value]
-    if not value.isdigit():
-        raise OfpError(f"--nfe {value}: expected 1, 2 or auto.")
-    return int(value)
 
 
 def _document(session: Session, request: Request, dry_run: bool) -> Document:

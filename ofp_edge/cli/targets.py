@@ -11,10 +11,10 @@ from ofp_edge.cli.output import Document, Output, add_command
 def targets(output: Output) -> Document:
     """List targets, their engines and precisions, and the boards each fits."""
     from ofp_edge.quantize.recipes import RECIPES
-    from ofp_edge.targets.registry import TARGETS, boards_of, orin_boards_of, unfit_reason
+    from ofp_edge.targets.registry import TARGETS, boards_of, orin_boards_of, target, unfit_reason
 
     found = []
-    for item in TARGETS.values():
+    for item in map(target, TARGETS):
         fitting, orins = boards_of(item.name), orin_boards_of(item.name)
         output.console.print(f"[bold]{item.name}[/]: {item.summary}")
         output.console.print(f"  engines     {', '.join(item.engines)}")

@@ -15,7 +15,6 @@ KEYS = (
     "note",
 )  # fmt: skip
 LIST = "wheels.json"
-_ENGINES = ("onnxruntime", "executorch")
 
 
 def wheels(
@@ -43,6 +42,7 @@ def wheels(
 ) -> Document:
     """Collect every wheel that a board needs, to install there without a network."""
     from ofp_edge.files import new_folder, write_json
+    from ofp_edge.runtime.runners.table import ENGINES
     from ofp_edge.targets.own_wheels import bring_own
     from ofp_edge.targets.systems import system
     from ofp_edge.targets.wheels import closure, collect_wheels, document
@@ -61,7 +61,7 @@ def wheels(
         rows = document(found)
         sizes = {
             engine: sum(x.unpacked for x in closure(found, chosen, f"ofp-edge[{engine}]"))
-            for engine in _ENGINES
+            for engine in ENGINES
             if engine in extras
         }
         install = (

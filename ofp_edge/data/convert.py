@@ -72,7 +72,7 @@ def convert(source: Path, output: Path, *, force: bool, progress: Progress = sil
 def _arrays(reading: Reading) -> dict[str, tuple[tuple[int, ...], str, list[tuple[Entry, Field]]]]:
     """Array -> its frame's shape, its type, and the fields laid end to end in it."""
     every = reading.fields()
-    count = len(reading.spec.observations)
+    count = len(reading.interface.observations)
     states: list[tuple[Entry, Field]] = [(e, f) for e, f in every[:count] if f.kind == "state"]
     found: dict[str, tuple[tuple[int, ...], str, list[tuple[Entry, Field]]]] = {}
     for name, fields in (("state", states), ("action", every[count:])):
@@ -101,10 +101,9 @@ def _blocks(reading: Reading, entries: list[tuple[Entry, Field]]) -> Iterator[ND
 
 
 def _attributes(reading: Reading) -> dict[str, Any]:
-    plain, episodes = reading.spec.to_json(), reading.episodes
+    plain, episodes = reading.interface.to_json(), reading.episodes
     return {
-        "task": reading.mapping.task, "control_hz": reading.spec.control_hz,
-        "observations": plain["observations"], "actions": plain["actions"],
+        "task": reading.mapping.task, "control_hz": reading.control_hz, **plain,
         "cameras": {name: camera.to_json() for name, camera in reading.cameras.items()},
         "seeds": list(episodes), "success": [True] * len(episodes),
         "converted_from": {"name": reading.source.path.name, "layout": reading.source.layout,

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.source import SMALL_FILE_BYTES
-from ofp_edge.data.store import camera_parameters, read_store, spec_fields
+from ofp_edge.data.store import camera_parameters, interface_of, read_store
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import put_back, sha256_folder
 from ofp_edge.image import ColorImage
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.outside import read_plain, require_memory
 from ofp_edge.preprocess import PointCloud
-from ofp_edge.spec import ActionField, ObservationField
+from ofp_edge.spec import ActionField, Interface, ObservationField
 
 SPLIT_RULE = "the last tenth of the episodes, at least one, is held out"
 
@@ -55,8 +55,7 @@ class Dataset:
     path: Path
     task: str | None
     control_hz: float
-    observations: tuple[ObservationField, ...]
-    actions: tuple[ActionField, ...]
+    interface: Interface
     cameras: dict[str, CameraParameters]
     fields: dict[str, NDArray[Any]]
     action: NDArray[np.float32]
@@ -99,12 +98,12 @@ class Dataset:
         """Of every field over these episodes; points take their crop box, images 0..1."""
         rows = self.frames(episodes)
         statistics = {}
-        for item in self.observations:
+        for item in self.interface.observations:
             if item.kind != "state":
                 statistics[item.name] = FieldStatistics.of_range(item.low, item.high)
             else:
                 statistics[item.name] = FieldStatistics.of(self.fields[item.name][rows])
-        for name, values in _columns(self.action, self.actions).items():
+        for name, values in _columns(self.action, self.interface.actions).items():
             statistics[name] = FieldStatistics.of(values[rows])
         return statistics
 
@@ -121,7 +120,8 @@ def is_ours(path: Path) -> bool:
 def open_ours(path: Path) -> Dataset:
     """Read and check a dataset of ours; DatasetError."""
     attrs, arrays, ends = read_store(path)
-    observations, actions = spec_fields(path, attrs)
+    interface = interface_of(str(path), attrs)
+    observations, actions = interface.observations, interface.actions
     cameras = camera_parameters(path, attrs)
     _check_ends(path, ends, attrs)
     frames = int(ends[-1])
@@ -172,8 +172,8 @@ def open_ours(path: Path) -> Dataset:
                     "camera's pose wrong?"
                 )
     return Dataset(
-        path, attrs["task"], float(attrs["control_hz"]), observations, actions, cameras, fields,
-        action, ends, tuple(attrs["seeds"]), tuple(attrs["success"]), sha256_folder(path),
+        path, attrs["task"], float(attrs["control_hz"]), interface, cameras, fields, action, ends,
+        tuple(attrs["seeds"]), tuple(attrs["success"]), sha256_folder(path),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.layouts.replay import ReplaySource
 from ofp_edge.data.mapping import Entry, Mapping
 from ofp_edge.data.source import Key, Source
-from ofp_edge.data.store import camera_parameters, check_attributes, spec_fields
+from ofp_edge.data.store import camera_parameters, check_attributes, interface_of
 from ofp_edge.errors import DatasetError
 
 RATE_HZ = {"robotwin-raw": 15.0}
@@ -49,7 +49,7 @@ def guess(source: Source) -> Mapping:
 def stated(source: ReplaySource) -> Mapping:
     """What an ofp-edge dataset says of itself: nothing is guessed. DatasetError."""
     attributes = check_attributes(source.path, source.attributes)
-    spec_fields(source.path, attributes)
+    interface_of(str(source.path), attributes)
     observations, actions = [], []
     first = 0
     for values in attributes["observations"]:

@@ -41,12 +41,12 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
                 write(block, values[row : row + len(block)])
                 row += len(block)
         fields[field.name] = values
-    actions: Sequence[ActionField] = reading.spec.actions
+    actions: Sequence[ActionField] = reading.interface.actions
     action = np.concatenate([fields.pop(f.name) for f in actions], axis=1)
     return Dataset(
-        path, reading.mapping.task, reading.spec.control_hz, reading.spec.observations,
-        reading.spec.actions, reading.cameras, fields, action, ends, reading.episodes,
-        (True,) * len(ends), reading.sha256(), reading.mapping.guessed,
+        path, reading.mapping.task, reading.control_hz, reading.interface, reading.cameras, fields,
+        action, ends, reading.episodes, (True,) * len(ends), reading.sha256(),
+        reading.mapping.guessed,
     )  # fmt: skip
 
 

@@ -15,12 +15,13 @@ from ofp_edge.data.guess import guess, unknown_camera
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
 from ofp_edge.data.source import Source
+from ofp_edge.data.store import interface_of
 from ofp_edge.data.times import check_times
 from ofp_edge.data.values import cloud, colour, is_depth, numbers
-from ofp_edge.errors import DatasetError, OfpError
+from ofp_edge.errors import DatasetError
 from ofp_edge.files import canonical_json, sha256_bytes
 from ofp_edge.progress import Progress, silent
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import ActionField, Interface, ObservationField
 
 _STILL = 0.5
 """Half the range given to a dimension that never changes."""
@@ -32,7 +33,8 @@ class Reading:
 
     source: Source
     mapping: Mapping
-    spec: PolicySpec
+    control_hz: float
+    interface: Interface
     cameras: dict[str, CameraParameters]
     episodes: tuple[int, ...]
 
@@ -44,7 +46,9 @@ class Reading:
     def fields(self) -> list[tuple[Entry, ObservationField | ActionField]]:
         """Every field with its entry: observations, then actions."""
         entries = (*self.mapping.observations, *self.mapping.actions)
-        return list(zip(entries, (*self.spec.observations, *self.spec.actions), strict=True))
+        return list(
+            zip(entries, (*self.interface.observations, *self.interface.actions), strict=True)
+        )
 
     def blocks(
         self, entry: Entry, field: ObservationField | ActionField, episode: int
@@ -120,16 +124,10 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
         if entry.values.get("camera") and is_depth(source.keys[entry.key]):
             _check_depth(source, entry, mapping)
     progress(total, total)
-    document = {
-        "observations": plain[0], "actions": plain[1], "control_hz": rate, "n_obs_steps": 1,
-        "horizon": 1, "n_action_steps": 1,
-    }  # fmt: skip
-    try:
-        spec = PolicySpec.from_json(document)
-    except (OfpError, TypeError) as cause:
-        raise DatasetError(f"mapping of {source.path}: {cause}") from None
-    task = mapping.task or source.task
-    return Reading(source, replace(mapping, control_hz=rate, task=task), spec, cameras, episodes)
+    document = {"observations": plain[0], "actions": plain[1], "control_hz": rate}
+    interface = interface_of(f"mapping of {source.path}", document)
+    mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
+    return Reading(source, mapping, rate, interface, cameras, episodes)
 
 
 def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.extras import require_installed
 from ofp_edge.outside import require_memory, said_by
-from ofp_edge.spec import ActionField, ObservationField, PolicySpec
+from ofp_edge.spec import Interface, require_rate
 from ofp_edge.strict import shown
 
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
@@ -35,7 +35,9 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
     with said_by(f"{path}: its attributes cannot be read", DatasetError):
         found = dict(root.attrs).get("ofp_edge")
     attrs = check_attributes(path, found)
-    seen = [f"rgb_{f.camera}" for f in spec_fields(path, attrs)[0] if f.kind == "rgb"]
+    seen = [
+        f"rgb_{f.camera}" for f in interface_of(str(path), attrs).observations if f.kind == "rgb"
+    ]
     with said_by(f"{path}: an array cannot be read", DatasetError):
         for name in ("data", "meta"):
             if name not in root:
@@ -64,19 +66,15 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
     return attrs, arrays, ends.astype(np.int64)
 
 
-def spec_fields(
-    path: Path, attrs: dict[str, Any]
-) -> tuple[tuple[ObservationField, ...], tuple[ActionField, ...]]:
-    """The typed fields. DatasetError when one is malformed."""
-    plain = {
-        "observations": attrs["observations"], "actions": attrs["actions"], "n_obs_steps": 1,
-        "horizon": 1, "n_action_steps": 1, "control_hz": attrs["control_hz"],
-    }  # fmt: skip
+def interface_of(where: str, attrs: dict[str, Any]) -> Interface:
+    """The typed fields. DatasetError when one is malformed, or nothing has this rate."""
     try:
-        spec = PolicySpec.from_json(plain)
+        found = Interface.from_json({key: attrs[key] for key in ("observations", "actions")})
+        found.require_actions()
+        require_rate(attrs["control_hz"])
     except (OfpError, TypeError) as cause:
-        raise DatasetError(f"{path}: {cause}") from None
-    return spec.observations, spec.actions
+        raise DatasetError(f"{where}: {cause}") from None
+    return found
 
 
 def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraParameters]:

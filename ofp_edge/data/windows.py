@@ -52,7 +52,7 @@ def _hold_values(dataset: Dataset) -> NDArray[np.float32]:
     """(A,) the value that means "stay", or NaN where the last value does."""
     values = [
         np.nan if field.hold is None else field.hold
-        for field in dataset.actions
+        for field in dataset.interface.actions
         for _ in range(field.shape[0])
     ]
     return np.asarray(values, np.float32)

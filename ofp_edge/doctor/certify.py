@@ -16,27 +16,21 @@ from ofp_edge import __version__
 from ofp_edge.boards.orin import floor, orin_boards
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, OfpError, ParityError
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.progress import Progress, silent
 from ofp_edge.runtime.jetson import machine as machines
 from ofp_edge.runtime.jetson.live import look
 from ofp_edge.runtime.jetson.watch import Watch
+from ofp_edge.runtime.runners import Runner
 from ofp_edge.runtime.runners.check import check_artefact
 from ofp_edge.runtime.runners.tensorrt.cuda import NAMES
-from ofp_edge.runtime.runners.tensorrt.engines import (
-    ENGINE,
-    Device,
-    open_device,
-    open_runners,
-    prepare,
-)
-from ofp_edge.runtime.runners.tensorrt.runner import TensorRTRunner
+from ofp_edge.runtime.runners.tensorrt.device import open_device
+from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
 
 SCHEMA_VERSION = 1
 _CALLS = 1000
 _SOAK_PART_S = 10.0
 
-Runners = dict[str, TensorRTRunner]
+Runners = dict[str, Runner]
 
 
 def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[str, Any]:
@@ -45,14 +39,14 @@ def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[
     `soak_s` is the number of seconds for which the default precision runs back to back while the
     board is watched. Raises OfpError when this is no supported Orin or the bundle is not for one.
     """
-    precisions = [p for engine, p in bundle.engines() if engine == ENGINE]
+    precisions = [p for engine, p in bundle.engines() if engine == TensorRT.name]
     if not precisions:
         raise OfpError(
             f"{bundle.path} holds nothing for TensorRT: compile it for --target jetson-orin."
         )
     device = open_device()
     machine = machines.this_machine()
-    found = {p: _precision(bundle, p, device, progress) for p in precisions}
+    found = {p: _precision(bundle, p, progress) for p in precisions}
     default = bundle.manifest.default.precision
     soaked = _soak(bundle, default, soak_s, progress) if found[default]["passed"] else None
     failed = [f"{p}: {x['failure']}" for p, x in found.items() if not x["passed"]]
@@ -85,19 +79,17 @@ def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[
     }
 
 
-def _precision(
-    bundle: Bundle, precision: str, device: Device, progress: Progress
-) -> dict[str, Any]:
+def _precision(bundle: Bundle, precision: str, progress: Progress) -> dict[str, Any]:
     """Build, parity, and latency with each CUDA library that loads."""
     try:
-        prepared = prepare(bundle, precision, device, progress=progress)
+        prepared = TensorRT().prepare(bundle, precision, progress)
     except (ParityError, BundleError) as cause:
         return {"passed": False, "failure": str(cause), "engines": [], "latency": {}}
     latency: dict[str, Any] = {}
     for library in NAMES:
         progress(0, 1, f"{precision}: latency with {library}")
         try:
-            runners = open_runners(bundle, precision, cuda_name=library)
+            runners: Any = TensorRT(library).load(bundle, precision)
         except OfpError as cause:
             latency[library] = {"failure": str(cause)}
             continue
@@ -120,7 +112,7 @@ def _precision(
 
 def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> dict[str, Any]:
     """Run a chunk's calls back to back; golden answers are asked for again at the end."""
-    runners = open_runners(bundle, precision)
+    runners = TensorRT().load(bundle, precision)
     parts: list[dict[str, Any]] = []
     failures: list[str] = []
     with Watch(machines.this_machine()) as watch:
@@ -130,12 +122,13 @@ def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> 
             until = min(begin + soak_s, time.monotonic() + _SOAK_PART_S)
             times: list[float] = []
             while time.monotonic() < until or not times:
-                times.append(sum(_once(runners[function]) for function in FUNCTIONS))
+                times.append(sum(map(_once, runners.values())))
             parts.append(_statistics(np.asarray(times)))
     golden = bundle.golden()
-    for function, runner in runners.items():
+    for function in runners:
+        artefact = bundle.artefact(function, TensorRT.name, precision)
         try:
-            check_artefact(bundle.artefact(function, ENGINE, precision), runner, bundle, golden)
+            check_artefact(artefact, runners, bundle, golden)
         except ParityError as cause:
             failures.append(f"after the soak, {cause}")
     _close(runners)
@@ -146,11 +139,11 @@ def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> 
             "failures": failures}  # fmt: skip
 
 
-def _times(runner: TensorRTRunner, calls: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _times(runner: Runner, calls: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray([_once(runner) for _ in range(calls)])
 
 
-def _once(runner: TensorRTRunner) -> float:
+def _once(runner: Runner) -> float:
     """Milliseconds of one call."""
     start = time.perf_counter_ns()
     runner.infer()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ofp_edge.runtime.infer.guard import check_guard
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -12,7 +14,8 @@ class Choice:
     nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
-    chooses among.
+    chooses among, 1 or 3 and more; OfpError for another number. if_time: one evaluation, and a
+    bundle's refining one where there is time for it.
     """
 
     nfe: int | None = None
@@ -22,3 +25,7 @@ class Choice:
     cold: bool = False
     t_refine: float | None = None
     guard: int = 1
+    if_time: bool = False
+
+    def __post_init__(self) -> None:
+        check_guard(self.guard)

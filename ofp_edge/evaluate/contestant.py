@@ -11,7 +11,6 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
-from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.spec import PolicySpec
 
@@ -69,7 +68,6 @@ def open_contestant(path: Path, choice: Choice) -> Contestant:
     for name, t in (("t_w", choice.t_w), ("t_refine", choice.t_refine)):
         if t is not None and not 0 <= t < 1:
             raise OfpError(f"--{name.replace('_', '-')} {t:g}: expected 0 <= {name} < 1.")
-    check_guard(choice.guard)
     if (path / MANIFEST).exists():
         return _open_bundle(path, choice)
     if (path / "config.json").exists():
@@ -94,8 +92,9 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
     inference = load_inference(
-        bundle, engine, precision, nfe=choice.nfe, warm=not choice.cold, guard=choice.guard
-    )
+        bundle, engine, precision, nfe="auto" if choice.if_time else choice.nfe,
+        warm=not choice.cold, guard=choice.guard,
+    )  # fmt: skip
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
@@ -107,22 +106,22 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
 def _open_policy(path: Path, choice: Choice) -> Contestant:
     if choice.engine not in (None, TORCH):
         raise UnknownName("engine of a policy folder", str(choice.engine), [TORCH])
+    if choice.if_time:
+        raise OfpError("--nfe auto: a policy folder always refines or never. Give a bundle.")
     if choice.nfe is not None and choice.nfe < 1:
         raise OfpError(f"--nfe {choice.nfe}: expected 1 or more.")
     from ofp_edge.extras import require
 
     require("torch", "train")
     from ofp_edge.evaluate.torch_inference import inferences_of, sampled, stepping, walking
-    from ofp_edge.policy.deployed import method_of
     from ofp_edge.policy.folder import load_policy
-    from ofp_edge.policy.imported.denoise import Denoise
 
     policy = load_policy(path)
-    config, method = policy.config, method_of(policy)
+    config, method = policy.config, policy.sampling
     if method.velocity:
         t_w = None if choice.cold else choice.t_w if choice.t_w is not None else config.t_w
         acting, precision = stepping(path, policy, choice, t_w)
-    elif isinstance(method, Denoise):
+    elif method.deployable:
         t_w, (acting, precision) = None, walking(path, policy, choice)
     else:
         t_w, precision = None, "fp32"

@@ -47,11 +47,10 @@ def drawn_in_batches(
     """
     import torch
 
-    from ofp_edge.policy.deployed import method_of
     from ofp_edge.policy.folder import load_policy
 
     policy = load_policy(path)
-    network, method = policy.network, method_of(policy)
+    network, method = policy.network, policy.sampling
     random = np.random.Generator(np.random.PCG64(seed))
     chunks: list[NDArray[np.float32]] = []
     for first in range(0, len(decisions), _BATCH):

@@ -1,16 +1,23 @@
 """Closed-loop episodes in simulation: the robot's own path on a simulated clock.
 
-SimulatedCamera -> RealSense SDK -> PointCloud or ColorImage -> Inference -> Controller ->
-SimulatedRobot, with the same Observer, Inference and Controller that `run` uses, and the same
-constant latency L. An episode depends on its seed alone: not on the worker that runs it, what ran
-before, or what runs beside it.
+SimulatedCamera -> RealSense SDK -> Planner (look, prepare, encode, think) -> Controller ->
+SimulatedRobot, with the same Planner and Controller that `run` uses, and the same constant latency
+L. An episode depends on its seed alone: not on the worker that runs it, what ran before, or what
+runs beside it. Thinking takes no simulated time.
+
+    with a rig   state, step, look and think as the step orders, send; its plan is heard next tick
+    without      state, look and think if a plan is due, step, send: its plan is heard at once
+
+With a rig the commands are those of `run` where every tick begins on time, what is seen is of that
+moment, and every plan is ready before the next tick. Without one only the range limits an action,
+and at L = 0 what is seen at a tick acts at that tick.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,10 +29,15 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
+from ofp_edge.rig.file import Rig
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.control.controller import Controller
-from ofp_edge.runtime.control.events import ChunkReady, EpisodeStarted, Event, PlanStarted
+from ofp_edge.runtime.control.events import ChunkReady, EpisodeStarted, Event, Order, StateRead
+from ofp_edge.runtime.control.planner import Planner
+from ofp_edge.runtime.log.telemetry import NoTelemetry
 from ofp_edge.runtime.observer import Observer
+from ofp_edge.runtime.robot import RobotState
+from ofp_edge.runtime.session import make_controller
 from ofp_edge.spec import PolicySpec
 
 Frames = Literal["own", "other"]
@@ -34,7 +46,9 @@ Frames = Literal["own", "other"]
 @dataclass(frozen=True)
 class Job:
     """What every worker is told. latency_ms: L. frames: the episode's own, or another one's.
-    fade_steps: control steps over which one plan fades into the next."""
+    fade_steps: control steps over which one plan fades into the next, without a rig. rig: whose
+    limits and hand-over hold, at this L. refine_first_ns: what an evaluation takes at its slowest,
+    by which there is time for a refining one; one figure for all workers."""
 
     path: Path
     task: str
@@ -42,6 +56,8 @@ class Job:
     latency_ms: float = 0.0
     frames: Frames = "own"
     fade_steps: int = 0
+    rig: Rig | None = None
+    refine_first_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,8 @@ class Episode:
     """How one episode went. jump: mean distance, over the chunk boundaries, of the new plan's
     action from the old one's for the same tick, RMS over dimensions, in half ranges of the action;
     None without a boundary. jerk, flips: of the actions sent and of consecutive plans, see
-    smoothness.py. fault: why the controller stopped, or empty."""
+    smoothness.py. fault: why the controller stopped, or empty. ticks, limited, refined: as the
+    controller counts them."""
 
     seed: int
     success: bool
@@ -59,6 +76,9 @@ class Episode:
     fault: str = ""
     jerk: float | None = None
     flips: int | None = None
+    ticks: int = 0
+    limited: int = 0
+    refined: int = 0
 
 
 class Evaluator:
@@ -90,45 +110,43 @@ class Evaluator:
             self.contestant.tolerance,
             {name: dt_ns for name in self.spec.cameras},
         )
+        self.planner = Planner(self.inference, self.observer, NoTelemetry(), self.clock)
         self._half_range = half_ranges(self.spec)
+        self._sides: list[int | None] = []
+        if job.rig is not None:
+            job.rig.require_fits(self.spec)
 
     def run(self, seed: int, watch: Callable[[], None] | None = None) -> Episode:
         """One episode from reset to success, its last step, or a fault.
 
         watch: called before the first control step and after each one.
         """
-        inference, robot, dt_ns = self.inference, self.simulator.robot, self.spec.dt_ns
-        controller = Controller(
-            self.spec, round(self.job.latency_ms * 1e6), self.spec.plan_steps * dt_ns,
-            fade_steps=self.job.fade_steps,
-        )  # fmt: skip
+        robot, dt_ns, controller = self.simulator.robot, self.spec.dt_ns, self._controller()
         if self.job.frames == "other":
             self._play(self.record(seed + OTHER_EPISODE))
-        inference.reseed(seed)
+        self.inference.reseed(seed)
         self.observer.forget()
         robot.reset(seed)
         self.clock.advance(dt_ns)
         if watch is not None:
             watch()
-        events: list[Event] = [EpisodeStarted(self.clock())]
+        begun: list[Event] = [EpisodeStarted(self.clock())]
+        heard: list[Event] = []
         jumps: list[float] = []
-        sides: list[int | None] = []
         sent: list[NDArray[np.float32]] = []
+        self._sides = []
         while not (outcome := robot.outcome()).over:
-            tick_ns = self.clock()
-            due = controller.plan_due(tick_ns)
-            if self.observer.poll(self.clock) and (due or self.spec.n_obs_steps > 1):
-                seen = self.observer.prepare(robot.state())
-                inference.observe(seen.t_obs_ns, seen.arrays)
-                if due:
-                    chunk = inference.infer(seen.t_obs_ns, controller.warm_source)
-                    events += [PlanStarted(tick_ns, seen.t_obs_ns), ChunkReady(chunk)]
-                    sides.append(self.simulator.world.plan_side(chunk.actions))
+            tick_ns, state = self.clock(), robot.state()
+            if self.job.rig is None:
+                order = Order(tick_ns, controller.plan_due(tick_ns), controller.warm_source)
+                heard = self._think(order, state)
             old = controller.plan
-            command = controller.step(tick_ns, events)
-            events = []
+            command = controller.step(tick_ns, [*begun, StateRead(state, tick_ns), *heard])
+            begun, heard = [], []
             if command.kind == "stop":
                 break
+            if self.job.rig is not None:
+                heard = self._think(command.order, controller.state or state)
             if old is not None and controller.plan is not None and controller.plan is not old:
                 jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
             if command.action is not None:
@@ -138,11 +156,34 @@ class Evaluator:
             if watch is not None:
                 watch()
         self._play({})
+        counters = controller.counters
         return Episode(
-            seed, outcome.success, self.simulator.world.steps, controller.counters.plans,
+            seed, outcome.success, self.simulator.world.steps, counters.plans,
             float(np.mean(jumps)) if jumps else None, controller.fault or "",
-            jerk(np.asarray(sent, np.float32), self.spec) if sent else None, flips(sides),
+            jerk(np.asarray(sent, np.float32), self.spec) if sent else None, flips(self._sides),
+            counters.ticks, counters.limited, counters.refined,
         )  # fmt: skip
+
+    def _controller(self) -> Controller:
+        job, spec = self.job, self.spec
+        if job.rig is None:
+            return Controller(
+                spec, round(job.latency_ms * 1e6), spec.plan_steps * spec.dt_ns,
+                fade_steps=job.fade_steps,
+            )  # fmt: skip
+        rig = replace(job.rig, timing=replace(job.rig.timing, latency_ms=job.latency_ms))
+        return make_controller(spec, rig, job.refine_first_ns if job.choice.if_time else None)
+
+    def _think(self, order: Order | None, state: RobotState) -> list[Event]:
+        """What comes of an order, before this tick's action moves the world. state: as believed."""
+        if order is None or not (order.plan or self.spec.n_obs_steps > 1):
+            return []
+        self.planner.states.add(state)
+        self.planner.serve(order)
+        events = self.planner.take()
+        made = [event.chunk for event in events if isinstance(event, ChunkReady)]
+        self._sides += [self.simulator.world.plan_side(chunk.actions) for chunk in made[-1:]]
+        return events
 
     def record(self, seed: int) -> dict[str, list[Frame]]:
         """What every camera sees of the expert's episode `seed`, through the camera path."""

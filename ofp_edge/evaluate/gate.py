@@ -25,9 +25,9 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.checks import check_error, check_ranges, check_samples, check_weights
 from ofp_edge.quantize.compare import Chunks, action_errors, both_chunks
-from ofp_edge.quantize.functions import Functions, build_functions
+from ofp_edge.quantize.functions import Modules, build_functions
 from ofp_edge.quantize.gate import Check, Gate, write_gate
-from ofp_edge.quantize.inputs import Inputs, ObservationWindows, act_inputs, encode_inputs
+from ofp_edge.quantize.inputs import calls
 from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, read_plan
 from ofp_edge.quantize.threads import one_thread
@@ -49,7 +49,7 @@ def run_gate(
     task: str | None = None,
     episodes: int = EPISODES,
     workers: int = 2,
-    build: Callable[[Deployed, Plan], Functions] = build_functions,
+    build: Callable[[Deployed, Plan], Modules] = build_functions,
     progress: Progress = silent,
 ) -> Gate:
     """Run every check of a quantised policy and write gate.json beside its plan.
@@ -84,7 +84,7 @@ def check_episodes(episodes: int) -> None:
 
 @one_thread()
 def _open_loop(
-    folder: Path, deployed: Deployed, plan: Plan, build: Callable[[Deployed, Plan], Functions]
+    folder: Path, deployed: Deployed, plan: Plan, build: Callable[[Deployed, Plan], Modules]
 ) -> list[Check]:
     known = read_samples(folder / SAMPLES, deployed.spec)
     unseen, seed = known.held_out, plan.seed
@@ -94,23 +94,13 @@ def _open_loop(
     errors = action_errors(deployed.spec, difference, plan.error_budget_percent)
     checks = [check_samples(known.samples)]
     if plan.precision == "int8":
-        calls = _calls(deployed, unseen, seed)
-        floats = {"encode": deployed.encode, "act": deployed.act}
-        example = {function: inputs[0] for function, inputs in calls.items()}
-        checks.append(check_weights(floats, built, example))
-        checks.append(check_ranges(floats, plan.layers, calls))
+        samples = calls(deployed, unseen, seed)
+        example = {function: inputs[0] for function, inputs in samples.items()}
+        checks.append(check_weights(deployed.modules, built, example))
+        checks.append(check_ranges(deployed.modules, plan.layers, samples))
     checks.append(check_error(errors, plan.error_measured_on))
     checks.append(check_jerk(deployed.spec, chunks))
     return checks
-
-
-def _calls(
-    deployed: Deployed, windows: ObservationWindows, seed: int
-) -> dict[str, Sequence[Inputs]]:
-    return {
-        "encode": [frame for frames in encode_inputs(deployed, windows) for frame in frames],
-        "act": [values for _, values in act_inputs(deployed, windows, seed)],
-    }
 
 
 def check_jerk(spec: PolicySpec, chunks: Chunks) -> Check:

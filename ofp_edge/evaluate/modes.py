@@ -54,21 +54,6 @@ class ModesReport:
     demonstrations: Shares
 
     @property
-    def between(self) -> float:
-        """Share of chunks between the modes."""
-        return self.shares.between
-
-    @property
-    def left(self) -> float:
-        """Share of chunks that pass on the left."""
-        return self.shares.left
-
-    @property
-    def right(self) -> float:
-        """Share of chunks that pass on the right."""
-        return self.shares.right
-
-    @property
     def keeps_left(self) -> float:
         """Share of the left, over the demonstrations'."""
         return self.shares.left / self.demonstrations.left

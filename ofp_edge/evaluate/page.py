@@ -16,6 +16,7 @@ def render(values: dict[str, Any]) -> str:
     name = Path(values["evaluated"]).name
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
     frames = "" if values["frames"] == "own" else " · another episode’s camera frames (control)"
+    limits = "" if values["rig"] is None else f" · limits of {escape(Path(values['rig']).name)}"
     head, rows = latency_rows(values)
     points = [
         (item["latency_ms"], *(100 * share for share in (item["success"], *item["interval"])))
@@ -30,7 +31,8 @@ def render(values: dict[str, Any]) -> str:
     sections = [
         f"<h1>{escape(name)}</h1>",
         f"<p class='sub'>{escape(values['task'])} · {values['nfe']} evaluations a chunk, "
-        f"{escape(start)} · {escape(values['engine'])} · {escape(values['precision'])}{frames}</p>",
+        f"{escape(start)} · {escape(values['engine'])} · {escape(values['precision'])}"
+        f"{frames}{limits}</p>",
         f"<p class='note'>Trained on {escape(values['trained_on'])}.</p>" if foreign else "",
         "<h2>Success against latency</h2>",
         f"<div class='pair'>{plot}</div>" if len(points) > 1 else "",

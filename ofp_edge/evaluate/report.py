@@ -19,7 +19,8 @@ from ofp_edge.evaluate.statistics import wilson_interval
 
 def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
     """How the episodes of one job went. success: 0..1; interval: 95 %, Wilson; steps: control
-    steps; jump, jerk and flips: means over the episodes that have one, else None."""
+    steps; jump, jerk and flips: means over the episodes that have one, else None. limited, refined:
+    how many commands the rig's safety layer changed, and plans a refining step improved."""
     good = sum(episode.success for episode in episodes)
     return {
         "success": good / len(episodes),
@@ -28,6 +29,9 @@ def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
         "chunk_boundary_jump": _mean([episode.jump for episode in episodes]),
         "jerk": _mean([episode.jerk for episode in episodes]),
         "flips": _mean([episode.flips for episode in episodes]),
+        "ticks": sum(episode.ticks for episode in episodes),
+        "limited": sum(episode.limited for episode in episodes),
+        "refined": sum(episode.refined for episode in episodes),
         "failed_seeds": [episode.seed for episode in episodes if not episode.success],
         "faults": dict(Counter(episode.fault for episode in episodes if episode.fault)),
     }
@@ -59,7 +63,8 @@ def document(
         "episodes": len(runs[0]),
         **outcomes[0],
         "jerk_unit": jerk_unit(contestant.spec),
-        "nfe": contestant.nfe,
+        "rig": None if job.rig is None else str(job.rig.path),
+        "nfe": "auto" if job.choice.if_time else contestant.nfe,
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
         "engine": contestant.engine,
@@ -81,6 +86,9 @@ def table(values: dict[str, Any]) -> RenderableType:
         start += f", guarded among {values['guard']}"
     control = values["frames"] == "other"
     several = len(values["by_latency"]) > 1
+    limited = (
+        f"{100 * values['limited'] / values['ticks']:.0f} % limited at {values['latency_ms']:g} ms"
+    )
     measured = [
         ("success", f"{100 * values['success']:.1f} %  of {values['episodes']} unseen episodes"),
         ("95 % interval", f"{100 * low:.1f} … {100 * high:.1f} %  (Wilson)"),
@@ -94,6 +102,7 @@ def table(values: dict[str, Any]) -> RenderableType:
         *([("episodes", f"{values['episodes']} unseen ones")] if several else measured),
         ("evaluations a chunk", f"{values['nfe']}, {start}"),
         ("engine", f"{values['engine']}, {values['precision']}"),
+        *([] if values["rig"] is None else [("limits", f"{values['rig']}: {limited}")]),
         *([("camera frames", "another episode's (control)")] if control else []),
         ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
     ]

@@ -7,21 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
-from ofp_edge.manifest import Tensor, TimeRow
-from ofp_edge.policy.deployed import (
-    Deployed,
-    LadderAct,
-    SampledAct,
-    deploy,
-    method_of,
-    split,
-    time_row,
-)
+from ofp_edge.functions import ACT, ENCODE, encode_and_act
+from ofp_edge.manifest import TimeRow
+from ofp_edge.policy.deployed import Deployed, deploy, split
 from ofp_edge.policy.folder import Policy
-from ofp_edge.policy.imported.config import ProgramConfig
+from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.sampler import ladder
 from ofp_edge.policy.torch_batch import TorchBatch
 from ofp_edge.policy.torch_runner import TorchRunner
@@ -51,7 +46,7 @@ class Acting:
 
 def sampled(policy: Policy, choice: Choice) -> Acting:
     """For a method whose chunk is no ladder of (t, r) rows: its own `sample`, as one call."""
-    method = method_of(policy)
+    method = policy.sampling
     if choice.t_w is not None or choice.t_refine is not None:
         option = "--t-w" if choice.t_w is not None else "--t-refine"
         raise OfpError(f"{option}: method {method.name} starts every chunk from noise.")
@@ -90,7 +85,7 @@ def _functions(path: Path, deployed: Deployed, choice: Choice) -> tuple[Any, Any
         from ofp_edge.quantize.functions import build_functions
 
         functions = build_functions(deployed, plan)
-        encode, act = functions.encode, functions.act
+        encode, act = functions[ENCODE], functions[ACT]
     return encode, act, precision, quantised
 
 
@@ -98,7 +93,7 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     """One step, one and a refining step, or a ladder of many, in float or by the plan."""
     deployed = deploy(policy)
     encode, act, precision, quantised = _functions(path, deployed, choice)
-    fixed = quantised or isinstance(policy.config.network, ProgramConfig)
+    fixed = quantised or policy.config.network.one_row
     size = len(deployed.time_rows[0].row)
     t_refine = choice.t_refine
     if t_refine is None and choice.nfe is None:
@@ -106,8 +101,9 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     if t_refine is not None:
         if choice.nfe not in (None, 2):
             raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
-        second = Step(time_row(policy, "refine", t_refine, 1.0), renoise=True)
-        starts = [time_row(policy, "start", t, 1.0) for t in (0.0, t_w) if t is not None]
+        row, network = policy.sampling.time_row, policy.network
+        second = Step(row(network, "refine", t_refine, 1.0), renoise=True)
+        starts = [row(network, "start", t, 1.0) for t in (0.0, t_w) if t is not None]
         ladders = [(Step(row), second) for row in starts]
         scheme = Scheme(ladders[0], ladders[1] if len(ladders) > 1 else None)
         return Acting(encode, act, scheme, 2, size, fixed), precision
@@ -120,9 +116,9 @@ def _ladder(policy: Policy, act: Any, nfe: int, t_w: float | None) -> tuple[Any,
     """`nfe` even steps from 0 to 1, and from t_w to 1 after a warm start, as one call each."""
     starts = [0.0] if t_w is None else [0.0, t_w]
     ladders = [ladder(nfe, start) for start in starts]
+    row, network = policy.sampling.time_row, policy.network
     rows = [
-        [time_row(policy, "ladder", t, r).row for t, r in zip(x, x[1:], strict=False)]
-        for x in ladders
+        [row(network, "ladder", t, r).row for t, r in zip(x, x[1:], strict=False)] for x in ladders
     ]
     steps = [
         (Step(TimeRow("ladder", start, 1.0, (float(number),))),)
@@ -137,26 +133,62 @@ def inferences_of(
 ) -> tuple[tuple[Inference, ...], TorchBatch | None]:
     """Inferences over the same two modules: `ROWS` in a batch where many steps make that pay."""
     deployed = split(policy)
-    spec = deployed.spec
-    flat = (1, spec.horizon * spec.action_dim)
-    inputs = [
-        Tensor("features", (1, spec.n_obs_steps * deployed.feature_dim)),
-        Tensor("z", flat),
-        Tensor("time_row", (1, acting.row)),
-    ]
-    plan = (1, spec.plan_steps * spec.action_dim)
-    outputs = [Tensor("chunk", plan), Tensor("chunk_normalised", flat)]
-    feature = [Tensor("feature", (1, deployed.feature_dim))]
+    encode, act = functions = encode_and_act(deployed.spec, deployed.feature_dim, acting.row)
     rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed else 1
-    batch = TorchBatch(acting.act, inputs, outputs, rows)
+    batch = TorchBatch(acting.act, act.inputs, act.outputs, rows)
     if rows > 1 and not batch.rows_are_alike():
-        batch = TorchBatch(acting.act, inputs, outputs, 1)
+        batch = TorchBatch(acting.act, act.inputs, act.outputs, 1)
     found = tuple(
         Inference(
-            spec, TorchRunner(acting.encode, deployed.encode_inputs, feature), row,
-            deployed.time_rows, deployed.feature_dim, 0, scheme=acting.scheme, guard=guard,
+            deployed.spec, functions,
+            {ENCODE: TorchRunner(acting.encode, encode.inputs, encode.outputs), ACT: row},
+            deployed.time_rows, 0, scheme=acting.scheme, guard=guard,
         )
         for row in batch.rows
     )  # fmt: skip
     found[0].warm_up(1)  # an nfe that the method can't do is told here
     return found, batch if len(found) > 1 else None
+
+
+class LadderAct(nn.Module):
+    """Act's first two inputs and its outputs, but several evaluations of `act` as one call.
+
+    ladders: (L, nfe, E) time rows. In place of a time row comes the number of the ladder to walk,
+    (B, 1): each row of a batch walks its own.
+    """
+
+    ladders: torch.Tensor
+
+    def __init__(self, act: nn.Module, ladders: torch.Tensor) -> None:
+        super().__init__()
+        self.act = act
+        self.register_buffer("ladders", ladders, persistent=False)
+
+    def forward(
+        self, features: torch.Tensor, z: torch.Tensor, ladder: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(chunk, chunk_normalised) at the end of the ladder."""
+        rows = self.ladders[ladder[:, 0].long()]  # (B, nfe, E)
+        chunk, z = self.act(features, z, rows[:, 0])
+        for k in range(1, rows.shape[1]):
+            chunk, z = self.act(features, z, rows[:, k])
+        return chunk, z
+
+
+class SampledAct(nn.Module):
+    """Act's inputs and outputs, but the whole chunk comes from `Sampling.sample`.
+
+    For evaluating in torch what has no deployed form; the time row is not looked at.
+    """
+
+    def __init__(self, network: PolicyNetwork, method: Sampling, nfe: int) -> None:
+        super().__init__()
+        self.network, self.method, self.nfe = network, method, nfe
+        self.first = network.spec.start_index * network.spec.action_dim
+
+    def forward(
+        self, features: torch.Tensor, z: torch.Tensor, time_row: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(chunk, chunk_normalised) after `nfe` evaluations from noise z."""
+        chunk = self.method.sample(self.network, features, z, self.nfe)
+        return self.network.actions.back(chunk)[:, self.first :], chunk

@@ -27,7 +27,6 @@ from ofp_edge.evaluate.tuning import (
 from ofp_edge.extras import require
 from ofp_edge.files import new_folder, write_json
 from ofp_edge.policy.config import COLD, REFINE, WARM, PolicyConfig
-from ofp_edge.policy.deployed import method_of
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
@@ -61,7 +60,7 @@ def tune_policy(
     """
     policy = load_policy(path)
     config = policy.config
-    if not method_of(policy).velocity:
+    if not policy.sampling.velocity:
         raise PolicyError(f"method {config.method} starts every chunk from noise: nothing to tune.")
     if (path / PLAN).exists() and not dry_run:
         raise PolicyError(

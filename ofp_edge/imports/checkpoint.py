@@ -23,7 +23,8 @@ from ofp_edge.imports.values import Values, numbers
 from ofp_edge.imports.weights import built, from_diffusion_policy
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.folder import Policy
-from ofp_edge.policy.imported.config import DenoiserConfig, ScheduleConfig
+from ofp_edge.policy.imported.denoiser import DenoiserConfig
+from ofp_edge.policy.imported.schedule import ScheduleConfig
 from ofp_edge.strict import DEEPEST, shown
 
 _POLICY = "DiffusionUnetLowdimPolicy"

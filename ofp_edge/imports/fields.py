@@ -85,7 +85,7 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
         from ofp_edge.data.open import open_dataset
 
         dataset = open_dataset(wanted.dataset)
-        observations, actions = dataset.observations, dataset.actions
+        observations, actions = dataset.interface.observations, dataset.interface.actions
         cameras, task, control_hz = dataset.cameras, dataset.task, dataset.control_hz
     else:
         if any(f.kind == "rgb" for f in features):

@@ -20,13 +20,11 @@ from ofp_edge.imports.spec_file import small_json
 from ofp_edge.imports.values import Values, numbers
 from ofp_edge.imports.weights import built, from_lerobot
 from ofp_edge.normalize import FieldStatistics
-from ofp_edge.policy.folder import Policy, read_tensors
-from ofp_edge.policy.imported.config import (
-    RESNETS,
-    CameraConfig,
-    DenoiserConfig,
-    ScheduleConfig,
-)
+from ofp_edge.policy.folder import Policy
+from ofp_edge.policy.imported.denoiser import DenoiserConfig
+from ofp_edge.policy.imported.images import RESNETS, CameraConfig
+from ofp_edge.policy.imported.schedule import ScheduleConfig
+from ofp_edge.policy.weights import read_tensors
 from ofp_edge.strict import shown
 
 CONFIG, MODEL = "config.json", "model.safetensors"

@@ -19,17 +19,18 @@ from ofp_edge.files import sha256_bytes
 from ofp_edge.image import UNIT
 from ofp_edge.imports.record import Imported, config_of, field_statistics
 from ofp_edge.imports.spec_file import SpecFile, read_spec_file
-from ofp_edge.policy.deployed import Act
+from ofp_edge.policy.act import Act
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.archive import clean_archive, read_program
-from ofp_edge.policy.imported.config import ProgramConfig, ProgramFile
 from ofp_edge.policy.imported.program import (
     Identity,
-    ProgramNetwork,
     as_module,
     encoder_inputs,
     network_inputs,
 )
+from ofp_edge.policy.imported.program_config import ProgramConfig, ProgramFile
+from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.spec import PolicySpec
 
 Form = Literal["exported", "onnx"]
@@ -54,15 +55,15 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
         files[f"encoder.{suffix}"] = _read(form, given.encode)
     entries = [ProgramFile(name, sha256_bytes(data)) for name, data in files.items()]
 
-    def opened() -> tuple[ProgramNetwork, Behaviour]:
-        network = _open(form, files, entries, path, given)
-        return network, try_out(network, str(path))
+    def opened() -> tuple[ProgramConfig, PolicyNetwork, Behaviour]:
+        config, network = _open(form, files, entries, path, given)
+        return config, network, try_out(network, str(path))
 
     try_apart(_one_thread(opened), str(path), PolicyError)
-    network, behaviour = opened()
+    described, network, behaviour = opened()
     method = "flow" if given.predicts == "velocity" else "ofp"
     config = config_of(
-        network.config, given.spec, given.cameras, method, given.task, path.name,
+        described, given.spec, given.cameras, method, given.task, path.name,
         entries[0].sha256,
     )  # fmt: skip
     about = {"largest": behaviour.largest, "depends_on": list(behaviour.depends_on)}
@@ -71,6 +72,7 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
         form,
         files,
         about,
+        given.predicts,
         _remarks(behaviour, given),
     )
 
@@ -87,7 +89,7 @@ def _one_thread(function: Callable[[], object]) -> Callable[[], object]:
 
 def _open(
     form: Form, files: dict[str, bytes], entries: list[ProgramFile], path: Path, given: SpecFile
-) -> ProgramNetwork:
+) -> tuple[ProgramConfig, PolicyNetwork]:
     encoder, feature_dim = None, Identity(given.spec).feature_dim
     if given.encode is not None:
         takes = encoder_inputs(given.spec)
@@ -98,12 +100,12 @@ def _open(
     config = ProgramConfig(
         form, given.predicts, entries[0], entries[1] if encoder else None, feature_dim
     )
-    return ProgramNetwork(config, given.spec, field_statistics(given.spec), program, encoder)
+    return config, config.around(program, encoder, given.spec, field_statistics(given.spec))
 
 
-def try_out(network: ProgramNetwork, what: str) -> Behaviour:
+def try_out(network: PolicyNetwork, what: str) -> Behaviour:
     """Run it on inputs drawn from the spec's ranges, in all its times. CheckFailed, PolicyError."""
-    spec, act = network.spec, Act(network)
+    spec, act = network.spec, Act(network, Sampling())
     generator = torch.Generator().manual_seed(_SEED)
     largest, depends = 0.0, set()
     with torch.no_grad():
@@ -175,13 +177,13 @@ def _frame(spec: PolicySpec, generator: torch.Generator) -> list[Tensor]:
     return frame
 
 
-def _features(network: ProgramNetwork, generator: torch.Generator, what: str) -> Tensor:
+def _features(network: PolicyNetwork, generator: torch.Generator, what: str) -> Tensor:
     frames = [_frame(network.spec, generator) for _ in range(network.spec.n_obs_steps)]
     return torch.cat([_run(network.encoder, frame, what) for frame in frames], 1)
 
 
 def _call(
-    network: ProgramNetwork, z: Tensor, t: float, r: float, features: Tensor, what: str
+    network: PolicyNetwork, z: Tensor, t: float, r: float, features: Tensor, what: str
 ) -> Tensor:
     times = network.time(torch.tensor([t]), torch.tensor([r]))
     u = _run(network.trunk, [z, features, times], what)

@@ -10,7 +10,7 @@ from ofp_edge.files import new_folder
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import COLD, REFINE, WARM, PolicyConfig, TrainingConfig, TrainingRecord
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
-from ofp_edge.policy.imported.config import AnyNetwork
+from ofp_edge.policy.kind import Network
 from ofp_edge.policy.methods import build_method, options_of
 from ofp_edge.policy.presets import IMPORTED
 from ofp_edge.spec import PolicySpec
@@ -21,17 +21,19 @@ _TIMES = ((COLD, 0.0, 1.0), (WARM, 0.3, 1.0), (REFINE, 0.5, 1.0))
 @dataclass
 class Imported:
     """A policy that is not written yet. files: programs by name; about: for the command's answer;
-    remarks: what a user should know."""
+    predicts: what its network gives, average, velocity or noise; remarks: what a user should
+    know."""
 
     policy: Policy
     source: str
     files: dict[str, bytes]
     about: dict[str, object]
+    predicts: str = "noise"
     remarks: tuple[str, ...] = ()
 
 
 def config_of(
-    network: AnyNetwork,
+    network: Network,
     spec: PolicySpec,
     cameras: dict[str, CameraParameters],
     method: str,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import OfpError, PolicyError
-from ofp_edge.policy.imported.config import PREDICTS
+from ofp_edge.policy.imported.program_config import PREDICTS
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import read_json_file, shown
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from ofp_edge.errors import PolicyError
 from ofp_edge.imports.fields import Fields
 from ofp_edge.outside import said_by
-from ofp_edge.policy.folder import fill_network, require_shapes
-from ofp_edge.policy.imported.config import DenoiserConfig, network_from_json
-from ofp_edge.policy.imported.denoiser import DenoiserNetwork
+from ofp_edge.policy.config import network_from_json
+from ofp_edge.policy.imported.denoiser import DenoiserConfig
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.weights import fill_network, require_shapes, shapes_of
 
 _STEP = re.compile(r"^diffusion_step_encoder\.([13])\.")
 _STEP_PLACES = {"1": "0", "3": "2"}  # the embedding itself stands at 0 there
@@ -60,24 +61,21 @@ def _unet(name: str) -> str:
 
 def built(
     config: DenoiserConfig, fields: Fields, tensors: Mapping[str, Tensor], what: str
-) -> DenoiserNetwork:
+) -> PolicyNetwork:
     """The network, filled; their convolutions have one axis, ours two. PolicyError.
 
     Its shapes are known before it is built: a configuration may ask for any size.
     """
     network_from_json(config.to_json())  # held to the limits of a policy folder
 
-    def make() -> DenoiserNetwork:
-        return DenoiserNetwork(config, fields.spec, fields.statistics)
-
     with said_by(f"{what}: no network can be built from its configuration", PolicyError):
         with torch.device("meta"):
-            places = make().state_dict()
+            places = config.build(fields.spec, fields.statistics).state_dict()
     shaped = {
         name: x.unsqueeze(2) if x.dim() == 3 and name in places and places[name].dim() == 4 else x
         for name, x in tensors.items()
     }
-    require_shapes(places, {name: tuple(x.shape) for name, x in shaped.items()}, what)
-    network = make()
+    require_shapes(shapes_of(places), shapes_of(shaped), what)
+    network = config.build(fields.spec, fields.statistics)
     fill_network(network, shaped, what)
     return network

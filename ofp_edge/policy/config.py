@@ -7,12 +7,16 @@ from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.imported.config import AnyNetwork, network_from_json
+from ofp_edge.policy.imported.denoiser import DenoiserConfig
+from ofp_edge.policy.imported.program_config import ProgramConfig
+from ofp_edge.policy.kind import Network
+from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
 COLD, WARM, REFINE = "cold", "warm", "refine"
+NETWORKS: tuple[type[Network], ...] = (NetworkConfig, ProgramConfig, DenoiserConfig)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class PolicyConfig:
     method: str
     method_options: dict[str, float]
     preset: str
-    network: AnyNetwork
+    network: Network
     spec: PolicySpec
     task: str | None
     cameras: dict[str, CameraParameters]
@@ -134,3 +138,15 @@ class PolicyConfig:
         for name in self.files:
             if "/" in name or name.startswith("."):
                 raise PolicyError(f"config.files: expected plain file names, got {shown(name)}.")
+
+
+def network_from_json(value: Any) -> Network:
+    """The network that `config.network` describes. Raises PolicyError naming the entry."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    for network in NETWORKS:
+        if kind == network.kind:
+            own = kind is None  # ours have none
+            rest = value if own else {key: x for key, x in value.items() if key != "kind"}
+            return network.from_json(rest)
+    known = " or ".join(str(x.kind) for x in NETWORKS if x.kind)
+    raise PolicyError(f"config.network.kind: expected {known}, got {shown(kind)}.")

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
-from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.parts import Encoder
 from ofp_edge.policy.resnet import MEAN, STD, RgbEncoder
+from ofp_edge.policy.sizes import NetworkSizes
 from ofp_edge.spec import ObservationField
 
 _CACHE_CLOUDS = 16  # clouds whose activations stay in a core's cache
@@ -52,7 +52,7 @@ class PointEncoder(nn.Module):
     PointNet (Qi et al., CVPR 2017) without its transforms.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkSizes) -> None:
         super().__init__()
         sizes = (3, *config.point_channels)
         pairs = zip(sizes, sizes[1:], strict=False)
@@ -100,7 +100,7 @@ class ObservationEncoder(Encoder):
 
     def __init__(
         self,
-        config: NetworkConfig,
+        config: NetworkSizes,
         observations: Sequence[ObservationField],
         statistics: Mapping[str, FieldStatistics],
     ) -> None:
@@ -133,7 +133,7 @@ class ObservationEncoder(Encoder):
             parts.append(self.encoders[uses](normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def _twin(self, config: NetworkConfig, field: ObservationField) -> int:
+    def _twin(self, config: NetworkSizes, field: ObservationField) -> int:
         """The number of the earlier field whose encoder this one shares, else its own."""
         shares = field.kind == "rgb" and config.rgb is not None and config.rgb.shared
         for i, other in enumerate(self.fields[: len(self.encoders)]):
@@ -142,7 +142,7 @@ class ObservationEncoder(Encoder):
         return len(self.encoders)
 
 
-def _encoder(config: NetworkConfig, field: ObservationField) -> nn.Module:
+def _encoder(config: NetworkSizes, field: ObservationField) -> nn.Module:
     if field.kind == "state":
         return nn.Identity()
     if field.kind == "points":

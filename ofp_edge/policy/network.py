@@ -7,51 +7,41 @@ the instantaneous velocity (One-Step Flow Policy, arXiv 2603.12480). Chunks are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ofp_edge.normalize import Affine, FieldStatistics
-from ofp_edge.policy.encoder import ObservationEncoder
-from ofp_edge.policy.network_config import NetworkConfig
-from ofp_edge.policy.parts import Actions, Embedding, Encoder, ScaleOffset
-from ofp_edge.policy.trunks import build_trunk
-from ofp_edge.policy.trunks.trunk import TimeEmbedding
+from ofp_edge.policy.parts import Actions, Embedding, Encoder
 from ofp_edge.spec import PolicySpec
 
 
 class PolicyNetwork(nn.Module):
     """Encoder, time embedding and trunk, with the normalisation of both ends inside.
 
-    Networks from elsewhere (policy/imported) are subclasses with parts of their own.
+    Every kind of network is this one module, of parts of its own (see `Network.build`). learns:
+    whether it is trained here, as u(z, t, r | o): only then it has `null`.
     """
 
-    spec: PolicySpec
-    chunk_size: int
-    encoder: Encoder
-    time: Embedding
-    trunk: nn.Module
-    actions: Actions
     null: nn.Parameter
 
     def __init__(
         self,
-        config: NetworkConfig,
         spec: PolicySpec,
-        statistics: Mapping[str, FieldStatistics],
+        encoder: Encoder,
+        time: Embedding,
+        trunk: nn.Module,
+        actions: Actions,
+        *,
+        learns: bool = True,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.chunk_size = spec.horizon * spec.action_dim
-        self.encoder = ObservationEncoder(config, spec.observations, statistics)
-        features = spec.n_obs_steps * self.encoder.feature_dim
-        self.time = TimeEmbedding(config)
-        self.trunk = build_trunk(config, spec.horizon, spec.action_dim, features)
-        # Stands in for the features of a dropped condition ("null" in the paper).
-        self.null = nn.Parameter(torch.zeros(features))
-        affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
-        self.actions = ScaleOffset(affine, spec.horizon)
+        self.encoder, self.time, self.trunk, self.actions = encoder, time, trunk, actions
+        if learns:
+            # Stands in for the features of a dropped condition ("null" in the paper).
+            self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:
         """Fields in spec order, raw: state (B, To, D), points (B, To, 3, N), images

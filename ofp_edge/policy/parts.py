@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine
 
 
@@ -18,6 +19,13 @@ class Embedding(nn.Module):
     """Times t, r, each (B,) -> (B, size): what the trunk is given of them."""
 
     size: int
+
+    def blind_to_steps(self) -> None:
+        """Forget r - t, where only r = t was trained: the same embedding at r = t, whatever r.
+
+        Raises PolicyError where it can't.
+        """
+        raise PolicyError("this network's time embedding can't be widened.")
 
 
 class Actions(nn.Module):

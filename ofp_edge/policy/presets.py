@@ -7,13 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from ofp_edge.errors import UnknownName
 from ofp_edge.policy.config import COLD, REFINE, WARM, TrainingConfig
-from ofp_edge.policy.network_config import (
-    MlpConfig,
-    NetworkConfig,
-    RgbConfig,
-    TransformerConfig,
-    UnetConfig,
-)
+from ofp_edge.policy.network_config import NetworkConfig
+from ofp_edge.policy.sizes import RgbConfig
+from ofp_edge.policy.trunks.mlp import MlpConfig
+from ofp_edge.policy.trunks.transformer import TransformerConfig
+from ofp_edge.policy.trunks.unet import UnetConfig
 
 
 @dataclass(frozen=True)

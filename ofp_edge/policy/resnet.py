@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofp_edge.policy.network_config import RgbConfig
+from ofp_edge.policy.sizes import RgbConfig
 from ofp_edge.policy.trunks.trunk import zero
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.resnet import ResNet
+from ofp_edge.policy.weights import require_shapes, shapes_of
 
 _EPSILON = 1e-5  # torch's BatchNorm2d
 _IGNORED = ("fc.", "num_batches_tracked")  # the classifier, and a counter
@@ -41,20 +42,12 @@ def load_resnet_weights(network: nn.Module, path: Path) -> None:
         ) from None
     tensors = {k: x for k, x in found.items() if not any(part in k for part in _IGNORED)}
     expected = torchvision_shapes(networks[0])
-    for name in sorted(set(expected) ^ set(tensors)):
-        problem = "missing" if name in expected else "unknown"
-        raise PolicyError(
-            f"--rgb-weights {path}: tensor {name!r} is {problem}: expected torchvision's names for "
-            f"a ResNet of {len(expected)} tensors, got {len(tensors)}."
-        )
-    for name, shape in expected.items():
-        if tuple(tensors[name].shape) != shape:
-            got = tuple(tensors[name].shape)
-            raise PolicyError(
-                f"--rgb-weights {path}: tensor {name!r}: expected shape {shape}, got {got}."
-            )
-        if not tensors[name].isfinite().all():
-            raise PolicyError(f"--rgb-weights {path}: tensor {name!r} holds NaN or infinity.")
+    names = f"expected torchvision's names for a ResNet of {len(expected)} tensors"
+    what = f"--rgb-weights {path}"
+    require_shapes(expected, shapes_of(tensors), what, f"{names}, got {len(tensors)}")
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise PolicyError(f"{what}: tensor {name!r} holds NaN or infinity.")
     with torch.no_grad():
         for network in networks:
             for name, conv in _convolutions(network).items():

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 
 
 class TorchRunner:

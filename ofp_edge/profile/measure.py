@@ -98,9 +98,10 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
 
 
 def _bare(bench: Bench) -> tuple[int, int]:
-    """Nanoseconds of the two engine calls with nothing around them: encode, act."""
+    """Nanoseconds of the engine calls with nothing around them: those before `act`, and `act`."""
     begin = time.perf_counter_ns()
-    bench.inference.encode.infer()
+    for runner in bench.inference.before:
+        runner.infer()
     between = time.perf_counter_ns()
     for _ in range(bench.inference.scheme.nfe):
         bench.inference.act.infer()

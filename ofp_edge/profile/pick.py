@@ -21,7 +21,7 @@ from ofp_edge.errors import MissingExtra, OfpError
 from ofp_edge.progress import Progress, silent
 from ofp_edge.rig.engine import EngineEntry
 from ofp_edge.runtime.infer.inference import Inference, load_inference
-from ofp_edge.runtime.runners.open import DEVICE_ENGINES
+from ofp_edge.runtime.runners.table import engine_of
 
 ROUNDS = 5
 _TURN_S = 0.3
@@ -64,7 +64,7 @@ def candidates(
         Candidate(e, p, threads)
         for e, p in bundle.engines()
         if engine in (None, e) and precision in (None, p)
-        for threads in (thread_counts if e not in DEVICE_ENGINES else [1])
+        for threads in (thread_counts if engine_of(e).processor == "cpu" else [1])
     ]
 
 

@@ -174,13 +174,6 @@ def read_rig(path: Path) -> Rig:
     return rig
 
 
-def set_latency_ms(path: Path, latency_ms: float) -> None:
-    """Write [timing] latency_ms back into a rig file; everything else, comments too, stays."""
-    document = parse_toml(path, RigError)
-    document["timing"]["latency_ms"] = latency_ms
-    write_bytes(path, tomlkit.dumps(document).encode())
-
-
 def set_camera(
     path: Path, name: str, changes: dict[str, dict[str, Any]], *, without: tuple[str, ...] = ()
 ) -> None:

@@ -114,17 +114,19 @@ class Observer:
     def poll(self, clock: Clock, timeout_ms: float = 0.0, not_before_ns: int = 0) -> bool:
         """Take every camera's newest frame; whether all of them have an unused, fresh one.
 
-        Waits up to `timeout_ms` (each camera) for a frame captured at `not_before_ns` or later; an
-        earlier one will do when none comes. A frame that is older than its camera's limit after the
-        wait is dropped, and so is one captured later than `clock` says it is.
+        Waits up to `timeout_ms`, all cameras together, for frames captured at `not_before_ns` or
+        later; an earlier one will do when none comes. A silent camera may use up the wait, and the
+        others' frames of that time are taken. A frame that is older than its camera's limit after
+        the wait is dropped, and so is one captured later than `clock` says it is.
         """
         for name, camera in self._cameras.items():
             self._take(name, camera.read(0.0))
+        deadline_ns = clock() + round(timeout_ms * 1e6)
+        for name, camera in self._cameras.items() if timeout_ms > 0 else ():
             held = self._frames.get(name)
-            if timeout_ms > 0 and (
-                held is None or self._pictures[name].oldest_ns(held) < not_before_ns
-            ):
-                self._take(name, camera.read(timeout_ms))
+            if held is None or self._pictures[name].oldest_ns(held) < not_before_ns:
+                left_ms = max(0.0, (deadline_ns - clock()) / 1e6)
+                self._take(name, camera.read(min(left_ms, timeout_ms)))
         now_ns = clock()
         for name, pictures in self._pictures.items():
             held = self._frames.get(name)

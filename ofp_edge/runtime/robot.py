@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError
 from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.plugin import build, load_class, require_methods
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Interface
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,12 @@ class Outcome:
 class Robot(Protocol):
     """A robot. All methods are called from the control thread alone and must return fast.
 
-    The class named in the rig is built as `Class(spec=PolicySpec, **options)`, which must move
-    nothing: when the process that drove the robot is gone, another one builds it anew and calls
-    `state`, `stop` and `close` (supervisor/process.py). A class whose robot comes to rest by itself
-    when its process is gone says so by a class attribute `stops_by_itself = True`, and is not built
-    anew. Any of the methods may raise RobotError (one line), which stops the loop.
+    The class named in the rig is built as `Class(spec=PolicySpec, **options)`, or by `calibrate
+    record` with an Interface that has no actions. Building it must move nothing: when the process
+    that drove the robot is gone, another one builds it anew and calls `state`, `stop` and `close`
+    (supervisor/process.py). A class whose robot comes to rest by itself when its process is gone
+    says so by a class attribute `stops_by_itself = True`, and is not built anew. Any of the methods
+    may raise RobotError (one line), which stops the loop.
     """
 
     def state(self) -> RobotState:
@@ -87,12 +88,12 @@ def find_robot(entry: RobotEntry) -> type[Any]:
     return found
 
 
-def build_robot(found: type[Any], entry: RobotEntry, spec: PolicySpec) -> Robot:
+def build_robot(found: type[Any], entry: RobotEntry, spec: Interface) -> Robot:
     """An instance of that class; RobotError when its options do not fit or it can't be reached."""
     robot: Robot = build(found, entry.driver, {"spec": spec, **entry.options}, RobotError)
     return robot
 
 
-def open_robot(entry: RobotEntry, spec: PolicySpec) -> Robot:
+def open_robot(entry: RobotEntry, spec: Interface) -> Robot:
     """Build the robot of a rig; RobotError in one line when its class cannot be used."""
     return build_robot(find_robot(entry), entry, spec)

@@ -69,6 +69,7 @@ class SimulatedCamera(RealSenseCamera):
         self._frame_ns = round(1e9 / self._world.task.control_hz)
         self._renderer: Renderer | None = None
         self._played: Sequence[Frame] = ()
+        self._playing_since_ns: int | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._failed: BaseException | None = None
@@ -79,8 +80,9 @@ class SimulatedCamera(RealSenseCamera):
         return self._renderer.by if self._renderer else None
 
     def play(self, frames: Sequence[Frame]) -> None:
-        """From now on deliver the depth and colour of these frames one by one, the last one again
-        and again, instead of what the world looks like; none ends it. CameraError on another size.
+        """From the next look on deliver the depth and colour of these frames, one a control step,
+        the last one again and again, instead of what the world looks like; none ends it.
+        CameraError on another size.
         """
         size = self._view.height, self._view.width
         for frame in frames:
@@ -91,7 +93,7 @@ class SimulatedCamera(RealSenseCamera):
                     f"{' with colour' if self._software.color else ''}, "
                     f"got {frame.depth.shape}, {colored}."
                 )
-        self._played, self._play_index = frames, 0
+        self._played, self._playing_since_ns = frames, None
 
     def start(self) -> None:
         """Begin; see Camera."""
@@ -136,9 +138,11 @@ class SimulatedCamera(RealSenseCamera):
         self._seen_version, self._seen_ns = self._world.version, self._clock()
         color: NDArray[np.uint8] | None
         if self._played:
-            frame = self._played[min(self._play_index, len(self._played) - 1)]
+            if self._playing_since_ns is None:
+                self._playing_since_ns = self._seen_ns
+            steps = round((self._seen_ns - self._playing_since_ns) / self._frame_ns)
+            frame = self._played[min(steps, len(self._played) - 1)]
             depth, color = frame.depth, frame.color
-            self._play_index += 1
         else:
             if self._renderer is None:
                 self._renderer = open_renderer(self._world, self._view, self._depth_by)

@@ -17,17 +17,15 @@ from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
-from ofp_edge.policy.build import build_network
 from ofp_edge.policy.config import PolicyConfig, TrainingConfig, TrainingRecord
-from ofp_edge.policy.folder import MARKER, MODEL, Policy, load_policy
-from ofp_edge.policy.imported.widen import widened
+from ofp_edge.policy.folder import MARKER, Policy, load_policy
 from ofp_edge.policy.methods import DEFAULT, build_method, options_of
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
-from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.presets import IMPORTED, Preset, preset
 from ofp_edge.policy.resnet_weights import load_resnet_weights
-from ofp_edge.spec import PolicySpec
+from ofp_edge.policy.weights import MODEL
+from ofp_edge.spec import Chunking, Interface, PolicySpec
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
@@ -132,10 +130,9 @@ def _start(request: Request) -> Policy:
     init = request.init or Path()
     start = load_policy(init)
     if request.distill:
-        return widened(start, str(init))
-    network = start.config.network
-    if not isinstance(network, NetworkConfig) and not getattr(network, "average", False):
-        raise PolicyError(f"--init {init} was imported: it is distilled, ofp-edge distill.")
+        return start.widened(str(init))
+    if (why := start.config.network.refusals.get("train")) is not None:
+        raise PolicyError(f"--init {init} {why}")
     return start
 
 
@@ -162,14 +159,15 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
             "noise, the other a velocity. Leave --init out, or keep the method."
         )
     times = start.config.spec if start else chosen
-    observations = dataset.observations
+    observations = dataset.interface.observations
     if start:  # a network knows its fields by their order, a dataset by their names
         order = [f.name for f in start.config.spec.observations]
         observations = tuple(sorted(observations, key=lambda f: _place(order, f.name)))
-    spec = PolicySpec(
-        observations, dataset.actions, times.n_obs_steps, times.horizon, times.n_action_steps,
-        dataset.control_hz, start.config.spec.start_index if start else 0,
+    chunking = Chunking(
+        times.n_obs_steps, times.horizon, times.n_action_steps, dataset.control_hz,
+        start.config.spec.start_index if start else 0,
     )  # fmt: skip
+    spec = PolicySpec.of(Interface(observations, dataset.interface.actions), chunking)
     split = dataset.split()
     if start:
         start.config.spec.require_same(spec, f"--init {request.init}")
@@ -210,7 +208,7 @@ def _place(order: list[str], name: str) -> int:
 def _resumed(request: Request, dataset: Dataset, saved: Policy, place: Path) -> Plan:
     config = saved.config
     method = build_method(config.method, config.method_options)
-    network = build_network(config, saved.statistics)
+    network = config.network.build(config.spec, saved.statistics)
     state = new_state(network, config.training.settings, config.training.seed)
     state.average.load_state_dict(saved.network.state_dict())
     if config.training.step < config.training.settings.steps:
@@ -227,7 +225,7 @@ def _resumed(request: Request, dataset: Dataset, saved: Policy, place: Path) -> 
 def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]) -> PolicyNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        return build_network(config, statistics)
+        return config.network.build(config.spec, statistics)
 
 
 def _settings(request: Request, base: TrainingConfig, method: Method) -> TrainingConfig:

@@ -18,8 +18,8 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, sha256_bytes, sha256_file, write_json
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.draws import RowGenerator
-from ofp_edge.policy.folder import read_tensors
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.weights import read_tensors
 from ofp_edge.strict import read_as
 
 FOLDER, TENSORS, NUMBERS = "training", "state.safetensors", "state.json"

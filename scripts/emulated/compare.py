@@ -21,29 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.manifest import FUNCTIONS
-from ofp_edge.runtime.runners import installed, load_runner
-from ofp_edge.runtime.runners.check import check_artefact, golden_answers
+from ofp_edge.runtime.runners.check import GoldenRun, check_parity
+from ofp_edge.runtime.runners.table import engine_of
 
 Answers = dict[str, NDArray[np.float32]]
 
 
 def answers(bundle: Bundle, engine: str, precision: str) -> tuple[Answers, dict[str, float]]:
     """By "function/output"; and the worst share of its tolerance that any output used."""
-    manifest, golden = bundle.manifest, bundle.golden()
+    runners = engine_of(engine).load(bundle, precision)
+    run = GoldenRun(bundle.manifest.functions, runners, bundle.golden())
     found, used = {}, {}
-    for function in FUNCTIONS:
-        artefact = bundle.artefact(function, engine, precision)
-        runner = load_runner(
-            engine, bundle.read(artefact.file), manifest.inputs(function),
-            manifest.outputs(function),
-        )  # fmt: skip
-        worst = check_artefact(artefact, runner, bundle, golden)
-        for name, values in golden_answers(
-            runner, golden, function, manifest.outputs(function)
-        ).items():
-            found[f"{function}/{name}"] = values.copy()
-            used[f"{function}/{name}"] = worst[name] / max(artefact.tolerance[name])
+    for function, worst in check_parity(bundle, engine, precision, runners).items():
+        tolerance = bundle.artefact(function, engine, precision).tolerance
+        for name, values in run.answers(function).items():
+            found[f"{function}/{name}"] = values
+            used[f"{function}/{name}"] = worst[name] / max(tolerance[name])
+    for runner in runners.values():
         runner.close()
     return found, used
 
@@ -61,7 +55,7 @@ def rows(kept: Any, paths: list[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
         bundle = open_bundle(path)
         for engine, precision in bundle.engines():
-            if not installed(engine):
+            if not engine_of(engine).installed():
                 raise SystemExit(f"{engine} is not installed")
             began = time.perf_counter()
             found, used = answers(bundle, engine, precision)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ofp_edge.manifest import Tensor
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.functions import Tensor
+from ofp_edge.runtime.runners.table import load_runner
 
 SHAPES = {
     "linear": ((1, 64), (1, 48)),

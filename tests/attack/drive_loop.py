@@ -82,7 +82,7 @@ class _Stand:
             CameraTolerance(),
             {"front": self.max_age_ns},
         )
-        inference = Inference(scenario.spec, *self._runners(), ROWS, FEATURE, 0)
+        inference = Inference(scenario.spec, *self._runners(), ROWS, 0)
         planner = FakePlanner(
             inference, observer, self, self.planner_clock, scenario.max_state_age_ns
         )

@@ -9,7 +9,7 @@ from ofp_edge.calibration.windows import choose_windows
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, SpecMismatch
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Chunking, PolicySpec
 from tests.synthetic import write_synthetic_dataset
 
 
@@ -19,7 +19,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def spec_of(dataset: Dataset) -> PolicySpec:
-    return PolicySpec(dataset.observations, dataset.actions, 2, 8, 4, dataset.control_hz)
+    return PolicySpec.of(dataset.interface, Chunking(2, 8, 4, dataset.control_hz))
 
 
 @pytest.mark.parametrize("episodes", [(0, 1, 2, 3, 4), (1, 3)])

@@ -204,11 +204,11 @@ def test_a_hand_that_moves_meanwhile_is_not_taken(tmp_path: Path, rig: Path, sce
 
 
 def test_the_example_robot_tells_its_hand() -> None:
-    from ofp_edge.calibration.record import HAND_POSE_SPEC, hand_pose
+    from ofp_edge.calibration.record import HAND_POSE, hand_pose
     from ofp_edge.rig.file import RobotEntry
     from ofp_edge.runtime.robot import open_robot
 
-    robot = open_robot(RobotEntry("examples.my_robot:MyRobot"), HAND_POSE_SPEC)
+    robot = open_robot(RobotEntry("examples.my_robot:MyRobot"), HAND_POSE)
     np.testing.assert_allclose(hand_pose(robot)[:3, 3], [0.0, 0.6, 0.2], atol=1e-6)
 
 

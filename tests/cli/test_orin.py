@@ -14,7 +14,7 @@ from ofp_edge.cli import compile as compile_command
 from ofp_edge.cli import profile as profile_command
 from ofp_edge.errors import ParityError
 from ofp_edge.runtime.jetson import machine as machines
-from ofp_edge.runtime.runners.tensorrt import engines
+from ofp_edge.runtime.runners.tensorrt import engine as engines
 from tests.runtime.tensorrt.orin import become_orin, write_orin_bundle
 from tests.runtime.tensorrt.standin import Gpu
 

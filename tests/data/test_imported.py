@@ -38,7 +38,10 @@ def test_converted_data_open_as_the_source_does(name: str, tmp_path: Path) -> No
     direct = open_dataset(FIXTURES / name)
     convert(FIXTURES / name, tmp_path / "x.zarr", force=False)
     ours = open_dataset(tmp_path / "x.zarr")
-    assert direct.observations == ours.observations and direct.actions == ours.actions
+    assert (
+        direct.interface.observations == ours.interface.observations
+        and direct.interface.actions == ours.interface.actions
+    )
     assert direct.cameras == ours.cameras and direct.control_hz == ours.control_hz
     assert set(direct.fields) == set(ours.fields)
     for field, values in direct.fields.items():
@@ -53,7 +56,7 @@ def test_our_own_data_convert_to_themselves(obs: str, tmp_path: Path) -> None:
     first = write_synthetic_dataset(tmp_path / "a.zarr", obs=obs, length=6)
     convert(first, tmp_path / "b.zarr", force=False)
     one, two = open_dataset(first), open_dataset(tmp_path / "b.zarr")
-    assert one.observations == two.observations and one.cameras == two.cameras
+    assert one.interface.observations == two.interface.observations and one.cameras == two.cameras
     for field, values in one.fields.items():
         np.testing.assert_array_equal(values, two.fields[field])
 
@@ -63,7 +66,10 @@ def test_a_written_guess_reads_as_the_guess(name: str, tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     path.write_text(mapping_text(guess(open_source(FIXTURES / name)), path))
     by_file, by_guess = open_dataset(path), open_dataset(FIXTURES / name)
-    assert by_file.observations == by_guess.observations and by_file.actions == by_guess.actions
+    assert (
+        by_file.interface.observations == by_guess.interface.observations
+        and by_file.interface.actions == by_guess.interface.actions
+    )
     assert by_file.sha256 == by_guess.sha256 and by_file.guessed == ()
 
 
@@ -74,9 +80,9 @@ def test_a_mapping_chooses_columns_episodes_units_and_ranges(tmp_path: Path) -> 
     assert data.control_hz == 5 and data.episodes == 2 and len(data) == 11 + 14
     source = open_source(FIXTURES / "dp3.zarr")
     np.testing.assert_array_equal(data.fields["hand"][:11], source.read("state", 2)[:, :3])
-    (hand,) = data.observations
+    (hand,) = data.interface.observations
     assert (hand.unit, hand.low, hand.shape) == ("m", (-2, -2, -2), (3,))
-    assert data.actions[0].low == tuple(data.action.min(0).tolist())
+    assert data.interface.actions[0].low == tuple(data.action.min(0).tolist())
 
 
 def test_the_hash_is_of_the_bytes_and_of_what_is_made_of_them(tmp_path: Path) -> None:

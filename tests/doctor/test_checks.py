@@ -86,11 +86,11 @@ def test_looking_whether_a_module_is_installed_does_not_import_it() -> None:
 
 
 def test_an_engine_that_is_there_but_does_not_load_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = engines.judge("json", "raise ImportError('libgomp.so.1: cannot open')")
+    found = engines.judge("json", "json", "raise ImportError('libgomp.so.1: cannot open')")
     assert found.status == "fail" and "libgomp.so.1" in found.detail
     assert "pip install --force-reinstall --no-deps json" in found.remedy
-    assert engines.judge("no_such_engine", "").status == "absent"
-    assert engines.judge("json", "print('1.0')") == Finding("engine json", "ok", "1.0")
+    assert engines.judge("no_such_engine", "no_such_engine", "").status == "absent"
+    assert engines.judge("json", "json", "print('1.0')") == Finding("engine json", "ok", "1.0")
 
 
 def test_gl_takes_the_first_back_end_that_draws_and_else_casts_rays(

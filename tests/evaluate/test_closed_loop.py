@@ -27,6 +27,7 @@ from ofp_edge.evaluate.closed_loop import (  # noqa: E402
     run_episodes,
 )
 from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
+from ofp_edge.rig.file import read_rig  # noqa: E402
 from ofp_edge.runtime.chunk import Chunk  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
@@ -65,37 +66,18 @@ def test_the_number_of_workers_changes_nothing(bundle: Path) -> None:
     )
 
 
-class Expert:
-    """Plans what the scripted expert would do now, over and over, in Inference's place."""
+def expert_successes(bundle: Path, latency_ms: float, steps: int) -> int:
+    """Plans what the scripted expert would do now, over and over, in place of the policy's."""
+    evaluator = Evaluator(job(bundle, latency_ms=latency_ms))
+    evaluator.spec = replace(SPEC, n_action_steps=steps)
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator, self.seen = evaluator, list[int]()
-
-    def reseed(self, seed: int) -> None:
-        pass
-
-    def observe(self, t_capture_ns: int, observations: Any) -> None:
-        self.seen.append(t_capture_ns)
-        assert t_capture_ns == self.evaluator.clock()
-
-    def infer(self, t_obs_ns: int, previous: Chunk | None) -> Chunk:
-        action = self.evaluator.simulator.world.expert_action()
+    def expert(t_obs_ns: int, previous: Chunk | None) -> Chunk:
+        assert t_obs_ns == evaluator.clock()
+        action = evaluator.simulator.world.expert_action()
         actions = np.repeat(action[None], SPEC.horizon, axis=0)
         return Chunk(t_obs_ns, SPEC.dt_ns, actions, actions)
 
-    def close(self) -> None:
-        pass
-
-
-def expert_successes(bundle: Path, latency_ms: float, steps: int) -> int:
-    contestant = open_contestant(bundle, Choice())
-    evaluator = Evaluator(job(bundle, latency_ms=latency_ms), contestant)
-    expert: Any = Expert(evaluator)
-    expert.spec = contestant.spec.__class__(
-        SPEC.observations, SPEC.actions, 2, 8, steps, SPEC.control_hz
-    )
-    evaluator.inference = expert
-    evaluator.spec = expert.spec
+    evaluator.inference.infer = expert  # type: ignore[assignment]
     good = sum(evaluator.run(seed).success for seed in evaluation_seeds(7, 3))
     evaluator.close()
     return good
@@ -129,6 +111,53 @@ def test_the_frames_of_another_episode_reach_the_policy_through_the_camera(bundl
     other, other_points = depths("other")
     assert own.seed == other.seed
     assert not np.array_equal(own_points[0], other_points[0])
+
+
+RIG = """
+schema_version = 1
+[robot]
+driver = "none.of:Ours"
+[cameras.front]
+driver = "realsense"
+[timing]
+latency_ms = 100.0
+max_plan_age_ms = 400.0
+cross_fade_steps = 0
+"""
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Path:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG)
+    return path
+
+
+def test_a_rig_that_limits_nothing_changes_no_command(bundle: Path, rig: Path) -> None:
+    rig.write_text(RIG + "[safety.limits.hand]\nmax_velocity = 1e6\n")
+    without = Evaluator(job(bundle, latency_ms=100.0)).run(1_000_002)
+    within = Evaluator(job(bundle, latency_ms=100.0, rig=read_rig(rig))).run(1_000_002)
+    assert within.limited == 0 and without.plans - within.plans in (0, 1)  # heard a tick later
+    assert within == replace(without, plans=within.plans)
+
+
+def test_a_rig_that_names_no_velocity_limits_the_hand_to_the_default(
+    bundle: Path, rig: Path
+) -> None:
+    evaluator = Evaluator(job(bundle, latency_ms=100.0, rig=read_rig(rig)))
+    send, sent = evaluator.simulator.robot.send, list[np.ndarray]()
+
+    def noted(action: np.ndarray) -> None:
+        sent.append(action)
+        send(action)
+
+    evaluator.simulator.robot.send = noted  # type: ignore[method-assign]
+    episode = evaluator.run(1_000_002)
+    evaluator.close()
+    fastest = np.linalg.norm(np.stack(sent)[:, :3], axis=1).max() * TASK.step_m * TASK.control_hz
+    assert fastest == pytest.approx(0.25, abs=1e-6)
+    assert 0 < episode.limited < episode.ticks
+    assert "26 commands in a row were cut" in episode.fault
 
 
 def test_a_latency_the_policy_cannot_have_is_refused(bundle: Path) -> None:
@@ -291,3 +320,27 @@ def test_the_command_writes_the_document_it_prints(bundle: Path, tmp_path: Path)
     assert low <= document["success"] <= high
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 1 and "exists" in json.loads(again.stdout)["error"]
+
+
+def test_the_command_evaluates_within_a_rig_s_limits_at_its_latency(
+    bundle: Path, rig: Path, tmp_path: Path
+) -> None:
+    app = typer.Typer()
+    eval_command.add(app)
+    app.callback()(lambda: None)
+    arguments = ["eval", str(bundle), "--task", TASK.name, "--episodes", "1", "--workers", "1",
+                 "--nfe", "auto", "--json"]  # fmt: skip
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1
+    assert "--nfe auto: expected --rig" in json.loads(refused.stdout)["error"]
+    done = CliRunner().invoke(app, [*arguments, "--rig", str(rig), "--latency-ms", "150"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["rig"] == str(rig) and document["nfe"] == "auto"
+    assert 0 < document["limited"] < document["ticks"]
+    assert document["latency_ms"] == 150.0 and document["by_latency"][0]["limited"] > 0
+    own = CliRunner().invoke(app, [*arguments[:-3], "--rig", str(rig), "--json"])
+    assert json.loads(own.stdout)["latency_ms"] == 100.0, own.output
+    rig.write_text(RIG.replace("front", "side"))
+    other = CliRunner().invoke(app, [*arguments, "--rig", str(rig)])
+    assert "[cameras.front]: expected by the policy" in json.loads(other.stdout)["error"]

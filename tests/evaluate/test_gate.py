@@ -26,7 +26,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.checks import check_error, check_samples
 from ofp_edge.quantize.compare import Chunks
-from ofp_edge.quantize.functions import Functions, build_functions
+from ofp_edge.quantize.functions import Modules, build_functions
 from ofp_edge.quantize.gate import FILE, read_gate
 from ofp_edge.quantize.plan import ActionError, Plan, Range, read_plan, write_plan
 from ofp_edge.spec import PolicySpec
@@ -103,11 +103,13 @@ def test_a_scale_off_by_100_is_caught_and_the_layer_named(folder: Path, factor: 
 
 
 def test_one_corrupted_weight_scale_is_caught_and_the_layer_named(folder: Path) -> None:
-    def build(deployed: Deployed, plan: Plan) -> Functions:
+    def build(deployed: Deployed, plan: Plan) -> Modules:
         functions = build_functions(deployed, plan)
-        assert isinstance(functions.act, fx.GraphModule)
-        nodes = [n for n in functions.act.graph.nodes if "dequantize_per_channel" in str(n.target)]
-        scales = getattr(functions.act, nodes[2].args[1].target)
+        assert isinstance(functions["act"], fx.GraphModule)
+        nodes = [
+            n for n in functions["act"].graph.nodes if "dequantize_per_channel" in str(n.target)
+        ]
+        scales = getattr(functions["act"], nodes[2].args[1].target)
         scales[3] *= 1.5  # of one channel of one layer
         return functions
 

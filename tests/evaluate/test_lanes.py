@@ -81,7 +81,7 @@ def test_every_row_of_a_batch_answers_as_the_module_does_alone(policy: Path) -> 
 
 
 def test_a_module_whose_rows_differ_is_found_out() -> None:
-    from ofp_edge.manifest import Tensor
+    from ofp_edge.functions import Tensor
 
     class LastRowIsWorse(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -127,8 +127,8 @@ def test_a_bundle_and_a_policy_are_measured_and_replay(bundle: Path, policy: Pat
         assert report.task == NAME and report.chunks == 80
         shares = report.shares
         assert shares.left + shares.right + shares.between + shares.short == pytest.approx(1)
-        assert report.interval[0] <= report.between <= report.interval[1]
-        assert report.keeps_left == report.left / report.demonstrations.left
+        assert report.interval[0] <= shares.between <= report.interval[1]
+        assert report.keeps_left == shares.left / report.demonstrations.left
         assert measure_modes(path, task, chunks=80, guard=3).shares == shares
 
 

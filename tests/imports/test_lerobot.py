@@ -22,8 +22,7 @@ from ofp_edge.imports.fields import Wanted
 from ofp_edge.imports.lerobot import import_lerobot
 from ofp_edge.imports.record import field_statistics, write_imported
 from ofp_edge.policy.folder import Policy, load_policy
-from ofp_edge.policy.imported.config import CameraConfig
-from ofp_edge.policy.imported.denoiser import DenoiserNetwork
+from ofp_edge.policy.imported.images import CameraConfig
 from ofp_edge.policy.imported.schedule import rungs, scheduler, stepped
 from ofp_edge.spec import PolicySpec
 from tests.interop.drawn import drawn
@@ -237,7 +236,7 @@ def test_batch_normalisation_keeps_its_statistics_in_training(policy: Policy) ->
         policy.config.network, cameras=CameraConfig("resnet18", False, 4, None, None, True),
         normalization=dict.fromkeys(names, "identity"), average=True,
     )  # fmt: skip
-    network = DenoiserNetwork(config, spec, field_statistics(spec)).train()
+    network = config.build(spec, field_statistics(spec)).train()
     norms = [x for x in network.modules() if isinstance(x, nn.BatchNorm2d)]
     assert norms and not any(x.training for x in norms) and network.trunk.training
 

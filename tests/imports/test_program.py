@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ofp_edge import manifest
+from ofp_edge import functions
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import CheckFailed, OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
@@ -25,12 +25,11 @@ from ofp_edge.imports.program import import_program
 from ofp_edge.imports.record import write_imported
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.imported.archive import clean_archive, load_program
+from ofp_edge.policy.imported.onnx_functions import OnnxEncoder
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
-from ofp_edge.policy.imported.program import OwnEncoder
 from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.targets.onnx_import import onnx_graph
 
 H, A, TO, D = 8, 3, 2, 5
 SPEC = PolicySpec(
@@ -198,8 +197,8 @@ def test_an_encoder_graph_may_use_the_fields_names_inside() -> None:
     )  # fmt: skip
     opset = helper.make_opsetid("", 18)
     data = helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
-    encoder = OwnEncoder(OnnxModule(data, "e.onnx"), D)
-    made = onnx_graph(encoder, [manifest.Tensor("state", (1, D))])
+    encoder = OnnxEncoder(OnnxModule(data, "e.onnx"), D)
+    made = encoder.onnx_graph([functions.Tensor("state", (1, D))])
     session = onnxruntime.InferenceSession(made.SerializeToString())
     seen = np.linspace(-1, 1, D, dtype=np.float32)[None]
     (feature,) = session.run(["feature"], {"state": seen})

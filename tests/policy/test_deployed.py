@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.policy import sampler
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import Policy, load_policy
@@ -63,8 +63,8 @@ def test_time_rows_are_the_policys_pairs(policy: Policy) -> None:
 
 def test_inputs_are_declared_as_encode_takes_them(policy: Policy) -> None:
     deployed = deploy(policy)
-    assert [x.shape for x in deployed.encode_inputs] == [(1, 4), (1, 3, 1, N_POINTS)]
-    feature = deployed.encode(*(torch.zeros(x.shape) for x in deployed.encode_inputs))
+    assert [x.shape for x in deployed.function("encode").inputs] == [(1, 4), (1, 3, 1, N_POINTS)]
+    feature = deployed.encode(*(torch.zeros(x.shape) for x in deployed.function("encode").inputs))
     assert feature.shape == (1, deployed.feature_dim)
 
 
@@ -84,7 +84,9 @@ def test_graphs_of_an_mlp_hold_no_reshape(policy: Policy) -> None:
 def test_torch_runner_gives_what_the_module_gives(policy: Policy) -> None:
     deployed = deploy(policy)
     runner = TorchRunner(
-        deployed.encode, deployed.encode_inputs, [Tensor("feature", (1, deployed.feature_dim))]
+        deployed.encode,
+        deployed.function("encode").inputs,
+        [Tensor("feature", (1, deployed.feature_dim))],
     )
     runner.warm_up()
     kept = runner.outputs["feature"]

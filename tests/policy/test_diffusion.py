@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.deployed import SampledAct, deploy, method_of, split, time_row
+from ofp_edge.evaluate.torch_inference import SampledAct
+from ofp_edge.policy.deployed import deploy, split
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.methods.diffusion import Diffusion
@@ -155,7 +156,7 @@ def test_the_sampled_act_is_the_methods_sample_in_raw_units(tmp_path: Path) -> N
     features = torch.randn(1, policy.network.null.numel())
     z = torch.randn(1, policy.network.chunk_size)
     with torch.no_grad():
-        chunk, normalised = SampledAct(policy.network, method_of(policy), 10)(
+        chunk, normalised = SampledAct(policy.network, policy.sampling, 10)(
             features, z, torch.zeros(1, 1)
         )
         expected = build_method("diffusion").sample(policy.network, features, z, 10)
@@ -167,9 +168,10 @@ def test_the_sampled_act_is_the_methods_sample_in_raw_units(tmp_path: Path) -> N
 def test_a_flow_policy_is_asked_for_the_velocity_it_learned(tmp_path: Path) -> None:
     """Its rows are Euler steps: the embedding of (t, t), the step r - t."""
     folder = tiny_policy(tmp_path / "p")
-    jump = time_row(load_policy(folder), "x", 0.25, 0.75)
+    policy = load_policy(folder)
+    jump = policy.sampling.time_row(policy.network, "x", 0.25, 0.75)
     policy = load_policy(as_method(folder, "flow"))
-    euler = time_row(policy, "x", 0.25, 0.75)
+    euler = policy.sampling.time_row(policy.network, "x", 0.25, 0.75)
     with torch.no_grad():
         at = policy.network.time(torch.tensor([0.25]), torch.tensor([0.25]))[0]
     assert euler.row == (*at.tolist(), 0.5)

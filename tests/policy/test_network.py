@@ -10,7 +10,6 @@ import torch
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.encoder import PointEncoder
 from ofp_edge.policy.folder import Policy
-from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import PRESETS, preset
 from ofp_edge.spec import PolicySpec
 from tests.synthetic import N_POINTS, action_fields, state_field
@@ -78,7 +77,7 @@ def test_a_new_network_answers_zero_everywhere() -> None:
     ranges = [(f.name, f.low, f.high) for f in spec.observations]
     ranges += [(f.name, f.low, f.high) for f in spec.actions]
     statistics = {name: FieldStatistics.of_range(low, high) for name, low, high in ranges}
-    network = PolicyNetwork(preset("tiny").network, spec, statistics)
+    network = preset("tiny").network.build(spec, statistics)
     one = torch.ones(2)
     u = network(torch.randn(2, 32), 0 * one, one, network.encode(observations(spec, 2)))
     assert not u.any()

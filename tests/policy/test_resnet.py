@@ -16,10 +16,11 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.policy.network_config import NetworkConfig, RgbConfig
+from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.presets import preset
 from ofp_edge.policy.resnet import MEAN, STD, ResNet, RgbEncoder, SpatialSoftmax
 from ofp_edge.policy.resnet_weights import load_resnet_weights, torchvision_shapes
+from ofp_edge.policy.sizes import RgbConfig
 from tests.synthetic import rgb_fields, state_field, tiny_policy
 
 NORM = ("weight", "bias", "running_mean", "running_var")

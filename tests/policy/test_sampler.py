@@ -55,23 +55,3 @@ def test_ladder_ends_exactly_at_one() -> None:
     assert sampler.ladder(4) == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert sampler.ladder(3, 0.4)[0] == 0.4
     assert all(sampler.ladder(n)[-1] == 1.0 and len(sampler.ladder(n)) == n + 1 for n in (3, 7, 49))
-
-
-def test_shift_drops_what_was_executed_and_repeats_the_last_action() -> None:
-    chunk = torch.arange(8.0).view(1, 8)  # 4 actions of 2 numbers
-    assert sampler.shift(chunk, 1, 2).tolist() == [[2, 3, 4, 5, 6, 7, 6, 7]]
-    assert sampler.shift(chunk, 0, 2).tolist() == chunk.tolist()
-    assert sampler.shift(chunk, 9, 2).tolist() == [[6, 7] * 4]
-
-
-def test_warm_start_enters_the_flow_at_t_w(field: Any) -> None:
-    prior = torch.randn(5, 8)
-    got = sampler.warm_start(field, FEATURES, Z, prior, 0.3)
-    torch.testing.assert_close(got, math.exp(-Decay.k * 0.7) * (0.7 * Z + 0.3 * prior))
-    assert field.calls == 1
-
-
-def test_refinement_renoises_the_first_answer(field: Any) -> None:
-    first = torch.randn(5, 8)
-    got = sampler.refine(field, FEATURES, Z, first, 0.5)
-    torch.testing.assert_close(got, math.exp(-Decay.k * 0.5) * (0.5 * Z + 0.5 * first))

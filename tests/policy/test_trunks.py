@@ -10,25 +10,26 @@ import torch
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.folder import load_policy
-from ofp_edge.policy.network_config import (
-    TRUNKS,
-    NetworkConfig,
-    TransformerConfig,
-    TrunkConfig,
-    UnetConfig,
-)
+from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.presets import preset
-from ofp_edge.policy.trunks import build_trunk
-from ofp_edge.policy.trunks.trunk import Trunk
+from ofp_edge.policy.trunks import find_trunks
+from ofp_edge.policy.trunks.transformer import TransformerConfig
+from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig
+from ofp_edge.policy.trunks.unet import UnetConfig
 from tests.synthetic import tiny_policy, tiny_trunk
 
 ACTION_DIM, FEATURES = 4, 14
-KINDS = pytest.mark.parametrize("kind", sorted(TRUNKS))
+KINDS = pytest.mark.parametrize("kind", sorted(find_trunks()))
 HORIZONS = pytest.mark.parametrize("horizon", [8, 16])
 
 
 def config(trunk: TrunkConfig) -> NetworkConfig:
     return replace(preset("tiny").network, trunk=trunk)
+
+
+def build_trunk(network: NetworkConfig, horizon: int, action_dim: int, features: int) -> Trunk:
+    kind = find_trunks()[network.trunk.kind]
+    return kind(network.trunk, network.condition, horizon, action_dim, features)
 
 
 def make(kind: str, horizon: int = 8) -> Trunk:

@@ -17,7 +17,7 @@ from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.compare import compare
-from ofp_edge.quantize.functions import Functions, build_functions
+from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.inputs import act_inputs, synthetic_windows
 from tests.quantize.conftest import Quantised
 from tests.synthetic import tiny_policy, write_synthetic_dataset
@@ -73,7 +73,7 @@ def test_error_is_stated_in_robot_units(quantised: Quantised) -> None:
 def test_comparing_float_with_itself_gives_no_error(quantised: Quantised) -> None:
     deployed = deploy(load_policy(quantised.policy))
     windows = synthetic_windows(deployed.spec, 4, 0)
-    same = compare(deployed, Functions(deployed.encode, deployed.act), windows, 0, 2.0)
+    same = compare(deployed, deployed.modules, windows, 0, 2.0)
     assert all(x.max == 0 for x in same)
     low = compare(deployed, build_functions(deployed, quantised.plan), windows, 0, 2.0)
     assert all(x.max > 0 for x in low)

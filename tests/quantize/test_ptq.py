@@ -106,8 +106,8 @@ class Shrinking(nn.Module):
 
 
 def test_each_output_channel_of_a_convolution_has_its_own_scale() -> None:
-    from ofp_edge.manifest import Tensor
-    from ofp_edge.runtime.runners import load_runner
+    from ofp_edge.functions import Tensor
+    from ofp_edge.runtime.runners.table import load_runner
 
     module, generator = Shrinking(), torch.Generator().manual_seed(0)
     drawn = [(torch.randn(1, 3, 1, 8, generator=generator),) for _ in range(16)]
@@ -152,7 +152,7 @@ def test_biases_lie_on_the_integer_grid_the_engines_hold_them_on() -> None:
 
 
 def test_a_residual_stream_out_of_an_int8_layer_lowers_to_one_delegate() -> None:
-    from ofp_edge.manifest import Tensor
+    from ofp_edge.functions import Tensor
 
     module = Residual()
     layers = measure_layers(module, "act", samples(), ALL)
@@ -167,7 +167,7 @@ def test_a_plan_read_back_rebuilds_the_same_bits(quantised: Quantised) -> None:
     assert plan is not None
     first = build_functions(deploy(load_policy(quantised.policy)), quantised.plan)
     again = build_functions(deploy(load_policy(quantised.folder)), plan)
-    for a, b in ((first.encode, again.encode), (first.act, again.act)):
+    for a, b in zip(first.values(), again.values(), strict=True):
         one, two = a.state_dict(), b.state_dict()
         assert one.keys() == two.keys() and any(x.dtype == torch.int8 for x in one.values())
         assert all(torch.equal(one[name], two[name]) for name in one)

@@ -28,7 +28,6 @@ from ofp_edge.runtime.infer.sampler import shipped_scheme
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import (
-    FEATURE,
     ROWS,
     FakeClock,
     FakePlanner,
@@ -207,11 +206,12 @@ def _run(
     sleep_until: Callable[[int], None] | None,
 ) -> Ran:  # fmt: skip
     dt = spec.dt_ns
-    encode, act = make_runners(spec)
+    functions, runners = make_runners(spec)
     auto = trouble.rng.random() < 0.5
     inference = Inference(
-        spec, encode, act, ROWS, FEATURE, 0, scheme=shipped_scheme(ROWS, "auto" if auto else 1)
+        spec, functions, runners, ROWS, 0, scheme=shipped_scheme(ROWS, "auto" if auto else 1)
     )
+    act = runners["act"]
     answer = act.function
 
     def slow(*buffers: Any) -> None:

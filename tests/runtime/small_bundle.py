@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ofp_edge.bundle import GOLDEN, write_manifest
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, Tensor, TimeRow
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.functions import Tensor, encode_and_act
+from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, TimeRow
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.spec import PolicySpec
 
 FEATURE, EMBEDDING = 8, 4
@@ -27,36 +28,25 @@ def write_small_bundle(
     rows = tuple(
         TimeRow(n, t, r, (*rng.normal(size=EMBEDDING).tolist(), r - t)) for n, t, r in _TIMES
     )
-    encode_inputs = tuple(
-        Tensor(f.name, (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape))
-        for f in spec.observations
-    )
-    act_inputs = (
-        Tensor("features", (1, spec.n_obs_steps * FEATURE)), Tensor("z", (1, size)),
-        Tensor("time_row", (1, EMBEDDING + 1)),
-    )  # fmt: skip
-    outputs = {
-        "encode": (Tensor("feature", (1, FEATURE)),),
-        "act": (Tensor("chunk", (1, size)), Tensor("chunk_normalised", (1, size))),
-    }
-    inputs = {"encode": encode_inputs, "act": act_inputs}
-    models = {"encode": _encode(encode_inputs, rng), "act": _act(act_inputs, size, rng)}
+    encode, act = functions = encode_and_act(spec, FEATURE, EMBEDDING + 1)
+    models = {"encode": _encode(encode.inputs, rng), "act": _act(act.inputs, size, rng)}
     folder.mkdir(parents=True)
     golden: dict[str, np.ndarray] = {}
     artefacts = []
-    for name, model in models.items():
+    for function in functions:
+        name, model = function.name, models[function.name]
         file = f"{name}.fp32.onnx"
         (folder / file).write_bytes(model)
-        runner = load_runner("onnxruntime", model, inputs[name], outputs[name])
-        for tensor in inputs[name]:
+        runner = load_runner("onnxruntime", model, function.inputs, function.outputs)
+        for tensor in function.inputs:
             values = rng.normal(size=tensor.shape).astype(np.float32)
             runner.inputs[tensor.name][:] = values
             golden[f"input/{name}/{tensor.name}"] = values
         runner.infer()
-        for tensor in outputs[name]:
+        for tensor in function.outputs:
             golden[f"output/{name}/fp32/{tensor.name}"] = runner.outputs[tensor.name].copy()
         tolerance = {
-            t.name: [1e-4] * (spec.action_dim if t.name == "chunk" else 1) for t in outputs[name]
+            t.name: [1e-4] * (spec.action_dim if t.name == "chunk" else 1) for t in function.outputs
         }
         entry = FileEntry.of(folder, file)
         artefacts.append(
@@ -64,7 +54,7 @@ def write_small_bundle(
         )
     np.savez(folder / GOLDEN, **golden)
     manifest = Manifest(
-        "host", None, spec, cameras, CameraTolerance(), encode_inputs, FEATURE, rows,
+        "host", None, spec, cameras, CameraTolerance(), functions, rows,
         tuple(artefacts), (FileEntry.of(folder, GOLDEN),), Default("onnxruntime", "fp32"),
         {"made_by": "tests <&>"},
     )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.functions import Function, encode_and_act
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.chunk import Chunk
@@ -68,7 +69,9 @@ class FunctionRunner:
         pass
 
 
-def make_runners(spec: PolicySpec) -> tuple[FunctionRunner, FunctionRunner]:
+def make_runners(
+    spec: PolicySpec,
+) -> tuple[tuple[Function, ...], dict[str, FunctionRunner]]:
     """encode: the state's first four numbers. act: chunk_normalised = z + (r - t) * features[0],
     chunk = twice that."""
     size = spec.horizon * spec.action_dim
@@ -85,14 +88,15 @@ def make_runners(spec: PolicySpec) -> tuple[FunctionRunner, FunctionRunner]:
         f.name: (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape)
         for f in spec.observations
     }
-    return (
-        FunctionRunner(fields, {"feature": (1, FEATURE)}, encode),
-        FunctionRunner(
+    made = {
+        "encode": FunctionRunner(fields, {"feature": (1, FEATURE)}, encode),
+        "act": FunctionRunner(
             {"features": (1, spec.n_obs_steps * FEATURE), "z": (1, size), "time_row": (1, 2)},
             {"chunk": (1, size), "chunk_normalised": (1, size)},
             act,
         ),
-    )
+    }
+    return encode_and_act(spec, FEATURE, 2), made
 
 
 class FakeClock:

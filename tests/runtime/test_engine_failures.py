@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ofp_edge.errors import EngineError, OfpError
-from ofp_edge.manifest import Tensor
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.functions import Tensor
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.runtime.runners.threads import MOST_THREADS, Threads
 
 

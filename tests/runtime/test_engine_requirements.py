@@ -19,6 +19,7 @@ from ofp_edge.runtime.runners.threads import Threads, isolated_cpus
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 
+DISTRIBUTIONS = {"executorch": "ofp-edge-executorch"}
 ARTEFACT = Artefact("act", "executorch", "int8", "act.pte", 2**20, "0" * 64, {})
 
 
@@ -41,21 +42,21 @@ def test_the_installed_engine_must_be_of_a_version_the_artefact_takes(
     monkeypatch.setattr(requirements.metadata, "version", lambda name: "1.5.1.1")
     artefact = replace(ARTEFACT, requires={"executorch": wanted})
     if good:
-        check_requirements(artefact)
+        check_requirements(artefact, DISTRIBUTIONS)
         return
     with pytest.raises(BundleError, match=f"needs executorch {wanted}, installed is 1.5.1.*Inst"):
-        check_requirements(artefact)
+        check_requirements(artefact, DISTRIBUTIONS)
 
 
 def test_a_condition_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(BundleError, match="cannot read 'about 1.5'"):
-        check_requirements(replace(ARTEFACT, requires={"onnxruntime": "about 1.5"}))
+        check_requirements(replace(ARTEFACT, requires={"onnxruntime": "about 1.5"}), {})
 
 
 def test_too_little_memory_is_said_before_the_engine_loads() -> None:
     with pytest.raises(OfpError, match="act.pte: 3 MiB needed, 2 MiB free. Free memory, or"):
-        check_requirements(ARTEFACT, available=2 * 2**20)
-    check_requirements(ARTEFACT, available=4 * 2**20)
+        check_requirements(ARTEFACT, {}, available=2 * 2**20)
+    check_requirements(ARTEFACT, {}, available=4 * 2**20)
 
 
 def test_a_host_bundle_of_another_machine_is_refused(

@@ -9,7 +9,7 @@ from ofp_edge.errors import OfpError
 from ofp_edge.runtime.infer.guard import choose
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.sampler import shipped_scheme
-from tests.runtime.standins import DT, FEATURE, ROWS, make_chunk, make_runners, make_spec
+from tests.runtime.standins import DT, ROWS, make_chunk, make_runners, make_spec
 
 SPEC = make_spec()
 SIZE = SPEC.horizon * SPEC.action_dim
@@ -17,7 +17,7 @@ SIZE = SPEC.horizon * SPEC.action_dim
 
 def seeing(guard: int, nfe: int = 1) -> Inference:
     scheme = shipped_scheme(ROWS, nfe)
-    inference = Inference(SPEC, *make_runners(SPEC), ROWS, FEATURE, 3, scheme=scheme, guard=guard)
+    inference = Inference(SPEC, *make_runners(SPEC), ROWS, 3, scheme=scheme, guard=guard)
     inference.observe(0, {"state": np.array([0.5, 1, 2, 3], np.float32)})
     return inference
 

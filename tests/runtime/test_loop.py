@@ -23,7 +23,6 @@ from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, array_from_json
 from ofp_edge.runtime.observer import Observer
 from tests.runtime.standins import (
     DT,
-    FEATURE,
     MS,
     ROWS,
     FakeCamera,
@@ -50,9 +49,9 @@ class Stand:
         self.robot = (robot or FakeRobot)(self.clock)
         self.planner_clock = PlannerClock(self.clock)
         self.camera = FakeCamera(self.planner_clock)
-        encode, act = make_runners(SPEC)
-        self.inference = Inference(SPEC, encode, act, ROWS, FEATURE, 0)
-        self.act: FunctionRunner = act
+        functions, runners = make_runners(SPEC)
+        self.inference = Inference(SPEC, functions, runners, ROWS, 0)
+        self.act: FunctionRunner = runners["act"]
         self.controller = Controller(SPEC, 2 * DT, 8 * DT)
         self.observer = Observer(
             SPEC, {"front": self.camera}, {"front": CAMERA}, CameraTolerance(),
@@ -217,7 +216,7 @@ def test_the_log_replays_every_chunk_from_its_inputs(tmp_path: Path) -> None:
     assert len(rows["/command"]) == stand.controller.counters.ticks
     sent = [array_from_json(r["action"]) for r in rows["/command"] if r["sent"]]
     np.testing.assert_array_equal(sent, [a for _, a in stand.robot.sent])
-    again = Inference(SPEC, *make_runners(SPEC), ROWS, FEATURE, 0)
+    again = Inference(SPEC, *make_runners(SPEC), ROWS, 0)
     previous = None
     for seen, plan in zip(rows["/observation"], rows["/plan"], strict=True):
         inputs = {name: array_from_json(x) for name, x in seen["inputs"].items()}

@@ -12,10 +12,10 @@ from torch import nn
 
 from ofp_edge.apart import try_apart
 from ofp_edge.errors import BundleError
-from ofp_edge.manifest import Tensor
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.functions import Tensor
 from ofp_edge.runtime.runners.flatbuffer import Reader
 from ofp_edge.runtime.runners.pte_file import require_consistent
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets.export import export_executorch
 from tests.needs import needs_engines
 

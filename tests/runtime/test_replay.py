@@ -16,7 +16,7 @@ from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.replay import controller_of, replay
 from ofp_edge.runtime.robot import RobotState
-from tests.runtime.standins import DT, FEATURE, ROWS, FakeEpisodicRobot, make_runners
+from tests.runtime.standins import DT, ROWS, FakeEpisodicRobot, make_runners
 from tests.runtime.test_loop import SPEC, Stand
 
 SAFETY = SafetyEntry(limits={"move": FieldLimits(max_velocity=1.2, max_acceleration=30.0)})
@@ -31,7 +31,7 @@ def header(nfe: Nfe = 1) -> dict[str, Any]:
 
 
 def fresh(nfe: Nfe = 1, seed: int = 0) -> Inference:
-    return Inference(SPEC, *make_runners(SPEC), ROWS, FEATURE, seed,
+    return Inference(SPEC, *make_runners(SPEC), ROWS, seed,
                      scheme=shipped_scheme(ROWS, nfe))  # fmt: skip
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from ofp_edge.errors import BundleError, OfpError
-from ofp_edge.manifest import Tensor
-from ofp_edge.runtime.runners import Runner, load_runner
+from ofp_edge.functions import Tensor
+from ofp_edge.runtime.runners import Runner
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets.export import export_executorch
 from tests.needs import needs_engines
 
@@ -58,8 +59,9 @@ def in_a_process(model: bytes, folder: Path, code: str) -> None:
     path = folder / "toy.pte"
     path.write_bytes(model)
     start = (
-        "import os, threading\nimport numpy as np\nfrom ofp_edge.manifest import Tensor\n"
-        "from ofp_edge.errors import OfpError\nfrom ofp_edge.runtime.runners import load_runner\n"
+        "import os, threading\nimport numpy as np\nfrom ofp_edge.functions import Tensor\n"
+        "from ofp_edge.errors import OfpError\n"
+        "from ofp_edge.runtime.runners.table import load_runner\n"
         f"program = open({str(path)!r}, 'rb').read()\n"
         f"inputs, outputs = {INPUTS!r}, {OUTPUTS!r}\n"
     )

@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from ofp_edge.errors import BundleError, MissingExtra, UnknownName
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.origin import install_line
 from ofp_edge.policy.torch_runner import TorchRunner
-from ofp_edge.runtime.runners import ENGINES, MODULES, Runner, load_runner
+from ofp_edge.runtime.runners import Runner
 from ofp_edge.runtime.runners.null import NullRunner
+from ofp_edge.runtime.runners.table import ENGINES, load_runner
 from ofp_edge.targets.export import Exported, export_executorch, export_onnx
-from tests.needs import needs_engines
+from tests.needs import CPU_ENGINES, needs_engines
 
 INPUTS = (Tensor("a", (1, 6)), Tensor("b", (1, 2)))
 OUTPUTS = (Tensor("sum", (1, 4)), Tensor("first", (1, 2)))
@@ -132,7 +133,7 @@ def test_same_input_gives_the_same_bits(runner: Runner) -> None:
 
 
 def test_two_runners_of_one_model_do_not_share_buffers(models: Models) -> None:
-    for engine in ENGINES:
+    for engine in CPU_ENGINES:
         model = models.exported[engine].model
         one, two = (load_runner(engine, model, INPUTS, OUTPUTS) for _ in range(2))
         one.inputs["a"][:], two.inputs["a"][:] = 1, 2
@@ -150,7 +151,7 @@ def test_runs_in_another_thread_than_it_was_built_in(runner: Runner) -> None:
     runner.infer()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize(
     "damage", [lambda m: b"", lambda m: b"not a model", lambda m: m[: len(m) // 2]]
 )
@@ -163,7 +164,7 @@ def test_a_model_the_engine_refuses_is_one_line(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize(
     ("inputs", "outputs", "what"),
     [
@@ -188,8 +189,8 @@ def test_onnx_names_must_be_the_manifests(models: Models) -> None:
 
 
 def test_unknown_engine_lists_the_known() -> None:
-    with pytest.raises(UnknownName, match="executorch, onnxruntime"):
-        load_runner("tensorrt", b"", INPUTS, OUTPUTS)
+    with pytest.raises(UnknownName, match="executorch, onnxruntime, tensorrt"):
+        load_runner("openvino", b"", INPUTS, OUTPUTS)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_missing_engine_names_its_pip_line(
 ) -> None:
     import importlib
 
-    real, module = importlib.import_module, MODULES[engine]
+    real, module = importlib.import_module, ENGINES[engine].module
 
     def without(name: str, package: str | None = None) -> object:
         if name.split(".")[0] == module:
@@ -216,7 +217,7 @@ def test_a_missing_engine_names_its_pip_line(
         load_runner(engine, b"", INPUTS, OUTPUTS)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_an_engine_brings_no_torch_says_nothing_and_leaves_nothing_behind(
     engine: str, models: Models, tmp_path: Path
 ) -> None:
@@ -224,8 +225,8 @@ def test_an_engine_brings_no_torch_says_nothing_and_leaves_nothing_behind(
     path.write_bytes(models.exported[engine].model)
     code = f"""
 import sys, tracemalloc
-from ofp_edge.manifest import Tensor
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.functions import Tensor
+from ofp_edge.runtime.runners.table import load_runner
 r = load_runner({engine!r}, open({str(path)!r}, "rb").read(),
     (Tensor("a", (1, 6)), Tensor("b", (1, 2))), (Tensor("sum", (1, 4)), Tensor("first", (1, 2))))
 r.warm_up(1000)  # the interpreter fills its free lists first

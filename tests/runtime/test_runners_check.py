@@ -67,22 +67,20 @@ def bundle_with(folder: Path, golden: dict[str, NDArray[np.float32]]) -> Bundle:
     return open_bundle(folder)
 
 
-def runners(bundle: Bundle, **extra: Any) -> tuple[Sum, Sum]:
-    made = []
-    for function in ("encode", "act"):
-        runner = Sum(bundle.manifest.inputs(function), bundle.manifest.outputs(function))
+def runners(bundle: Bundle, **extra: Any) -> dict[str, Sum]:
+    made = {x.name: Sum(x.inputs, x.outputs) for x in bundle.manifest.functions}
+    for runner in made.values():
         runner.extra = extra
-        made.append(runner)
-    return made[0], made[1]
+    return made
 
 
 def test_right_answers_pass_with_their_worst_difference(
     tmp_path: Path, golden: dict[str, NDArray[np.float32]]
 ) -> None:
     bundle = bundle_with(tmp_path / "b", golden)
-    worst = check_parity(bundle, "onnxruntime", "int8", *runners(bundle, feature=5e-4))
-    assert worst["chunk"] == worst["chunk_normalised"] == 0
-    assert worst["feature"] == pytest.approx(5e-4, rel=1e-2)
+    worst = check_parity(bundle, "onnxruntime", "int8", runners(bundle, feature=5e-4))
+    assert worst["act"] == {"chunk": 0, "chunk_normalised": 0}
+    assert worst["encode"]["feature"] == pytest.approx(5e-4, rel=1e-2)
 
 
 def test_the_worst_output_is_named_with_its_figures(
@@ -90,7 +88,7 @@ def test_the_worst_output_is_named_with_its_figures(
 ) -> None:
     bundle = bundle_with(tmp_path / "b", golden)
     with pytest.raises(ParityError, match=r"onnxruntime int8, encode: feature is 0\.5 .* 0\.001"):
-        check_parity(bundle, "onnxruntime", "int8", *runners(bundle, feature=0.5))
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle, feature=0.5))
 
 
 def test_each_action_dimension_has_its_own_tolerance(
@@ -98,9 +96,9 @@ def test_each_action_dimension_has_its_own_tolerance(
 ) -> None:
     bundle = bundle_with(tmp_path / "b", golden)
     loose = np.tile([0.0, 0.05], 4)  # within the tolerance of the second dimension only
-    check_parity(bundle, "onnxruntime", "int8", *runners(bundle, chunk=loose))
+    check_parity(bundle, "onnxruntime", "int8", runners(bundle, chunk=loose))
     with pytest.raises(ParityError, match=r"chunk\[0\]"):
-        check_parity(bundle, "onnxruntime", "int8", *runners(bundle, chunk=loose[::-1]))
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle, chunk=loose[::-1]))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -109,7 +107,7 @@ def test_nan_and_infinity_never_pass(
 ) -> None:
     bundle = bundle_with(tmp_path / "b", golden)
     with pytest.raises(ParityError):
-        check_parity(bundle, "onnxruntime", "int8", *runners(bundle, chunk_normalised=value))
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle, chunk_normalised=value))
 
 
 def test_only_one_wrong_sample_is_enough(
@@ -118,7 +116,7 @@ def test_only_one_wrong_sample_is_enough(
     golden["output/act/int8/chunk"][K - 1, 5] += 0.5
     bundle = bundle_with(tmp_path / "b", golden)
     with pytest.raises(ParityError, match=r"chunk\[1\]"):
-        check_parity(bundle, "onnxruntime", "int8", *runners(bundle))
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle))
 
 
 def test_a_precision_without_golden_outputs_is_no_pass(
@@ -126,7 +124,7 @@ def test_a_precision_without_golden_outputs_is_no_pass(
 ) -> None:
     bundle = bundle_with(tmp_path / "b", golden)
     with pytest.raises(BundleError, match="holds no output/encode/fp32/feature"):
-        check_parity(bundle, "onnxruntime", "fp32", *runners(bundle))
+        check_parity(bundle, "onnxruntime", "fp32", runners(bundle))
 
 
 def test_golden_inputs_of_another_shape_are_refused(
@@ -135,7 +133,7 @@ def test_golden_inputs_of_another_shape_are_refused(
     golden["input/act/z"] = golden["input/act/z"][:, :5]
     bundle = bundle_with(tmp_path / "b", golden)
     with pytest.raises(BundleError, match="golden input act/z"):
-        check_parity(bundle, "onnxruntime", "int8", *runners(bundle))
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle))
 
 
 def test_differences_of_a_chunk_are_taken_per_action_dimension() -> None:

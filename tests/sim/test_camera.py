@@ -83,13 +83,18 @@ def test_equal_episodes_give_equal_frames(simulator):
     assert (episodes[0] != episodes[1]).any()
 
 
-def test_foreign_frames_replace_the_worlds_one_by_one_and_the_last_stays(simulator):
+def test_foreign_frames_replace_the_worlds_one_a_control_step_and_the_last_stays(simulator):
     frames = np.random.default_rng(0).integers(0, 65535, (3, 48, 64), dtype=np.uint16)
     camera = simulator.cameras["front"]
     camera.play([Frame(depth, None, 0, 0) for depth in frames])
     for expected in (0, 1, 2, 2, 2):
         np.testing.assert_array_equal(camera.read(0).depth, frames[expected])
         simulator.robot.send(RIGHT)
+        simulator.clock.advance(STEP_NS)
+    camera.play([Frame(depth, None, 0, 0) for depth in frames])
+    for expected in (0, 2):  # nobody looked in between
+        np.testing.assert_array_equal(camera.read(0).depth, frames[expected])
+        simulator.clock.advance(2 * STEP_NS)
     camera.play(())
     seen = camera.read(0).depth
     assert (seen != frames[2]).mean() > 0.9

@@ -21,7 +21,7 @@ from ofp_edge.origin import install_line  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
 from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
-from ofp_edge.spec import PolicySpec  # noqa: E402
+from ofp_edge.spec import Interface  # noqa: E402
 
 TASK = "metaworld/door-open"
 
@@ -60,11 +60,8 @@ def test_the_attributes_make_a_spec_and_name_every_seed(dataset):
         attrs["collector"] == {"noise": 0.3, "wander": 8, "depth_by": "rays"}
         and done.depth_by == "rays"
     )
-    spec = PolicySpec.from_json({
-        "observations": attrs["observations"], "actions": attrs["actions"], "n_obs_steps": 1,
-        "horizon": 1, "n_action_steps": 1, "control_hz": attrs["control_hz"],
-    })  # fmt: skip
-    assert spec.cameras == ("front",)
+    interface = Interface.from_json({name: attrs[name] for name in ("observations", "actions")})
+    assert interface.cameras == ("front",)
     camera = CameraParameters.from_json(attrs["cameras"]["front"])
     assert (camera.width, camera.height) == (64, 48)
 

@@ -29,23 +29,26 @@ from ofp_edge.errors import (
     install_line,
 )
 from ofp_edge.files import sha256_file
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.runtime.infer.inference import load_inference
-from ofp_edge.runtime.runners import ENGINES, load_runner
+from ofp_edge.runtime.runners.engine import Engine
+from ofp_edge.runtime.runners.table import ENGINES, load_runner
 from ofp_edge.targets import built as building
 from ofp_edge.targets import compile as compiling
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.targets.export import IR_VERSION, OPSET, export_executorch, export_onnx
+from ofp_edge.targets.export import FORMS, IR_VERSION, OPSET, export_executorch, export_onnx
+from tests.needs import CPU_ENGINES
 from tests.targets.conftest import Built
+
+FUNCTIONS = ("encode", "act")
 
 
 def test_holds_both_functions_for_every_engine_and_precision(built: Built) -> None:
     bundle = open_bundle(built.bundle)
-    assert set(bundle.engines()) == {(e, p) for e in ENGINES for p in ("fp32", "int8")}
+    assert set(bundle.engines()) == {(e, p) for e in CPU_ENGINES for p in ("fp32", "int8")}
     default = bundle.manifest.default
     assert (default.engine, default.precision) == ("onnxruntime", "int8")
     assert bundle.manifest.board == "raspberry-pi-5"
@@ -117,9 +120,10 @@ def test_exports_are_reproducible_byte_for_byte(built: Built) -> None:
     files = {a.file: a.sha256 for a in manifest.artefacts}
     from ofp_edge.files import sha256_bytes
 
-    again = export_onnx(deployed.act, manifest.inputs("act"), manifest.outputs("act"))
+    act = manifest.function("act")
+    again = export_onnx(deployed.act, act.inputs, act.outputs)
     assert sha256_bytes(again.model) == files["act.fp32.onnx"]
-    again = export_executorch(deployed.act, manifest.inputs("act"))
+    again = export_executorch(deployed.act, act.inputs)
     assert sha256_bytes(again.model) == files["act.fp32.pte"]
 
 
@@ -153,14 +157,9 @@ def test_a_wrong_engine_is_refused_when_compiling(
         return runner
 
     monkeypatch.setattr(building, "load_runner", wrong)
-    monkeypatch.setattr(building, "export_executorch", lambda *_: pytest.fail("too far"))
+    monkeypatch.setitem(FORMS, "pte", lambda *_: pytest.fail("too far"))
     monkeypatch.setattr(compiling, "_precisions", lambda *_: ["fp32"])
-    from dataclasses import replace
-
-    from ofp_edge.targets.registry import TARGETS
-
-    only = replace(TARGETS["host"], engines=("onnxruntime",))
-    monkeypatch.setitem(TARGETS, "host", only)
+    monkeypatch.setattr(ENGINES["executorch"], "targets", ())
     with pytest.raises(ParityError, match="onnxruntime fp32, encode: feature differs from torch"):
         compile_policy(built.policy, "host", tmp_path / "b")
     assert not (tmp_path / "b").exists() and not list(tmp_path.iterdir())
@@ -173,14 +172,14 @@ def test_an_engine_that_is_not_installed_is_left_out_and_said(
 
     from ofp_edge.cli.main import build_app
 
-    monkeypatch.setattr(compiling, "installed", lambda engine: engine == "onnxruntime")
+    monkeypatch.setattr(Engine, "installed", lambda engine: engine.name == "onnxruntime")
     arguments = ["compile", str(built.policy), "--target", "host", "-o", str(tmp_path / "b")]
     result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert "warning: not for executorch: it is not installed here" in result.output
     assert install_line("executorch") in result.output.replace("\n", "")
     assert open_bundle(tmp_path / "b").engines() == [("onnxruntime", "fp32")]
-    monkeypatch.setattr(compiling, "installed", lambda engine: False)
+    monkeypatch.setattr(Engine, "installed", lambda engine: False)
     with pytest.raises(MissingExtra, match="onnxruntime is not installed"):
         compile_policy(built.policy, "host", tmp_path / "none")
 
@@ -297,13 +296,13 @@ def test_how_far_engines_agree_is_stated_in_robot_units(built: Built) -> None:
 def test_strict_refuses_what_xnnpack_does_not_take(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = building.export_executorch
+    real = FORMS["pte"]
 
-    def in_pieces(module: Any, inputs: Any) -> Any:
+    def in_pieces(module: Any, inputs: Any, outputs: Any) -> Any:
         left_out = ("aten.native_group_norm.default",)
-        return replace(real(module, inputs), left_out=left_out, delegates=2)
+        return replace(real(module, inputs, outputs), left_out=left_out, delegates=2)
 
-    monkeypatch.setattr(building, "export_executorch", in_pieces)
+    monkeypatch.setitem(FORMS, "pte", in_pieces)
     with pytest.raises(CheckFailed, match=r"encode.fp32.pte: XNNPACK does not take aten.native_gr"):
         compile_policy(built.policy, "arm-cpu", tmp_path / "bundle", strict=True)
     assert not (tmp_path / "bundle").exists()

@@ -30,7 +30,7 @@ def test_covers_every_time_row_and_runs_the_reference(deployed: Deployed) -> Non
     assert len(rows) == len(golden.arrays["input/encode/state"]) == COUNT
     assert golden.arrays["input/encode/points"].shape == (
         COUNT,
-        *deployed.encode_inputs[1].shape[1:],
+        *deployed.function("encode").inputs[1].shape[1:],
     )
     again = make_golden(deployed, references, windows, 0)
     assert again.to_bytes() == golden.to_bytes()

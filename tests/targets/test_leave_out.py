@@ -15,7 +15,7 @@ from ofp_edge.bundle import open_bundle
 from ofp_edge.cli.main import build_app
 from ofp_edge.errors import BundleError, OfpError, UnknownName
 from ofp_edge.quantize.units import farthest
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets import built as building
 from ofp_edge.targets.leave_out import left_out_pairs
 from ofp_edge.targets.registry import target

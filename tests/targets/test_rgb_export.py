@@ -41,11 +41,17 @@ def compiled(root: Path, policy: Path) -> Compiled:
 
 def test_encode_is_one_subgraph_without_normalisation(policy: Path) -> None:
     deployed = deploy(load_policy(policy))
-    assert [x.shape for x in deployed.encode_inputs] == [(1, 4), (1, 3, 12, 16), (1, 3, 12, 16)]
-    exported = export_executorch(deployed.encode, deployed.encode_inputs)
+    assert [x.shape for x in deployed.function("encode").inputs] == [
+        (1, 4),
+        (1, 3, 12, 16),
+        (1, 3, 12, 16),
+    ]
+    exported = export_executorch(deployed.encode, deployed.function("encode").inputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
     bundle_output = [x for x in _feature(deployed.feature_dim)]
-    operations = export_onnx(deployed.encode, deployed.encode_inputs, bundle_output).operations
+    operations = export_onnx(
+        deployed.encode, deployed.function("encode").inputs, bundle_output
+    ).operations
     assert not any("Norm" in name for name in operations)
     assert operations["Softmax"] == 2 and operations["MaxPool"] == 2
 
@@ -74,13 +80,13 @@ def test_what_the_robot_gives_as_uint8_the_engine_gets_in_0_to_1(
     image = np.arange(3 * 12 * 16, dtype=np.int64).astype(np.uint8).reshape(3, 12, 16)
     seen = {"state": np.zeros(4, np.float32), "rgb_front": image, "rgb_side": 255 - image}
     inference.observe(0, seen)
-    given = inference.encode.inputs["rgb_front"]
+    given = inference.runners["encode"].inputs["rgb_front"]
     assert given.min() == 0 and given.max() == 1
     np.testing.assert_array_equal(given[0], image * np.float32(1 / 255))
     inference.close()
 
 
 def _feature(size: int) -> list[object]:
-    from ofp_edge.manifest import Tensor
+    from ofp_edge.functions import Tensor
 
     return [Tensor("feature", (1, size))]

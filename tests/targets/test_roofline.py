@@ -13,7 +13,7 @@ from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
-from ofp_edge.targets.cost import act_tensors, costs
+from ofp_edge.targets.cost import costs
 from ofp_edge.targets.fit import memory, require_memory
 from ofp_edge.targets.layers import Layer, layers
 from ofp_edge.targets.roofline import floor
@@ -26,12 +26,12 @@ def test_layers_count_what_torch_counts_and_int8_weights_are_a_quarter(built: Bu
     policy, plan = load_policy(built.quantised), read_plan(built.quantised)
     assert plan is not None
     deployed = deploy(policy)
-    inputs = {"encode": deployed.encode_inputs, "act": act_tensors(deployed)}
-    counted = costs(deployed, inputs["act"])
+    inputs = {x.name: x.inputs for x in deployed.functions}
+    counted = costs(deployed)
     quantised = build_functions(deployed, plan)
     for function, module in (("encode", deployed.encode), ("act", deployed.act)):
         real = layers(module, inputs[function])
-        eight = layers(getattr(quantised, function), inputs[function])
+        eight = layers(quantised[function], inputs[function])
         assert sum(x.flops for x in real) == counted[function]["flops"]
         assert [x.flops for x in eight] == [x.flops for x in real]
         assert {x.precision for x in real} == {"fp32"}

@@ -11,15 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.onnx_file import tensor_types
 from ofp_edge.quantize.apply import quantize_policy
-from ofp_edge.runtime.runners import load_runner
-from ofp_edge.runtime.runners.check import golden_answers
+from ofp_edge.runtime.runners.check import GoldenRun
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets import registry
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.unsigned import unsigned_integers
 from tests.targets.conftest import Built
+
+FUNCTIONS = ("encode", "act")
 
 INT8, UINT8 = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
 
@@ -60,9 +61,10 @@ def test_answers_stay_the_same_bit_by_bit(
 
 
 def _answers(bundle: Bundle, function: str, model: bytes) -> dict[str, NDArray[np.float32]]:
-    outputs = bundle.manifest.outputs(function)
-    runner = load_runner("onnxruntime", model, bundle.manifest.inputs(function), outputs)
-    return golden_answers(runner, bundle.golden(), function, outputs)
+    takes = bundle.manifest.function(function)
+    runner = load_runner("onnxruntime", model, takes.inputs, takes.outputs)
+    run = GoldenRun(bundle.manifest.functions, {function: runner}, bundle.golden())
+    return run.answers(function)
 
 
 @pytest.mark.parametrize(("method", "lowest"), [("min-max", {0, 128}), ("percentile", {128})])

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from ofp_edge.bundle import open_bundle
-from ofp_edge.manifest import FUNCTIONS
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.runners.tensorrt.api import make_log
@@ -24,6 +23,8 @@ from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.tensorrt_graph import check_graph, operator_table
 from tests import synthetic
 from tests.tensorrt.wheels import load_rtx
+
+FUNCTIONS = ("encode", "act")
 
 pytestmark = pytest.mark.tensorrt
 DEMO = Path(__file__).resolve().parents[2] / "examples/policies/button-press-topdown-wide"
@@ -62,7 +63,6 @@ def full_size_rgb(folder: Path) -> tuple[Path, Path]:
     import torch
 
     from ofp_edge.policy.folder import load_policy, save_policy
-    from ofp_edge.policy.network import PolicyNetwork
     from ofp_edge.policy.presets import preset
 
     camera = replace(synthetic.CAMERA, width=256, height=192)
@@ -75,7 +75,7 @@ def full_size_rgb(folder: Path) -> tuple[Path, Path]:
         n_obs_steps=chosen.n_obs_steps,
     )  # fmt: skip
     torch.manual_seed(0)
-    network = PolicyNetwork(chosen.network, spec, small.statistics).eval()
+    network = chosen.network.build(spec, small.statistics).eval()
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.01)

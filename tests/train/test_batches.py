@@ -13,17 +13,16 @@ from ofp_edge.data.open import open_dataset
 from ofp_edge.policy.draws import RowGenerator
 from ofp_edge.policy.methods import METHODS, build_method
 from ofp_edge.policy.methods.diffusion import _scheduler
-from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.policy.times import noise_like
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.batches import Batches
 
 SETTINGS = preset("tiny").training
 
 
 def spec_of(dataset: Dataset) -> PolicySpec:
-    return PolicySpec(dataset.observations, dataset.actions, 2, 8, 4, dataset.control_hz)
+    return PolicySpec.of(dataset.interface, Chunking(2, 8, 4, dataset.control_hz))
 
 
 @pytest.fixture
@@ -66,8 +65,13 @@ def test_jitter_moves_points_apart_by_its_size(dataset: Dataset) -> None:
 
 
 def test_absolute_positions_forbid_the_shift(dataset: Dataset) -> None:
-    move, grip = dataset.actions
-    absolute = replace(dataset, actions=(replace(move, kind="absolute", hold=None), grip))
+    move, grip = dataset.interface.actions
+    absolute = replace(
+        dataset,
+        interface=replace(
+            dataset.interface, actions=(replace(move, kind="absolute", hold=None), grip)
+        ),
+    )
     plain, _ = draw(absolute, 0, 0)
     moved, _ = draw(absolute, 0, 0.1)
     assert torch.equal(plain[0], moved[0])
@@ -95,8 +99,8 @@ def test_thinned_clouds_keep_whole_points_of_the_frame(dataset: Dataset) -> None
 def test_every_method_trains_on_thinned_clouds(dataset: Dataset, method: str) -> None:
     spec = spec_of(dataset)
     statistics = dataset.statistics([0])
-    network = PolicyNetwork(preset("tiny").network, spec, statistics).train()
-    teacher = PolicyNetwork(preset("tiny").network, spec, statistics).eval()
+    network = preset("tiny").network.build(spec, statistics).train()
+    teacher = preset("tiny").network.build(spec, statistics).eval()
     generator = torch.Generator().manual_seed(0)
     settings = replace(SETTINGS, train_points=10)
     seen, actions = Batches(dataset, [0], spec).draw(settings, generator)
@@ -112,7 +116,7 @@ def test_every_method_stays_on_the_device_its_network_is_on(state_data: Path, me
     place = torch.device("meta")
     dataset = open_dataset(state_data)
     spec = spec_of(dataset)
-    network = PolicyNetwork(preset("tiny").network, spec, dataset.statistics([0])).to(place)
+    network = preset("tiny").network.build(spec, dataset.statistics([0])).to(place)
     generator = RowGenerator()
     generator.share(0, 1, place)
     seen, actions = Batches(dataset, [0], spec).draw(SETTINGS, generator)

@@ -13,13 +13,10 @@ from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import new_folder
 from ofp_edge.imports.record import config_of
-from ofp_edge.policy.deployed import method_of
 from ofp_edge.policy.folder import Policy, load_policy, save_policy
-from ofp_edge.policy.imported.config import DenoiserConfig, ScheduleConfig
-from ofp_edge.policy.imported.denoiser import DenoiserNetwork
-from ofp_edge.policy.imported.schedule import scheduler
-from ofp_edge.policy.imported.widen import widened
-from ofp_edge.spec import PolicySpec
+from ofp_edge.policy.imported.denoiser import DenoiserConfig
+from ofp_edge.policy.imported.schedule import ScheduleConfig, scheduler
+from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import Request, make_plan
 
@@ -29,7 +26,7 @@ SCHEDULE = ScheduleConfig("DDPM", 100, "squaredcos_cap_v2", 1e-4, 0.02, "epsilon
 def denoiser_of(data: Path, predicts: str = "epsilon") -> Policy:
     """A diffusion policy with random weights for a dataset's fields, as an import gives it."""
     dataset = open_dataset(data)
-    spec = PolicySpec(dataset.observations, dataset.actions, 2, 8, 4, dataset.control_hz, 1)
+    spec = PolicySpec.of(dataset.interface, Chunking(2, 8, 4, dataset.control_hz, 1))
     names = [f.name for f in spec.observations] + [f.name for f in spec.actions]
     network_config = DenoiserConfig(
         (16, 32), 3, 4, 16, True, None, replace(SCHEDULE, predicts=predicts),
@@ -37,7 +34,7 @@ def denoiser_of(data: Path, predicts: str = "epsilon") -> Policy:
     )  # fmt: skip
     statistics = dataset.statistics(dataset.split().train)
     torch.manual_seed(0)
-    network = DenoiserNetwork(network_config, spec, statistics).eval()
+    network = network_config.build(spec, statistics).eval()
     config = config_of(network_config, spec, {}, "diffusion", None, "a test", "0" * 64)
     return Policy(config, network, statistics)
 
@@ -51,7 +48,7 @@ def written(policy: Policy, folder: Path) -> Path:
 @pytest.mark.parametrize("predicts", ["epsilon", "sample"])
 def test_a_widened_denoiser_tells_the_same_velocity(state_data: Path, predicts: str) -> None:
     policy = denoiser_of(state_data, predicts)
-    wide = widened(policy, "it").network
+    wide = policy.widened("it").network
     bars = scheduler(SCHEDULE).alphas_cumprod
     k = torch.tensor([30, 45, 60])  # where no gain is held
     s, sigma = bars[k].sqrt(), (1 - bars[k]).sqrt()
@@ -69,7 +66,7 @@ def test_a_widened_denoiser_tells_the_same_velocity(state_data: Path, predicts: 
 
 def test_the_gain_is_finite_at_both_ends(state_data: Path) -> None:
     for predicts in ("epsilon", "sample"):
-        wide = widened(denoiser_of(state_data, predicts), "it").network
+        wide = denoiser_of(state_data, predicts).widened("it").network
         ends = torch.tensor([0.0, 1.0])
         with torch.no_grad():
             u = wide(torch.randn(2, 32), ends, ends, torch.zeros(2, len(wide.null)))
@@ -81,7 +78,7 @@ def test_a_widened_flow_policy_goes_the_same_way(ask: Any) -> None:
     with torch.no_grad():
         for parameter in policy.network.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
-    wide = widened(policy, "it").network
+    wide = policy.widened("it").network
     z, features = torch.randn(4, wide.chunk_size), torch.randn(4, len(wide.null))
     t, r = torch.tensor([0.0, 0.3, 0.5, 0.9]), torch.tensor([1.0, 0.4, 1.0, 0.95])
     with torch.no_grad():
@@ -101,11 +98,11 @@ def test_distilling_a_denoiser_gives_a_policy_of_one_step(state_data: Path, tmp_
     result = train(make_plan(request))
     assert result.step == 4
     policy = load_policy(tmp_path / "out")
-    assert policy.config.network.average and method_of(policy).jumps
+    assert policy.config.network.average and policy.sampling.jumps
     assert policy.config.spec.start_index == 1
     assert policy.statistics == load_policy(start).statistics
     assert policy.config.training.init_sha256 is not None
-    before = widened(load_policy(start), "it").network.state_dict()
+    before = load_policy(start).widened("it").network.state_dict()
     assert any(not torch.equal(before[n], x) for n, x in policy.network.state_dict().items())
 
 

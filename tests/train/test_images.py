@@ -18,7 +18,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.presets import preset
 from ofp_edge.policy.resnet import ResNet
 from ofp_edge.policy.resnet_weights import torchvision_shapes
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.augment import shift_images
 from ofp_edge.train.batches import Batches
 from ofp_edge.train.loop import train
@@ -66,7 +66,7 @@ def test_all_frames_of_a_window_shift_alike_by_a_few_pixels() -> None:
 
 def test_batches_give_what_the_robot_gives_and_shift_only_when_drawn(data: Path) -> None:
     dataset = open_dataset(data)
-    spec = PolicySpec(dataset.observations, dataset.actions, 2, 8, 4, dataset.control_hz)
+    spec = PolicySpec.of(dataset.interface, Chunking(2, 8, 4, dataset.control_hz))
     batches = Batches(dataset, [0], spec)
     seen, _ = batches.take(torch.tensor([0, 9]))
     assert [tuple(x.shape) for x in seen] == [(2, 2, 4), (2, 2, 3, 12, 16), (2, 2, 3, 12, 16)]

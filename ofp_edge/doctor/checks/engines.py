@@ -5,34 +5,21 @@ from __future__ import annotations
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.probe import installed, probe
 from ofp_edge.origin import install_line, reinstall_line
-from ofp_edge.runtime.runners import MODULES
-
-# Engine -> a program that loads it and prints what it found.
-PROGRAMS = {
-    "onnxruntime": """
-import onnxruntime as ort
-print(ort.__version__, "with", ", ".join(ort.get_available_providers()))
-assert "CPUExecutionProvider" in ort.get_available_providers(), "no CPU provider"
-""",
-    "executorch": """
-import ofp_edge_executorch
-print(ofp_edge_executorch.EXECUTORCH_VERSION, "with XNNPACK, without torch")
-""",
-}
+from ofp_edge.runtime.runners.table import ENGINES
 
 
 def check() -> list[Finding]:
-    """One finding an engine."""
-    return [judge(engine, program) for engine, program in PROGRAMS.items()]
+    """One finding an engine; those that are built on a device have a check of their own."""
+    return [judge(e.name, e.module, e.probe) for e in ENGINES.values() if not e.on_device]
 
 
-def judge(engine: str, program: str) -> Finding:
-    """Load one engine in a process of its own."""
+def judge(engine: str, module: str, program: str) -> Finding:
+    """Load one engine in a process of its own, by a program that prints what it found."""
     name = f"engine {engine}"
-    if not installed(MODULES.get(engine, engine)):
+    if not installed(module):
         return Finding(name, "absent", "not installed", install_line(engine))
     answer = probe(program)
     if answer.ok:
         return Finding(name, "ok", answer.text)
-    again = reinstall_line(MODULES.get(engine, engine))
+    again = reinstall_line(module)
     return Finding(name, "fail", f"does not load: {answer.text}", again)

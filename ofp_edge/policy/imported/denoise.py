@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ofp_edge.policy.imported.config import ScheduleConfig
-from ofp_edge.policy.imported.schedule import rungs, stepped
+from ofp_edge.manifest import TimeRow
+from ofp_edge.policy.imported.schedule import CONSTANTS, ScheduleConfig, rungs, stepped
 from ofp_edge.policy.methods.method import Sampling
 from ofp_edge.policy.network import PolicyNetwork
 
@@ -37,3 +38,22 @@ class Denoise(Sampling):
             if rung.sigma:
                 z = z + rung.sigma * torch.randn_like(z)
         return z
+
+    def step(self, z: Tensor, out: Tensor, time_row: Tensor, first: int) -> Tensor:
+        """See Sampling: one step of its sampler, by the constants of schedule.py."""
+        constants = [time_row[:, i : i + 1] for i in range(first, first + CONSTANTS)]
+        return stepped(z, out, constants, self.schedule.clip)
+
+    def time_rows(
+        self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
+    ) -> tuple[TimeRow, ...]:
+        """The ladder of the sampler's steps: time 0 is the noisiest one, 1 the sample."""
+        steps = rungs(self.schedule, self.own_nfe if nfe is None else nfe)
+        times = [1 - (x.k + 1) / self.schedule.train_steps for x in steps] + [1.0]
+        rows, noise = [], 0.0
+        for step, t, r in zip(steps, times, times[1:], strict=False):
+            with torch.no_grad():
+                embedded = network.time(torch.tensor([t]), torch.tensor([t]))[0].tolist()
+            rows.append(TimeRow("ladder", t, r, (*embedded, *step.constants, r - t), noise))
+            noise = step.sigma
+        return tuple(rows)

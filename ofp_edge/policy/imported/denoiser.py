@@ -1,4 +1,4 @@
-"""Diffusion Policy's network as a PolicyNetwork: to denoise step by step, or as u(z, t, r | o).
+"""Diffusion Policy's network: to denoise step by step, or as u(z, t, r | o).
 
 On the straight path z_t = (1 - t) eps + t a, a step k of the training with sqrt(abar_k) : sqrt(1 -
 abar_k) = t : (1 - t) is the same point, scaled: x_k = z_t / sqrt(t^2 + (1 - t)^2). So what
@@ -11,20 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import FieldStatistics, joined
-from ofp_edge.policy.imported.config import DenoiserConfig
-from ofp_edge.policy.imported.images import ImageEncoder
-from ofp_edge.policy.imported.normalize import ModeNormalize
-from ofp_edge.policy.imported.schedule import scheduler
-from ofp_edge.policy.imported.unet import ConditionalUnet, StepEmbedding
+from ofp_edge.policy.imported.denoise import Denoise
+from ofp_edge.policy.imported.images import RESNETS, CameraConfig, ImageEncoder
+from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize
+from ofp_edge.policy.imported.schedule import ScheduleConfig, scheduler
+from ofp_edge.policy.imported.unet import ConditionalUnet, StepEmbedding, UnetSizes
+from ofp_edge.policy.kind import Network
+from ofp_edge.policy.methods.method import Sampling
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.parts import Embedding, Encoder
+from ofp_edge.policy.sizes import read_sizes, require_one_of
 from ofp_edge.policy.trunks.trunk import zero
 from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import shown
 
 LEAST_SHARE = 0.2  # of the data (of the noise, for samples) below which the gain is held
 _OCTAVES = 8
@@ -125,30 +132,73 @@ class AverageTrunk(nn.Module):
         return u
 
 
-class DenoiserNetwork(PolicyNetwork):
-    """See the file. `average` False: forward gives what the U-Net predicts, noise or sample."""
+@dataclass(frozen=True)
+class DenoiserConfig(UnetSizes, Network):
+    """Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) and what feeds it.
 
-    def __init__(
-        self, config: DenoiserConfig, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.spec = config, spec
-        self.chunk_size = spec.horizon * spec.action_dim
-        self.encoder = FrameEncoder(config, spec, statistics)
-        self.time = Steps(config)
-        features = spec.n_obs_steps * self.encoder.feature_dim
-        unet = ConditionalUnet(config, spec.horizon, spec.action_dim, features)
-        self.trunk = AverageTrunk(unet, config) if config.average else unet
-        if config.average:
-            self.null = nn.Parameter(torch.zeros(features))
-        parts = [statistics[f.name] for f in spec.actions]
-        mode = config.normalization[spec.actions[0].name]
-        self.actions = ModeNormalize(mode, joined(parts), 2, spec.horizon)
+    normalization: by field, one of NORMALIZATIONS. average: False denoises, step by step; True is
+    the same network turned into u(z, t, r), which `distill` trains.
+    """
 
-    def train(self, mode: bool = True) -> DenoiserNetwork:
-        """Batch normalisation keeps the statistics it came with: batches here are others."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
+    kind: ClassVar[str | None] = "denoiser"
+    cameras: CameraConfig | None
+    schedule: ScheduleConfig
+    normalization: dict[str, str]
+    average: bool = False
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """See Network: only what is widened already can be trained."""
+        return {} if self.average else {"train": "was imported: it is distilled, ofp-edge distill."}
+
+    @classmethod
+    def from_json(cls, value: Any) -> DenoiserConfig:
+        """See Network."""
+        what = "config.network"
+        cameras = value.get("cameras")
+        if cameras is not None:
+            cameras = read_sizes(CameraConfig, cameras, f"{what}.cameras")
+            require_one_of(f"{what}.cameras.backbone", cameras.backbone, RESNETS)
+        schedule = read_sizes(ScheduleConfig, value.get("schedule"), f"{what}.schedule")
+        require_one_of(f"{what}.schedule.scheduler", schedule.scheduler, ("DDPM", "DDIM"))
+        require_one_of(f"{what}.schedule.predicts", schedule.predicts, ("epsilon", "sample"))
+        made = read_sizes(cls, value, what, cameras=cameras, schedule=schedule)
+        for name, mode in made.normalization.items():
+            require_one_of(f"{what}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
+        return made
+
+    def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
+        """See Network. Where `average` is False its forward gives noise or sample, as trained."""
+        names = {f.name for f in spec.observations} | {f.name for f in spec.actions}
+        modes = self.normalization
+        if set(modes) != names:
+            raise PolicyError("config.network.normalization: expected one entry for each field.")
+        if len({modes[f.name] for f in spec.actions}) != 1:
+            raise PolicyError("config.network.normalization: expected the same for all actions.")
+        encoder, time = FrameEncoder(self, spec, statistics), Steps(self)
+        features = spec.n_obs_steps * encoder.feature_dim
+        unet = ConditionalUnet(self, spec.horizon, spec.action_dim, features)
+        trunk = AverageTrunk(unet, self) if self.average else unet
+        ranges = joined([statistics[f.name] for f in spec.actions])
+        actions = ModeNormalize(modes[spec.actions[0].name], ranges, 2, spec.horizon)
+        return PolicyNetwork(spec, encoder, time, trunk, actions, learns=self.average)
+
+    def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
+        """See Network."""
+        return super().sampling(method, options) if self.average else Denoise(self.schedule)
+
+    def widened(
+        self, network: PolicyNetwork, method: str,
+        statistics: Mapping[str, FieldStatistics], what: str,
+    ) -> tuple[Network, PolicyNetwork]:  # fmt: skip
+        """See Network."""
+        if self.average:
+            return super().widened(network, method, statistics, what)
+        wide = replace(self, average=True)
+        made = wide.build(network.spec, statistics)
+        weights = made.state_dict()
+        for name, tensor in network.state_dict().items():
+            inner = name.startswith("trunk.")
+            weights[name.replace("trunk.", "trunk.unet.", 1) if inner else name] = tensor
+        made.load_state_dict(weights)
+        return wide, made.eval()

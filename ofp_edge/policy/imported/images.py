@@ -5,23 +5,45 @@ The modules carry torchvision's names (He et al., CVPR 2016), so that weights fi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.imported.config import CameraConfig
 
 _LAYERS = {
     "resnet18": (False, (2, 2, 2, 2)), "resnet34": (False, (3, 4, 6, 3)),
     "resnet50": (True, (3, 4, 6, 3)), "resnet101": (True, (3, 4, 23, 3)),
     "resnet152": (True, (3, 8, 36, 3)),
 }  # fmt: skip
+RESNETS = tuple(_LAYERS)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Diffusion Policy's image encoder, one a camera or shared. resize, crop: (H, W) or None."""
+
+    backbone: str
+    group_norm: bool
+    keypoints: int
+    resize: tuple[int, int] | None
+    crop: tuple[int, int] | None
+    shared: bool
+
+
+class FrozenNorm(nn.BatchNorm2d):
+    """Batch normalisation by the statistics that it came with: batches here are others."""
+
+    def train(self, mode: bool = True) -> FrozenNorm:
+        """Never."""
+        return super().train(False)
 
 
 def _norm(channels: int, group: bool) -> nn.Module:
-    return nn.GroupNorm(channels // 16, channels) if group else nn.BatchNorm2d(channels)
+    return nn.GroupNorm(channels // 16, channels) if group else FrozenNorm(channels)
 
 
 class Residual(nn.Module):

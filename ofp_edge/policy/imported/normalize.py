@@ -18,6 +18,9 @@ from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.parts import Actions
 
 _EPS = 1e-8
+NORMALIZATIONS = (
+    "identity", "mean_std", "min_max", "min_max_eps", "quantiles", "scale_offset",
+)  # fmt: skip
 
 
 class ModeNormalize(Actions):

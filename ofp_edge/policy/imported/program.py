@@ -10,22 +10,17 @@ frame in spec order, raw, flattened and laid end to end.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.files import sha256_bytes
-from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.outside import said_by
-from ofp_edge.policy.imported.archive import load_program, read_program
-from ofp_edge.policy.imported.config import ProgramConfig, ProgramFile
+from ofp_edge.policy.imported.archive import load_program
 from ofp_edge.policy.imported.layers import with_layers
-from ofp_edge.policy.network import PolicyNetwork
-from ofp_edge.policy.parts import Embedding, Encoder, ScaleOffset
+from ofp_edge.policy.parts import Embedding, Encoder
 from ofp_edge.spec import PolicySpec
 
 Inputs = dict[str, tuple[int, ...]]  # names and shapes
@@ -95,29 +90,6 @@ class ProgramTrunk(_Fixed):
         return u.reshape(len(z), -1)
 
 
-class ProgramNetwork(PolicyNetwork):
-    """Nothing in it is trained."""
-
-    def __init__(
-        self,
-        config: ProgramConfig,
-        spec: PolicySpec,
-        statistics: Mapping[str, FieldStatistics],
-        program: nn.Module,
-        encoder: nn.Module | None,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.spec = config, spec
-        self.chunk_size = spec.horizon * spec.action_dim
-        self.encoder = (
-            Identity(spec) if encoder is None else OwnEncoder(encoder, config.feature_dim)
-        )
-        self.time = Pair()
-        self.trunk = ProgramTrunk(program, spec, config.predicts == "velocity")
-        affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
-        self.actions = ScaleOffset(affine, spec.horizon)
-
-
 def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     """A program has fixed shapes, of one row: a batch goes through it row by row."""
     count = len(inputs[0])
@@ -125,15 +97,6 @@ def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         alone: Tensor = program(*inputs)
         return alone
     return torch.cat([program(*(x[i : i + 1] for x in inputs)) for i in range(count)])
-
-
-def open_file(folder: Path, entry: ProgramFile) -> bytes:
-    """A program file's bytes, its hash checked first. PolicyError."""
-    path = folder / entry.file
-    data = read_program(path, inside=folder)
-    if sha256_bytes(data) != entry.sha256:
-        raise PolicyError(f"{path} is not the file that was imported: its hash differs.")
-    return data
 
 
 def as_module(form: str, data: bytes, what: str, inputs: Inputs) -> nn.Module:
@@ -171,22 +134,3 @@ def network_inputs(predicts: str, spec: PolicySpec, feature_dim: int) -> Inputs:
 def encoder_inputs(spec: PolicySpec) -> Inputs:
     """What an encoder takes."""
     return {f.name: (1, *f.shape) for f in spec.observations}
-
-
-def open_program(
-    config: ProgramConfig,
-    spec: PolicySpec,
-    statistics: Mapping[str, FieldStatistics],
-    folder: Path,
-) -> ProgramNetwork:
-    """The network in a policy folder. PolicyError when a file is missing, changed or unfit."""
-    data = open_file(folder, config.program)
-    what = str(folder / config.program.file)
-    size = config.feature_dim
-    program = as_module(config.form, data, what, network_inputs(config.predicts, spec, size))
-    encoder = None
-    if config.encoder is not None:
-        data = open_file(folder, config.encoder)
-        what = str(folder / config.encoder.file)
-        encoder = as_module(config.form, data, what, encoder_inputs(spec))
-    return ProgramNetwork(config, spec, statistics, program, encoder)

@@ -18,9 +18,25 @@ from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
-from ofp_edge.policy.imported.config import ScheduleConfig
 
 CONSTANTS = 6
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Noise over the steps of training, and how a chunk is sampled: diffusers' own names.
+
+    predicts: epsilon or sample. steps: network evaluations a chunk. clip: None does not clip.
+    """
+
+    scheduler: str
+    train_steps: int
+    beta_schedule: str
+    beta_start: float
+    beta_end: float
+    predicts: str
+    clip: float | None
+    steps: int
 
 
 @dataclass(frozen=True)

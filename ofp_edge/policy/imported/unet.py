@@ -7,11 +7,22 @@ the same. Names follow LeRobot's checkpoints.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ofp_edge.policy.imported.config import DenoiserConfig
+
+@dataclass(frozen=True)
+class UnetSizes:
+    """channels: of each level. groups: of its GroupNorm. step_features: length E of the step's
+    embedding. scale_modulation: whether the condition scales too, or only shifts."""
+
+    channels: tuple[int, ...]
+    kernel: int
+    groups: int
+    step_features: int
+    scale_modulation: bool
 
 
 class StepEmbedding(nn.Module):
@@ -39,7 +50,7 @@ def _block(inputs: int, outputs: int, kernel: int, groups: int) -> nn.ModuleDict
 class Residual(nn.Module):
     """x (B, I, 1, H), condition (B, C) -> (B, O, 1, H)."""
 
-    def __init__(self, inputs: int, outputs: int, condition: int, config: DenoiserConfig) -> None:
+    def __init__(self, inputs: int, outputs: int, condition: int, config: UnetSizes) -> None:
         super().__init__()
         self.outputs, self.scaled = outputs, config.scale_modulation
         self.conv1 = _block(inputs, outputs, config.kernel, config.groups)
@@ -64,7 +75,7 @@ class Residual(nn.Module):
 class ConditionalUnet(nn.Module):
     """z (B, H*A), features (B, F), time (B, E) -> (B, H*A): noise or sample, as trained."""
 
-    def __init__(self, config: DenoiserConfig, horizon: int, action_dim: int, features: int):
+    def __init__(self, config: UnetSizes, horizon: int, action_dim: int, features: int):
         super().__init__()
         self.steps = horizon, action_dim
         condition = config.step_features + features

@@ -37,6 +37,7 @@ class Diffusion(Method):
     summary: ClassVar[str] = "DDPM with DDIM sampling: the many-step baseline, not deployable"
     jumps: ClassVar[bool] = False
     velocity: ClassVar[bool] = False
+    deployable: ClassVar[bool] = False
     train_steps: float = 100
     p_drop: float = 0.1
 

@@ -10,8 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ofp_edge.manifest import TimeRow
 from ofp_edge.policy import sampler
 from ofp_edge.policy.network import PolicyNetwork
+
+EULER_STEPS = 10
+"""Of a bundle whose policy learned velocities at r = t alone; --nfe asks for another number."""
 
 
 class Sampling:
@@ -19,12 +23,14 @@ class Sampling:
 
     jumps: the network learns u(z, t, r) for r > t; otherwise it is always asked with r = t.
     velocity: a chunk is a sequence of `z + (r - t) u`; otherwise only `sample` makes one.
-    own_nfe: network evaluations of a chunk where nobody asks for another number.
+    deployable: each evaluation is a call of `act`, so that a bundle can make the chunk. own_nfe:
+    network evaluations of a chunk where nobody asks for another number.
     """
 
     name: ClassVar[str]
     jumps: ClassVar[bool]
     velocity: ClassVar[bool] = True
+    deployable: ClassVar[bool] = True
 
     @property
     def own_nfe(self) -> int:
@@ -34,6 +40,32 @@ class Sampling:
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
         """A chunk (B, H*A) from noise in `nfe` network evaluations: evenly spaced jumps."""
         return sampler.sample(network, features, noise, sampler.ladder(nfe))
+
+    def step(self, z: Tensor, out: Tensor, time_row: Tensor, first: int) -> Tensor:
+        """What an evaluation makes of z (B, H*A), out: the trunk's answer. time_row (B, E): what
+        `time_row` gives, its numbers for this from column `first` on: `z + (r - t) u(z, t, r | o)`.
+        """
+        return z + time_row[:, first:] * out
+
+    def time_row(self, network: PolicyNetwork, name: str, t: float, r: float) -> TimeRow:
+        """The constant input of `act` for the pair (t, r).
+
+        A method that learned velocities at r = t alone is asked for that one: an Euler step.
+        """
+        asked = r if self.jumps else t
+        with torch.no_grad():
+            embedded = network.time(torch.tensor([t]), torch.tensor([asked]))[0]
+        return TimeRow(name, t, r, (*embedded.tolist(), r - t))
+
+    def time_rows(
+        self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
+    ) -> tuple[TimeRow, ...]:
+        """The rows that ship: `pairs`, each (name, t, r), or a ladder where a chunk takes many
+        evaluations: nfe, or by default the method's own number."""
+        if self.velocity and not self.jumps:
+            times = sampler.ladder(EULER_STEPS if nfe is None else nfe)
+            pairs = [("ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
+        return tuple(self.time_row(network, *pair) for pair in pairs)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,18 @@
-"""Trunks by kind: one file each, one interface (`Trunk`)."""
+"""Trunks, one file each: its sizes, a `TrunkConfig`, and the module made from them, `TRUNK`.
+
+A new file here is a new kind; nothing else has to know of it.
+"""
 
 from __future__ import annotations
 
-from ofp_edge.policy.network_config import MlpConfig, NetworkConfig, UnetConfig
-from ofp_edge.policy.trunks.mlp import FilmMlp
-from ofp_edge.policy.trunks.transformer import FilmTransformer
+import importlib
+import pkgutil
+
 from ofp_edge.policy.trunks.trunk import Trunk
-from ofp_edge.policy.trunks.unet import FilmUnet
 
 
-def build_trunk(config: NetworkConfig, horizon: int, action_dim: int, features: int) -> Trunk:
-    """The trunk that `config.trunk` describes; features: length of all frames' features.
-
-    Raises PolicyError where the sizes do not fit the chunk.
-    """
-    sizes = config.trunk
-    if isinstance(sizes, MlpConfig):
-        return FilmMlp(config, sizes, horizon * action_dim, features)
-    if isinstance(sizes, UnetConfig):
-        return FilmUnet(config, sizes, horizon, action_dim, features)
-    return FilmTransformer(config, sizes, horizon, action_dim, features)
+def find_trunks() -> dict[str, type[Trunk]]:
+    """Every kind of trunk that is installed, by the name that it has in config.json."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "trunk")
+    trunks = [importlib.import_module(f"{__name__}.{name}").TRUNK for name in names]
+    return {trunk.sizes.kind: trunk for trunk in trunks}

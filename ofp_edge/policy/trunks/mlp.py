@@ -6,11 +6,22 @@ kernel. All tensors are 2-D, so no reshape stands in the graph.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofp_edge.policy.network_config import MlpConfig, NetworkConfig
-from ofp_edge.policy.trunks.trunk import Trunk, film, zero
+from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, film, zero
+
+
+@dataclass(frozen=True)
+class MlpConfig(TrunkConfig):
+    """Residual blocks of `width` over the flat chunk."""
+
+    kind: ClassVar[str] = "mlp"
+    width: int
+    blocks: int
 
 
 class Block(nn.Module):
@@ -34,14 +45,15 @@ class Block(nn.Module):
 class FilmMlp(Trunk):
     """See Trunk."""
 
+    sizes: ClassVar[type[TrunkConfig]] = MlpConfig
+
     def __init__(
-        self, config: NetworkConfig, sizes: MlpConfig, chunk_size: int, features: int
+        self, sizes: MlpConfig, condition: int, horizon: int, action_dim: int, features: int
     ) -> None:
-        super().__init__(config, features)
+        super().__init__(sizes, condition, horizon, action_dim, features)
+        chunk_size = horizon * action_dim
         self.inlet = nn.Linear(chunk_size, sizes.width)
-        self.blocks = nn.ModuleList(
-            Block(sizes.width, config.condition) for _ in range(sizes.blocks)
-        )
+        self.blocks = nn.ModuleList(Block(sizes.width, condition) for _ in range(sizes.blocks))
         self.outlet = nn.Linear(sizes.width, chunk_size)
         zero(self.outlet)
 
@@ -53,3 +65,6 @@ class FilmMlp(Trunk):
             h = block(h, condition)
         u: Tensor = self.outlet(F.silu(h))
         return u
+
+
+TRUNK = FilmMlp

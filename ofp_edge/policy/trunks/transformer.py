@@ -8,15 +8,28 @@ nor the fused attention.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.network_config import NetworkConfig, TransformerConfig
-from ofp_edge.policy.trunks.trunk import Trunk, zero
+from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, zero
 
 _EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class TransformerConfig(TrunkConfig):
+    """width: of a token, a multiple of heads. expand: the feed-forward's width over the token's."""
+
+    kind: ClassVar[str] = "transformer"
+    width: int
+    blocks: int
+    heads: int
+    expand: int
 
 
 class RmsNorm(nn.Module):
@@ -88,15 +101,12 @@ class Block(nn.Module):
 class FilmTransformer(Trunk):
     """See Trunk."""
 
+    sizes: ClassVar[type[TrunkConfig]] = TransformerConfig
+
     def __init__(
-        self,
-        config: NetworkConfig,
-        sizes: TransformerConfig,
-        horizon: int,
-        action_dim: int,
-        features: int,
+        self, sizes: TransformerConfig, condition: int, horizon: int, action_dim: int, features: int
     ) -> None:
-        super().__init__(config, features)
+        super().__init__(sizes, condition, horizon, action_dim, features)
         if sizes.width % sizes.heads:
             raise PolicyError(
                 f"config.network.trunk.width: expected a multiple of {sizes.heads} heads, got "
@@ -105,7 +115,7 @@ class FilmTransformer(Trunk):
         self.steps = horizon, action_dim
         self.inlet = nn.Linear(action_dim, sizes.width)
         self.position = nn.Parameter(torch.randn(1, horizon, sizes.width) * 0.02)
-        self.blocks = nn.ModuleList(Block(sizes, config.condition) for _ in range(sizes.blocks))
+        self.blocks = nn.ModuleList(Block(sizes, condition) for _ in range(sizes.blocks))
         self.norm = RmsNorm(sizes.width)
         self.outlet = nn.Linear(sizes.width, action_dim)
         zero(self.outlet)
@@ -118,3 +128,6 @@ class FilmTransformer(Trunk):
             h = block(h, condition)
         u: Tensor = self.outlet(self.norm(h))
         return u.flatten(1)
+
+
+TRUNK = FilmTransformer

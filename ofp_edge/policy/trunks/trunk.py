@@ -1,15 +1,24 @@
-"""What every trunk shares: how it is called, and the condition made of features and time."""
+"""What every trunk shares: its sizes, how it is called, the condition of features and time."""
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.parts import Embedding
+
+
+class TrunkConfig:
+    """The sizes of a trunk: a frozen dataclass of whole numbers and of lists of them.
+
+    kind: its name in config.json.
+    """
+
+    kind: ClassVar[str]
 
 
 class TimeEmbedding(Embedding):
@@ -17,16 +26,16 @@ class TimeEmbedding(Embedding):
 
     frequencies: Tensor
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, time_features: int, condition: int) -> None:
         super().__init__()
-        octaves = torch.arange(config.time_features // 4)
+        octaves = torch.arange(time_features // 4)
         self.register_buffer("frequencies", math.pi / 2 * 2.0**octaves, persistent=False)
         self.mlp = nn.Sequential(
-            nn.Linear(config.time_features, config.condition),
+            nn.Linear(time_features, condition),
             nn.SiLU(),
-            nn.Linear(config.condition, config.condition),
+            nn.Linear(condition, condition),
         )
-        self.size = config.condition
+        self.size = condition
 
     def forward(self, t: Tensor, r: Tensor) -> Tensor:
         """Seen as (t, r - t): where one is and how far the step goes."""
@@ -34,18 +43,36 @@ class TimeEmbedding(Embedding):
         embedded: Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], 1))
         return embedded
 
+    def blind_to_steps(self) -> None:
+        """At r = t the sines of r - t are 0, so their weights were never trained, and its cosines
+        1: a bias. Both become 0, and the bias takes what the cosines were."""
+        first, count = cast(nn.Linear, self.mlp[0]), len(self.frequencies)
+        sines, cosines = slice(count, 2 * count), slice(3 * count, 4 * count)
+        with torch.no_grad():
+            first.bias.add_(first.weight[:, cosines].sum(1))
+            first.weight[:, sines] = 0
+            first.weight[:, cosines] = 0
+
 
 class Trunk(nn.Module):
     """z (B, H*A) time-major, features (B, To*F), time (B, C) -> u (B, H*A).
 
     A new one is the constant 0. `forward` takes the three in this order; `time` is what
     TimeEmbedding gives. Every trunk delegates to XNNPACK as a whole, in one subgraph.
+
+    sizes: the class of its sizes. All trunks are made from the same arguments, in this order:
+    their sizes, the length C of the time embedding, horizon, action_dim and the length To*F of all
+    frames' features. They raise PolicyError where the sizes do not fit the chunk.
     """
 
-    def __init__(self, config: NetworkConfig, features: int) -> None:
+    sizes: ClassVar[type[TrunkConfig]]
+
+    def __init__(
+        self, sizes: TrunkConfig, condition: int, horizon: int, action_dim: int, features: int
+    ) -> None:
         super().__init__()
-        self.observe = nn.Linear(features, config.condition)
-        self.mix = nn.Linear(config.condition, config.condition)
+        self.observe = nn.Linear(features, condition)
+        self.mix = nn.Linear(condition, condition)
 
     def condition(self, features: Tensor, time: Tensor) -> Tensor:
         """(B, C): what modulates every block."""

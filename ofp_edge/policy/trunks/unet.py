@@ -9,13 +9,28 @@ by convolutions whose stride is one step, so no transposition stands in the grap
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.policy.network_config import NetworkConfig, UnetConfig
-from ofp_edge.policy.trunks.trunk import Trunk, film, zero
+from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, film, zero
+
+
+@dataclass(frozen=True)
+class UnetConfig(TrunkConfig):
+    """channels: of each level, the first at the chunk's full length, each next at half of it.
+
+    blocks: residual blocks a level, on the way down and up. kernel: steps that a convolution sees.
+    """
+
+    kind: ClassVar[str] = "unet"
+    channels: tuple[int, ...]
+    blocks: int
+    kernel: int
 
 
 class Block(nn.Module):
@@ -58,15 +73,12 @@ class Level(nn.Module):
 class FilmUnet(Trunk):
     """See Trunk. Each level but the last halves the steps on the way down and doubles them up."""
 
+    sizes: ClassVar[type[TrunkConfig]] = UnetConfig
+
     def __init__(
-        self,
-        config: NetworkConfig,
-        sizes: UnetConfig,
-        horizon: int,
-        action_dim: int,
-        features: int,
+        self, sizes: UnetConfig, condition: int, horizon: int, action_dim: int, features: int
     ) -> None:
-        super().__init__(config, features)
+        super().__init__(sizes, condition, horizon, action_dim, features)
         if sizes.kernel % 2 == 0:
             raise PolicyError(
                 f"config.network.trunk.kernel: expected an odd number of steps, got {sizes.kernel}."
@@ -77,7 +89,7 @@ class FilmUnet(Trunk):
                 f"a U-Net of {halvings + 1} levels halves the chunk {halvings} times: expected a "
                 f"horizon that {2**halvings} divides, got {horizon}."
             )
-        channels, condition, kernel = sizes.channels, config.condition, sizes.kernel
+        channels, kernel = sizes.channels, sizes.kernel
         pairs = list(zip(channels, channels[1:], strict=False))
 
         def level(inputs: int, outputs: int) -> Level:
@@ -112,3 +124,6 @@ class FilmUnet(Trunk):
             h = level(torch.cat([lengthen(h), kept.pop()], 1), condition)
         u: Tensor = self.outlet(F.silu(h))
         return u.flatten(1)
+
+
+TRUNK = FilmUnet

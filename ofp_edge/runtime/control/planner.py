@@ -2,6 +2,8 @@
 
 It decides nothing: the state machine's order says what to do, and until when a refining step may
 begin. What happened goes back as events, which the control thread fetches at its next tick.
+`serve` is the one way from frames to chunks: evaluation calls it on simulated time, without a
+thread.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class Planner:
         return not self._thread.is_alive()
 
     def serve(self, order: Order) -> None:
-        """Look and, if the order says so, plan. In the planner's thread."""
+        """Look and, if the order says so, plan. In the planner's thread, where it has one."""
         fresh = self.observer.poll(self.clock, self._patience_ms(order), order.tick_ns)
         looked_ns = self.clock()
         if fresh and (t_obs_ns := self._observe()) is not None and order.plan:

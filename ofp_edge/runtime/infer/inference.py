@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import SpecMismatch
+from ofp_edge.functions import ACT, Function, Tensor, named
 from ofp_edge.image import to_unit
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
@@ -23,6 +24,7 @@ from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
 from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
 from ofp_edge.runtime.infer.walk import Walk
+from ofp_edge.runtime.runners.threads import Threads
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
@@ -47,16 +49,13 @@ class InferenceTimings:
     nfe: int = 0
     evaluations: int = 0
 
-    @property
-    def overhead_ns(self) -> int:
-        """What everything but the engines took: copies, noise, warm mix, bookkeeping."""
-        return self.observe_ns - self.encode_ns + self.infer_ns - self.act_ns
-
 
 class Inference:
-    """Runs `encode` once a frame and `act` once a chunk (or as often as the scheme says).
+    """Runs what comes before `act` once a frame, `act` once a chunk (or as the scheme says).
 
-    encode, act: runners of the two deployed functions; their inputs are written in place.
+    functions, runners: what the manifest lists, and a runner of each by name, whose inputs are
+    written in place. A feature is kept by the time of its frame and given to `act` with those
+    before it; other outputs that feed an input are handed on as they are made.
     seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
     guard: a cold start makes so many chunks, each from its own noise, and takes one that others
@@ -66,19 +65,22 @@ class Inference:
     def __init__(
         self,
         spec: PolicySpec,
-        encode: Runner,
-        act: Runner,
+        functions: Sequence[Function],
+        runners: Mapping[str, Runner],
         time_rows: Sequence[TimeRow],
-        feature_dim: int,
         seed: int | Sequence[int],
         *,
         scheme: Scheme | None = None,
         guard: int = 1,
     ) -> None:
         check_guard(guard)
-        self.spec, self.encode, self.act = spec, encode, act
+        self.spec, self.functions, self.runners = spec, functions, runners
+        self.act = runners[ACT]
+        self.before = [runners[x.name] for x in functions if x.name != ACT]
         self.scheme = scheme or shipped_scheme(time_rows)
         self.timings = InferenceTimings()
+        act, stacked = self.act, _stacked(functions)
+        feature_dim = 0 if stacked is None else stacked.size // spec.n_obs_steps
         self.history = FeatureHistory(spec.n_obs_steps, feature_dim, spec.dt_ns)
         self.started_warm = False
         self.slowest_act_ns = 0
@@ -86,18 +88,36 @@ class Inference:
         self._dt_ns = spec.dt_ns
         size = spec.horizon * spec.action_dim
         self._check("act z", act.inputs["z"], (1, size))
-        self._check("act features", act.inputs["features"], (1, spec.n_obs_steps * feature_dim))
         plan = spec.plan_steps * spec.action_dim
         self._check("act chunk", act.outputs["chunk"], (1, plan))
-        self._features = act.inputs["features"].reshape(-1)
+        self._features = np.empty(0, np.float32)
+        self._feature = self._features
+        if stacked is not None:
+            self._check("act features", act.inputs[stacked.name], stacked.shape)
+            self._features = act.inputs[stacked.name].reshape(-1)
+            self._feature = _source(stacked, runners).reshape(-1)
+        self._handed_on = [
+            [
+                (runners[function.name].inputs[x.name], _source(x, runners))
+                for x in function.inputs
+                if x.source is not None and not x.resident and x is not stacked
+            ]
+            for function in functions
+        ]
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
         self._walk = Walk(act, seed)
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
+        taken = {
+            x.name: runners[function.name].inputs[x.name]
+            for function in functions
+            for x in function.inputs
+            if x.role == "observation"
+        }
         self._fields = [
-            (field.name, field.kind == "rgb", encode.inputs[field.name].reshape(field.shape))
+            (field.name, field.kind == "rgb", taken[field.name].reshape(field.shape))
             for field in spec.observations
         ]
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
@@ -129,9 +149,14 @@ class Inference:
                 np.copyto(view, observations[name])
         row = self.history.slot(t_capture_ns)
         before = time.perf_counter_ns()
-        self.encode.infer()
+        for runner, handed_on in zip(self.before, self._handed_on, strict=False):
+            for into, source in handed_on:
+                np.copyto(into, source)
+            runner.infer()
         after = time.perf_counter_ns()
-        np.copyto(row, self.encode.outputs["feature"].reshape(-1))
+        np.copyto(row, self._feature)
+        for into, source in self._handed_on[-1]:
+            np.copyto(into, source)
         timings = self.timings
         timings.encode_ns = after - before
         timings.observe_ns = time.perf_counter_ns() - start
@@ -170,10 +195,10 @@ class Inference:
         return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy(), True)
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run both engines, so that no first call falls into the control loop. The slowest `act`
+        """Run every engine, so that no first call falls into the control loop. The slowest `act`
         of as many again is `slowest_act_ns`."""
-        self.encode.warm_up(runs)
-        self.act.warm_up(runs)
+        for runner in (*self.before, self.act):
+            runner.warm_up(runs)
         self.slowest_act_ns = 0
         for _ in range(10 * runs if self._refining else 0):
             before = time.perf_counter_ns()
@@ -181,9 +206,9 @@ class Inference:
             self.slowest_act_ns = max(self.slowest_act_ns, time.perf_counter_ns() - before)
 
     def close(self) -> None:
-        """Release both engines."""
-        self.encode.close()
-        self.act.close()
+        """Release every engine, the last first."""
+        for runner in (self.act, *self.before[::-1]):
+            runner.close()
 
     def _warm_chunk(self, t_obs_ns: int) -> Chunk:
         np.clip(self._warm_flat, -_FARTHEST, _FARTHEST, out=self._warm_flat)
@@ -213,6 +238,19 @@ class Inference:
             raise SpecMismatch(f"{what} buffer", f"{shape} float32, contiguous", got)
 
 
+def _stacked(functions: Sequence[Function]) -> Tensor | None:
+    """The input of `act` that holds the features of the last observations, oldest first."""
+    for tensor in named(functions, ACT).inputs:
+        if tensor.role == "feature" and not tensor.resident:
+            return tensor
+    return None
+
+
+def _source(tensor: Tensor, runners: Mapping[str, Runner]) -> NDArray[Any]:
+    where, _, output = str(tensor.source).partition(".")
+    return runners[where].outputs[output]
+
+
 def load_inference(
     bundle: Bundle,
     engine: str | None = None,
@@ -225,21 +263,22 @@ def load_inference(
     warm: bool = True,
     guard: int = 1,
 ) -> Inference:
-    """Load a bundle's two functions, hold them against the golden outputs, and warm them up.
+    """Load a bundle's functions, hold them against the golden outputs, and warm them up.
 
-    engine, precision, nfe: None takes the manifest's default. threads, cpus: see `load_runner`.
-    Raises UnknownName, MissingExtra, BundleError, OfpError (too little memory), or ParityError when
-    this machine's engine answers differently.
+    engine, precision, nfe: None takes the manifest's default. threads, cpus: see `Threads`. What a
+    device must build first is never built here: see `Engine.prepare`. Raises UnknownName,
+    MissingExtra, BundleError, OfpError (too little memory), or ParityError when this machine's
+    engine answers differently.
     """
-    from ofp_edge.runtime.runners.open import open_functions
+    from ofp_edge.runtime.runners.table import engine_of
 
     engine, precision = bundle.choose(engine, precision)
     manifest = bundle.manifest
     nfe = manifest.default.nfe if nfe is None else nfe
     scheme = shipped_scheme(manifest.time_rows, nfe, warm=warm)
-    encode, act = open_functions(bundle, engine, precision, threads, cpus)
+    runners = engine_of(engine).load(bundle, precision, Threads(threads, tuple(cpus)))
     inference = Inference(
-        manifest.spec, encode, act, manifest.time_rows, manifest.feature_dim, seed, scheme=scheme,
+        manifest.spec, manifest.functions, runners, manifest.time_rows, seed, scheme=scheme,
         guard=guard,
     )  # fmt: skip
     inference.warm_up()

@@ -22,6 +22,15 @@ Nfe = int | Literal["auto"]
 """Network evaluations a chunk; "auto": 1, and the refining step where there is time for it."""
 
 
+def read_nfe(text: str | None) -> Nfe | None:
+    """The value of an option --nfe; OfpError unless it is a whole number or "auto"."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal():
+        raise OfpError(f"--nfe {text}: expected a whole number or auto.")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class Step:
     """One evaluation: `row` names (t, r); `renoise` mixes fresh noise into the last result."""

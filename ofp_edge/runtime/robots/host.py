@@ -25,7 +25,7 @@ from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
 from ofp_edge.runtime.supervisor.line import AT_REST, HOST, say
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Interface, PolicySpec
 from ofp_edge.strict import read_as, shown
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT)
@@ -177,7 +177,8 @@ def main(connection: socket.socket) -> int:
     rested = False
     try:
         start = read_as(Start, values, "the first message", WireError)
-        spec, entry = PolicySpec.from_json(start.spec), RobotEntry(start.robot, start.options)
+        kind = PolicySpec if "control_hz" in start.spec else Interface
+        spec, entry = kind.from_json(start.spec), RobotEntry(start.robot, start.options)
         found = find_robot(entry)
         host.obey_signals()  # until here nothing is open, and a signal simply ends it
         robot = build_robot(found, entry, spec)

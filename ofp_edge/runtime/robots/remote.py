@@ -34,10 +34,11 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode, pair
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import Interface, PolicySpec
 from ofp_edge.strict import shown
 
 _CLOSE_S = 10.0
+_ASKED_HZ = 10.0  # of a robot that is never sent an action
 _FARTHEST_NS = 2**62
 
 
@@ -51,13 +52,14 @@ class RemoteRobot:
     """
 
     def __init__(
-        self, spec: PolicySpec, *, robot: str, options: dict[str, Any] | None = None,
+        self, spec: Interface, *, robot: str, options: dict[str, Any] | None = None,
         python: str = sys.executable, state_hz: float | None = None,
         max_age_ms: float | None = None, start_s: float = 60.0,
     ) -> None:  # fmt: skip
         self._name = robot
         self._sizes = {f.name: f.shape[0] for f in spec.observations if f.kind == "state"}
-        self._max_age_ns = round(5e3 / spec.control_hz * 1e6 if max_age_ms is None
+        rate_hz = spec.control_hz if isinstance(spec, PolicySpec) else _ASKED_HZ
+        self._max_age_ns = round(5e3 / rate_hz * 1e6 if max_age_ms is None
                                  else max_age_ms * 1e6)  # fmt: skip
         self._newest: RobotState | None = None
         self._trouble = ""
@@ -65,7 +67,7 @@ class RemoteRobot:
         self._socket, theirs = pair()
         start = encode(
             "start", spec=spec.to_json(), robot=robot, options=options or {},
-            state_hz=2 * spec.control_hz if state_hz is None else state_hz,
+            state_hz=2 * rate_hz if state_hz is None else state_hz,
         )  # fmt: skip
         command = [python, "-m", "ofp_edge.runtime.robots.host", str(theirs.fileno())]
         try:

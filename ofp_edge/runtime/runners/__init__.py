@@ -1,19 +1,10 @@
-"""Runners: one compiled function behind preallocated numpy buffers, the same for every engine.
-
-An engine is a file here with a class of its own and one entry in `ENGINES`.
-"""
+"""Runners: one compiled function behind preallocated numpy buffers, the same for every engine."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
-
-from ofp_edge.errors import UnknownName
-from ofp_edge.manifest import Tensor
-from ofp_edge.runtime.runners.threads import Threads
 
 
 class Runner(Protocol):
@@ -36,48 +27,3 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Release the engine; the runner is not to be used again."""
-
-
-Load = Callable[[bytes, Sequence[Tensor], Sequence[Tensor], Threads], Runner]
-
-
-def _onnxruntime(model: bytes, i: Sequence[Tensor], o: Sequence[Tensor], on: Threads) -> Runner:
-    from ofp_edge.runtime.runners.onnxruntime_runner import OnnxRuntimeRunner
-
-    return OnnxRuntimeRunner(model, i, o, on)
-
-
-def _executorch(model: bytes, i: Sequence[Tensor], o: Sequence[Tensor], on: Threads) -> Runner:
-    from ofp_edge.runtime.runners.executorch_runner import ExecuTorchRunner
-
-    return ExecuTorchRunner(model, i, o, on)
-
-
-ENGINES: dict[str, Load] = {"onnxruntime": _onnxruntime, "executorch": _executorch}
-MODULES = {"onnxruntime": "onnxruntime", "executorch": "ofp_edge_executorch"}  # what they import
-
-
-def installed(engine: str) -> bool:
-    """Whether an engine's module could be imported, without importing it."""
-    return importlib.util.find_spec(MODULES[engine]) is not None
-
-
-def load_runner(
-    engine: str,
-    model: bytes,
-    inputs: Sequence[Tensor],
-    outputs: Sequence[Tensor],
-    *,
-    threads: int = 1,
-    cpus: Sequence[int] = (),
-) -> Runner:
-    """Load a model for `engine` from the bytes whose hash was checked (`Bundle.read`).
-
-    inputs, outputs: what the manifest says the model takes and gives. threads: the engine's
-    compute threads, the caller's among them. cpus: where they belong, the caller's first; empty:
-    anywhere. Raises UnknownName, MissingExtra, or BundleError when the engine refuses the model or
-    the model has other inputs or outputs.
-    """
-    if engine not in ENGINES:
-        raise UnknownName("engine", engine, ENGINES)
-    return ENGINES[engine](model, inputs, outputs, Threads(threads, tuple(cpus)))

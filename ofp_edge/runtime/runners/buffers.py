@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 
 Signature = tuple[str | None, tuple[int, ...], str]  # name (None: not recorded), shape, dtype
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, ParityError
-from ofp_edge.manifest import Artefact, Tensor
+from ofp_edge.functions import Function, Tensor, named
+from ofp_edge.manifest import Artefact
 from ofp_edge.outside import said_by
 from ofp_edge.runtime.runners import Runner
 
@@ -26,61 +27,89 @@ def per_dimension(output: str, difference: NDArray[Any], action_dim: int) -> NDA
     return worst
 
 
-def golden_answers(
-    runner: Runner, golden: Golden, function: str, outputs: Sequence[Tensor]
-) -> dict[str, NDArray[np.float32]]:
-    """Run every golden input of `function` through `runner`; each output as (K, ...)."""
-    feeds = {name: _golden(golden, f"input/{function}/{name}") for name in runner.inputs}
-    rows = len(next(iter(feeds.values())))
-    answers = {x.name: np.empty((rows, *x.shape[1:]), np.float32) for x in outputs}
-    for row in range(rows):
-        for name, values in feeds.items():
+class GoldenRun:
+    """Runs golden inputs through the runners of an engine, one function's or a chain's.
+
+    runners: by function. An input that has no golden values is what its source gives for the same
+    row; the runners of the functions before it are needed then.
+    """
+
+    def __init__(
+        self, functions: Sequence[Function], runners: Mapping[str, Runner], golden: Golden
+    ) -> None:
+        self._functions, self._runners, self._golden = functions, runners, golden
+
+    def answers(self, name: str) -> dict[str, NDArray[np.float32]]:
+        """Each output of a function that the host reads, as (K, ...)."""
+        function = named(self._functions, name)
+        own = (f"input/{name}/", f"output/{name}/")
+        rows = next((len(x) for key, x in self._golden.items() if key.startswith(own)), 0)
+        outputs = [x for x in function.outputs if not x.resident]
+        answers = {x.name: np.empty((rows, *x.shape[1:]), np.float32) for x in outputs}
+        for row in range(rows):
+            self._run(function, row)
+            for output, kept in answers.items():
+                kept[row] = self._runners[name].outputs[output][0]
+        return answers
+
+    def _run(self, function: Function, row: int) -> None:
+        runner = self._runners[function.name]
+        for tensor in function.inputs:
+            values = self._golden.get(f"input/{function.name}/{tensor.name}")
+            if values is None:
+                self._run_source(function, tensor, row)
+                continue
             try:
-                np.copyto(
-                    runner.inputs[name], values[row : row + 1].reshape(runner.inputs[name].shape)
-                )
+                into = runner.inputs[tensor.name]
+                np.copyto(into, values[row : row + 1].reshape(into.shape))
             except ValueError:
                 raise BundleError(
-                    f"golden input {function}/{name}: expected rows of shape "
-                    f"{runner.inputs[name].shape}, got {values.shape}."
+                    f"golden input {function.name}/{tensor.name}: expected rows of shape "
+                    f"{tensor.shape}, got {values.shape}."
                 ) from None
-        with said_by(f"{function} cannot be run", BundleError):  # its first run
+        with said_by(f"{function.name} cannot be run", BundleError):  # its first run
             runner.infer()
-        for name, kept in answers.items():
-            kept[row] = runner.outputs[name][0]
-    return answers
+
+    def _run_source(self, function: Function, tensor: Tensor, row: int) -> None:
+        where, _, output = (tensor.source or "").partition(".")
+        known = {f.name: f for f in self._functions if f.name in self._runners}
+        found = [x for x in known[where].outputs if x.name == output] if where in known else []
+        if not found or found[0].shape != tensor.shape:
+            raise BundleError(f"golden.npz holds no input/{function.name}/{tensor.name}.")
+        self._run(known[where], row)
+        if not tensor.resident:
+            into = self._runners[function.name].inputs[tensor.name]
+            np.copyto(into, self._runners[where].outputs[output])
 
 
 def check_artefact(
-    artefact: Artefact, runner: Runner, bundle: Bundle, golden: Golden
+    artefact: Artefact, runners: Mapping[str, Runner], bundle: Bundle, golden: Golden
 ) -> dict[str, float]:
-    """Worst absolute difference of each output, in its own units. ParityError past tolerance."""
+    """Worst absolute difference of each output, in its own units. ParityError past tolerance.
+
+    runners: by function; see `GoldenRun`.
+    """
     manifest, function = bundle.manifest, artefact.function
-    outputs = manifest.outputs(function)
-    answers = golden_answers(runner, golden, function, outputs)
     worst: dict[str, float] = {}
     failed: list[tuple[float, str]] = []
-    for output in outputs:
-        expected = _golden(golden, f"output/{function}/{artefact.precision}/{output.name}")
-        got = answers[output.name]
+    for name, got in GoldenRun(manifest.functions, runners, golden).answers(function).items():
+        expected = _golden(golden, f"output/{function}/{artefact.precision}/{name}")
         if expected.shape != got.shape:
             raise BundleError(
-                f"golden output {output.name!r}: expected {got.shape}, got {expected.shape}."
+                f"golden output {name!r}: expected {got.shape}, got {expected.shape}."
             )
-        difference = per_dimension(output.name, got - expected, manifest.spec.action_dim)
-        limit = np.asarray(artefact.tolerance.get(output.name, []), np.float64)
+        difference = per_dimension(name, got - expected, manifest.spec.action_dim)
+        limit = np.asarray(artefact.tolerance.get(name, []), np.float64)
         if limit.shape != difference.shape:
-            raise BundleError(
-                f"{artefact.file}: no tolerance for each dimension of {output.name!r}."
-            )
+            raise BundleError(f"{artefact.file}: no tolerance for each dimension of {name!r}.")
         # Not `difference > limit`: a NaN must fail.
         if not np.all(difference <= limit):
             times = np.where(np.isfinite(difference), difference / limit, np.inf)
             bad = int(np.argmax(times))
-            what = f"{output.name}[{bad}]" if len(limit) > 1 else output.name
+            what = f"{name}[{bad}]" if len(limit) > 1 else name
             says = f"{what} is {difference[bad]:.3g} from the golden output"
             failed.append((float(times[bad]), f"{says}, tolerance {limit[bad]:.3g}"))
-        worst[output.name] = float(difference.max())
+        worst[name] = float(difference.max())
     if failed:
         raise ParityError(
             f"{artefact.engine} {artefact.precision}, {function}: {max(failed)[1]}. "
@@ -91,19 +120,18 @@ def check_artefact(
 
 
 def check_parity(
-    bundle: Bundle, engine: str, precision: str, encode: Runner, act: Runner
-) -> dict[str, float]:
-    """Hold both functions of a bundle against the golden outputs of their precision.
+    bundle: Bundle, engine: str, precision: str, runners: Mapping[str, Runner]
+) -> dict[str, dict[str, float]]:
+    """Hold every function of a bundle against the golden outputs of its precision.
 
-    Returns the worst absolute difference by output name (feature, chunk in raw action units,
-    chunk_normalised). Raises ParityError, or BundleError when the golden data do not fit.
+    Returns the worst absolute difference by function and output (feature, chunk in raw action
+    units, chunk_normalised). Raises ParityError, or BundleError when the golden data do not fit.
     """
     golden = bundle.golden()
-    worst: dict[str, float] = {}
-    for function, runner in (("encode", encode), ("act", act)):
-        artefact = bundle.artefact(function, engine, precision)
-        worst.update(check_artefact(artefact, runner, bundle, golden))
-    return worst
+    return {
+        name: check_artefact(bundle.artefact(name, engine, precision), runners, bundle, golden)
+        for name in runners
+    }
 
 
 def _golden(golden: Golden, name: str) -> NDArray[Any]:

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError, EngineError, OfpError
 from ofp_edge.extras import require
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.origin import reinstall_line
 from ofp_edge.runtime.runners.buffers import require_signature
+from ofp_edge.runtime.runners.engine import Engine, Sources
+from ofp_edge.runtime.runners.pte_file import require_consistent
 from ofp_edge.runtime.runners.threads import ONE, Threads
 
 # ExecuTorch's Error codes (runtime/core/error.h).
@@ -71,6 +73,42 @@ class ExecuTorchRunner:
     def close(self) -> None:
         """Release the program; the arrays stay readable."""
         self._program.close()
+
+
+class ExecuTorch(Engine):
+    """ExecuTorch with XNNPACK, by ofp_edge_executorch. It keeps no tensor between two functions."""
+
+    name = "executorch"
+    module = "ofp_edge_executorch"
+    distribution = "ofp-edge-executorch"
+    form = "pte"
+    targets = ("arm-cpu", "host")
+    oldest = ">=1.5.1"
+    process_bytes = 52 << 20
+    probe = """
+import ofp_edge_executorch
+print(ofp_edge_executorch.EXECUTORCH_VERSION, "with XNNPACK, without torch")
+"""
+
+    def runner(
+        self,
+        program: bytes,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        threads: Threads = ONE,
+        bound: Sources | None = None,
+    ) -> ExecuTorchRunner:
+        """See `Engine.runner`."""
+        if kept := [x.name for x in (*inputs, *outputs) if x.resident]:
+            raise BundleError(
+                f"executorch keeps no tensor between two functions, and {kept[0]!r} is to stay on "
+                "the device. Give another --engine."
+            )
+        return ExecuTorchRunner(program, inputs, outputs, threads)
+
+    def require_sound(self, program: bytes, what: str) -> None:
+        """See `Engine.require_sound`."""
+        require_consistent(program, what)
 
 
 def _library() -> Any:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError, EngineError, OfpError
 from ofp_edge.extras import require
+from ofp_edge.functions import Tensor
 from ofp_edge.int8_kernels import open_exactly
-from ofp_edge.manifest import Tensor
 from ofp_edge.origin import reinstall_line
 from ofp_edge.quiet import captured_stderr
 from ofp_edge.runtime.runners.buffers import Signature, allocate, require_signature
+from ofp_edge.runtime.runners.engine import Engine, Sources
 from ofp_edge.runtime.runners.threads import ONE, Threads
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
@@ -39,6 +40,7 @@ class OnnxRuntimeRunner:
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
         threads: Threads = ONE,
+        bound: Sources | None = None,
     ) -> None:
         ort = _library()
         options = ort.SessionOptions()
@@ -71,6 +73,8 @@ class OnnxRuntimeRunner:
             "onnxruntime", "output", outputs, [_signature(x) for x in session.get_outputs()]
         )
         self.inputs: dict[str, NDArray[Any]] = allocate(inputs)
+        for name, (source, output) in (bound or {}).items():
+            self.inputs[name] = source.outputs[output]
         self.outputs: dict[str, NDArray[Any]] = allocate(outputs)
         binding = session.io_binding()
         for name, array in self.inputs.items():
@@ -95,6 +99,33 @@ class OnnxRuntimeRunner:
     def close(self) -> None:
         """Release the session."""
         del self._binding, self._session
+
+
+class OnnxRuntime(Engine):
+    """ONNX Runtime on the CPU. A resident tensor is the very buffer that its source writes."""
+
+    name = module = distribution = "onnxruntime"
+    form = "onnx"
+    targets = ("arm-cpu", "host", "jetson-orin")
+    oldest = ">=1.23"
+    process_bytes = 80 << 20
+    unsigned_int8 = True
+    probe = """
+import onnxruntime as ort
+print(ort.__version__, "with", ", ".join(ort.get_available_providers()))
+assert "CPUExecutionProvider" in ort.get_available_providers(), "no CPU provider"
+"""
+
+    def runner(
+        self,
+        program: bytes,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        threads: Threads = ONE,
+        bound: Sources | None = None,
+    ) -> OnnxRuntimeRunner:
+        """See `Engine.runner`."""
+        return OnnxRuntimeRunner(program, inputs, outputs, threads, bound)
 
 
 def _library() -> Any:

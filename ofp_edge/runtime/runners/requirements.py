@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Mapping
 from importlib import metadata
 
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.manifest import Artefact
 from ofp_edge.runtime.jetson.machine import Machine
 
-_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "executorch": "ofp-edge-executorch"}
 _COMPARE = {
     "==": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt,
     "<": operator.lt,
@@ -20,15 +20,20 @@ COPIES = 3
 """Of a program while it is loaded, at most: its bytes, the engine's own, packed for the CPU."""
 
 
-def check_requirements(artefact: Artefact, *, available: int | None = None) -> None:
+def check_requirements(
+    artefact: Artefact, distributions: Mapping[str, str], *, available: int | None = None
+) -> None:
     """Raise BundleError when the installed engine is of a version that the artefact was not made
     for, OfpError when too little memory is left to load it.
 
     `requires` of the manifest: by engine, conditions separated by commas (">=1.5.1,<1.6"). An
-    engine that is not installed is left to its runner to tell. available: bytes of free memory.
+    engine that is not installed is left to its runner to tell. distributions: the package that
+    brings an engine, where it has another name. available: bytes of free memory.
     """
     for engine, wanted in artefact.requires.items():
-        if (got := _installed(engine)) is not None and not _meets(got, wanted):
+        if (got := _installed(distributions.get(engine, engine))) is not None and not _meets(
+            got, wanted
+        ):
             raise BundleError(
                 f"{artefact.file} needs {engine} {wanted}, installed is {got}. Install that "
                 f"version, or compile the policy again with ofp-edge for {engine} {got}."
@@ -41,9 +46,9 @@ def check_requirements(artefact: Artefact, *, available: int | None = None) -> N
         )
 
 
-def _installed(engine: str) -> str | None:
+def _installed(distribution: str) -> str | None:
     try:
-        version = metadata.version(_DISTRIBUTIONS.get(engine, engine))
+        version = metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
     return ".".join(version.split(".")[:3])  # a fourth number is our wheel's own

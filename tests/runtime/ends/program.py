@@ -21,7 +21,7 @@ from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.supervisor.supervision import supervised_robot
 from tests.runtime.ends.diary_robot import AFTER
-from tests.runtime.standins import DT, FEATURE, MS, ROWS, FakeCamera, make_runners, make_spec
+from tests.runtime.standins import DT, MS, ROWS, FakeCamera, make_runners, make_spec
 from tests.synthetic import CAMERA
 
 SPEC = make_spec(points=True, horizon=100, n_action_steps=3)
@@ -53,7 +53,7 @@ def run(diary, apart=False, wrong="", patience_s=5.0, **limits):
     observer = Observer(
         SPEC, {"front": camera}, {"front": CAMERA}, CameraTolerance(), {"front": 60_000 * MS}
     )
-    inference = Inference(SPEC, *make_runners(SPEC), ROWS, FEATURE, 0)
+    inference = Inference(SPEC, *make_runners(SPEC), ROWS, 0)
     controller = Controller(SPEC, 2 * DT, 99 * DT)
     with stop_on_signals() as stop:
         stop.raises = True

@@ -159,6 +159,16 @@ def test_a_robot_given_up_while_it_opens_leaves_no_process_behind(diary):
         os.kill(int(lines(diary)[0].split()[1]), 0)
 
 
+def test_calibration_asks_a_robot_in_a_process_of_its_own_that_has_no_action_to_do():
+    from ofp_edge.calibration.record import HAND_POSE, hand_pose
+
+    robot = RemoteRobot(HAND_POSE, robot="examples.my_robot:MyRobot")
+    try:
+        np.testing.assert_allclose(hand_pose(robot)[:3, 3], [0.0, 0.6, 0.2], atol=1e-6)
+    finally:
+        robot.close()
+
+
 def test_a_robot_that_does_not_open_says_why(make, diary):
     with pytest.raises(RobotError, match="no such arm. Plug it in."):
         make("open")

@@ -18,13 +18,15 @@ import pytest
 
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.errors import BundleError, OfpError, ParityError
-from ofp_edge.manifest import FUNCTIONS, Artefact
+from ofp_edge.manifest import Artefact
+from ofp_edge.progress import Progress, silent
 from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.runtime.jetson import machine as machines
 from ofp_edge.runtime.jetson.machine import Machine
-from ofp_edge.runtime.runners.tensorrt import engines
+from ofp_edge.runtime.runners.tensorrt import engine as engines
 from ofp_edge.runtime.runners.tensorrt.cache import EngineCache
-from ofp_edge.runtime.runners.tensorrt.engines import open_device, open_runners, prepare
+from ofp_edge.runtime.runners.tensorrt.device import open_device
+from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
 from tests.runtime.jetson.constructed import construct
 from tests.runtime.tensorrt.orin import become_orin, write_orin_bundle
 from tests.runtime.tensorrt.standin import Gpu
@@ -42,8 +44,13 @@ def bundle(written: Path, tmp_path: Path) -> Bundle:
     return open_bundle(tmp_path / "b")
 
 
-def reasons(bundle: Bundle, precision: str = "int8", **options: Any) -> list[str]:
-    return [x.reason for x in prepare(bundle, precision, open_device(), **options)]
+FUNCTIONS = ("encode", "act")
+
+
+def reasons(
+    bundle: Bundle, precision: str = "int8", progress: Progress = silent, **options: Any
+) -> list[str]:
+    return [x.reason for x in TensorRT().prepare(bundle, precision, progress, **options)]
 
 
 def record(bundle: Bundle, name: str = "act.int8") -> tuple[Path, dict[str, Any]]:
@@ -67,6 +74,7 @@ def test_engines_are_built_once_and_then_found(gpu: Gpu, bundle: Bundle) -> None
 
 
 def test_the_runner_of_a_run_answers_like_the_golden_outputs(gpu: Gpu, bundle: Bundle) -> None:
+    reasons(bundle)
     inference = load_inference(bundle)
     runner: Any = inference.act
     assert gpu.builds == 2 and runner.graph is not None
@@ -137,7 +145,7 @@ def test_a_runner_that_answers_wrongly_leaves_nothing_open(
         if artefact.function == function:
             raise ParityError("wrong")
 
-    monkeypatch.setattr(engines, "_parity", wrong)
+    monkeypatch.setattr(engines, "check_artefact", wrong)
     with pytest.raises(ParityError):
         load_inference(bundle)
     assert len(gpu.streams) == before
@@ -169,7 +177,7 @@ def test_a_second_builder_waits_and_then_finds_the_engines(gpu: Gpu, bundle: Bun
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive() and gpu.builds == 0
-        engines._prepare(bundle, "int8", open_device(), EngineCache(bundle), lambda *_: None)
+        TensorRT()._build(bundle, "int8", open_device(), EngineCache(bundle), silent)
     waiting.join(30)
     assert second == ["", ""] and gpu.builds == 2
 
@@ -204,21 +212,21 @@ def test_fallback_takes_the_next_precision_once(
     monkeypatch.setattr(engines, "check_artefact", only_fp32)
     with pytest.raises(ParityError, match="int8 is wrong"):
         reasons(bundle)
-    found = prepare(bundle, "int8", open_device(), fallback=True)
+    found = TensorRT().prepare(bundle, "int8", silent, fallback=True)
     assert [(x.function, x.precision) for x in found] == [("encode", "fp32"), ("act", "fp32")]
 
 
 def test_there_is_no_second_fallback(gpu: Gpu, bundle: Bundle) -> None:
     gpu.off_by = 0.5
     with pytest.raises(ParityError, match="tensorrt fp32, encode"):
-        prepare(bundle, "int8", open_device(), fallback=True)
+        TensorRT().prepare(bundle, "int8", silent, fallback=True)
 
 
 def test_an_engine_that_answers_wrong_later_is_refused_at_load(gpu: Gpu, bundle: Bundle) -> None:
     reasons(bundle)
     gpu.off_by = 0.5
     with pytest.raises(ParityError, match="do not run it"):
-        open_runners(bundle, "int8")
+        TensorRT().load(bundle, "int8")
 
 
 @pytest.mark.parametrize(
@@ -260,14 +268,17 @@ import os, signal, sys
 from pathlib import Path
 import pytest
 from ofp_edge.bundle import open_bundle
-from ofp_edge.runtime.runners.tensorrt import cache, engines
+from ofp_edge.progress import silent
+from ofp_edge.runtime.runners.tensorrt import cache
+from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
 from tests.runtime.tensorrt.orin import become_orin
+
 with pytest.MonkeyPatch.context() as patch:
     become_orin(patch, Path(sys.argv[1]))
     real = cache.write_json
     # Between the engine and its record: the worst moment there is.
     cache.write_json = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
-    engines.prepare(open_bundle(Path(sys.argv[2])), "int8", engines.open_device())
+    TensorRT().prepare(open_bundle(Path(sys.argv[2])), "int8", silent)
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, OfpError
-from ofp_edge.runtime.runners import load_runner
+from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.runtime.runners.tensorrt import cuda as cuda_module
 from ofp_edge.runtime.runners.tensorrt import cuda_pycuda
 from ofp_edge.runtime.runners.tensorrt.api import import_tensorrt, make_log
@@ -48,16 +48,16 @@ def runner_of(
     """mapped_bytes: so few that the points are copied and the state is not."""
     trt, manifest = import_tensorrt(), bundle.manifest
     return kind(
-        trt, make_log(trt), open_cuda(library), plan, manifest.inputs("encode"),
-        manifest.outputs("encode"), mapped_bytes=mapped_bytes,
+        trt, make_log(trt), open_cuda(library), plan, manifest.function("encode").inputs,
+        manifest.function("encode").outputs, mapped_bytes=mapped_bytes,
     )  # fmt: skip
 
 
 def right_answers(bundle: Bundle, runner: TensorRTRunner, seed: int = 0) -> None:
     manifest = bundle.manifest
     reference = load_runner(
-        "onnxruntime", bundle.read("encode.fp32.onnx"), manifest.inputs("encode"),
-        manifest.outputs("encode"),
+        "onnxruntime", bundle.read("encode.fp32.onnx"), manifest.function("encode").inputs,
+        manifest.function("encode").outputs,
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_buffers_are_what_the_manifest_says_and_stay(
     gpu: Gpu, bundle: Bundle, plan: bytes, library: str
 ) -> None:
     runner = runner_of(bundle, plan, library)
-    for tensor in bundle.manifest.inputs("encode"):
+    for tensor in bundle.manifest.function("encode").inputs:
         array = runner.inputs[tensor.name]
         assert array.shape == tensor.shape and array.dtype == tensor.dtype
         assert array.flags.c_contiguous and array.flags.writeable and not array.any()

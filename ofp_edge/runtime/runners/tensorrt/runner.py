@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError, EngineError
-from ofp_edge.manifest import Tensor
+from ofp_edge.functions import Tensor
 from ofp_edge.runtime.runners.buffers import Signature, require_signature
+from ofp_edge.runtime.runners.engine import Sources
 from ofp_edge.runtime.runners.tensorrt.cuda import Cuda
 
 # Up to here the GPU reads an input from host memory itself: it is read once. An image is read by
@@ -18,8 +20,10 @@ MAPPED_BYTES = 64 << 10
 
 
 class TensorRTRunner:
-    """See `Runner`. Built by `engines.open_runners`; `plan` are bytes whose hash was checked.
+    """See `Runner`. Built by `engine.TensorRT`; `plan` are bytes whose hash was checked.
 
+    addresses: on the device, of the outputs that stay there; they are in no host array. bound: see
+    `Engine.runner`; both runners wait for the GPU at each call, so their streams need no order.
     graph: the CUDA graph, once `warm_up` has recorded it; `why_no_graph` says why there is none.
     Deserialising runs native code of the plan: only plans built on this device come here.
     """
@@ -32,6 +36,7 @@ class TensorRTRunner:
         plan: bytes,
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
+        bound: Sources | None = None,
         *,
         mapped_bytes: int = MAPPED_BYTES,
     ) -> None:
@@ -51,8 +56,11 @@ class TensorRTRunner:
             raise BundleError(f"TensorRT {trt.__version__} gives no context: {log.said()}.")
         self.inputs: dict[str, NDArray[Any]] = {}
         self.outputs: dict[str, NDArray[Any]] = {}
+        self.addresses: dict[str, int] = {}
         self._copies: list[tuple[int, NDArray[Any]]] = []
-        for tensor in inputs:
+        for name, (source, output) in (bound or {}).items():
+            self._set_address(name, source.addresses[output])  # type: ignore[attr-defined]
+        for tensor in (x for x in inputs if not x.resident):
             array, address = cuda.pinned(tensor.shape, tensor.dtype)
             if array.nbytes > mapped_bytes:
                 address = cuda.allocate(array.nbytes)
@@ -60,7 +68,11 @@ class TensorRTRunner:
             self.inputs[tensor.name] = array
             self._set_address(tensor.name, address)
         for tensor in outputs:
-            self.outputs[tensor.name], address = cuda.pinned(tensor.shape, tensor.dtype)
+            if tensor.resident:
+                size = tensor.size * np.dtype(tensor.dtype).itemsize
+                address = self.addresses[tensor.name] = cuda.allocate(size)
+            else:
+                self.outputs[tensor.name], address = cuda.pinned(tensor.shape, tensor.dtype)
             self._set_address(tensor.name, address)
         self.graph: Any = None
         self.why_no_graph: str | None = None if cuda.graphs else f"{cuda.name} has no CUDA graphs"

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from ofp_edge import manifest
 from ofp_edge.extras import require
-from ofp_edge.policy.deployed import Act
+from ofp_edge.functions import Tensor as Signature
+from ofp_edge.policy.act import Act
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.policy.imported.program import OwnEncoder, ProgramTrunk
 
 
-def onnx_graph(module: nn.Module, inputs: Sequence[manifest.Tensor]) -> Any:
-    """The graph that a deployed function is, where its network came as ONNX; else None.
+class OnnxEncoder(OwnEncoder):
+    """An encoder that came as an ONNX graph."""
 
-    inputs: the function's.
-    """
-    if isinstance(module, OwnEncoder) and isinstance(module.program, OnnxModule):
-        return encode_graph(module.program, [x.name for x in inputs])
-    trunk = getattr(module, "trunk", None)
-    if isinstance(module, Act) and isinstance(trunk, ProgramTrunk):
-        if isinstance(trunk.program, OnnxModule):
-            return act_graph(trunk.program, module, trunk, inputs[0].shape[1])
-    return None
+    def onnx_graph(self, inputs: Sequence[Signature]) -> Any:
+        """`encode` as the graph that it is; inputs: the function's, whose names it takes."""
+        return encode_graph(cast(OnnxModule, self.program), [x.name for x in inputs])
+
+
+class OnnxAct(Act):
+    """`act` of a network that came as an ONNX graph."""
+
+    def onnx_graph(self, inputs: Sequence[Signature]) -> Any:
+        """`act` as that graph, wrapped; inputs: the function's."""
+        trunk = cast(ProgramTrunk, self.trunk)
+        return act_graph(cast(OnnxModule, trunk.program), self, trunk, inputs[0].shape[1])
 
 
 def encode_graph(module: OnnxModule, names: Sequence[str]) -> Any:

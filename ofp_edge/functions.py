@@ -1,0 +1,104 @@
+"""The deployed functions: what each takes and gives, tensor by tensor, and the part each plays.
+
+Every policy has two: `encode` makes a feature of the newest frame, `act` makes a chunk of features,
+noise and a time row. A bundle's manifest lists them, and may list more, which run in its order
+between the two. Whoever needs a shape or a name looks here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ofp_edge.errors import UnknownName
+from ofp_edge.spec import ObservationField, PolicySpec
+
+ENCODE, ACT = "encode", "act"
+Role = Literal[
+    "observation", "words", "valid", "feature", "cache", "noise", "time", "task", "committed",
+    "mask", "chunk", "chunk_normalised",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a deployed function, of fixed shape.
+
+    role: what it means to whoever calls the function; None only outside a manifest. source: the
+    output "function.tensor" that an input is made of. resident: it stays where the engine computes
+    (on a GPU in its memory), is never read by the host, and its source is bound to it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    role: Role | None = None
+    source: str | None = None
+    resident: bool = False
+
+    @property
+    def size(self) -> int:
+        """Its number of values."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A deployed function with its inputs and outputs in the order of its graph."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def of_role(self, role: Role) -> tuple[Tensor, ...]:
+        """The tensors that play a part, inputs first."""
+        return tuple(x for x in (*self.inputs, *self.outputs) if x.role == role)
+
+
+def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[Function, Function]:
+    """The two functions of a policy whose feature is one row and whose time is one row.
+
+    encode takes the observation fields of the newest frame, each with a leading batch axis of 1
+    ((1, D) for a state; (1, 3, 1, N) for points; (1, 3, H, W), 0..1, for a picture), and gives
+    `feature` (1, F). act takes `features` (1, n_obs_steps * F, oldest first), `z`
+    (1, horizon * action_dim) and `time_row` (1, row_size); it gives `chunk`
+    (1, (horizon - start_index) * action_dim), whose first action acts at the observation, and
+    `chunk_normalised` (1, horizon * action_dim).
+    """
+    flat = (1, spec.horizon * spec.action_dim)
+    encode = Function(
+        ENCODE,
+        tuple(Tensor(f.name, input_shape(f), role="observation") for f in spec.observations),
+        (Tensor("feature", (1, feature_dim), role="feature"),),
+    )
+    act = Function(
+        ACT,
+        (
+            Tensor(
+                "features", (1, spec.n_obs_steps * feature_dim), role="feature",
+                source=f"{ENCODE}.feature",
+            ),
+            Tensor("z", flat, role="noise"),
+            Tensor("time_row", (1, row_size), role="time"),
+        ),
+        (
+            Tensor("chunk", (1, spec.plan_steps * spec.action_dim), role="chunk"),
+            Tensor("chunk_normalised", flat, role="chunk_normalised"),
+        ),
+    )  # fmt: skip
+    return encode, act
+
+
+def input_shape(field: ObservationField) -> tuple[int, ...]:
+    """The shape in which a function takes an observation."""
+    return (1, 3, 1, field.shape[1]) if field.kind == "points" else (1, *field.shape)
+
+
+def named(functions: Sequence[Function], name: str) -> Function:
+    """The function of a name; UnknownName lists those there are."""
+    for function in functions:
+        if function.name == name:
+            return function
+    raise UnknownName("function", name, [x.name for x in functions])

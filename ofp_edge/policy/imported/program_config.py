@@ -1,0 +1,145 @@
+"""Networks that came as a program: their files are what was imported, and nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NoReturn
+
+from safetensors.torch import save
+from torch import nn
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.files import sha256_bytes
+from ofp_edge.normalize import Affine, FieldStatistics
+from ofp_edge.policy.imported.archive import read_program
+from ofp_edge.policy.imported.onnx_functions import OnnxAct, OnnxEncoder
+from ofp_edge.policy.imported.program import (
+    Identity,
+    OwnEncoder,
+    Pair,
+    ProgramTrunk,
+    as_module,
+    encoder_inputs,
+    network_inputs,
+)
+from ofp_edge.policy.kind import Network
+from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.parts import ScaleOffset
+from ofp_edge.policy.sizes import require_one_of
+from ofp_edge.policy.weights import MODEL
+from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import read_as, shown
+
+PREDICTS = ("average", "velocity")
+_NO_WEIGHTS = {
+    "train": "was imported: it is distilled, ofp-edge distill.",
+    "distill": "came as a program, which has no weights to train: distil the checkpoint that it "
+    "was exported from.",
+}
+_ONNX_ALONE = {
+    "executorch": "ExecuTorch takes torch.export programs, and an ONNX graph can't be turned into "
+    "one: import the network with --exported for it.",
+    "quantize": "came as an ONNX graph, which is compiled as it is. Quantise it before exporting, "
+    "or import the network with --exported.",
+}
+
+
+@dataclass(frozen=True)
+class ProgramFile:
+    """A file of the policy folder and its hash, checked before it is opened."""
+
+    file: str
+    sha256: str
+
+    def read(self, folder: Path) -> bytes:
+        """The file's bytes. PolicyError where it is missing or another one."""
+        path = folder / self.file
+        data = read_program(path, inside=folder)
+        if sha256_bytes(data) != self.sha256:
+            raise PolicyError(f"{path} is not the file that was imported: its hash differs.")
+        return data
+
+
+@dataclass(frozen=True)
+class ProgramConfig(Network):
+    """A network that came as a program. form: exported (torch.export) or onnx. predicts: average,
+    u(z, t, r, observations), or velocity, v(z, t, observations). encoder: None is the identity."""
+
+    kind: ClassVar[str | None] = "program"
+    one_row: ClassVar[bool] = True
+    form: Literal["exported", "onnx"]
+    predicts: str
+    program: ProgramFile
+    encoder: ProgramFile | None
+    feature_dim: int
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The program's own files too; model.safetensors is empty."""
+        return (MODEL, *(x.file for x in (self.program, self.encoder) if x is not None))
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """See Network."""
+        return {**_NO_WEIGHTS, **(_ONNX_ALONE if self.form == "onnx" else {})}
+
+    @classmethod
+    def from_json(cls, value: Any) -> ProgramConfig:
+        """See Network."""
+        what = "config.network"
+        made = read_as(cls, value, "", PolicyError, what)
+        require_one_of(f"{what}.predicts", made.predicts, PREDICTS)
+        for name, entry in (("program", made.program), ("encoder", made.encoder)):
+            if entry is not None and ("/" in entry.file or entry.file.startswith(".")):
+                raise PolicyError(
+                    f"{what}.{name}.file: expected a plain file name, got {shown(entry.file)}."
+                )
+        if made.feature_dim < 1:
+            raise PolicyError(f"{what}.feature_dim: expected at least 1, got {made.feature_dim}.")
+        return made
+
+    def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> NoReturn:
+        """There are no new weights for it. PolicyError."""
+        raise PolicyError("a network that came as a program can't be made anew, or trained.")
+
+    def load(
+        self, folder: Path, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
+    ) -> PolicyNetwork:
+        """See Network."""
+        size, encoder = self.feature_dim, None
+        program = as_module(
+            self.form, self.program.read(folder), str(folder / self.program.file),
+            network_inputs(self.predicts, spec, size),
+        )  # fmt: skip
+        if self.encoder is not None:
+            what = str(folder / self.encoder.file)
+            encoder = as_module(self.form, self.encoder.read(folder), what, encoder_inputs(spec))
+        return self.around(program, encoder, spec, statistics)
+
+    def around(
+        self,
+        program: nn.Module,
+        encoder: nn.Module | None,
+        spec: PolicySpec,
+        statistics: Mapping[str, FieldStatistics],
+    ) -> PolicyNetwork:
+        """The network of programs that are open already."""
+        own = OnnxEncoder if self.form == "onnx" else OwnEncoder
+        encode = Identity(spec) if encoder is None else own(encoder, self.feature_dim)
+        trunk = ProgramTrunk(program, spec, self.predicts == "velocity")
+        affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
+        actions = ScaleOffset(affine, spec.horizon)
+        return PolicyNetwork(spec, encode, Pair(), trunk, actions, learns=False)
+
+    def save(self, network: PolicyNetwork, folder: Path) -> tuple[str, ...]:
+        """Its own files are whose who imports it, and their hashes stand in it."""
+        (folder / MODEL).write_bytes(save({}))
+        return (MODEL,)
+
+    def functions(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
+        """See Network."""
+        functions = super().functions(network, method)
+        return {**functions, "act": OnnxAct(network, method)} if self.form == "onnx" else functions

@@ -1,0 +1,123 @@
+"""What every kind of network answers for itself: its files, its loading, its sampling, its limits.
+
+The kinds stand in one table, `NETWORKS` in config.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.normalize import FieldStatistics
+from ofp_edge.outside import said_by
+from ofp_edge.policy.act import Act
+from ofp_edge.policy.methods import build_method
+from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.weights import (
+    MODEL,
+    fill_network,
+    read_shapes,
+    read_tensors,
+    require_shapes,
+    shapes_of,
+)
+from ofp_edge.spec import PolicySpec
+
+
+class Network(ABC):
+    """A network as config.json describes it: a frozen dataclass, one class a kind.
+
+    kind: its name there; ours have none. one_row: its functions take one row a call, so that no
+    batch goes through them.
+    """
+
+    kind: ClassVar[str | None] = None
+    one_row: ClassVar[bool] = False
+
+    @property
+    def trunk_kind(self) -> str:
+        """What makes the chunk, in a word."""
+        return str(self.kind)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its files in the policy folder, beside config.json and statistics.json."""
+        return (MODEL,)
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """By engine, why it can't run it: a sentence and what to do. By command (quantize, train,
+        distill), why it can't take it: how a sentence that begins with the policy goes on."""
+        return {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `network_from_json` is the inverse."""
+        return {"kind": self.kind, **asdict(cast(Any, self))}
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, value: Any) -> Network:
+        """The inverse of `to_json`, without "kind". Raises PolicyError naming the entry."""
+
+    @abstractmethod
+    def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
+        """The network with new weights. PolicyError where spec or sizes do not fit."""
+
+    def load(
+        self, folder: Path, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
+    ) -> PolicyNetwork:
+        """The network in a policy folder. PolicyError when a file is missing, changed or unfit."""
+        path = folder / MODEL
+        what = f"{folder / 'config.json'}: no network can be built from it"
+        with said_by(what, PolicyError):
+            with torch.device("meta"):  # its shapes alone: they may be absurd
+                shapes = shapes_of(self.build(spec, statistics).state_dict())
+            require_shapes(shapes, read_shapes(path, inside=folder), str(path))
+            network = self.build(spec, statistics)
+        fill_network(network, read_tensors(path, inside=folder), str(path))
+        return network
+
+    def save(self, network: PolicyNetwork, folder: Path) -> tuple[str, ...]:
+        """Write its weights into an existing folder: the files whose hashes config.json names."""
+        weights = {name: x.detach().contiguous() for name, x in network.state_dict().items()}
+        (folder / MODEL).write_bytes(save(weights))  # not save_file: a full disk is an OSError here
+        return (MODEL,)
+
+    def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
+        """How it is sampled: by the method that it was trained with, or as it came."""
+        return build_method(method, options)
+
+    def functions(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
+        """The functions that are exported, by name; they share the network's weights."""
+        return {"encode": network.encoder, "act": Act(network, method)}
+
+    def widened(
+        self, network: PolicyNetwork, method: str,
+        statistics: Mapping[str, FieldStatistics], what: str,
+    ) -> tuple[Network, PolicyNetwork]:  # fmt: skip
+        """A policy of many steps as the start of one that jumps, its time embedding widened to
+        (t, r).
+
+        At r = t it does what it did, and until it is trained it does the same at every r. Raises
+        PolicyError, naming `what`, where it has no such form.
+        """
+        if (why := self.refusals.get("distill")) is not None:
+            raise PolicyError(f"{what} {why}")
+        if method != "flow":
+            raise PolicyError(
+                f"{what}: its method is {method}: expected a policy of many steps, flow or an "
+                "imported diffusion policy. To go on training one of ours: train --init."
+            )
+        network = deepcopy(network)
+        network.time.blind_to_steps()
+        return self, network

@@ -1,0 +1,71 @@
+"""Sizes of our networks and how sizes are read from JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.policy.trunks.trunk import TrunkConfig
+from ofp_edge.strict import read_as, shown
+
+T = TypeVar("T")
+_LARGEST_SIZE, _MOST_LAYERS = 1 << 16, 64
+
+
+@dataclass(frozen=True)
+class RgbConfig:
+    """ResNet of basic blocks and a spatial softmax.
+
+    channels, blocks: of each layer; the stem has the first layer's channels. keypoints: places that
+    the softmax tells. features: length of one image's feature. shared: one set of weights for all
+    cameras, or one a camera.
+    """
+
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+    keypoints: int
+    features: int
+    shared: bool
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Sizes of the network.
+
+    point_channels: outputs of the shared point layers. point_features: length of one cloud's
+    feature. condition: length of the vector that modulates the trunk. time_features: sines and
+    cosines of (t, r), a multiple of 4. trunk: its kind and sizes. rgb: sizes of the image encoder;
+    None takes no images.
+    """
+
+    point_channels: tuple[int, ...]
+    point_features: int
+    condition: int
+    time_features: int
+    trunk: TrunkConfig
+    rgb: RgbConfig | None = None
+
+
+def read_sizes(kind: type[T], value: Any, at: str, **built: Any) -> T:
+    """`read_as` for sizes of a network: every number and list of them at least 1, none absurd."""
+    sizes = read_as(kind, value, "", PolicyError, at, **built)
+    for key, item in vars(sizes).items():
+        numbers = item if isinstance(item, tuple) else (item,)
+        if not all(type(x) is int for x in numbers):
+            continue
+        if not numbers or len(numbers) > _MOST_LAYERS:
+            raise PolicyError(
+                f"{at}.{key}: expected 1 to {_MOST_LAYERS} whole numbers, got {len(numbers)}."
+            )
+        if min(numbers) < 1:
+            raise PolicyError(f"{at}.{key}: expected at least 1, got {item}.")
+        if max(numbers) > _LARGEST_SIZE:
+            raise PolicyError(f"{at}.{key}: expected at most {_LARGEST_SIZE}, got {item}.")
+    return sizes
+
+
+def require_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise PolicyError, naming the entry `what`, for a value that is not known."""
+    if value not in known:
+        raise PolicyError(f"{what}: expected one of {', '.join(known)}, got {shown(value)}.")
