@@ -80,7 +80,7 @@ def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[
 
 
 def _precision(bundle: Bundle, precision: str, progress: Progress) -> dict[str, Any]:
-    """Build, parity, and latency with each CUDA library that loads."""
+    """Measure the build, the parity, and the latency with each CUDA library that loads."""
     try:
         prepared = TensorRT().prepare(bundle, precision, progress)
     except (ParityError, BundleError) as cause:
@@ -111,7 +111,7 @@ def _precision(bundle: Bundle, precision: str, progress: Progress) -> dict[str, 
 
 
 def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> dict[str, Any]:
-    """Run a chunk's calls back to back; golden answers are asked for again at the end."""
+    """Run a chunk's calls back to back, and ask for the golden answers again at the end."""
     runners = TensorRT().load(bundle, precision)
     parts: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -144,7 +144,7 @@ def _times(runner: Runner, calls: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _once(runner: Runner) -> float:
-    """Milliseconds of one call."""
+    """Return the milliseconds of one call."""
     start = time.perf_counter_ns()
     runner.infer()
     return (time.perf_counter_ns() - start) / 1e6

@@ -98,7 +98,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
 
 
 def _bare(bench: Bench) -> tuple[int, int]:
-    """Nanoseconds of the engine calls with nothing around them: those before `act`, and `act`."""
+    """Return the nanoseconds of the calls before `act`, and of `act`, with nothing around them."""
     begin = time.perf_counter_ns()
     for runner in bench.inference.before:
         runner.infer()

@@ -80,9 +80,9 @@ class SimulatedCamera(RealSenseCamera):
         return self._renderer.by if self._renderer else None
 
     def play(self, frames: Sequence[Frame]) -> None:
-        """From the next look on deliver the depth and colour of these frames, one a control step,
-        the last one again and again, instead of what the world looks like; none ends it.
-        CameraError on another size.
+        """From the next look on, deliver the depth and colour of these frames instead of what the
+        world looks like: one in each control step, and the last one again and again. An empty
+        sequence ends it. Raises CameraError on another size.
         """
         size = self._view.height, self._view.width
         for frame in frames:
