@@ -1,1 +1,2 @@
-"""Calibration: samples for quantisation; cameras, their lenses and where they stand."""
+"""Calibration finds samples for quantisation, and checks cameras: their lenses and where they
+stand."""

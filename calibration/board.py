@@ -1,4 +1,4 @@
-"""The ChArUco board: printed, found in an image, and its pose in front of the camera."""
+"""The ChArUco board: how it is printed, found in an image, and placed in front of the camera."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from ofp_edge.lens import Lens
 from ofp_edge.pose import Pose, distance, make_pose
 
 MIN_CORNERS = 8
-"""Fewer corners of the board in an image and the image doesn't count."""
+"""An image that shows fewer of the board's corners than this does not count."""
 AMBIGUITY, APART_DEG = 1.5, 5.0
-"""A flat board seen from afar fits two poses: where they are this far apart, the second must fit
-so many times worse than the first."""
-_FLOOR_PX = 0.05  # below it two fits are not told apart by noise
-_PIXELS_A_SQUARE = 120  # of the printed picture
+"""A flat board seen from afar fits two poses. Where the two are `APART_DEG` apart or more, the
+second must fit worse than the first by the factor `AMBIGUITY`."""
+_FLOOR_PX = 0.05  # below it two fits cannot be distinguished from noise
+_PIXELS_A_SQUARE = 120  # in the printed picture
 
 
 @dataclass(frozen=True)
 class Board:
-    """squares: columns and rows. Sides in metres, as measured on the print. dictionary: OpenCV's
-    name without DICT_, e.g. 4x4_50. Its frame: origin in the middle, x along a row of squares, y
-    down the columns, z into the board, away from who looks at it.
+    """A ChArUco board, described by what was printed.
+
+    `squares` counts columns and rows. The sides are in metres, as measured on the print.
+    `dictionary` is OpenCV's name without DICT_, e.g. 4x4_50. The board's frame has its origin in
+    the middle, x along a row of squares, y down the columns, and z into the board, away from the
+    observer.
     """
 
     squares: tuple[int, int] = (7, 5)
@@ -47,7 +50,8 @@ class Board:
 
     @property
     def corners(self) -> NDArray[np.float64]:
-        """(n, 3) metres in the board's frame, in the order of their numbers."""
+        """The corners' places (n, 3) in metres in the board's frame, in the order of their
+        numbers."""
         columns, rows = self.squares
         x, y = np.meshgrid(np.arange(1, columns), np.arange(1, rows))
         middle = np.array([columns / 2, rows / 2])
@@ -56,18 +60,18 @@ class Board:
 
     @property
     def outline(self) -> NDArray[np.float64]:
-        """(4, 3) metres: the corners of the printed squares' rectangle."""
+        """The corners (4, 3) of the printed squares' rectangle, in metres."""
         half = np.array([*self.squares, 0.0]) * self.square_m / 2
         signs = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
         return np.asarray(half * signs)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         return {**asdict(self), "squares": list(self.squares)}
 
     @staticmethod
     def from_json(value: Any) -> Board:
-        """Raises SpecMismatch on missing or unknown keys."""
+        """Read what `to_json` returned. Raises SpecMismatch on missing or unknown keys."""
         known = set(Board.__dataclass_fields__)
         if not isinstance(value, dict) or set(value) != known:
             got = sorted(value) if isinstance(value, dict) else type(value).__name__
@@ -77,7 +81,8 @@ class Board:
         return Board(**{**value, "squares": tuple(value["squares"])})
 
     def opencv(self) -> Any:
-        """cv2.aruco.CharucoBoard; UnknownName for a dictionary that OpenCV hasn't."""
+        """The board as cv2.aruco.CharucoBoard. Raises UnknownName for a dictionary that OpenCV
+        lacks."""
         cv2 = require("cv2", "calibrate")
         known = {
             name.removeprefix("DICT_").lower(): getattr(cv2.aruco, name)
@@ -93,13 +98,14 @@ class Board:
         return cv2.aruco.CharucoBoard(self.squares, self.square_m, self.marker_m, markers)
 
     def picture(self) -> NDArray[np.uint8]:
-        """(H, W) uint8: the printed squares and nothing around them."""
+        """Draw the printed squares, with nothing around them, as uint8 (H, W)."""
         columns, rows = self.squares
         size = (columns * _PIXELS_A_SQUARE, rows * _PIXELS_A_SQUARE)
         return np.asarray(self.opencv().generateImage(size, None, 0, 1), dtype=np.uint8)
 
     def svg(self) -> str:
-        """A drawing in true size, with a white rim of a quarter of a square and what it is."""
+        """Draw the board in true size, with a white rim of a quarter of a square and a line that
+        describes it."""
         cv2 = require("cv2", "calibrate")
         png = base64.b64encode(cv2.imencode(".png", self.picture())[1].tobytes()).decode()
         side, marker = 1000 * self.square_m, 1000 * self.marker_m
@@ -121,8 +127,9 @@ class Board:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The board in one image: its corners' numbers (n,), straightened pixels (n, 2), and its pose
-    T_camera_board; rms_px is how far the corners of that pose are from the seen ones."""
+    """The board in one image: the numbers (n,) of its corners, their straightened pixels (n, 2),
+    and its pose T_camera_board. `rms_px` is how far that pose puts the corners from where they are
+    seen."""
 
     numbers: NDArray[np.int64]
     pixels: NDArray[np.float64]
@@ -131,7 +138,7 @@ class Found:
 
 
 class Finder:
-    """Finds one board in the images of one lens."""
+    """A finder of one board in the images of one lens."""
 
     def __init__(self, board: Board, lens: Lens) -> None:
         cv2 = require("cv2", "calibrate")
@@ -140,7 +147,8 @@ class Finder:
         self._detector = cv2.aruco.CharucoDetector(board.opencv())
 
     def find(self, image: NDArray[np.uint8]) -> Found | str:
-        """The board in a grey (H, W) or RGB (H, W, 3) uint8 image, or why it doesn't count."""
+        """Find the board in a grey (H, W) or RGB (H, W, 3) uint8 image, or say why the image does
+        not count."""
         cv2 = require("cv2", "calibrate")
         if image.ndim == 3:
             image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -151,12 +159,13 @@ class Finder:
         return self.locate(numbers.reshape(-1), self.lens.straighten(pixels.reshape(-1, 2)))
 
     def locate(self, numbers: NDArray[Any], pixels: NDArray[np.float64]) -> Found | str:
-        """The pose that fits these corners (straightened pixels), or why there is none."""
+        """Return the pose that fits these corners (straightened pixels), or say why there is
+        none."""
         cv2 = require("cv2", "calibrate")
         points, matrix = self._corners[numbers], self.lens.matrix
         if np.linalg.matrix_rank(points[:, :2] - points[0, :2]) < 2:
             return "all corners seen are on one line"
-        # Its origin must be their middle: that is how IPPE works.
+        # IPPE needs the origin in the corners' middle.
         count, turns, shifts, errors = cv2.solvePnPGeneric(
             points, pixels, matrix, None, flags=cv2.SOLVEPNP_IPPE
         )

@@ -1,4 +1,4 @@
-"""The factory's intrinsics and depth scale, held against a board of known size."""
+"""The check of the factory's intrinsics and depth scale against a board of known size."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ofp_edge.pose import Pose
 MIN_VIEWS, MIN_DETECTIONS = 5, 100
 MAX_RMS_PX = 1.0
 MAX_DEPTH_PERCENT = 3.0
-_MIN_DEPTHS = 100  # measured pixels on the board, for a view's depth to count
+_MIN_DEPTHS = 100  # a view's depth counts from this many measured pixels on the board on
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Intrinsics that fit the views best, each as (value, standard deviation), pixels."""
+    """The intrinsics that fit the views best, each as (value, standard deviation) in pixels."""
 
     fx: tuple[float, float]
     fy: tuple[float, float]
@@ -36,10 +36,13 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Check:
-    """rms_px: root mean square distance of a seen corner from where the given intrinsics, with the
-    best pose of each view, put it. fitted.rms_px is what the best intrinsics reach on the same
-    corners. depth_percent: how much farther than the board the depth says it is, median over views
-    (None without depth); depth_views: in how many it could be measured.
+    """The figures of a camera's check.
+
+    `rms_px` is the root mean square distance between where a corner is seen and where the given
+    intrinsics, with the best pose of each view, put it. `fitted.rms_px` is what the best intrinsics
+    reach on the same corners. `depth_percent` is how much farther away the depth image puts the
+    board than it is, median over views (None without depth); `depth_views` counts the views in
+    which it could be measured.
     """
 
     views: int
@@ -52,7 +55,8 @@ class Check:
 
 
 def check_camera(views: Views) -> Check:
-    """Measure; CheckFailed where too little of the board was seen. Whether it is good: `judge`."""
+    """Measure a camera against a board. Raises CheckFailed where too little of the board was seen;
+    `judge` says whether the result is good."""
     found, setup = views.found, views.setup
     detections = sum(len(f.numbers) for f in found)
     if len(found) < MIN_VIEWS or detections < MIN_DETECTIONS:
@@ -78,11 +82,11 @@ def check_camera(views: Views) -> Check:
 
 
 def judge(check: Check, lens: Lens) -> None:
-    """CheckFailed with the figures when the camera is not what it says it is.
+    """Raises CheckFailed, with the figures, when the camera is not what it says it is.
 
-    A flat board's pose takes up much of what is wrong with a lens, so the RMS alone is a coarse
-    measure: the fitted values may not be off by more than CameraTolerance's defaults either, and
-    three standard deviations.
+    A flat board's pose absorbs much of a lens's error, so the RMS alone is a coarse measure: the
+    fitted values may not be off both by more than CameraTolerance's defaults and by three standard
+    deviations.
     """
     if check.rms_px > MAX_RMS_PX:
         raise CheckFailed(
@@ -113,7 +117,7 @@ def judge(check: Check, lens: Lens) -> None:
 
 
 def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
-    """The pinhole that fits straightened corners best, from `lens` on."""
+    """Fit a pinhole to straightened corners, beginning at `lens`."""
     cv2 = require("cv2", "calibrate")
     points = [board.corners[f.numbers].astype(np.float32) for f in found]
     pixels = [f.pixels.astype(np.float32) for f in found]
@@ -131,7 +135,8 @@ def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
 
 
 def depth_ratio(view: View, T_camera_board: Pose, board: Board, sensor: DepthSensor) -> Any:
-    """Measured over expected depth on the board, median over its pixels; None where unmeasured."""
+    """Return measured over expected depth on the board, median over its pixels; None where it is
+    unmeasured."""
     if view.depth is None:
         return None
     pose = np.linalg.inv(sensor.T_image_depth) @ T_camera_board
@@ -149,7 +154,8 @@ def depth_ratio(view: View, T_camera_board: Pose, board: Board, sensor: DepthSen
 
 
 def _inside(lens: Lens, corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Pixels (H, W) on the board: outline (4, 3) seen by a pinhole, metres."""
+    """Return the mask (H, W) of the pixels on the board, whose outline (4, 3), in metres, a
+    pinhole sees."""
     cv2 = require("cv2", "calibrate")
     middle = corners.mean(axis=0)
     corners = middle + 0.9 * (corners - middle)  # depth is poor at edges

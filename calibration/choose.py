@@ -1,7 +1,7 @@
-"""Choose calibration samples for a policy, from a dataset or from what a robot's loop recorded.
+"""Chooses calibration samples for a policy, from a dataset or from what a robot's loop recorded.
 
-Candidates come from training episodes, the windows that check them from held-out ones: the
-dataset's own split, which the policy was trained by. A recording is split in the same way.
+Candidates come from training episodes, and the windows that check them come from held-out ones, by
+the split of the dataset with which the policy was trained. A recording is split in the same way.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from ofp_edge.strict import shown
 
 LIMIT_BYTES = 4_000_000
 DEFAULT_SAMPLES = 128
-_BATCH = 32  # windows encoded at once
-_CANDIDATES = 8  # for each sample, at most
-_STRETCHES = 10  # that a recording of one episode is cut into
+_BATCH = 32  # windows that are encoded at once
+_CANDIDATES = 8  # candidates for each sample, at most
+_STRETCHES = 10  # parts that a recording of one episode is cut into
 
 
 def choose_samples(
     source: Path, policy: Policy, count: int, seed: int, progress: Progress = silent
 ) -> CalibrationSet:
-    """At most `count` samples and half as many held-out windows, fewer where they exceed 4 MB.
+    """Choose at most `count` samples and half as many held-out windows; fewer where they exceed 4
+    MB.
 
-    source: a dataset, or a file of `run --record-calibration`. Raises OfpError (an overlap
-    with held-out episodes, too few episodes), DatasetError, SpecMismatch.
+    `source` is a dataset, or a file of `run --record-calibration`. Raises OfpError (an overlap with
+    held-out episodes, too few episodes), DatasetError, SpecMismatch.
     """
     if count < 1:
         raise OfpError(f"--samples {count}: expected 1 or more.")
@@ -70,7 +71,7 @@ def choose_samples(
 
 
 def check_unseen(found: CalibrationSet, policy: Policy, where: Path) -> None:
-    """OfpError when samples come from an episode that the policy's training held out."""
+    """Raises OfpError when samples come from an episode that the policy's training held out."""
     training = policy.config.training
     if found.source_sha256 != training.dataset_sha256:
         return
@@ -84,7 +85,8 @@ def check_unseen(found: CalibrationSet, policy: Policy, where: Path) -> None:
 def window_features(
     deployed: Deployed, windows: ObservationWindows, progress: Progress = silent
 ) -> NDArray[np.float32]:
-    """(K, n_obs_steps * feature_dim): what the policy's encoder makes of each window."""
+    """Return the features (K, n_obs_steps * feature_dim) that the policy's encoder makes of each
+    window."""
     steps = deployed.spec.n_obs_steps
     found = []
     with torch.no_grad():
@@ -113,7 +115,8 @@ def _of_dataset(
 
 
 def _episodes(dataset: Dataset, policy: Policy) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Training and held-out episodes; they share none, whatever the policy's own record says."""
+    """Return the training and the held-out episodes, which share none, whatever the policy's own
+    record says."""
     training, split = policy.config.training, dataset.split()
     if training.dataset_sha256 != dataset.sha256:
         return split.train, split.held_out
@@ -135,7 +138,7 @@ def _of_recording(
         )
     every = windows_of(values, deployed.spec, source)
     episodes = np.unique(every.episode)
-    if len(episodes) < 2:  # one long run: stretches of time take the place of episodes
+    if len(episodes) < 2:  # in one long run, stretches of time take the place of episodes
         stretches = (np.arange(len(every)) * _STRETCHES // len(every)).astype(np.int64)
         every = ObservationWindows(every.fields, stretches, every.frame)
         episodes = np.unique(stretches)

@@ -1,8 +1,9 @@
-"""Samples that cover what was seen: k-center, by going to the farthest point again and again.
+"""Samples that cover what was seen: k-center, which goes to the farthest point again and again.
 
-Gonzalez, Theoretical Computer Science 1985: its largest distance from any candidate to the nearest
-sample is at most twice the best possible. Distances are Euclidean between features, each divided
-by its spread over the candidates, over the square root of their number.
+The method is Gonzalez, Theoretical Computer Science 1985: its largest distance from any candidate
+to the nearest sample is at most twice the best possible. Distances are Euclidean between features,
+each divided by its spread over the candidates, and are divided by the square root of the number of
+features.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ _RANDOM_DRAWS = 8
 
 @dataclass(frozen=True)
 class Coverage:
-    """Distance from a candidate to its nearest sample, largest and mean over the candidates.
+    """The distance from a candidate to its nearest sample, largest and mean over the candidates.
 
-    random_largest, random_mean: of as many samples drawn at random (mean of 8 draws), on the same
-    scale.
+    `random_largest` and `random_mean` are those of as many samples drawn at random (mean of 8
+    draws), on the same scale.
     """
 
     candidates: int
@@ -32,8 +33,8 @@ class Coverage:
 
 
 def farthest_points(features: NDArray[np.floating], count: int) -> NDArray[np.int64]:
-    """At most `count` rows of (M, F), each the farthest from those before; every prefix is itself
-    such a choice. Ends early when nothing new is left."""
+    """Choose at most `count` rows of (M, F), each the farthest from those before. Every prefix is
+    itself such a choice. The choice ends early when nothing new is left."""
     points = standardised(features)
     middle = ((points - points.mean(0)) ** 2).sum(1)
     chosen = [int(middle.argmin())]
@@ -50,7 +51,7 @@ def farthest_points(features: NDArray[np.floating], count: int) -> NDArray[np.in
 def coverage(
     features: NDArray[np.floating], chosen: NDArray[np.int64], seed: int
 ) -> Coverage:  # fmt: skip
-    """How well the chosen rows cover all of them, beside random choices of as many."""
+    """Measure how well the chosen rows cover all of them, beside random choices of as many."""
     points = standardised(features)
     rng = np.random.default_rng(seed)
     draws = [
@@ -65,7 +66,7 @@ def coverage(
 
 
 def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Each feature over its spread; one that never changes counts nothing."""
+    """Divide each feature by its spread; a feature that never changes counts as 0."""
     values = np.asarray(features, dtype=np.float64)
     spread = values.std(0)
     moving = spread > 1e-9 * np.abs(values).max(initial=1.0)

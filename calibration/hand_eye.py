@@ -1,14 +1,15 @@
-"""Hand-eye calibration: where the camera stands, from a board that is seen while the robot moves.
+"""Hand-eye calibration finds where the camera stands, from a board that is seen while the robot
+moves.
 
-With the camera on the hand (eye-in-hand) the unknown X is T_hand_camera, and the board stands
-still in the base: T_base_hand X T_camera_board = const. With the camera fixed (eye-to-hand) X is
+With the camera on the hand (eye-in-hand) the unknown X is T_hand_camera, and the board stands still
+in the base: T_base_hand X T_camera_board = const. With the camera fixed (eye-to-hand) X is
 T_base_camera and the board stands still in the hand: T_hand_base X T_camera_board = const. Both are
 A X B = Y, with A = T_base_hand or its inverse.
 
-Six methods of OpenCV answer: Tsai 1989, Park 1994, Horaud 1995, Andreff 1999 and Daniilidis 1998
-(A X = X B), Shah 2013 (A X = Y B; the other of its kind, Li 2010, errs as Andreff does under noise
-and tells nothing more). What is taken is the one that predicts the board best in views it has not
-seen.
+Six methods of OpenCV answer: Tsai 1989, Park 1994, Horaud 1995, Andreff 1999 and Daniilidis 1998 (A
+X = X B), and Shah 2013 (A X = Y B; the other method of its kind, Li 2010, errs like Andreff under
+noise and adds no information). The answer that predicts the board best in views that it has not
+seen is taken.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ METHODS = {
 
 
 class HeldOut(NamedTuple):
-    """How far the board is from where the other views say, root mean square over views; and each
-    view's own millimetres."""
+    """How far the board is from where the other views put it: the root mean square over views, and
+    each view's own millimetres."""
 
     mm: float
     deg: float
@@ -50,10 +51,11 @@ class HeldOut(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HandEye:
-    """X: camera in base (eye-to-hand) or in hand (eye-in-hand), by `method`.
+    """The answer X: the camera in the base (eye-to-hand) or in the hand (eye-in-hand), by `method`.
 
-    error_mm, error_deg: one standard deviation of X, by leaving out each view in turn (jackknife).
-    It knows noise; an error that all views share (a robot whose joints are off) it doesn't.
+    `error_mm` and `error_deg` are one standard deviation of X, found by leaving out each view in
+    turn (jackknife). They show noise; they cannot show an error that all views share, such as a
+    robot whose joints are off.
     """
 
     X: Pose
@@ -72,7 +74,8 @@ def calibrate(
 ) -> HandEye:
     """Solve from n views, n >= MIN_VIEWS.
 
-    Raises CheckFailed with the figures: too few views, too little rotation, methods that disagree.
+    Raises CheckFailed, with the figures, on too few views, too little rotation, or methods that
+    disagree.
     """
     if len(T_base_hand) < MIN_VIEWS:
         raise CheckFailed(
@@ -101,7 +104,8 @@ def calibrate(
 
 
 def rotation_spread(poses: NDArray[Any]) -> tuple[float, float, float]:
-    """Standard deviation of the rotations (n, 4, 4) about their three main axes, degrees, falling.
+    """Return the standard deviation of the rotations (n, 4, 4) about their three main axes, in
+    degrees, falling.
 
     Rotations about one axis alone leave the second at 0, and the camera's place along that axis
     unknown.
@@ -114,7 +118,7 @@ def rotation_spread(poses: NDArray[Any]) -> tuple[float, float, float]:
 
 
 def solve(A: NDArray[Any], B: NDArray[Any], method: str) -> Pose:
-    """X of A X B = Y by one method; CheckFailed where it has no answer."""
+    """Return X of A X B = Y by one method. Raises CheckFailed where the method has no answer."""
     cv2 = require("cv2", "calibrate")
     flag = getattr(cv2, METHODS[method])
     a = list(A[:, :3, :3]), list(A[:, :3, 3])
@@ -122,7 +126,7 @@ def solve(A: NDArray[Any], B: NDArray[Any], method: str) -> Pose:
     try:
         if method == "shah":
             inverse = np.linalg.inv(A)
-            # Its world is the board, its base what A leads into, and it gives X inverted.
+            # OpenCV's world is the board, its base is what A leads into, and it gives X inverted.
             answer = cv2.calibrateRobotWorldHandEye(
                 *b, list(inverse[:, :3, :3]), list(inverse[:, :3, 3]), method=flag
             )
@@ -137,7 +141,8 @@ def solve(A: NDArray[Any], B: NDArray[Any], method: str) -> Pose:
 
 
 def require_agreement(answers: dict[str, Pose]) -> tuple[float, float]:
-    """The largest millimetres and degrees between any two; CheckFailed past the limits."""
+    """Return the largest millimetres and degrees between any two answers. Raises CheckFailed past
+    the limits."""
     pairs = [
         (distance(answers[a], answers[b]), a, b) for a, b in itertools.combinations(answers, 2)
     ]
@@ -154,7 +159,8 @@ def require_agreement(answers: dict[str, Pose]) -> tuple[float, float]:
 
 
 def held_out(A: NDArray[Any], B: NDArray[Any], method: str) -> tuple[HeldOut, list[Pose]]:
-    """Each view's board against the one that the other views predict; and X without each view."""
+    """Compare each view's board with the one that the other views predict, and solve X without
+    each view."""
     estimates, apart = [], []
     for left_out in range(len(A)):
         kept = np.arange(len(A)) != left_out
@@ -167,7 +173,8 @@ def held_out(A: NDArray[Any], B: NDArray[Any], method: str) -> tuple[HeldOut, li
 
 
 def _jackknife(X: Pose, estimates: list[Pose]) -> tuple[float, float]:
-    """Standard deviation of X in mm and degrees from the answers with each view left out."""
+    """Return the standard deviation of X in mm and degrees from the answers with each view left
+    out."""
     factor = (len(estimates) - 1) / len(estimates)
     places = np.array([e[:3, 3] for e in estimates])
     turns = np.array([rotation_vector(X[:3, :3].T @ e[:3, :3]) for e in estimates])

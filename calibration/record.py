@@ -1,4 +1,5 @@
-"""Views taken live: the rig's camera, the board, and the robot's own word for where its hand is."""
+"""Views that are taken live: the rig's camera, the board, and the robot's report of where its hand
+is."""
 
 from __future__ import annotations
 
@@ -32,9 +33,10 @@ _STILL_MM, _STILL_DEG = 0.3, 0.05
 
 
 def open_whole(entry: CameraEntry, *, color: bool = True) -> Camera:
-    """The rig's camera with its colour sensor's own image, not yet started, its pose known or not.
+    """Open the rig's camera with its colour sensor's own image, not yet started, its pose known or
+    not.
 
-    The rig's own intrinsics are left out: it is the device's that are looked at.
+    The rig's own intrinsics are left out, because the device's are what is looked at.
     """
     options = dict(entry.options)
     if color and entry.driver in ("realsense", "recording"):
@@ -46,7 +48,7 @@ def open_whole(entry: CameraEntry, *, color: bool = True) -> Camera:
 
 @contextlib.contextmanager
 def started(camera: Camera) -> Iterator[Camera]:
-    """Start it, and close it at the end."""
+    """Start the camera, and close it at the end."""
     try:
         camera.start()
         yield camera
@@ -55,7 +57,8 @@ def started(camera: Camera) -> Iterator[Camera]:
 
 
 def eyes(camera: Camera) -> tuple[Lens, DepthSensor]:
-    """The lens of a started camera's colour pictures, and how its depth sensor stands to it."""
+    """Return the lens of a started camera's colour pictures, and how its depth sensor stands to
+    it."""
     if isinstance(camera, RealSenseCamera) and camera.shows_color:
         sensors = camera.sensors
         if sensors.color is not None and sensors.T_color_depth is not None:
@@ -67,30 +70,33 @@ def eyes(camera: Camera) -> tuple[Lens, DepthSensor]:
 
 
 def serial_of(camera: Camera) -> str | None:
-    """The serial number of a started camera, where it is a RealSense device."""
+    """Return the serial number of a started camera, or None where it is no RealSense device."""
     return camera.sensors.serial if isinstance(camera, RealSenseCamera) else None
 
 
 def has_color(camera: Camera) -> bool:
-    """Whether a started camera has a colour sensor; of a class of the user's own that isn't known
-    before its first frame."""
+    """Say whether a started camera has a colour sensor; for a class of the user's own this is
+    unknown before its first frame."""
     return not isinstance(camera, RealSenseCamera) or camera.sensors.color is not None
 
 
 def shows_color(entry: CameraEntry) -> bool:
-    """Whether the policy's picture, which T_base_camera is of, is the colour sensor's own."""
+    """Say whether T_base_camera belongs to the colour sensor, because the policy's picture is its
+    own."""
     known = entry.driver in ("realsense", "recording")
     return known and entry.options.get("color", False) and not entry.options.get("align", True)
 
 
 def pose_for_rig(entry: CameraEntry, X: Pose, depth: DepthSensor | None) -> Pose:
-    """From the pose of the camera that took the pictures to that of the sensor the rig means."""
+    """Lead from the pose of the camera that took the pictures to that of the sensor that the rig
+    means."""
     return X if depth is None or shows_color(entry) else X @ depth.T_image_depth
 
 
 @dataclass
 class Recorder:
-    """Takes views one by one. camera: started. robot: None when its hand has no part in it."""
+    """A recorder takes views one by one. `camera` is started; `robot` is None when no robot takes
+    part."""
 
     camera: Camera
     robot: Robot | None
@@ -101,12 +107,12 @@ class Recorder:
         self._finder = Finder(self.setup.board, self.setup.lens)
 
     def take(self) -> str | None:
-        """One view of what the camera sees now; why it doesn't count, or None.
+        """Take one view of what the camera sees now. Return why it does not count, or None.
 
         Raises CameraError without a colour frame, RobotError without the hand's pose.
         """
         before = self._hand()
-        self.camera.read(0.0)  # one that waited since before
+        self.camera.read(0.0)  # discards a frame that waited since before
         frame = self.camera.read(_FRAME_MS)
         name = self.camera.name if isinstance(self.camera, RealSenseCamera) else "camera"
         if frame is None:
@@ -131,7 +137,8 @@ class Recorder:
 
 
 def hand_pose(robot: Robot) -> Pose:
-    """T_base_hand as the robot's state tells it; RobotError in one line when it doesn't."""
+    """Return T_base_hand as the robot's state gives it. Raises RobotError, in one line, when it
+    does not."""
     values = robot.state().values
     value: Any = values.get(FIELD)
     if value is None:
@@ -152,9 +159,10 @@ def hand_pose(robot: Robot) -> Pose:
 def record(
     recorder: Recorder, count: int, ask: Callable[[str], str], say: Callable[[str], None]
 ) -> None:
-    """Ask for the Enter key before each view until `count` were taken; an answer of q ends.
+    """Wait for the Enter key before each view until `count` were taken; an answer of q ends the
+    recording.
 
-    ask: shows a prompt and returns the line typed. say: what became of the view.
+    `ask` shows a prompt and returns the line typed. `say` gets what became of the view.
     """
     views, what = recorder.views, "robot" if recorder.robot is not None else "board"
     while len(views.views) < count:
@@ -171,6 +179,6 @@ def record(
 
 
 def new_setup(camera: Camera, board: Board, mount: str | None, base: str, hand: str) -> Setup:
-    """What a started camera's views will share."""
+    """Return what a started camera's views will share."""
     lens, depth = eyes(camera)
     return Setup(board, lens, depth, mount, base, hand)

@@ -34,8 +34,8 @@ _LARGEST_BYTES = 256 * MEBIBYTE  # a recording keeps 128 MB
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """source: name of the dataset or recording, with its hash. coverage: how the samples lie among
-    those they were chosen from."""
+    """The samples and the windows that check them. `source` names the dataset or recording and has
+    its hash; `coverage` says how the samples lie among those they were chosen from."""
 
     samples: ObservationWindows
     held_out: ObservationWindows
@@ -45,7 +45,7 @@ class CalibrationSet:
     coverage: Coverage
 
     def to_bytes(self) -> bytes:
-        """The file's content; equal bytes for an equal set."""
+        """Return the file's content; equal sets give equal bytes."""
         about = {
             "kind": KIND, "schema_version": SCHEMA_VERSION, "source": self.source,
             "source_sha256": self.source_sha256, "seed": self.seed,
@@ -54,7 +54,7 @@ class CalibrationSet:
         return npz({**arrays_of(self.samples), **arrays_of(self.held_out, _HELD_OUT)}, about)
 
     def check_apart(self, where: str) -> None:
-        """Raise OfpError when samples and held-out windows share an episode."""
+        """Raises OfpError when samples and held-out windows share an episode."""
         shared = sorted(set(self.samples.episode.tolist()) & set(self.held_out.episode.tolist()))
         if shared:
             raise OfpError(
@@ -65,7 +65,7 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class _About:
-    """`about`, as it stands in the file."""
+    """The document `about` of the file."""
 
     kind: str
     schema_version: int
@@ -76,8 +76,8 @@ class _About:
 
 
 def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
-    """Read a file of samples; PolicyError when it is damaged or does not fit the spec, OfpError
-    when its episodes overlap."""
+    """Read a file of samples. Raises PolicyError when it is damaged or does not fit the spec,
+    OfpError when its episodes overlap."""
     values, about = read_npz(path)
     if about.get("kind") != KIND or about.get("schema_version") != SCHEMA_VERSION:
         raise PolicyError(
@@ -95,7 +95,7 @@ def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
 
 
 def arrays_of(windows: ObservationWindows, prefix: str = "") -> dict[str, NDArray[Any]]:
-    """The windows as arrays of a file."""
+    """Return the windows as the arrays of a file."""
     found = {f"{prefix}observation/{name}": values for name, values in windows.fields.items()}
     return {**found, f"{prefix}episode": windows.episode, f"{prefix}frame": windows.frame}
 
@@ -103,7 +103,8 @@ def arrays_of(windows: ObservationWindows, prefix: str = "") -> dict[str, NDArra
 def windows_of(
     values: dict[str, NDArray[Any]], spec: PolicySpec, path: Path, prefix: str = ""
 ) -> ObservationWindows:
-    """The inverse of `arrays_of`. PolicyError when a field is missing or has another form."""
+    """Read what `arrays_of` returned. Raises PolicyError when a field is missing or has another
+    form."""
     wanted = {f.name: f"{prefix}observation/{f.name}" for f in spec.observations}
     for name in (*wanted.values(), f"{prefix}episode", f"{prefix}frame"):
         if name not in values:
@@ -127,7 +128,8 @@ def windows_of(
 
 
 def npz(values: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
-    """Compressed arrays with a JSON document among them; the same bytes every time."""
+    """Write compressed arrays with a JSON document among them; the bytes are the same every
+    time."""
     buffer = io.BytesIO()
     text = np.frombuffer(canonical_json(about), np.uint8)
     np.savez_compressed(buffer, allow_pickle=False, about=text, **values)
@@ -135,8 +137,8 @@ def npz(values: dict[str, NDArray[Any]], about: dict[str, Any]) -> bytes:
 
 
 def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and document of `npz`. PolicyError when the file is missing or damaged, or larger than
-    any that is written."""
+    """Read the arrays and the document of `npz`. Raises PolicyError when the file is missing,
+    damaged, or larger than any that is written."""
     what = f"{path} is missing or damaged"
     try:
         data = read_plain(path, PolicyError, _LARGEST_BYTES)

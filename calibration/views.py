@@ -28,27 +28,27 @@ SCHEMA_VERSION = 1
 FILE = "views.json"
 _LARGEST_PICTURE = 64 * MEBIBYTE
 MOUNTS = ("eye-to-hand", "eye-in-hand")
-"""eye-to-hand: the camera stands, the hand holds the board. eye-in-hand: the hand carries the
-camera, the board stands."""
+"""How camera and robot are mounted: with eye-to-hand the camera stands and the hand holds the
+board, with eye-in-hand the hand carries the camera and the board stands."""
 
 
 @dataclass(frozen=True, eq=False)
 class DepthSensor:
-    """unit_m: metres of one raw unit. T_image_depth: the depth sensor's pose in the frame of the
-    camera that took the pictures."""
+    """The depth sensor. `unit_m` is the metres of one raw unit; `T_image_depth` is its pose in the
+    frame of the camera that took the pictures."""
 
     lens: Lens
     unit_m: float
     T_image_depth: Pose
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         pose = rows(self.T_image_depth)
         return {"lens": self.lens.to_json(), "unit_m": self.unit_m, "T_image_depth": pose}
 
     @staticmethod
     def from_json(value: Any) -> DepthSensor:
-        """Raises SpecMismatch, naming the entry."""
+        """Read what `to_json` returned. Raises SpecMismatch, naming the entry."""
         _require_keys(value, {"lens", "unit_m", "T_image_depth"}, "depth")
         unit = value["unit_m"]
         if not isinstance(unit, float) or not 0 < unit < 1:
@@ -59,7 +59,8 @@ class DepthSensor:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all views of a folder share. mount: one of MOUNTS, or None where no robot took part."""
+    """What all views of a folder share. `mount` is one of MOUNTS, or None where no robot took
+    part."""
 
     board: Board
     lens: Lens
@@ -69,7 +70,7 @@ class Setup:
     hand_frame: str = "hand"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         return {
             "schema_version": SCHEMA_VERSION, "mount": self.mount, "base_frame": self.base_frame,
             "hand_frame": self.hand_frame, "board": self.board.to_json(),
@@ -78,7 +79,7 @@ class Setup:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Setup:
-        """Of views.json without its views. Raises SpecMismatch, naming the entry."""
+        """Read views.json without its views. Raises SpecMismatch, naming the entry."""
         known = {"schema_version", "mount", "base_frame", "hand_frame", "board", "lens", "depth"}
         _require_keys(value, known, "the file")
         if value["schema_version"] != SCHEMA_VERSION:
@@ -95,7 +96,7 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One picture: uint8 (H, W) grey or (H, W, 3) RGB, its depth (h, w) raw uint16 or None, and
+    """One picture: uint8 (H, W) grey or (H, W, 3) RGB, its depth as raw uint16 (h, w) or None, and
     T_base_hand where there is a robot."""
 
     name: str
@@ -106,7 +107,8 @@ class View:
 
 @dataclass
 class Views:
-    """The board found in a folder's pictures. skipped: (picture, why) of those that don't count."""
+    """The board found in a folder's pictures. `skipped` lists (picture, why) of those that do not
+    count."""
 
     setup: Setup
     views: list[View] = field(default_factory=list)
@@ -114,7 +116,7 @@ class Views:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, view: View, finder: Finder) -> str | None:
-        """Take a view in if the board is found in it, else say why not."""
+        """Add a view if the board is found in it, else say why not."""
         found = finder.find(view.image)
         if isinstance(found, str):
             self.skipped.append((view.name, found))
@@ -125,7 +127,8 @@ class Views:
 
 
 def find_all(path: Path) -> Views:
-    """Read a folder and find the board in every picture; OfpError names what is wrong in it."""
+    """Read a folder and find the board in every picture. Raises OfpError that names what is
+    wrong."""
     setup, entries = _read_setup(path)
     views = Views(setup)
     finder = Finder(setup.board, setup.lens)
@@ -199,13 +202,13 @@ def _read_picture(path: Path, name: Any, dtype: type[Any], size: tuple[int, int]
     data = read_plain(path / name, OfpError, _LARGEST_PICTURE, inside=path)
     said = image_size(data)
     if said is None:
-        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
-    if said != size:  # before the memory is taken that it states
+        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes of something else")
+    if said != size:  # checked before the memory is taken that the file states
         raise SpecMismatch(f"{name}, height and width", size, said)
     flag = cv2.IMREAD_UNCHANGED if dtype is np.uint16 else cv2.IMREAD_GRAYSCALE
     picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flag)
     if picture is None:
-        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes that are none")
+        raise SpecMismatch(name, "a PNG or JPEG", f"{len(data)} bytes of something else")
     if picture.dtype != dtype or picture.shape != size:
         got = f"{picture.dtype} {picture.shape}"
         raise SpecMismatch(f"{name}, height and width", f"{dtype.__name__} {size}", got)

@@ -16,10 +16,11 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass(frozen=True)
 class ObservationWindows:
-    """K moments, each with the frames a policy sees then.
+    """K moments, each with the frames that a policy sees then.
 
-    fields: per observation field (K, n_obs_steps, *field.shape) of its dtype, oldest frame first.
-    episode, frame: (K,) int64, where each comes from; `frame` counts within its episode.
+    `fields` has, for each observation field, (K, n_obs_steps, *field.shape) of its dtype, oldest
+    frame first. `episode` and `frame`, (K,) int64, say where each comes from; `frame` counts within
+    its episode.
     """
 
     fields: dict[str, NDArray[Any]]
@@ -27,17 +28,17 @@ class ObservationWindows:
     frame: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """K."""
+        """Return K."""
         return len(self.episode)
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> ObservationWindows:
-        """Some of them, in the order of `rows`."""
+        """Return some of them, in the order of `rows`."""
         index = np.asarray(rows, dtype=np.int64)
         fields = {name: values[index] for name, values in self.fields.items()}
         return ObservationWindows(fields, self.episode[index], self.frame[index])
 
     def distinct(self) -> int:
-        """How many differ in what is seen."""
+        """Count how many differ in what is seen."""
         seen = zip(*(values.reshape(len(self), -1) for values in self.fields.values()), strict=True)
         return len({tuple(part.tobytes() for part in parts) for parts in seen})
 
@@ -45,11 +46,11 @@ class ObservationWindows:
 def choose_windows(
     dataset: Dataset, spec: PolicySpec, episodes: Sequence[int], count: int, seed: int
 ) -> ObservationWindows:
-    """Up to `count` windows of the given episodes, spread evenly over their frames.
+    """Choose up to `count` windows of the given episodes, spread evenly over their frames.
 
-    The episodes' frames are laid end to end and cut into `count` equal stretches, one window drawn
-    from each: every episode and every phase is there. Raises SpecMismatch when the dataset's
-    observations are not the policy's, DatasetError when there is no frame.
+    The episodes' frames are laid end to end and cut into `count` equal stretches, and one window is
+    drawn from each, so every episode and every phase is there. Raises SpecMismatch when the
+    dataset's observations are not the policy's, DatasetError when there is no frame.
     """
     if dataset.interface.observations != spec.observations:
         names = [f.name for f in spec.observations]

@@ -1,1 +1,1 @@
-"""Benchmarks: a suite file in, a table of methods with intervals and verdicts out."""
+"""Benchmarks turn a suite file into a table of methods with intervals and verdicts."""

@@ -1,7 +1,7 @@
-"""How sure a mean over training seeds and episodes is: a hierarchical bootstrap.
+"""A hierarchical bootstrap, which says how sure a mean over training seeds and episodes is.
 
-An episode belongs to a training seed, a training seed to a task. What was drawn at random, and
-would come out otherwise another time, are the trainings and the episodes; the tasks are given.
+An episode belongs to a training seed, and a training seed to a task. The trainings and the episodes
+were drawn at random and would come out differently another time; the tasks are given.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ DIFFERENCE: tuple[float, ...] = (-1, 0, 1)
 
 @dataclass(frozen=True)
 class Estimate:
-    """mean: tasks weigh the same, and within a task the seeds. low, high: interval. seed_share:
-    share of the variance that comes from the training seeds (more episodes can't lower it), None
-    where no task has two seeds: the interval then speaks of these weights alone."""
+    """A mean with its interval `low`, `high`: tasks weigh the same, and within a task the seeds do.
+
+    `seed_share` is the share of the variance that comes from the training seeds (more episodes
+    cannot lower it). It is None where no task has two seeds: the interval then holds for these
+    weights alone.
+    """
 
     mean: float
     low: float
@@ -43,17 +46,18 @@ def estimate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """The mean of `tasks[task][training seed][episode]`, and its bootstrap interval.
+    """Estimate the mean of `tasks[task][training seed][episode]`, and its bootstrap interval.
 
-    levels: the values that an episode can take.
-    Resampled are the training seeds of each task, then the episodes of each drawn seed. As it
-    stands that is wrong for few seeds in two ways, both mended here. The plain scheme sees only
-    (S - 1) / S of the variance between S seeds, and counts the episodes' noise twice (it is in the
-    seeds' means already): the seeds' effects are scaled to their estimated variance. And that
-    variance is itself a guess from few seeds: each resample's deviation is divided by
-    sqrt(chi2_df / df), as Student's t does for the normal. Every level counts as seen half a time
-    more than it was: where all episodes went alike, plain resampling would know no doubt at all.
-    Raises ValueError without values.
+    `levels` are the values that an episode can take.
+
+    The training seeds of each task are resampled, then the episodes of each drawn seed. For few
+    seeds the plain scheme is wrong in two ways, both mended here. It sees only (S - 1) / S of the
+    variance between S seeds, and it counts the episodes' noise twice (the seeds' means contain it
+    already): the seeds' effects are therefore scaled to their estimated variance. That variance is
+    itself a guess from few seeds: each resample's deviation is therefore divided by sqrt(chi2_df /
+    df), as Student's t does for the normal. Every level counts as seen half a time more than it
+    was, because plain resampling would know no doubt at all where all episodes went alike. Raises
+    ValueError without values.
     """
     if not tasks or any(not seeds or any(not len(x) for x in seeds) for seeds in tasks):
         raise ValueError("a task without seeds, or a seed without episodes")
@@ -84,15 +88,16 @@ def estimate(
 def _seed_effects(
     tasks: Sequence[Sequence[Values]], means: Sequence[Values]
 ) -> tuple[float | None, float, float | None]:
-    """(share of the variance from seeds, factor on their effects, degrees of freedom).
+    """Return (share of the variance from seeds, factor on their effects, degrees of freedom).
 
-    Analysis of variance: the variance of the seeds' means is that of the seeds and that of the
-    episodes in them; Satterthwaite's degrees of freedom for the sum over tasks.
+    The analysis of variance takes the variance of the seeds' means for the sum of that of the seeds
+    and that of the episodes in them, with Satterthwaite's degrees of freedom for the sum over
+    tasks.
     """
     some = [(x, m) for x, m in zip(tasks, means, strict=True) if len(m) > 1]
     if not some:
         return None, 0.0, None
-    total = np.array([m.var(ddof=1) / len(m) for _, m in some])  # of a task's mean
+    total = np.array([m.var(ddof=1) / len(m) for _, m in some])  # the variance of a task's mean
     noise = np.array(
         [sum(x.var() / max(1, len(x) - 1) for x in seeds) / len(seeds) ** 2 for seeds, _ in some]
     )

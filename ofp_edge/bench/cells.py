@@ -1,4 +1,4 @@
-"""What there is to do: the inputs of every cell of a suite, each from the content before it."""
+"""The cells of a suite: the inputs of each, derived from the content before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Inputs = dict[str, Any]
 
 @dataclass(frozen=True)
 class Unit:
-    """One training and the rows that share it: what one process does."""
+    """One training and the rows that share it: the work of one process."""
 
     task: TaskEntry
     training: str
@@ -25,12 +25,12 @@ class Unit:
 
     @property
     def method(self) -> str:
-        """Of all its rows."""
+        """The method that its rows share."""
         return self.rows[0].method
 
     @property
     def options(self) -> dict[str, float]:
-        """Of all its rows."""
+        """The options that its rows share."""
         return self.rows[0].options
 
     def __str__(self) -> str:
@@ -38,12 +38,13 @@ class Unit:
 
 
 def units(suite: Suite, only: tuple[str, ...] = ()) -> list[Unit]:
-    """Every unit that has a row which matches one of `only` (all, without any); OfpError if none.
+    """Return every unit with a row that matches one of `only` (all units, if `only` is empty).
+    Raises OfpError if there is none.
 
     A pattern is `task/row/seed` or the first parts of it, with * for anything.
     """
     found = []
-    for seed in suite.seeds:  # first every row once: a first result early
+    for seed in suite.seeds:  # every row once comes first, so that a first result is early
         for task in suite.tasks:
             shared: dict[str, list[Row]] = {}
             for row in suite.rows:
@@ -61,19 +62,21 @@ def _wanted(name: str, only: tuple[str, ...]) -> bool:
 
 
 def dataset_inputs(suite: Suite, task: TaskEntry) -> Inputs:
-    """Of the demonstrations."""
+    """Return the inputs of the demonstrations."""
     values = {"task": task.name, "observe": suite.observe, "demonstrations": task.demonstrations}
     more = {"noise": task.noise, "wander": task.wander}
     return {**values, **{name: value for name, value in more.items() if value is not None}}
 
 
 def needs_timing(suite: Suite, unit: Unit) -> bool:
-    """Do a timing run's figures set its steps? The reference's are the task's."""
+    """Say whether a timing run's figures set the unit's steps. The reference's steps are the
+    task's."""
     return suite.budget == TIME and unit.training != suite.row(suite.reference or "").training
 
 
 def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
-    """Of the timing run that sets a row's steps; None before the dataset is there."""
+    """Return the inputs of the timing run that sets a row's steps; None before the dataset
+    exists."""
     dataset = store.read("dataset", dataset_inputs(suite, unit.task))
     reference = suite.row(suite.reference or "")
     return dataset and {
@@ -83,7 +86,7 @@ def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
 
 
 def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
-    """Of the policy; None before what it needs is there."""
+    """Return the inputs of the policy; None before everything that it needs exists."""
     dataset = store.read("dataset", dataset_inputs(suite, unit.task))
     if dataset is None:
         return None
@@ -105,14 +108,15 @@ def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
 
 
 def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
-    """The training's cell, None until it is done."""
+    """Return the training's cell, or None until it is done."""
     inputs = training_inputs(suite, store, unit)
     cell = store.read("training", inputs) if inputs else None
     return cell if cell and cell["finished"] else None
 
 
 def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
-    """Of the times that `tune` chooses, on as many validation episodes as are evaluated."""
+    """Return the inputs of the times that `tune` chooses, on as many validation episodes as are
+    evaluated."""
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
         "weights": training["sha256"], "episodes": suite.evaluate.episodes,
@@ -120,7 +124,7 @@ def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
 
 
 def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
-    """Of the closed-loop episodes of a row at an nfe."""
+    """Return the inputs of the closed-loop episodes of a row at an nfe."""
     tuned = {"tuned_on": suite.evaluate.episodes} if row.tuned else {}
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
@@ -130,7 +134,7 @@ def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int
 
 
 def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
-    """Of the chunks whose side is counted."""
+    """Return the inputs of the chunks whose side is counted."""
     return {
         "task": unit.task.name, "training": unit.training, "seed": unit.seed,
         "weights": training["sha256"], "nfe": nfe, "guard": row.guard,
@@ -139,20 +143,20 @@ def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -
 
 
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:
-    """(row, nfe) of a unit."""
+    """Return the pairs (row, nfe) of a unit."""
     return ((row, nfe) for row in unit.rows for nfe in row.nfe)
 
 
 def is_tuned(unit: Unit) -> bool:
-    """Does a row of it run with the times that `tune` chooses?"""
+    """Say whether one of the unit's rows runs with the times that `tune` chooses."""
     return any(row.tuned for row in unit.rows)
 
 
 def has_modes(unit: Unit) -> bool:
-    """Is it a task with two sides?"""
+    """Say whether the unit's task has two sides."""
     return unit.task.group == TWO_SIDED
 
 
 def suite_json(suite: Suite) -> dict[str, Any]:
-    """The suite as plain JSON, for the results."""
+    """Return the suite as plain JSON, for the results."""
     return {**asdict(suite), "path": suite.path.name}

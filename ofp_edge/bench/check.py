@@ -1,4 +1,5 @@
-"""That a suite's tasks, preset, methods, options and step counts exist: before any work."""
+"""The check, before any work, that a suite's tasks, preset, methods, options and step counts
+exist."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def _check_row(row: Row) -> None:
     Choice(guard=row.guard)
     if row.tuned and not method.velocity:
         raise OfpError(f"method {row.method} starts every chunk from noise: nothing to tune")
-    for nfe in row.nfe:  # asked with a network that does nothing: a method may have a most
+    for nfe in row.nfe:  # asked with a network that does nothing, because a method may have a most
         method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
 
 

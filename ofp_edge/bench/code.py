@@ -1,6 +1,6 @@
-"""Which code made a cell: a hash over the parsed sources that it depends on.
+"""The code that made a cell: a hash over the parsed sources that the cell depends on.
 
-Comments, docstrings and layout do not count: a cell of hours is not thrown away for those.
+Comments, docstrings and layout do not count: a change of those must not discard a cell of hours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ KINDS = tuple(_PARTS)
 
 
 def code_of(kind: str) -> str:
-    """Hex SHA-256 (16 digits) of the code behind cells of this kind, as it is on disk now."""
+    """Return the hex SHA-256 (16 digits) of the code behind cells of this kind, as it is on disk
+    now."""
     return sha256_bytes("".join(_folder(part) for part in _PARTS[kind]).encode())[:16]
 
 

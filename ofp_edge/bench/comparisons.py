@@ -16,9 +16,12 @@ NOT_WORSE, BETTER, WORSE, OPEN = "not worse", "better", "worse", "open"
 
 @dataclass(frozen=True)
 class Compared:
-    """One comparison in one group. estimate: of candidate - against, in shares of the episodes,
-    None before any pair is there. episodes: a training seed, the fewest of any pair. pairs of
-    planned: (task, training seed) in it."""
+    """One comparison in one group.
+
+    `estimate` is candidate minus against, in shares of the episodes, and None before any pair
+    exists. `episodes` is the number for each training seed, the fewest of any pair. `pairs` and
+    `planned` count the pairs (task, training seed) that are done and that there will be.
+    """
 
     comparison: Comparison
     group: str
@@ -29,8 +32,9 @@ class Compared:
     tasks: tuple[str, ...]
 
     def verdict(self, margin: float) -> str:
-        """better: the interval lies above 0. not worse: above -margin. worse: below -margin.
-        open: none of them, and this says nothing either way."""
+        """The verdict: "better" when the interval lies above 0, "not worse" when it lies above
+        -margin, "worse" when it lies below -margin, and "open" in every other case, which says
+        nothing either way."""
         found = self.estimate
         if found is None:
             return OPEN
@@ -42,7 +46,7 @@ class Compared:
 
 
 def compare_all(suite: Suite, store: Store) -> list[Compared]:
-    """Every comparison in every group, from the cells that are done."""
+    """Make every comparison in every group, from the cells that are done."""
     return [
         compare(suite, store, comparison, group)
         for group in suite.groups
@@ -51,7 +55,8 @@ def compare_all(suite: Suite, store: Store) -> list[Compared]:
 
 
 def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> Compared:
-    """Candidate - against over paired episodes: the same task, training seed and episode seed."""
+    """Compare candidate minus against over paired episodes: the same task, training seed and
+    episode seed."""
     members = [task for task in suite.tasks if task.group == group]
     pairs: dict[str, list[Values]] = {}
     for task in members:
@@ -63,7 +68,7 @@ def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> C
             if all(sides):
                 pairs.setdefault(task.name, []).append(_difference(*sides))  # type: ignore[arg-type]
     flat = [x for seeds in pairs.values() for x in seeds]
-    # The same number everywhere: no training weighs more for having run longer.
+    # Every pair has the same number of episodes: no training weighs more for having run longer.
     least = min((len(x) for x in flat), default=0)
     cut = [[x[:least] for x in seeds] for seeds in pairs.values()]
     found = estimate(cut, DIFFERENCE) if least else None
@@ -72,7 +77,7 @@ def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> C
 
 
 def episodes_of(suite: Suite, store: Store, task: TaskEntry, side: Side, seed: int) -> Cell | None:
-    """The episodes of a row at an nfe, None before there are any."""
+    """Return the episodes of a row at an nfe, or None before there are any."""
     row = suite.row(side.row)
     unit = cells.Unit(task, row.training, seed, (row,))
     training = cells.finished_training(suite, store, unit)

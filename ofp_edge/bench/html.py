@@ -1,4 +1,4 @@
-"""report.html: tables and plots in one file that needs nothing else."""
+"""The file report.html: tables and plots that need nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ofp_edge.report.html import facts, flat, page, table
 
 
 def render(values: Document) -> str:
-    """The whole page."""
+    """Return the whole page."""
     suite = values["suite"]
     sections = [
         f"<h1>Benchmark {escape(suite['name'])}</h1>",

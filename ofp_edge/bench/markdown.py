@@ -1,4 +1,4 @@
-"""results.md: the tables, at most some 100 columns wide."""
+"""The file results.md: the tables, at most some 100 columns wide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 100
 
 
 def markdown(values: Document) -> str:
-    """The whole document."""
+    """Return the whole document."""
     suite, machine = values["suite"], values["fingerprint"]
     parts = [f"# Benchmark {suite['name']}", _wrapped(summary(values))]
     if said := tables.findings(values):
@@ -35,7 +35,7 @@ def markdown(values: Document) -> str:
 
 
 def summary(values: Document) -> str:
-    """The setting in a sentence or two."""
+    """Describe the setting in a sentence or two."""
     suite = values["suite"]
     budget = (
         "as many optimiser steps for every row"
@@ -51,7 +51,7 @@ def summary(values: Document) -> str:
 
 
 def _tables(found: TextTable) -> list[str]:
-    """One table, or several with the first columns repeated where it would be too wide."""
+    """Return one table, or several with the first columns repeated where one would be too wide."""
     first, widths = found.text_columns, _widths(found)
     made: list[str] = []
     start = first

@@ -14,14 +14,14 @@ COLOURS = ("#2563a8", "#b45309", "#3f7d4e", "#7a4fa3", "#a33a4a", "#4a8a99", "#6
 
 
 def colour(values: Document, row: str) -> str:
-    """A row's colour in every plot: rows of one method share it."""
+    """Return a row's colour, the same in every plot; rows of one method share it."""
     methods = list(dict.fromkeys(r["method"] for r in values["suite"]["rows"]))
     method = next(r["method"] for r in values["suite"]["rows"] if r["name"] == row)
     return COLOURS[methods.index(method) % len(COLOURS)]
 
 
 def success_bars(values: Document, task: str) -> str:
-    """A bar a row and nfe, with the 95 % interval; empty before any episode."""
+    """Draw a bar for each row and nfe, with the 95 % interval; empty before any episode."""
     bars = []
     for name, nfe in variants(values):
         entry = find_row(values, task, name, nfe)
@@ -36,7 +36,7 @@ def success_bars(values: Document, task: str) -> str:
 
 
 def cost_bars(values: Document, key: str, title: str) -> str:
-    """A bar a training; `key` of the costs."""
+    """Draw a bar for each training; `key` names the cost."""
     bars = [
         Bar(
             ", ".join(c["rows"]),
@@ -55,7 +55,8 @@ def _chart(bars: Sequence[Bar], top: float, title: str) -> str:
 
 
 def success_over_nfe(values: Document, group: str) -> str:
-    """The group's mean success against network evaluations a chunk; empty without two points."""
+    """Draw the group's mean success against network evaluations a chunk; empty without two
+    points."""
     tasks = [task["name"] for task in values["suite"]["tasks"] if task["group"] == group]
     lines = []
     for row in values["suite"]["rows"]:
@@ -88,7 +89,7 @@ def success_over_nfe(values: Document, group: str) -> str:
 
 
 def legend(values: Document) -> str:
-    """Which colour is which row."""
+    """Say which colour belongs to which row."""
     return "<p class='caption'>" + " · ".join(
         f"<span style='color:{colour(values, row['name'])}'>●</span> {escape(row['name'])}"
         for row in values["suite"]["rows"]
@@ -96,5 +97,5 @@ def legend(values: Document) -> str:
 
 
 def short_task(values: Document, task: str) -> str:
-    """Its name in a heading."""
+    """Return the task's name in a heading."""
     return short_names([t["name"] for t in values["suite"]["tasks"]])[task]

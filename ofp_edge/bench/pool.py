@@ -1,7 +1,7 @@
-"""Many jobs on this machine or on a Ray cluster, a fresh process each.
+"""Many jobs on this machine or on a Ray cluster, each in a fresh process.
 
-A job is a function at a module's top level with its arguments; it returns nothing, and what it
-made is in the work folder. One torch thread a process: the processes are the parallelism.
+A job is a function at a module's top level with its arguments; it returns nothing, and its results
+are in the work folder. Each process has one torch thread: the processes are the parallelism.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Pool(Protocol):
-    """Runs jobs; `run` yields the index of each as it ends, and raises what one raised."""
+    """A pool runs jobs. `run` yields the index of each as it ends, and raises what a job raised."""
 
     name: str
     workers: int
 
     def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        """In any order. OfpError: one job's, after the running ones have been stopped."""
+        """Run the jobs in any order. Raises a job's OfpError after the running jobs have been
+        stopped."""
 
 
 class LocalPool:
-    """Processes on this machine."""
+    """A pool of processes on this machine."""
 
     def __init__(self, workers: int) -> None:
         if workers < 1:
@@ -42,7 +43,8 @@ class LocalPool:
         self.name, self.workers = "this machine", workers
 
     def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        """See Pool. Killed with this process; Ctrl-C lets each write what it has."""
+        """Run the jobs; see Pool. They are killed with this process; Ctrl-C lets each write what
+        it has."""
         context = get_context("spawn")  # a fork would copy locks that torch's threads hold
         waiting = list(enumerate(jobs))
         running: dict[Connection, tuple[int, Any]] = {}
@@ -68,16 +70,16 @@ class LocalPool:
                     yield number
         finally:
             for _, process in running.values():
-                if sys.exc_info()[0] is not KeyboardInterrupt:  # theirs came with ours
+                if sys.exc_info()[0] is not KeyboardInterrupt:  # the jobs got the signal with us
                     process.terminate()
             for _, process in running.values():
                 process.join()
 
 
 class RayPool:
-    """A Ray cluster; every node sees the work folder under the same path.
+    """A pool on a Ray cluster, every node of which sees the work folder under the same path.
 
-    address: of the cluster, or "local" to start one here.
+    `address` is the cluster's, or "local" to start a cluster here.
     """
 
     def __init__(self, address: str) -> None:
@@ -90,7 +92,7 @@ class RayPool:
         self.workers = int(self._ray.cluster_resources().get("CPU", 1))
 
     def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        """See Pool."""
+        """Run the jobs; see Pool."""
         # max_calls: a fresh process, so that its peak memory is the job's.
         remote = self._ray.remote(num_cpus=1, max_calls=1, max_retries=0)(answer_of)
         running = {remote.remote(job): number for number, job in enumerate(jobs)}
@@ -108,7 +110,8 @@ class RayPool:
 
 
 def answer_of(job: Job) -> str | None:
-    """Do a job: None, or what went wrong; a user's error as its line, a bug with its trace."""
+    """Do a job. Return None or what went wrong: a user's error as its line, a bug with its
+    trace."""
     os.environ["OMP_NUM_THREADS"] = "1"
     function, arguments = job
     try:

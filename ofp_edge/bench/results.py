@@ -1,4 +1,4 @@
-"""Everything a suite has given so far, as one JSON document; the tables are made from it alone."""
+"""The results of a suite so far, as one JSON document from which alone the tables are made."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ Document = dict[str, Any]
 
 
 def gather(suite: Suite, store: Store, *, command: list[str], pool: str, workers: int) -> Document:
-    """The document: every figure with its interval and what it was made from.
+    """Return the document: every figure with its interval and what it was made from.
 
-    success: shares 0..1. memory MiB, times s. Missing cells are left out, and counted.
+    Success is a share 0..1, memory is in MiB, times are in s. Missing cells are left out and
+    counted.
     """
     values: Document = {
         "schema_version": SCHEMA_VERSION,
@@ -80,7 +81,7 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
     return found
 
 
-# Of an episode; what the code does not measure is None. A jump has no bound: a chunk that runs
+# Per episode; None is what the code does not measure. A jump has no bound: one chunk that runs
 # away far from all demonstrations, once, would be the mean of all.
 _ABOUT: dict[str, Callable[..., Any]] = {
     "steps": np.mean, "jump": np.median, "jerk": np.median, "flips": np.mean,
@@ -113,7 +114,7 @@ def _content(cell: Cell | None) -> Document | None:
 
 
 def _row(suite: Suite, store: Store, task: TaskEntry, row: Row, nfe: int) -> Document:
-    """One entry of the success table: the mean over training seeds."""
+    """Return one entry of the success table: the mean over training seeds."""
     side = Side(row.name, nfe)
     found = [episodes_of(suite, store, task, side, seed) for seed in suite.seeds]
     done = [cell for cell in found if cell is not None]
@@ -141,7 +142,7 @@ def _row(suite: Suite, store: Store, task: TaskEntry, row: Row, nfe: int) -> Doc
 
 
 def _costs(suite: Suite, store: Store) -> list[Document]:
-    """What a training took, a row: medians over tasks and seeds."""
+    """Return what a training of each row took: medians over tasks and seeds."""
     rows = []
     for training in dict.fromkeys(row.training for row in suite.rows):
         members = tuple(row for row in suite.rows if row.training == training)
@@ -180,7 +181,7 @@ def _costs(suite: Suite, store: Store) -> list[Document]:
 
 
 def _ratio(row: Document, flow: Document) -> float | None:
-    """Task by task, as tasks differ in size."""
+    """Compare task by task, because tasks differ in size."""
     mine, theirs = row["cpu_s_per_step_of_task"], flow["cpu_s_per_step_of_task"]
     both = [mine[task] / theirs[task] for task in mine if task in theirs]
     return float(np.median(both)) if both else None
@@ -204,7 +205,7 @@ def _comparison(suite: Suite, result: Compared) -> Document:
 
 
 def write_reports(folder: Path, values: Document) -> tuple[Path, Path, Path]:
-    """results.json, results.md and report.html in `folder`; their paths."""
+    """Write results.json, results.md and report.html into `folder`, and return their paths."""
     from ofp_edge.bench.html import render
     from ofp_edge.bench.markdown import markdown
     from ofp_edge.files import write_bytes, write_json

@@ -1,4 +1,4 @@
-"""A suite from beginning to end: datasets, timing, trainings, episodes, more episodes."""
+"""A suite from beginning to end: datasets, timing, trainings, episodes, and more episodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_suite(
     suite: Suite, store: Store, chosen: list[Unit], pool: Pool, progress: Progress = silent
 ) -> None:
     """Do what is missing of the chosen units, then rounds of episodes until every comparison is
-    narrow enough or has its most. Raises what a job raised; what is done stays done."""
+    narrow enough or has its most. Raises what a job raised; finished work stays."""
     from ofp_edge.bench import work
 
     tasks = {unit.task.name: unit.task for unit in chosen}
@@ -27,7 +27,7 @@ def run_suite(
         if not store.read("dataset", cells.dataset_inputs(suite, task))
     ]
     _do(pool, "datasets", collecting, progress)
-    # A training's seed has no part in its time.
+    # A training's time does not depend on its seed.
     first = {(unit.task.name, unit.training): unit for unit in reversed(chosen)}
     timing: list[Job] = [
         (work.time_training, (suite, store, unit))
@@ -56,7 +56,7 @@ def _missing(
 
 
 def remaining(suite: Suite, store: Store, chosen: list[Unit]) -> list[str]:
-    """What is to do, as far as it is known now, in words."""
+    """Say in words what remains to be done, as far as it is known now."""
     datasets = {unit.task.name: cells.dataset_inputs(suite, unit.task) for unit in chosen}
     found = [f"collect {n}" for n, inputs in datasets.items() if not store.read("dataset", inputs)]
     for unit, episodes in _wanted(suite, store, chosen):
@@ -80,7 +80,7 @@ def _wanted(
 
 
 def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, Side], int]:
-    """Episodes a training seed of the sides whose comparison is not yet sure."""
+    """Return the episodes per training seed of the sides whose comparison is not yet sure."""
     wanted: dict[tuple[str, Side], int] = {}
     for result in compared:
         if result.estimate is None:
@@ -96,7 +96,7 @@ def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, S
 def pending(
     suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
 ) -> list[str]:
-    """Which cells of a unit are missing, in words."""
+    """Say in words which cells of a unit are missing."""
     training = cells.finished_training(suite, store, unit)
     if training is None:
         return [f"train {unit}", *(f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit))]

@@ -30,39 +30,40 @@ Cell = dict[str, Any]
 
 
 def key_of(inputs: dict[str, Any]) -> str:
-    """Eight hex digits."""
+    """Return eight hex digits."""
     return sha256_bytes(canonical_json(inputs))[:8]
 
 
 def slug(text: str) -> str:
-    """A name as part of a file's name."""
+    """Return a name as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9.=]+", "-", text).strip("-")
 
 
 @dataclass(frozen=True)
 class Store:
-    """Pickles: every process has its own. any_code: take cells whatever code made them."""
+    """The work folder's files. It pickles, because every process has its own. `any_code` accepts
+    cells whatever code made them."""
 
     root: Path
     code: dict[str, str]
     any_code: bool = False
 
     def dataset(self, inputs: dict[str, Any]) -> Path:
-        """Where the dataset of these inputs is or will be."""
+        """Return where the dataset of these inputs is or will be."""
         return self.root / "datasets" / f"{slug(inputs['task'])}-{key_of(inputs)}"
 
     def policy(self, inputs: dict[str, Any]) -> Path:
-        """Where the policy of these training inputs is or will be."""
+        """Return where the policy of these training inputs is or will be."""
         name = f"{slug(inputs['training'])}-s{inputs['seed']}-{key_of(inputs)}"
         return self.root / "policies" / slug(inputs["task"]) / name
 
     def path(self, kind: str, inputs: dict[str, Any]) -> Path:
-        """The cell's file."""
+        """Return the cell's file."""
         said = [slug(str(inputs[k])) for k in ("task", "training", "nfe", "seed") if k in inputs]
         return self.root / "cells" / f"{'-'.join([kind, *said, key_of(inputs)])}.json"
 
     def read(self, kind: str, inputs: dict[str, Any]) -> Cell | None:
-        """The cell, or None: not there, or made by other code."""
+        """Return the cell, or None when it is missing or was made by other code."""
         path = self.path(kind, inputs)
         if not path.exists():
             return None
@@ -78,16 +79,19 @@ class Store:
         return cell
 
     def check_code(self, kind: str) -> None:
-        """A process that started later may run newer code than the one that plans."""
+        """Refuse to go on with other code: a process that started later may run newer code than
+        the planner."""
         if code_of(kind) != self.code[kind]:
             raise OfpError("the code of ofp-edge changed while the benchmark ran. Start it again.")
 
 
 @contextlib.contextmanager
 def open_store(root: Path, suite: str, *, any_code: bool, write: bool = True) -> Iterator[Store]:
-    """The work folder, alone in it. Raises OfpError when it is something else, or in use.
+    """Open the work folder for this process alone. Raises OfpError when the folder is something
+    else, or in use.
 
-    write: False opens it for a look: nothing is made, and another may be at work.
+    With `write` False the folder is opened for a look: nothing is made, and another process may be
+    at work.
     """
     root = Path(os.path.abspath(root))
     store = Store(root, {kind: code_of(kind) for kind in KINDS}, any_code)

@@ -50,7 +50,8 @@ SHIPPED = Path(__file__).parent / "suites"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """[evaluate]; see the file's form above. half_width and margin: shares of the episodes."""
+    """The table [evaluate]; see the file's form above. `half_width` and `margin` are shares of the
+    episodes."""
 
     episodes: int
     most_episodes: int
@@ -62,7 +63,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """One of [[tasks]]. None: noise, wander as `collect` has them, learning_rate the preset's."""
+    """One entry of [[tasks]]. Where a number is None, `noise` and `wander` are `collect`'s, and
+    `learning_rate` is the preset's."""
 
     name: str
     demonstrations: int
@@ -75,7 +77,7 @@ class TaskEntry:
 
 @dataclass(frozen=True)
 class Row:
-    """One of [[rows]]: a method, how it is trained and how it is run."""
+    """One entry of [[rows]]: a method, how it is trained and how it is run."""
 
     name: str
     method: str
@@ -87,7 +89,7 @@ class Row:
 
     @property
     def training(self) -> str:
-        """Rows of the same training share it: the method and the options that are given."""
+        """The method and the options that are given; rows of the same training share them."""
         return " ".join([self.method, *(f"{k}={v:g}" for k, v in sorted(self.options.items()))])
 
 
@@ -104,7 +106,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Is `candidate` at least as good as `against`?"""
+    """The question whether `candidate` is at least as good as `against`."""
 
     candidate: Side
     against: Side
@@ -112,7 +114,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file, checked in itself; `ofp_edge.bench.check` checks its names."""
+    """A suite file, which is checked in itself; `ofp_edge.bench.check` checks its names."""
 
     path: Path
     name: str
@@ -127,17 +129,18 @@ class Suite:
     comparisons: tuple[Comparison, ...]
 
     def row(self, name: str) -> Row:
-        """The row of this name."""
+        """Return the row of this name."""
         return next(row for row in self.rows if row.name == name)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Those that have tasks."""
+        """The groups that have tasks."""
         return tuple(g for g in GROUPS if any(task.group == g for task in self.tasks))
 
 
 def find_suite(name: str) -> Path:
-    """A suite file by its path, or a shipped one by its name. UnknownName lists those."""
+    """Find a suite file by its path, or a shipped one by its name. Raises UnknownName that lists
+    the shipped ones."""
     if Path(name).is_file():
         return Path(name)
     shipped = SHIPPED / f"{name}.toml"
@@ -148,7 +151,7 @@ def find_suite(name: str) -> Path:
 
 
 def read_suite(path: Path) -> Suite:
-    """Parse and check a suite file; SuiteError names the entry that is wrong."""
+    """Parse and check a suite file. Raises SuiteError that names the wrong entry."""
     table = read_toml(path, SuiteError)
     given = table.sub("evaluate", optional=True)
     episodes = given.count("episodes", 100)
@@ -239,7 +242,7 @@ def _comparison(table: Table) -> Comparison:
 
 
 def _whole(table: Table, key: str, *, least: int) -> tuple[int, ...]:
-    """A list of different whole numbers, not empty."""
+    """Read a list of different whole numbers that is not empty."""
     values = table.take(key, list)
     good = values and all(type(x) is int and x >= least for x in values)
     if not good or len(set(values)) != len(values):

@@ -12,7 +12,7 @@ _SIGN = "−"
 
 @dataclass(frozen=True)
 class TextTable:
-    """A heading, the columns, the rows, and what a reader must know of the figures."""
+    """A table: a heading, the columns, the rows, and what a reader must know about the figures."""
 
     title: str
     head: tuple[str, ...]
@@ -22,7 +22,7 @@ class TextTable:
 
 
 def success(values: Document) -> TextTable:
-    """Success in %, a line a row and nfe, a column a task."""
+    """Return success in %, with a line for each row and nfe and a column for each task."""
     tasks = [task["name"] for task in values["suite"]["tasks"]]
     short = short_names(tasks)
     rows = []
@@ -39,7 +39,8 @@ def success(values: Document) -> TextTable:
 
 
 def modes(values: Document) -> TextTable | None:
-    """Between the modes, the sides and the flips; None where no task has two sides."""
+    """Return the chunks between the modes, the sides and the flips; None where no task has two
+    sides."""
     rows = []
     for task in values["suite"]["tasks"]:
         if task["group"] != "two-sided":
@@ -76,7 +77,7 @@ def modes(values: Document) -> TextTable | None:
 
 
 def tuning(values: Document) -> TextTable | None:
-    """What `tune` chose for the tuned rows; None where there are none."""
+    """Return what `tune` chose for the tuned rows; None where there are none."""
     found: dict[tuple[str, str], dict[int, Document]] = {}
     for cell in values["cells"]:
         if cell["tuning"]:
@@ -107,7 +108,8 @@ def tuning(values: Document) -> TextTable | None:
 
 
 def motion(values: Document) -> TextTable | None:
-    """How smooth: jump and jerk, means over tasks; None before any episode."""
+    """Return how smooth the motion is: jump and jerk, means over tasks; None before any
+    episode."""
     rows = []
     for name, nfe in variants(values):
         entries = [r for r in values["rows"] if (r["row"], r["nfe"]) == (name, nfe)]
@@ -127,7 +129,7 @@ def motion(values: Document) -> TextTable | None:
 
 
 def costs(values: Document) -> TextTable | None:
-    """What training takes; None before any."""
+    """Return what training takes; None before any."""
     rows = []
     for cost in values["costs"]:
         ratio = cost["relative_to_flow"]
@@ -156,7 +158,7 @@ def _range(values: Collection[float]) -> str:
 
 
 def comparisons(values: Document) -> TextTable | None:
-    """The verdicts; None without any."""
+    """Return the verdicts; None without any."""
     rows = []
     for c in values["comparisons"]:
         e = c["estimate"]
@@ -181,7 +183,7 @@ def comparisons(values: Document) -> TextTable | None:
 
 
 def findings(values: Document) -> list[str]:
-    """The comparisons as sentences, and plainly where they fall short."""
+    """Return the comparisons as sentences, which say plainly where they fall short."""
     said = []
     target = values["suite"]["evaluate"]["half_width"]
     for c in values["comparisons"]:
@@ -218,7 +220,8 @@ def findings(values: Document) -> list[str]:
 
 
 def _ran_away(values: Document) -> list[str]:
-    """A line for each row and task of which trainings ended before their last step."""
+    """Return a line for each row and task that says which trainings ended before their last
+    step."""
     ended: dict[tuple[str, str], dict[int, int]] = {}
     for cell in values["cells"]:
         if cell["training"].get("diverged"):
@@ -233,18 +236,18 @@ def _ran_away(values: Document) -> list[str]:
 
 
 def points(value: float) -> str:
-    """A difference of shares in points, with its sign."""
+    """Format a difference of shares in points, with its sign."""
     number = f"{100 * abs(value):.1f}"
     return ("+" if value > 0 else _SIGN if value < 0 else "") + number
 
 
 def variants(values: Document) -> list[tuple[str, int]]:
-    """(row, nfe), in the suite's order."""
+    """Return the pairs (row, nfe), in the suite's order."""
     return [(row["name"], nfe) for row in values["suite"]["rows"] for nfe in row["nfe"]]
 
 
 def find_row(values: Document, task: str, name: str, nfe: int) -> Document:
-    """The entry of the success table."""
+    """Return the entry of the success table."""
     found: Document = next(
         r for r in values["rows"] if (r["task"], r["row"], r["nfe"]) == (task, name, nfe)
     )
@@ -252,7 +255,7 @@ def find_row(values: Document, task: str, name: str, nfe: int) -> Document:
 
 
 def short_names(tasks: Sequence[str]) -> dict[str, str]:
-    """Without `metaworld/`, where that leaves them different."""
+    """Return the names without `metaworld/`, where that leaves them different."""
     ends = [task.rpartition("/")[2] for task in tasks]
     return {t: e if ends.count(e) == 1 else t for t, e in zip(tasks, ends, strict=True)}
 
@@ -265,5 +268,5 @@ def _rate(entry: Document) -> str:
 
 
 def many(count: int, what: str, plural: str = "") -> str:
-    """1 task, 2 tasks."""
+    """Count in words: 1 task, 2 tasks."""
     return f"{count} {what}" if count == 1 else f"{count} {plural or what + 's'}"

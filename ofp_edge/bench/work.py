@@ -1,6 +1,7 @@
-"""What one process does: collect a dataset, time a training, or train and evaluate a unit.
+"""The work of one process: it collects a dataset, times a training, or trains and evaluates a unit.
 
-Every function writes its own cells and can be killed at any time: called again, it goes on.
+Every function writes its own cells and can be killed at any time: when it is called again, it
+continues.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _EPISODE = tuple(entry.name for entry in fields(Episode))
 
 
 def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
-    """The task's demonstrations."""
+    """Collect the task's demonstrations."""
     inputs = cells.dataset_inputs(suite, task)
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
@@ -52,9 +53,11 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
 
 
 def time_training(suite: Suite, store: Store, unit: Unit) -> None:
-    """Seconds a step of a row and of the reference, side by side: the median of a few runs.
+    """Measure the seconds that a step of a row and of the reference takes, side by side: the
+    median of a few runs.
 
-    Processor seconds, with one thread: what else the machine does has no part in them.
+    The seconds are the processor's, with one thread, so that the machine's other work does not
+    count.
     """
     torch.set_num_threads(1)
     inputs = cells.timing_inputs(suite, store, unit)
@@ -75,7 +78,8 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
 
 
 def seconds_a_step(request: Request) -> float:
-    """Of a whole training of few steps: what starts late in one has its share of it."""
+    """Return the seconds a step of a whole training of few steps, in which whatever starts late
+    has its share."""
     marks: list[float] = []
 
     def mark(done: int, total: int, note: str = "") -> None:
@@ -90,7 +94,7 @@ def seconds_a_step(request: Request) -> float:
 def train_and_evaluate(
     suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
 ) -> None:
-    """The unit's policy, the times for its tuned rows, then at least so many episodes of each
+    """Make the unit's policy, the times for its tuned rows, then at least so many episodes of each
     (row, nfe), then its modes."""
     torch.set_num_threads(1)
     training = _train(suite, store, unit)
@@ -115,11 +119,11 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
     if cell and cell["finished"] and (policy / MODEL).exists():
         return cell
     dataset = store.dataset(cells.dataset_inputs(suite, unit.task))
-    if cell and policy.exists():  # begun by this code
+    if cell and policy.exists():  # this code began it
         request = Request(dataset, policy, resume=True)
     else:
         store.write("training", inputs, {"finished": False})
-        shutil.rmtree(policy, ignore_errors=True)  # of other code
+        shutil.rmtree(policy, ignore_errors=True)  # other code made it
         request = Request(
             dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
             learning_rate=unit.task.learning_rate, options=unit.options or None,
@@ -160,7 +164,7 @@ def _tune(suite: Suite, store: Store, unit: Unit, training: Cell) -> Cell:
 
 def _run_episodes(store: Store, inputs: cells.Inputs, job: Job, wanted: int) -> None:
     cell = store.read("episodes", inputs) or {name: [] for name in _EPISODE}
-    # Of a training's own run number: episodes belong to a training seed, in every row to the same.
+    # The seed is the training's run number: every row runs the same episodes for a training seed.
     seeds = evaluation_seeds(inputs["seed"], wanted)
     while len(cell["seed"]) < wanted:
         done = len(cell["seed"])
@@ -172,7 +176,8 @@ def _run_episodes(store: Store, inputs: cells.Inputs, job: Job, wanted: int) -> 
 
 
 def _finite(value: Any) -> Any:
-    """A jump or jerk that overflowed as a huge number: JSON has no infinity, medians agree."""
+    """Turn a jump or jerk that overflowed into a huge number: JSON has no infinity, and medians
+    agree."""
     return _OVERFLOWED if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -196,9 +201,9 @@ def _measure_modes(
 
 
 def memory_mib(name: str) -> float:
-    """What this process holds (VmRSS) or has held at most (VmHWM), MiB.
+    """Return the MiB that this process holds (VmRSS) or has held at most (VmHWM).
 
-    getrusage's figure would not do: it survives an exec, and begins with the parent's.
+    getrusage's figure would be wrong: it survives an exec, and begins with the parent's.
     """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{name}:"):

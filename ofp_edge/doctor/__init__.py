@@ -1,1 +1,2 @@
-"""Is this machine fit: what is installed, what loads, what is wrong, what mends it."""
+"""The checks of whether this machine is fit: what is installed, what loads, what is wrong, what
+mends it."""

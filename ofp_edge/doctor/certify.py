@@ -1,6 +1,7 @@
-"""Proof from a user's own Orin: identify, build, parity, latency and a soak, in one document.
+"""The proof from a user's own Orin: it identifies, builds, checks parity, measures latency and
+soaks, in one document.
 
-Nothing personal is in it: no paths, no host name, no serial number.
+The document holds nothing personal: no paths, no host name, no serial number.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ Runners = dict[str, Runner]
 
 
 def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[str, Any]:
-    """Everything, as plain JSON. A precision that fails is recorded and the rest goes on.
+    """Return everything as plain JSON. A precision that fails is recorded, and the rest continues.
 
-    soak_s: seconds that the default precision runs back to back while the board is watched.
-    Raises OfpError when this is no supported Orin or the bundle is not for one.
+    `soak_s` is the number of seconds for which the default precision runs back to back while the
+    board is watched. Raises OfpError when this is no supported Orin or the bundle is not for one.
     """
     precisions = [p for engine, p in bundle.engines() if engine == TensorRT.name]
     if not precisions:
@@ -79,7 +80,7 @@ def certify(bundle: Bundle, soak_s: float, progress: Progress = silent) -> dict[
 
 
 def _precision(bundle: Bundle, precision: str, progress: Progress) -> dict[str, Any]:
-    """Build, parity, and latency with each CUDA library that loads."""
+    """Measure the build, the parity, and the latency with each CUDA library that loads."""
     try:
         prepared = TensorRT().prepare(bundle, precision, progress)
     except (ParityError, BundleError) as cause:
@@ -110,7 +111,7 @@ def _precision(bundle: Bundle, precision: str, progress: Progress) -> dict[str, 
 
 
 def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> dict[str, Any]:
-    """Run a chunk's calls back to back; golden answers are asked for again at the end."""
+    """Run a chunk's calls back to back, and ask for the golden answers again at the end."""
     runners = TensorRT().load(bundle, precision)
     parts: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -143,7 +144,7 @@ def _times(runner: Runner, calls: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _once(runner: Runner) -> float:
-    """Milliseconds of one call."""
+    """Return the milliseconds of one call."""
     start = time.perf_counter_ns()
     runner.infer()
     return (time.perf_counter_ns() - start) / 1e6

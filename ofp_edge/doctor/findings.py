@@ -1,4 +1,4 @@
-"""What a check reports, and how all checks are found and run."""
+"""The findings that a check reports, and how all checks are found and run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Status = Literal["ok", "warn", "fail", "absent"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One thing that a check looked at.
 
-    status: "ok"; "warn" (works, could be better); "fail" (is there, does not work); "absent" (not
-    there, needed only by some). remedy: the command or step that mends it, or empty.
+    `status` is "ok", "warn" (it works and could be better), "fail" (it exists and does not work) or
+    "absent" (it is missing, and only some need it). `remedy` is the command or step that mends it,
+    or empty.
     """
 
     name: str
@@ -27,12 +28,12 @@ class Finding:
     remedy: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def check_names() -> list[str]:
-    """The files in doctor/checks, in alphabetical order."""
+    """Return the files in doctor/checks, in alphabetical order."""
     return sorted(found.name for found in pkgutil.iter_modules(checks.__path__))
 
 

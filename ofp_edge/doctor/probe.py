@@ -1,4 +1,5 @@
-"""Tries a few lines of Python in a process of their own: a library that crashes takes only that."""
+"""A trial of a few lines of Python in a process of their own, so that a library that crashes takes
+only that."""
 
 from __future__ import annotations
 
@@ -13,14 +14,15 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Probe:
-    """`ok` and the last line of stdout, or not `ok` and the reason in one line."""
+    """The answer of a trial: `ok` and the last line of stdout, or not `ok` and the reason in one
+    line."""
 
     ok: bool
     text: str
 
 
 def installed(module: str) -> bool:
-    """Whether a top-level module could be imported, without importing it."""
+    """Say whether a top-level module could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 

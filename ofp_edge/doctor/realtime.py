@@ -1,4 +1,5 @@
-"""Whether this machine can keep time: kernel, clocks, limits, and how late a thread wakes up.
+"""The check of whether this machine can keep time: kernel, clocks, limits, and how late a thread
+wakes up.
 
 Everything is tried in a thread of its own, whose priority and core end with it.
 """
@@ -23,7 +24,7 @@ _CYCLIC = re.compile(r"C:\s*(\d+) Min:\s*(\d+) Act:\s*\d+ Avg:\s*(\d+) Max:\s*(\
 
 
 def realtime_findings(seconds: float, root: Path = Path("/")) -> list[Finding]:
-    """All of them; takes two or three times `seconds`."""
+    """Return all findings; this takes two or three times `seconds`."""
     entry = RealtimeEntry()
     cpu = choose_cpu(None, sorted(os.sched_getaffinity(0)), root)
     plain = measure_wakeups(seconds)
@@ -36,7 +37,7 @@ def realtime_findings(seconds: float, root: Path = Path("/")) -> list[Finding]:
 
 
 def kernel(root: Path) -> Finding:
-    """A preemptible kernel says so in /sys/kernel/realtime."""
+    """Check the kernel: a preemptible one says so in /sys/kernel/realtime."""
     try:
         realtime = (root / "sys/kernel/realtime").read_text(encoding="ascii").strip() == "1"
     except OSError:
@@ -49,7 +50,8 @@ def kernel(root: Path) -> Finding:
 
 
 def governor(root: Path) -> Finding:
-    """A clock that is scaled down when idle makes the first work after a pause slow."""
+    """Check the governor: a clock that is scaled down when idle makes the first work after a pause
+    slow."""
     paths = sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
     names = {path.read_text(encoding="ascii").strip() for path in paths}
     if not names:
@@ -61,7 +63,7 @@ def governor(root: Path) -> Finding:
 
 
 def isolation(root: Path) -> Finding:
-    """Cores that the kernel keeps free."""
+    """Check which cores the kernel keeps free."""
     cpus = isolated_cpus(root)
     if cpus:
         return Finding("isolated cores", "ok", ", ".join(str(cpu) for cpu in cpus))
@@ -71,7 +73,7 @@ def isolation(root: Path) -> Finding:
 
 
 def limits(priority: int) -> list[Finding]:
-    """What this user may ask for."""
+    """Check what this user may ask for."""
     root = os.geteuid() == 0
     allowed, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
     locked, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
@@ -87,7 +89,7 @@ def limits(priority: int) -> list[Finding]:
 
 
 def fifo(seconds: float, priority: int, cpu: int) -> Finding:
-    """Wake-ups of a thread as `run --realtime` makes it."""
+    """Measure the wake-ups of a thread that has the priority and core of `run --realtime`."""
     name = f"wake-up, FIFO {priority} on cpu {cpu}"
     answer: list[WakeUps | OSError] = []
 
@@ -109,7 +111,8 @@ def fifo(seconds: float, priority: int, cpu: int) -> Finding:
 
 
 def judge(name: str, found: WakeUps, *, strict: bool) -> Finding:
-    """strict: it had priority, so that a late one is the machine's doing."""
+    """Judge wake-ups. `strict` says that the thread had priority, so that a late one is the
+    machine's fault."""
     status: Status = "ok" if found.p99_9 <= _GOOD_US else "warn"
     detail = (
         f"µs after the moment asked for: p50 {found.p50:.0f}, p99 {found.p99:.0f}, p99.9 "
@@ -125,7 +128,8 @@ def judge(name: str, found: WakeUps, *, strict: bool) -> Finding:
 
 
 def cyclictest(seconds: float, priority: int, cpu: int) -> Finding:
-    """The kernel people's own measure, for comparison: it shares no code with ours."""
+    """Measure with the kernel developers' own tool, for comparison: it shares no code with
+    ours."""
     name = f"cyclictest, FIFO {priority} on cpu {cpu}"
     if shutil.which("cyclictest") is None:
         return Finding(name, "absent", "not installed", "sudo apt-get install -y rt-tests")
@@ -138,7 +142,8 @@ def cyclictest(seconds: float, priority: int, cpu: int) -> Finding:
 
 
 def run_cyclictest(seconds: float, priority: int, cpu: int) -> dict[str, int] | str:
-    """Microseconds min, avg, max and samples of one thread; or why not, in one line."""
+    """Return microseconds min, avg, max and the samples of one thread, or in one line why there
+    are none."""
     command = ["cyclictest", "-q", "-m", "-p", str(priority), "-a", str(cpu), "-t", "1", "-i",
                "1000", "-D", str(max(1, round(seconds)))]  # fmt: skip
     try:

@@ -1,6 +1,7 @@
-"""Reads the requirements in ofp-edge's own metadata: just enough of PEP 508 for pyproject.toml.
+"""A reader of the requirements in ofp-edge's own metadata: just enough of PEP 508 for
+pyproject.toml.
 
-`packaging` would do it, but it is no requirement of a robot's.
+`packaging` would do it, but a robot does not need to install it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Requirement:
     specifier: str
 
     def fits(self, version: str) -> bool:
-        """Whether an installed version satisfies the specifier (local parts like +cpu ignored)."""
+        """Say whether an installed version satisfies the specifier (local parts like +cpu are
+        ignored)."""
         have = _numbers(version)
         for part in filter(None, self.specifier.split(",")):
             found = re.fullmatch(r"\s*(==|!=|<=|>=|<|>)\s*([\w.]+)\s*", part)
@@ -52,9 +54,9 @@ class Requirement:
 def requirements_by_extra(
     lines: Iterable[str], environment: dict[str, str] | None = None
 ) -> dict[str, list[Requirement]]:
-    """Metadata lines ("Requires-Dist") to extra -> what it needs here; "" is the base.
+    """Turn metadata lines ("Requires-Dist") into extra -> what it needs here; "" is the base.
 
-    environment: `python_version` and `platform_machine`, this machine's by default.
+    `environment` has `python_version` and `platform_machine`, this machine's by default.
     """
     here = environment or {
         "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -1,1 +1,1 @@
-"""Latency measured and reported."""
+"""The measurement of latency, and its reports."""

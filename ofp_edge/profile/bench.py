@@ -1,4 +1,5 @@
-"""What the stages share while they are measured: the robot's own parts, and one observation."""
+"""The parts that the stages share while they are measured: the robot's own parts, and one
+observation."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from ofp_edge.runtime.robot import RobotState
 
 
 class SyntheticCamera:
-    """A new random frame at every look: the right size, plausible depths, no camera at all."""
+    """A camera without hardware that gives a new random frame, of the right size and plausible
+    depth, at every look."""
 
     def __init__(self, parameters: CameraParameters, seed: int = 0) -> None:
         self.parameters = parameters
@@ -29,22 +31,22 @@ class SyntheticCamera:
         self._sequence = 0
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Start nothing."""
 
     def read(self, timeout_ms: float) -> Frame:
-        """The next of a few frames, captured just now."""
+        """Return the next of a few frames, captured just now."""
         self._sequence += 1
         i = self._sequence % len(self._frames)
         return Frame(self._frames[i], self._colors[i], time.monotonic_ns(), self._sequence)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Close nothing."""
 
 
 class Bench:
     """Robot state somewhere in its range, cameras as given, the bundle's own engines.
 
-    real_cameras: whether the frames come from the rig; then their age counts.
+    `real_cameras` says whether the frames come from the rig; their age counts only then.
     """
 
     def __init__(
@@ -63,5 +65,5 @@ class Bench:
         self.frame_age_ns = 0
 
     def next_round(self) -> None:
-        """One control step later."""
+        """Move one control step on."""
         self.t_ns += self.spec.n_action_steps * self.spec.dt_ns

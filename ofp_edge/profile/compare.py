@@ -20,7 +20,8 @@ _MACHINE = ("board", "cpu", "cores", "governor", "kernel", "threads")
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """A document of `profile --json` or `profile-loop --json`; OfpError when it is another."""
+    """Read a document of `profile --json` or `profile-loop --json`. Raises OfpError when it is
+    another."""
     values = read_json(path)
     stages: Any = values.get("stages") if isinstance(values, dict) else None
     fits = isinstance(stages, dict) and all(
@@ -36,9 +37,10 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 
 def compare(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a stage and percentile that both have: milliseconds, b - a with its interval.
+    """Return one row for each stage and percentile that both have: milliseconds, and b - a with
+    its interval.
 
-    differs: whether 0 lies outside the interval; None where too few samples give none.
+    `differs` says whether 0 lies outside the interval; it is None where too few samples give none.
     """
     rows = []
     for name in [stage for stage in a["stages"] if stage in b["stages"]]:
@@ -64,7 +66,7 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
 def between(
     a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]
 ) -> tuple[float, float]:
-    """The interval of b - a."""
+    """Return the interval of b - a."""
     a_low, a_high = a_interval
     b_low, b_high = b_interval
     low = (b - a) - math.hypot(max(0.0, b - b_low), max(0.0, a_high - a))
@@ -73,7 +75,7 @@ def between(
 
 
 def beware(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """What makes the two hard to compare."""
+    """Say what makes the two hard to compare."""
     notes = []
     for key in _MACHINE:
         first, second = (x["fingerprint"].get(key) for x in (a, b))

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9}
 SAMPLES_FOR_A_TAIL = 10_000
-"""Fewer than this, and p99.9 rests on fewer than ten samples."""
+"""With fewer samples than this, p99.9 rests on fewer than ten of them."""
 _SAMPLES_FOR_INTERVALS, _BLOCKS, _REPLICATES = 200, 100, 300
 
 
 @dataclass(frozen=True)
 class LatencyStatistics:
-    """Milliseconds. jitter = p99.9 - p50: how far the slow ones are from the usual ones.
+    """Latencies in milliseconds. The jitter is p99.9 - p50: how far the slow ones are from the
+    usual ones.
 
-    intervals: 95 % of each percentile, see `intervals_of`; empty for fewer than 200 samples.
+    `intervals` has the 95 % interval of each percentile, see `intervals_of`; it is empty for fewer
+    than 200 samples.
     """
 
     samples: int
@@ -35,7 +37,7 @@ class LatencyStatistics:
 
     @staticmethod
     def of_ns(values: NDArray[np.int64]) -> LatencyStatistics:
-        """values: (n,) nanoseconds, n >= 1."""
+        """Make statistics from `values`, (n,) nanoseconds, n >= 1."""
         ms = np.asarray(values, dtype=np.float64) / 1e6
         found = dict(zip(PERCENTILES, np.percentile(ms, list(PERCENTILES.values())), strict=True))
         return LatencyStatistics(
@@ -45,15 +47,17 @@ class LatencyStatistics:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def intervals_of(values: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    """95 % intervals of PERCENTILES of (n,) values in the order they were measured.
+    """Return 95 % intervals of PERCENTILES of (n,) values in the order in which they were
+    measured.
 
-    A block bootstrap: a slow moment spans many samples, so stretches are drawn, not samples. The
-    tail's is no wider than what was seen; nothing tells of what was not.
+    The bootstrap draws blocks: a slow moment spans many samples, so stretches are drawn, not
+    samples. The tail's interval is no wider than what was seen, because unseen values leave no
+    trace in the samples.
     """
     if len(values) < _SAMPLES_FOR_INTERVALS:
         return {}
@@ -72,7 +76,7 @@ def intervals_of(values: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
 
 
 def proposed_latency_ms(ms: float) -> float:
-    """A latency L: rounded up to a millisecond, and not to a control step. Take-overs happen at
-    ticks anyway, and an L of exactly one step would miss the next tick where frames are captured
+    """Return a latency L rounded up to a millisecond, and not to a control step. Take-overs happen
+    at ticks anyway, and an L of exactly one step would miss the next tick where frames are captured
     just after one (docs/runtime.md)."""
     return float(math.ceil(ms))

@@ -17,7 +17,7 @@ _FIRST = ("camera to action", "tick late", "capture to ready")
 
 
 def render_loop(values: dict[str, Any], series: Series) -> str:
-    """values: the document of `summarise_loop`. Returns a whole HTML page."""
+    """Return a whole HTML page; `values` is the document of `summarise_loop`."""
     name = Path(values["bundle"]).name
     stages = values["stages"]
     order = [k for k in (*_FIRST, *LINKS) if k in stages]
@@ -96,7 +96,7 @@ def _figures(values: dict[str, Any], order: list[str]) -> str:
 
 
 def _chain(links: Sequence[tuple[str, float]], title: str) -> str:
-    """Durations in ms end to end, each named in a row of its own."""
+    """Draw the durations in ms end to end, each named in a row of its own."""
     bars, start = [], 0.0
     for link, value in links:
         bars.append(Bar(link, value, f"{value:.3g} ms", start=start))

@@ -1,4 +1,5 @@
-"""The document of `profile-loop`: every link of the chain, jitter, misses, and what it is worth."""
+"""The document of `profile-loop`: every link of the chain, jitter, misses, and how much they are
+worth."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def summarise_loop(
     rig: Path, report: Path, budget_ms: float | None, out_of_slot: int,
     realtime: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
-    """series: of LoopProbe, without the warm-up. Times in milliseconds."""
+    """Summarise the series of a LoopProbe, without the warm-up. Times are in milliseconds."""
     spec, loop = session.bundle.spec, session.loop
     statistics = {k: LatencyStatistics.of_ns(v).to_json() for k, v in series.items() if len(v)}
     counters, observer = loop.controller.counters, loop.observer

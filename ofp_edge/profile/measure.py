@@ -21,13 +21,13 @@ _WARM_UP_SHARE, _LONGEST_WARM_UP_S = 0.1, 2.0
 
 @dataclass(frozen=True)
 class Measured:
-    """One profile run; nanoseconds, (n,) int64 each.
+    """One profile run, in nanoseconds, with (n,) int64 for each series.
 
-    stages: by name, in order, without those that had nothing to measure. engine: the two bare
-    engine calls of a round, outside of everything, act_engine the second of them alone. overhead:
-    from `infer` entry to chunk ready, noise and warm mix included, less the engine call inside it.
-    capture_to_ready: the newest frame's age (real cameras only)
-    and the stages that count. first_ns: each stage's very first call.
+    `stages` has those that had something to measure, by name and in order. `engine` has the two
+    bare engine calls of a round, with nothing around them, and `act_engine` the second of them
+    alone. `overhead` is the time from `infer` entry to chunk ready, noise and warm mix included,
+    less the engine call inside it. `capture_to_ready` is the newest frame's age (real cameras only)
+    and the stages that count. `first_ns` has each stage's very first call.
     """
 
     stages: dict[str, NDArray[np.int64]]
@@ -98,7 +98,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
 
 
 def _bare(bench: Bench) -> tuple[int, int]:
-    """Nanoseconds of the engine calls with nothing around them: those before `act`, and `act`."""
+    """Return the nanoseconds of the calls before `act`, and of `act`, with nothing around them."""
     begin = time.perf_counter_ns()
     for runner in bench.inference.before:
         runner.infer()

@@ -1,4 +1,4 @@
-"""Open what is to be profiled: a bundle's engines, and the rig's cameras or synthetic ones."""
+"""The opening of what is profiled: a bundle's engines, and the rig's cameras or synthetic ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ANY_AGE_NS = 10**18
 
 @contextlib.contextmanager
 def open_bench(bundle: Bundle, choice: EngineChoice, rig: Path | None) -> Iterator[Bench]:
-    """A bench that is ready to be measured; engines and cameras are closed at the end."""
+    """Open a bench that is ready to be measured; engines and cameras are closed at the end."""
     with contextlib.ExitStack() as stack:
         cameras: dict[str, Camera]
         if rig is None:

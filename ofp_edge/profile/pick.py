@@ -1,8 +1,8 @@
-"""Which engine, precision and number of threads is fastest here, measured; and why.
+"""A measurement of which engine, precision and number of threads is fastest here, and why.
 
 Every candidate makes chunks (a frame encoded, `act` as often as the bundle says) in short turns,
 round after round, so that a busy moment hits all of them alike. Each is loaded for its turn and
-closed again: engines that share a pool of threads cannot all be open at once.
+closed again, because engines that share a pool of threads cannot all be open at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Picked:
-    """entry: what is recorded. rows: every candidate, plain values, the fastest first.
+    """The choice. `entry` is what is recorded; `rows` has every candidate as plain values, the
+    fastest first.
 
     A row has engine, precision, threads and either chunk_ms (median over rounds of the median),
     slowest_ms (99th percentile of all calls) and calls, or `refused`, one line.
@@ -53,7 +54,8 @@ class Picked:
 def candidates(
     bundle: Bundle, thread_counts: Sequence[int], engine: str | None, precision: str | None
 ) -> list[Candidate]:
-    """Every pair the bundle holds, narrowed by what is named, on each number of threads.
+    """Return every pair that the bundle holds, narrowed by what is named, on each number of
+    threads.
 
     Raises UnknownName when nothing fits.
     """
@@ -67,7 +69,7 @@ def candidates(
 
 
 def thread_counts(most: int) -> list[int]:
-    """1, 2, 4 … and `most` itself."""
+    """Return 1, 2, 4 … and `most` itself."""
     counts = [1]
     while 2 * counts[-1] <= most:
         counts.append(2 * counts[-1])
@@ -82,9 +84,8 @@ def pick(
     rounds: int = ROUNDS,
     progress: Progress = silent,
 ) -> Picked:
-    """Time every candidate. A candidate that is refused (an engine that is not installed, answers
-    out of tolerance) is in the table with its reason; OfpError when none is left.
-    """
+    """Time every candidate. A candidate that is refused (an engine that is not installed, or
+    answers out of tolerance) is in the table with its reason. Raises OfpError when none is left."""
     medians: dict[Candidate, list[float]] = {}
     calls: dict[Candidate, list[float]] = {}
     refused: dict[Candidate, str] = {}
@@ -126,8 +127,8 @@ def pick(
 
 
 def decide(found: dict[Candidate, float], bundle: Bundle) -> Candidate:
-    """The fastest (ms by candidate); among those within 5 % of it the one with the fewest threads,
-    then the bundle's own default, then the faster."""
+    """Decide for the fastest (ms by candidate); among those within 5 % of it, for the one with the
+    fewest threads, then the bundle's own default, then the faster."""
     default, limit = bundle.manifest.default, _TIE * min(found.values())
 
     def order(c: Candidate) -> tuple[int, bool, float]:
@@ -137,7 +138,7 @@ def decide(found: dict[Candidate, float], bundle: Bundle) -> Candidate:
 
 
 def _turn(inference: Inference) -> list[float]:
-    """Milliseconds of each chunk, for a moment; the first few don't count."""
+    """Return the milliseconds of each chunk during one turn; the first few do not count."""
     spec = inference.spec
     random = np.random.default_rng(0)
     seen = {f.name: f.synthetic(random, ()) for f in spec.observations}

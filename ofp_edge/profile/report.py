@@ -1,4 +1,5 @@
-"""The HTML report: one file, no script, nothing fetched; it opens the same in ten years."""
+"""The HTML report: one file that has no script, fetches nothing, and opens the same in ten
+years."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter", "first")
 
 
 def render(values: dict[str, Any], measured: Measured) -> str:
-    """values: the document of `summarise`. Returns a whole HTML page."""
+    """Return a whole HTML page; `values` is the document of `summarise`."""
     name = Path(values["bundle"]).name
     frames = "synthetic frames" if values["rig"] is None else f"cameras of {values['rig']}"
     sections = [

@@ -1,4 +1,5 @@
-"""From measurements to the JSON document: statistics, the proposed L, and what to beware of."""
+"""The JSON document made from the measurements: statistics, the proposed L, and what to beware
+of."""
 
 from __future__ import annotations
 
@@ -35,9 +36,10 @@ def summarise(
     report: Path,
     jetson: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document that `profile` prints and the report shows. Stage times in milliseconds.
+    """Return the document that `profile` prints and the report shows. Stage times are in
+    milliseconds.
 
-    jetson: what a Jetson said of itself meanwhile (`watched`). Throttling voids the proposed L.
+    `jetson` is what a Jetson reported meanwhile (`watched`). Throttling voids the proposed L.
     """
     void = None
     if jetson is not None and jetson["throttled"]:
@@ -83,7 +85,7 @@ def summarise(
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """A document that `eval -o` wrote; OfpError when it is something else."""
+    """Read a document that `eval -o` wrote. Raises OfpError when it is something else."""
     value = read_json(path)
     if not isinstance(value, dict) or not _EVALUATION_KEYS <= set(value):
         raise OfpError(f"{path} is not an evaluation: make one with `ofp-edge eval … -o {path}`.")
@@ -94,7 +96,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 def _with_floor(
     jetson: dict[str, Any] | None, bundle: Bundle, precision: str
 ) -> dict[str, Any] | None:
-    """The least time of a chunk at the GPU clock that was seen: an estimate from peaks."""
+    """Add the least time of a chunk at the GPU clock that was seen, an estimate from peaks."""
     costs = bundle.manifest.provenance.get("costs")
     if jetson is None or jetson["board"] is None or jetson["gpu_hz"] is None or costs is None:
         return jetson
@@ -131,7 +133,7 @@ def _notes(bundle: Bundle, measured: Measured, rig: Path | None, proposed_ms: fl
 
 
 def too_slow_notes(spec: PolicySpec, proposed_ms: float) -> list[str]:
-    """One line where the proposed L is more than any rig may set; else none."""
+    """Return one line where the proposed L is more than any rig may set; else none."""
     limit_ms = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
     if proposed_ms <= limit_ms:
         return []

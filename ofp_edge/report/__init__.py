@@ -1,1 +1,1 @@
-"""What reports are put together from: pages, plots, and on what machine a figure was measured."""
+"""The parts of reports: pages, plots, and the machine on which a figure was measured."""

@@ -1,4 +1,4 @@
-"""The bar chart of every report: lying bars, a row each, as inline SVG."""
+"""The bar chart of every report: horizontal bars, one for each row, as inline SVG."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LINE, _TOP, _FOOT, _LONGEST_LABEL = 19, 6, 20, 44
 
 @dataclass(frozen=True)
 class Bar:
-    """One row. said: its value as text. start: where the bar begins on the axis. interval: low and
-    high on the axis. colour: a CSS colour; None is the report's own. hollow: drawn as an outline.
-    """
+    """One row. `said` is its value as text. `start` is where the bar begins on the axis. `interval`
+    is its low and high on the axis. `colour` is a CSS colour; None is the report's own. A `hollow`
+    bar is drawn as an outline."""
 
     label: str
     value: float
@@ -36,10 +36,12 @@ def bar_chart(
     width: int = 860,
     label_width: int = 250,
 ) -> str:
-    """The picture; empty without bars. top: where the axis ends, by default at the furthest bar.
+    """Draw the chart; without bars the text is empty. `top` is where the axis ends, by default at
+    the furthest bar.
 
-    title: for those who don't see it. ticks: lines at round numbers. caption: a line below.
-    width, label_width: in the picture's units; a long label is cut, and whole under the pointer.
+    `title` is for those who cannot see the picture. `ticks` are lines at round numbers. `caption`
+    is a line below. `width` and `label_width` are in the picture's units; a long label is cut, and
+    shown whole under the pointer.
     """
     if not bars:
         return ""

@@ -1,4 +1,4 @@
-"""On what machine, with what versions, a figure was measured."""
+"""The machine and the versions with which a figure was measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _DISTRIBUTIONS = ("numpy", "onnxruntime", "ofp-edge-executorch", "torch", "pyrea
 
 
 def fingerprint(threads: int) -> dict[str, Any]:
-    """Plain JSON: board, CPU, cores, governor, memory, kernel, Python, versions, threads."""
+    """Return plain JSON: board, CPU, cores, governor, memory, kernel, Python, versions,
+    threads."""
     return {
         "board": _first_line("/proc/device-tree/model"),
         "cpu": _cpu_model(),

@@ -1,4 +1,4 @@
-"""What every HTML report is put together from: one page, no script, nothing fetched."""
+"""The parts of every HTML report: one page, without scripts, that fetches nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def page(title: str, sections: Iterable[str]) -> str:
-    """A whole document around sections of HTML."""
+    """Return a whole document around sections of HTML."""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -21,7 +21,8 @@ def page(title: str, sections: Iterable[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
-    """Cells of text; those after the first `text_columns` are aligned as numbers."""
+    """Return a table of text cells; those after the first `text_columns` are aligned as
+    numbers."""
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(
@@ -37,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int 
 
 
 def facts(rows: Iterable[tuple[str, Any]]) -> str:
-    """Names and values in two columns; None is left out."""
+    """Return names and values in two columns; None is left out."""
     body = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in rows
@@ -47,7 +48,7 @@ def facts(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """A nested document as rows for `facts`."""
+    """Turn a nested document into rows for `facts`."""
     rows: list[tuple[str, Any]] = []
     for key, item in value.items():
         name = f"{prefix}{key}".replace("_", " ")

@@ -1,4 +1,5 @@
-"""Small plots as inline SVG: histogram and course of latencies, a curve, and axes for others.
+"""Small plots as inline SVG: the histogram and the course of latencies, a curve, and axes for
+others.
 
 Latencies have long tails: their axes are logarithmic wherever they span more than a factor of 20.
 """
@@ -22,7 +23,7 @@ _SMALLEST_MS = 1e-6
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps low..high to 0..1, linearly or by logarithm, and knows its round numbers."""
+    """A scale maps low..high to 0..1, linearly or by logarithm, and knows its round numbers."""
 
     low: float
     high: float
@@ -30,25 +31,25 @@ class Scale:
 
     @staticmethod
     def of_latencies(low: float, high: float) -> Scale:
-        """From the smallest to the largest, or from zero where the tail is short."""
+        """Make a scale from the smallest to the largest, or from zero where the tail is short."""
         low, high = max(low, _SMALLEST_MS), max(high, 2 * _SMALLEST_MS)
         if high / low > _LONG_TAIL:
             return Scale(low / 1.1, high * 1.1, logarithmic=True)
         return Scale(0.0, high * 1.05)
 
     def share(self, value: float) -> float:
-        """Where on the axis, 0..1."""
+        """Return where on the axis the value is, 0..1."""
         if self.logarithmic:
             return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def edges(self, bins: int) -> NDArray[np.float64]:
-        """bins + 1 values, evenly spaced on the axis."""
+        """Return bins + 1 values, evenly spaced on the axis."""
         space = np.geomspace if self.logarithmic else np.linspace
         return np.asarray(space(self.low, self.high, bins + 1), dtype=np.float64)
 
     def ticks(self) -> list[float]:
-        """Round numbers inside the axis, some five of them."""
+        """Return round numbers inside the axis, some five of them."""
         if not self.logarithmic:
             raw = (self.high - self.low) / 5
             power = 10.0 ** math.floor(math.log10(raw))
@@ -91,11 +92,11 @@ class Plot:
         )
 
     def x(self, value: float) -> float:
-        """Where `value` is across, in the picture's units."""
+        """Return where `value` is across, in the picture's units."""
         return round(_LEFT + self._across.share(value) * (_WIDTH - _LEFT - _RIGHT), 2)
 
     def y(self, value: float) -> float:
-        """Where `value` is upwards."""
+        """Return where `value` is upwards."""
         return round(_HEIGHT - _BOTTOM - self._up.share(value) * (_HEIGHT - _TOP - _BOTTOM), 2)
 
     def add(self, part: str) -> None:
@@ -106,7 +107,7 @@ class Plot:
         self.add(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>')
 
     def svg(self, title: str) -> str:
-        """The picture; `title` is for those who don't see it."""
+        """Return the picture; `title` is for those who cannot see it."""
         return (
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
             f"{''.join(self._parts)}</svg>"
@@ -114,7 +115,7 @@ class Plot:
 
 
 def histogram(values_ns: NDArray[np.int64], name: str) -> str:
-    """How often which latency; every sample is in it."""
+    """Show how often each latency occurred; every sample is in it."""
     ms = np.maximum(np.asarray(values_ns, dtype=np.float64) / 1e6, _SMALLEST_MS)
     across = Scale.of_latencies(float(ms.min()), float(ms.max()))
     edges = across.edges(_HISTOGRAM_BINS)
@@ -142,7 +143,7 @@ def histogram(values_ns: NDArray[np.int64], name: str) -> str:
 
 
 def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
-    """Median and maximum in slices of the run."""
+    """Show the median and the maximum in slices of the run."""
     ms = np.maximum(np.asarray(values_ns, dtype=np.float64) / 1e6, _SMALLEST_MS)
     slices = np.array_split(ms, min(_TIMELINE_BINS, len(ms)))
     middle = [float(np.median(part)) for part in slices]
@@ -161,7 +162,8 @@ def timeline(values_ns: NDArray[np.int64], seconds: float, name: str) -> str:
 def curve(
     points: Sequence[tuple[float, float, float, float]], x_label: str, y_label: str, name: str
 ) -> str:
-    """Points (x, y, low, high) joined by a line, low..high as bars. y goes from 0 to 100."""
+    """Draw points (x, y, low, high) joined by a line, with low..high as bars. y goes from 0 to
+    100."""
     xs = [x for x, *_ in points]
     margin = 0.05 * (max(xs) - min(xs)) or 1.0
     plot = Plot(Scale(min(xs) - margin, max(xs) + margin), Scale(0.0, 100.0), x_label, y_label)
@@ -175,7 +177,7 @@ def curve(
 
 
 def number(value: float) -> str:
-    """Short: 12000 -> 12k, 0.05 -> 0.05."""
+    """Shorten a number: 12000 -> 12k, 0.05 -> 0.05."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:.4g}"

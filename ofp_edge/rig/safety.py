@@ -1,26 +1,26 @@
-"""[safety] of a rig: what the layer between policy and robot allows. Not safety-rated.
+"""The table [safety] of a rig: what the layer between policy and robot allows. Not safety-rated.
 
 [safety]
-max_state_age_ms = 200.0             # older words of the robot: stop
-max_cut_in_a_row = 25                # more limited commands one after the other: stop
-max_bridged_ticks = 2                # more readings in a row that can't be: stop
-stop_socket = "/run/ofp-edge/stop"   # optional: a datagram "stop" stops for good
-stop_silence_ms = 500.0              # optional: so does silence, of a pendant that says "go"
-max_stall_ms = 1000.0                # one tick (`send`, say) took longer: stop
+max_state_age_ms = 200.0             # a robot state older than this stops the run
+max_cut_in_a_row = 25                # more limited commands in a row stop the run
+max_bridged_ticks = 2                # more impossible readings in a row stop the run
+stop_socket = "/run/ofp-edge/stop"   # optional: a datagram "stop" stops the run for good
+stop_silence_ms = 500.0              # optional: so does the silence of a pendant that says "go"
+max_stall_ms = 1000.0                # a tick (`send`, say) that takes longer stops the run
 
 [safety.limits.hand]                 # an action field; every entry is optional
-measured = "state"                   # the state field that says where it is ...
+measured = "state"                   # the state field that says where the robot is ...
 measured_offset = 0                  # ... from this value on
 physical_speed = 1.5                 # unit/s that the robot itself can reach, pushed or not
 position_low = [-0.4, 0.3, 0.02]     # a box, in the field's unit: a workspace, joint limits;
-position_high = [0.4, 0.9, 0.50]     # of an absolute action the policy's range is one already
-max_velocity = 0.25                  # unit/s; of a position in metres the length of the vector
+position_high = [0.4, 0.9, 0.50]     # the policy's range is already one for an absolute action
+max_velocity = 0.25                  # unit/s; for a position in metres, the vector's length
 max_acceleration = 2.0               # unit/s^2
 max_jerk = 40.0                      # unit/s^3
-max_lead = 0.05                      # unit: how far an absolute target may go from where it is
-max_first_step = 0.05                # unit: the first target further off than this: stop
+max_lead = 0.05                      # unit: how far an absolute target may be from the robot
+max_first_step = 0.05                # unit: a first target further off stops the run
 
-[safety.workspace]                   # optional: a measured position outside of it: stop
+[safety.workspace]                   # optional: a position measured outside it stops the run
 measured = "hand_pose"
 physical_speed = 2.0                 # optional, as above: the length of the vector
 low = [-0.5, 0.2, 0.0]
@@ -39,7 +39,7 @@ from ofp_edge.toml import LARGEST, SMALLEST, Table
 
 DEFAULT_MAX_VELOCITY_M_S = 0.25
 HAND_POSE, HAND_POSE_SIZE = "hand_pose", 7
-"""What a robot may say besides the policy's states: x, y, z in metres, then a quaternion."""
+"""The state that a robot may report besides the policy's: x, y, z in metres, then a quaternion."""
 _RATES = ("max_velocity", "max_acceleration", "max_jerk", "max_lead", "max_first_step")
 _BOX = ("position_low", "position_high")
 _WITH_MEASURED = ("max_lead", "max_first_step", "physical_speed")
@@ -47,7 +47,7 @@ _WITH_MEASURED = ("max_lead", "max_first_step", "physical_speed")
 
 @dataclass(frozen=True)
 class FieldLimits:
-    """Of one action field, in its unit (per s, s^2, s^3); None: no such limit."""
+    """The limits of one action field, in its unit (per s, s^2, s^3); None means no such limit."""
 
     measured: str | None = None
     measured_offset: int = 0

@@ -1,1 +1,1 @@
-"""Simulated robots: tasks, rendering, demonstrations, a simulated camera and robot."""
+"""Simulated robots: tasks, rendering, demonstrations, a simulated camera and a simulated robot."""

@@ -1,4 +1,5 @@
-"""SimulatedCamera: the world, seen through the RealSense SDK by the class that reads a D435."""
+"""SimulatedCamera shows the world through the RealSense SDK, read by the class that reads a
+D435."""
 
 from __future__ import annotations
 
@@ -24,16 +25,18 @@ _DELIVERY_MS = 2000.0  # the SDK hands a frame over in microseconds; this only b
 
 
 class SimulatedCamera(RealSenseCamera):
-    """Renders the world, pushes the frames through `rs.software_device`, and reads them back.
+    """A camera that renders the world, pushes the frames through `rs.software_device`, and reads
+    them back.
 
-    A frame is due whenever the world has moved, and once a control step when it stands still; its
-    capture time is the clock's when it was rendered. On time.monotonic_ns a thread renders, as a
-    camera would; on any other clock (evaluation) `read` renders what is due and returns at once.
+    A frame is due whenever the world has moved, and once in each control step when it stands still;
+    its capture time is the clock's when it was rendered. On time.monotonic_ns a thread renders,
+    like a camera; on any other clock (evaluation) `read` renders what is due and returns at once.
 
-    In a rig: driver = "ofp_edge.sim.camera:SimulatedCamera", the name one of the task's views,
-    options task, world (shared with the robot by name), seed, color (needs OpenGL), size (height
-    and width in pixels, by default the view's), depth_by (egl, osmesa, rays), record_to (a .db3
-    file). parameters: T_base_camera and so on, where the rig's own are to differ from the task's.
+    In a rig, driver is "ofp_edge.sim.camera:SimulatedCamera" and name is one of the task's views.
+    The options are task, world (shared with the robot by name), seed, color (needs OpenGL), size
+    (height and width in pixels, by default the view's), depth_by (egl, osmesa, rays) and record_to
+    (a .db3 file). The parameters, T_base_camera and so on, are given where the rig's own are to
+    differ from the task's.
     """
 
     def __init__(
@@ -73,13 +76,13 @@ class SimulatedCamera(RealSenseCamera):
 
     @property
     def depth_by(self) -> str | None:
-        """egl, osmesa or rays; None before the first frame."""
+        """The way depth is rendered: egl, osmesa or rays; None before the first frame."""
         return self._renderer.by if self._renderer else None
 
     def play(self, frames: Sequence[Frame]) -> None:
-        """From the next look on deliver the depth and colour of these frames, one a control step,
-        the last one again and again, instead of what the world looks like; none ends it.
-        CameraError on another size.
+        """From the next look on, deliver the depth and colour of these frames instead of what the
+        world looks like: one in each control step, and the last one again and again. An empty
+        sequence ends it. Raises CameraError on another size.
         """
         size = self._view.height, self._view.width
         for frame in frames:
@@ -102,7 +105,8 @@ class SimulatedCamera(RealSenseCamera):
             self._thread.start()
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """See Camera. On a simulated clock it never waits: time does not pass meanwhile."""
+        """Read; see Camera. On a simulated clock it never waits, because time does not pass
+        meanwhile."""
         if self._failed is not None:
             raise self._failed
         if self._thread is not None:
@@ -130,7 +134,7 @@ class SimulatedCamera(RealSenseCamera):
         return moved or self._clock() - self._seen_ns >= self._frame_ns
 
     def _produce(self) -> None:
-        """Render the world as it is now and push it."""
+        """Render the world in its present state and push the frame."""
         self._seen_version, self._seen_ns = self._world.version, self._clock()
         color: NDArray[np.uint8] | None
         if self._played:
@@ -147,7 +151,7 @@ class SimulatedCamera(RealSenseCamera):
         self._software.push(depth, color, self._seen_ns, self._number)
 
     def _run(self) -> None:
-        """The rendering thread; it owns the GL context."""
+        """Run in the rendering thread, which owns the GL context."""
         try:
             while not self._stopping.is_set():
                 with self._world.changed:
@@ -176,10 +180,10 @@ def start_cameras(
     task: str, fields: Sequence[ObservationField], clock: Clock, *, color: bool = False,
     depth_by: str | None = None, world: str | None = None,
 ) -> dict[str, SimulatedCamera]:  # fmt: skip
-    """The cameras that these fields name, started.
+    """Start the cameras that these fields name.
 
-    One that only an image is made from renders in that image's size. color: of all of them.
-    world: name of the world they look at, by default the task's.
+    A camera from which only an image is made renders in that image's size. `color` applies to all
+    of them. `world` names the world that they look at, by default the task's.
     """
     cameras: dict[str, SimulatedCamera] = {}
     for name in dict.fromkeys(f.camera for f in fields if f.camera is not None):

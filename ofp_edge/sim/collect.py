@@ -1,4 +1,4 @@
-"""Demonstrations of a simulated task by its scripted expert, into a replay buffer."""
+"""Collects demonstrations of a simulated task by its scripted expert into a replay buffer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _NOISE_STREAM = 7  # keeps the noise apart from the layout that the same seed dr
 
 @dataclass(frozen=True)
 class Collection:
-    """What was collected. failed: episodes in which the expert failed, left out."""
+    """What was collected. `failed` counts the episodes in which the expert failed and which were
+    left out."""
 
     dataset: Path
     episodes: int
@@ -46,7 +47,7 @@ class Collection:
 
 @dataclass
 class _Episode:
-    """The arrays of one demonstration, a row a control step."""
+    """The arrays of one demonstration, with a row for each control step."""
 
     seed: int
     rows: dict[str, list[NDArray[Any]]]
@@ -58,7 +59,7 @@ class _Episode:
 
 @dataclass(frozen=True)
 class _Looks:
-    """What every camera sees now; `stored`: "depth", "rgb" or both."""
+    """What every camera sees now; `stored` is "depth", "rgb" or both."""
 
     cameras: dict[str, SimulatedCamera]
     stored: tuple[str, ...]
@@ -83,12 +84,12 @@ def collect_demonstrations(
     """Collect `n` successful demonstrations into the dataset `output`.
 
     The executed action is the expert's plus Gaussian noise (standard deviation `noise`, raw units,
-    on the hand's three axes), the recorded one is clean: the data then shows how to come back
+    on the hand's three axes), and the recorded one is clean: the data then shows how to come back
     (DART, arXiv 1703.09327). An episode begins with up to `wander` control steps in one random
-    direction, labelled by the expert all the same: it shows the way from anywhere. None: what the
-    task says. Seeds count up from `seed`; a failed one is replaced by the next. color: colour is
-    stored beside depth. image_size: height and width of the images that observe="rgb" takes.
-    Raises UnknownName, OutputExists, MissingExtra, OfpError.
+    direction, which the expert labels too: it shows the way from anywhere. Where `noise` or
+    `wander` is None, the task's own value holds. Seeds count up from `seed`; the next seed replaces
+    a failed one. `color` stores colour beside depth. `image_size` is the height and width of the
+    images that observe="rgb" takes. Raises UnknownName, OutputExists, MissingExtra, OfpError.
     """
     started = time.monotonic()
     found = find_task(task)
@@ -154,9 +155,9 @@ def _demonstrations(
     world: World, clock: ManualClock, looks: _Looks, dim: int, noise: float, wander: int,
     seed: int, tries: int,
 ) -> Iterator[_Episode | None]:  # fmt: skip
-    """One expert episode a seed, None where it failed."""
+    """Yield one expert episode for each seed, None where it failed."""
     step_ns = round(1e9 / world.task.control_hz)
-    axes = min(3, world.action_dim)  # the hand's; what follows is the gripper
+    axes = min(3, world.action_dim)  # the noise is on the hand's numbers; the gripper's follow them
     for episode_seed in range(seed, seed + tries):
         random = np.random.default_rng([episode_seed, _NOISE_STREAM])
         world.reset(episode_seed)

@@ -13,7 +13,7 @@ from ofp_edge.spec import ActionField, ObservationField
 Observe = Literal["depth", "state", "rgb"]
 CAMERA = "front"
 IMAGE_SIZE = 48, 64
-"""Height and width of an image, pixels."""
+"""The height and width of an image, in pixels."""
 HAND_DIM, FULL_DIM = 4, 39
 
 _HAND_LOW, _HAND_HIGH = (-0.525, 0.348, -0.0525, 0.0), (0.525, 1.025, 0.7, 1.0)
@@ -22,12 +22,13 @@ _HAND_LOW, _HAND_HIGH = (-0.525, 0.348, -0.0525, 0.0), (0.525, 1.025, 0.7, 1.0)
 def observation_fields(
     task: AnyTask, observe: Observe, image_size: tuple[int, int] = IMAGE_SIZE
 ) -> tuple[ObservationField, ...]:
-    """What a policy sees.
+    """Return the fields that a policy sees.
 
-    depth: `state` (4,) = hand x, y, z (m) and gripper opening (0 closed to 1 open), and `points`
-    (3, N), which the network sees from the hand. rgb: the same `state`, and `rgb_<camera>`
-    (3, *image_size) of every camera of the task. state: `state` (39,) = everything Meta-World
-    tells, the object and the goal included. A planar task has states only: OfpError.
+    With depth they are `state` (4,), which is the hand's x, y, z (m) and the gripper's opening (0
+    closed to 1 open), and `points` (3, N), which the network sees from the hand. With rgb they are
+    the same `state`, and `rgb_<camera>` (3, *image_size) for every camera of the task. With state
+    there is only `state` (39,), everything that Meta-World gives, the object and the goal included.
+    A planar task has states only; anything else raises OfpError.
     """
     if isinstance(task, PlanarTask):
         if observe != "state":
@@ -51,8 +52,9 @@ def observation_fields(
 
 
 def action_fields(task: AnyTask) -> tuple[ActionField, ...]:
-    """`hand` (3,): how far the hand's target moves in one control step, a raw 1.0 being `scale`
-    metres; `gripper` (1,): the fingers' effort, -1 opens and 1 closes. Planar tasks: their own."""
+    """Return the action fields: `hand` (3,), how far the hand's target moves in one control step,
+    where a raw 1.0 is `scale` metres, and `gripper` (1,), the fingers' effort, where -1 opens and 1
+    closes. Planar tasks have their own."""
     if isinstance(task, PlanarTask):
         return task.action_fields()
     return (

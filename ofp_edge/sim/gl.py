@@ -1,4 +1,5 @@
-"""How depth is made on this machine: OpenGL by EGL or OSMesa, whichever starts, else rays."""
+"""How depth is made on this machine: by OpenGL with EGL or OSMesa, whichever starts, else by
+rays."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from ctypes.util import find_library
 from ofp_edge.errors import UnknownName
 
 VARIABLE = "OFP_EDGE_DEPTH_BY"
-"""Environment: egl, osmesa or rays. Unset: what works here, found once and then kept in it."""
+"""The environment variable that holds egl, osmesa or rays. When it is unset, the first that works
+here is found once and then kept in it."""
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 CHOICES = (*_LIBRARIES, "rays")
 
@@ -26,10 +28,10 @@ with mujoco.Renderer(model, 8, 8) as renderer:
 
 
 def choose_depth_by(wanted: str | None = None) -> str:
-    """egl, osmesa or rays: `wanted`, else $OFP_EDGE_DEPTH_BY, else the first that starts.
+    """Choose egl, osmesa or rays: `wanted`, else $OFP_EDGE_DEPTH_BY, else the first that starts.
 
-    A MUJOCO_GL that the user set is tried alone. The trial runs in a process of its own, as a
-    broken GL library can abort one. UnknownName for anything else.
+    A MUJOCO_GL that the user set is tried alone. The trial runs in a process of its own, because a
+    broken GL library can abort one. Raises UnknownName for anything else.
     """
     chosen = wanted or os.environ.get(VARIABLE)
     if chosen is None:

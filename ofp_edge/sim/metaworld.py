@@ -1,4 +1,4 @@
-"""MetaWorld: one Meta-World task in its physics, with its scripted expert."""
+"""MetaWorld runs one Meta-World task in its physics, with its scripted expert."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class MetaWorld(World):
         # The experts ask for more than an action can be, on purpose; what they ask is clipped.
         warnings.filterwarnings("ignore", message="Constant.s. may be too high")
         env = environments[task.env_name]()
-        # Draws its layout from env.seed(); reset(seed=) is ignored by Meta-World.
+        # The layout comes from env.seed(); Meta-World ignores reset(seed=).
         env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
         # The goal is in the observation (the experts need it); the cached space would clip it to 0.
         env._partially_observable = False
         env.__dict__.pop("sawyer_observation_space", None)
-        env.max_path_length = 10**9  # `over` is ours
+        env.max_path_length = 10**9  # this world decides when an episode is over
         if task.layout is not None:
             low, high = (np.asarray(bound) for bound in task.layout)
             space = require("gymnasium.spaces", "sim").Box(low, high, dtype=np.float64)
@@ -50,12 +50,12 @@ class MetaWorld(World):
 
     @property
     def model(self) -> Any:
-        """The MjModel."""
+        """The MuJoCo model (MjModel)."""
         return self._env.model
 
     @property
     def data(self) -> Any:
-        """The MjData. Hold `changed` while you read it from another thread."""
+        """The MuJoCo data (MjData). Hold `changed` while you read it from another thread."""
         return self._env.data
 
     def _reset(self, seed: int) -> None:
@@ -72,12 +72,12 @@ class MetaWorld(World):
             self.success = self.success or bool(info["success"])
 
     def state(self, dim: int) -> NDArray[np.float32]:
-        """The "state" field: (4,) what a robot knows, or (39,) everything. See sim/fields.py."""
+        """The "state" field: (4,) holds what a robot knows, (39,) everything. See sim/fields.py."""
         if dim not in (HAND_DIM, FULL_DIM):
             raise SpecMismatch("observation 'state', shape", f"({HAND_DIM},) or ({FULL_DIM},)", dim)
         return self._observation[:dim].astype(np.float32)
 
     def expert_action(self) -> NDArray[np.float32]:
-        """(4,) what Meta-World's scripted expert would do now, in [-1, 1]."""
+        """Return what Meta-World's scripted expert would do now, (4,) in [-1, 1]."""
         action = np.asarray(self._expert.get_action(self._observation.copy()), dtype=np.float32)
         return np.clip(action, np.float32(-1.0), np.float32(1.0))

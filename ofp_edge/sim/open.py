@@ -1,4 +1,4 @@
-"""Worlds by their task; one that robot and camera share."""
+"""Worlds opened by their task, and the one that robot and camera share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WORLDS: dict[str, World] = {}
 
 
 def open_world(task: AnyTask, seed: int = 0) -> World:
-    """A new world of the task, at the start of episode `seed`."""
+    """Open a new world of the task, at the start of episode `seed`."""
     from ofp_edge.sim.metaworld import MetaWorld
     from ofp_edge.sim.planar import PlanarWorld
     from ofp_edge.sim.planar_task import PlanarTask
@@ -22,9 +22,10 @@ def open_world(task: AnyTask, seed: int = 0) -> World:
 
 
 def shared_world(name: str, task: str, seed: int = 0) -> World:
-    """The world of this name in this process: made once, then shared by robot and camera.
+    """Return the world of this name in this process: it is made once, then shared by robot and
+    camera.
 
-    Making one of Meta-World takes a third of a second and 26 MB; a reset costs 20 ms.
+    Making a Meta-World world takes a third of a second and 26 MB; a reset costs 20 ms.
     """
     if name not in _WORLDS:
         _WORLDS[name] = open_world(find_task(task), seed)

@@ -19,11 +19,11 @@ from ofp_edge.sim.world import World
 
 _STREAM = 11
 _UNDECIDED = 0.05  # of the bell: a hand that has left the straight line by less shows no side
-_FEEDBACK = 0.5  # share of an error of the track that one step takes back
+_FEEDBACK = 0.5  # the share of the track's error that one step takes back
 
 
 class PlanarWorld(World):
-    """See the module."""
+    """A world without physics; see the module."""
 
     task: PlanarTask
     action_dim = ACTION_DIM
@@ -41,7 +41,7 @@ class PlanarWorld(World):
         offset, ahead = random.uniform(-0.02, 0.02), random.uniform(*task.ahead_m)
         self._goal = self._obstacle + (offset, ahead)
         self._hand = self._start.copy()
-        # The expert's own, seen by nobody: side and manner.
+        # Only the expert knows these: its side and its manner.
         side = 1.0 if random.random() < task.right else -1.0
         mean, spread = task.pass_m
         self._pass = side * (mean + spread * float(np.clip(random.standard_normal(), -2, 2)))
@@ -59,13 +59,14 @@ class PlanarWorld(World):
         self.success = not self.failed and bool(near)
 
     def state(self, dim: int) -> NDArray[np.float32]:
-        """(6,) x, y of hand, obstacle and goal."""
+        """The state (6,): x, y of hand, obstacle and goal."""
         if dim != STATE_DIM:
             raise SpecMismatch("observation 'state', shape", f"({STATE_DIM},)", dim)
         return np.concatenate([self._hand, self._obstacle, self._goal]).astype(np.float32)
 
     def expert_action(self) -> NDArray[np.float32]:
-        """(2,) the next step along the bell, at an even speed; slower only at the goal."""
+        """Return the next step (2,) along the bell, at an even speed, and slower only at the
+        goal."""
         x, y = self._hand
         ahead = 0.25 * self._speed
         slope = (self._way(y + ahead) - self._way(y)) / ahead
@@ -77,26 +78,27 @@ class PlanarWorld(World):
 
     @property
     def sides(self) -> Sides:
-        """The disc, passed upwards."""
+        """The disc, which is passed upwards."""
         x, y = self._obstacle.tolist()
         return Sides((x, y), self.task.radius_m)
 
     @property
     def undecided(self) -> bool:
-        """Before the bell rises."""
+        """True before the bell rises."""
         y = self._hand[1]
         return bool(y < self._obstacle[1] and self._bell(y) < _UNDECIDED)
 
     @property
     def place(self) -> NDArray[np.float64]:
-        """The hand."""
+        """The place of the hand."""
         return self._hand.copy()
 
     def _bell(self, y: float) -> float:
         return float(np.exp(-(((y - self._peak) / self._width) ** 2)))
 
     def _way(self, y: float) -> float:
-        """x of the expert's way at y: the straight line, but `_pass` from the obstacle's centre."""
+        """Return the x of the expert's way at y: the straight line, but `_pass` from the
+        obstacle's centre."""
         share = np.clip((y - self._start[1]) / (self._goal[1] - self._start[1]), 0.0, 1.0)
         straight = self._start[0] + share * (self._goal[0] - self._start[0])
         bell = self._bell(y)

@@ -1,4 +1,5 @@
-"""The numbers of `planar/obstacle`: geometry, the expert's manners, fields. See sim/planar.py."""
+"""The numbers of `planar/obstacle`: its geometry, the expert's manners, its fields. See
+sim/planar.py."""
 
 from __future__ import annotations
 
@@ -13,11 +14,13 @@ _FRAME = "plane"
 
 @dataclass(frozen=True)
 class PlanarTask:
-    """What the task is made of, metres; the pairs are bounds of uniform draws, or mean and spread.
+    """The numbers of the task, in metres; a pair gives the bounds of a uniform draw, or mean and
+    spread.
 
-    step_m: of an action of 1. ahead_m: from the start to the obstacle, and from there to the goal.
-    pass_m: how far from the centre the expert passes it. width_m: of the bell. noise, wander: what
-    `collect` does to the executed actions, unless told otherwise.
+    `step_m` is the way of an action of 1. `ahead_m` is the way from the start to the obstacle, and
+    from there to the goal. `pass_m` is how far from the centre the expert passes it. `width_m` is
+    the width of the bell. `noise` and `wander` are what `collect` does to the executed actions,
+    unless its arguments say otherwise.
     """
 
     name: str = "planar/obstacle"
@@ -36,12 +39,13 @@ class PlanarTask:
     speed: tuple[float, float] = (0.78, 0.9)
 
     def observation_fields(self) -> tuple[ObservationField, ...]:
-        """`state` (6,): x, y of hand, obstacle and goal."""
+        """Return the field `state` (6,): x, y of hand, obstacle and goal."""
         low, high = (-1.0,) * STATE_DIM, (1.0,) * STATE_DIM
         return (State("state", (STATE_DIM,), "m", _FRAME, low, high),)
 
     def action_fields(self) -> tuple[ActionField, ...]:
-        """`hand` (2,): how far it moves in one step, a raw 1.0 being `step_m`."""
+        """Return the field `hand` (2,): how far it moves in one step, where a raw 1.0 is
+        `step_m`."""
         one = (1.0, 1.0)
         return (
             ActionField("hand", (2,), "m", _FRAME, "delta", self.step_m, (-1.0, -1.0), one, 0.0),

@@ -1,4 +1,5 @@
-"""What the simulated camera sees: depth by OpenGL or by casting rays, which agree; colour by GL.
+"""What the simulated camera sees: depth comes from OpenGL or from casting rays, which agree; colour
+comes from OpenGL.
 
 Both leave out shadows, reflections and sites (Meta-World marks goals with sites: seeing them would
 be cheating).
@@ -21,16 +22,17 @@ from ofp_edge.sim.tasks import View
 FAR_M = 10.0
 _MAX_RAW = 65535
 _POSES = ("xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat")
-_SHOWN_GROUPS = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)  # what GL shows by default
+_SHOWN_GROUPS = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)  # the groups that GL shows by default
 
 
 class Renderer(Protocol):
-    """Looks at one world from one view. All calls come from the thread of the first."""
+    """A renderer looks at one world from one view. All calls come from the thread of the first."""
 
     by: str
 
     def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """Depth (H, W) in the view's unit, 0 beyond its range; RGB (H, W, 3) if asked for."""
+        """Render depth (H, W) in the view's unit, 0 beyond its range, and RGB (H, W, 3) if asked
+        for."""
         ...
 
     def close(self) -> None:
@@ -39,7 +41,7 @@ class Renderer(Protocol):
 
 
 def open_renderer(world: MetaWorld, view: View, by: str | None = None) -> Renderer:
-    """A renderer by egl, osmesa or rays (`choose_depth_by`)."""
+    """Open a renderer by egl, osmesa or rays (`choose_depth_by`)."""
     chosen = choose_depth_by(by)
     return RayRenderer(world, view) if chosen == "rays" else GlRenderer(world, view, chosen)
 
@@ -62,7 +64,7 @@ class GlRenderer:
         mujoco.mju_mat2Quat(self._quaternion, (view.rotation * [1, -1, -1]).reshape(-1))
 
     def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """See Renderer."""
+        """Render; see Renderer."""
         renderer, mujoco = self._renderer, self._mujoco
         model, data = self._world.model, self._world.data
         with self._world.changed:
@@ -79,7 +81,7 @@ class GlRenderer:
         return depth, renderer.render() if color else None
 
     def close(self) -> None:
-        """See Renderer."""
+        """Close; see Renderer."""
         renderer = self._renderer
         if renderer._mjr_context is not None:
             # mujoco would free its GL objects in whichever context is current: not this one's,
@@ -91,7 +93,7 @@ class GlRenderer:
 
 
 class RayRenderer:
-    """Depth by mj_multiRay: slower, needs no GL library, gives no colour."""
+    """Depth by mj_multiRay, which is slower, needs no GL library and gives no colour."""
 
     by = "rays"
 
@@ -102,7 +104,7 @@ class RayRenderer:
         p = view.parameters()
         u, v = np.meshgrid(np.arange(p.width), np.arange(p.height))
         optical = np.stack([(u - p.cx) / p.fx, (v - p.cy) / p.fy, np.ones(u.shape)], axis=-1)
-        self._length = np.linalg.norm(optical, axis=-1)  # (H, W), along the ray per metre of depth
+        self._length = np.linalg.norm(optical, axis=-1)  # (H, W), of the ray per metre of depth
         directions = (optical / self._length[..., None]) @ view.rotation.T
         self._directions = np.ascontiguousarray(directions, dtype=np.float64).reshape(-1)
         self._position = np.asarray(view.position, dtype=np.float64)
@@ -110,7 +112,7 @@ class RayRenderer:
         self._distance = np.empty(p.width * p.height)
 
     def render(self, color: bool) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """See Renderer; OfpError when colour is asked for."""
+        """Render; see Renderer. Raises OfpError when colour is asked for."""
         if color:
             raise OfpError(
                 "colour needs OpenGL, which does not start here. Leave colour out, or run: sudo "
@@ -129,10 +131,11 @@ class RayRenderer:
         return quantise(depth_m, self._view.depth_unit_m), None
 
     def close(self) -> None:
-        """See Renderer."""
+        """Close; see Renderer."""
 
 
 def quantise(depth_m: NDArray[Any], unit_m: float) -> NDArray[np.uint16]:
-    """Metres (H, W) to raw uint16, rounded; 0 ("unknown") for what the range cannot hold."""
+    """Convert metres (H, W) to raw uint16, rounded; 0 ("unknown") stands for what the range cannot
+    hold."""
     raw = np.rint(depth_m / unit_m)
     return np.where(raw <= _MAX_RAW, raw, 0).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""SimulatedRobot: the world, moved through the interface that every robot has."""
+"""SimulatedRobot moves the world through the interface that every robot has."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ofp_edge.spec import PolicySpec
 
 
 class SimulatedRobot:
-    """An EpisodicRobot. Each `send` advances the physics by one control step.
+    """An EpisodicRobot whose every `send` advances the physics by one control step.
 
-    The physics of a control step take no time here, but on time.monotonic_ns its end must not be
-    seen before the step is over: there an action is executed by the first call, of `state` or
-    `send`, half a step later or more, so that between ticks T and T + dt cameras and `state` see
-    the world as it is at T.
+    The physics of a control step take no time here, but on time.monotonic_ns the end of a step must
+    not be seen before the step is over. There an action is executed by the first call, of `state`
+    or `send`, half a step later or more, so that between ticks T and T + dt cameras and `state` see
+    the world at T.
 
-    In a rig: driver = "ofp_edge.sim.robot:SimulatedRobot", options task, world (shared with the
-    camera by name), seed (of the first episode). `clock` stamps the states.
+    In a rig, driver is "ofp_edge.sim.robot:SimulatedRobot", and the options are task, world (shared
+    with the camera by name) and seed (of the first episode). `clock` stamps the states.
     """
 
     stops_by_itself = True  # its world is gone with its process
@@ -41,7 +41,7 @@ class SimulatedRobot:
                 "simulated robot, state fields", ["state"], [field.name for field in states]
             )
         self._dim = states[0].shape[0]
-        self.world.state(self._dim)  # a length it does not have is refused here
+        self.world.state(self._dim)  # a length that the world does not have is refused here
         if spec.action_dim != self.world.action_dim:
             raise SpecMismatch(
                 "simulated robot, action_dim", self.world.action_dim, spec.action_dim
@@ -64,13 +64,14 @@ class SimulatedRobot:
         self._sent_ns = 0
 
     def state(self) -> RobotState:
-        """The "state" field, true now."""
+        """Return the "state" field, true now."""
         if self._waiting is not None and self._clock() - self._sent_ns >= self._half_ns:
             self._execute()
         return RobotState(self._clock(), {"state": self.world.state(self._dim)})
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """(action_dim,) raw units, clipped to [-1, 1]; RobotError on NaN, or once stopped."""
+        """Send an action (action_dim,) in raw units, clipped to [-1, 1]. Raises RobotError on NaN,
+        or once stopped."""
         if self._stopped:
             raise RobotError("the simulated robot is stopped. Reset it first.")
         if not self._later:
@@ -86,13 +87,13 @@ class SimulatedRobot:
         self.world.step(action)
 
     def outcome(self) -> Outcome:
-        """How the episode stands."""
+        """Say how the episode stands."""
         return Outcome(self.world.success, self.world.over)
 
     def stop(self) -> None:
-        """Move no more until the next reset."""
+        """Stop the robot until the next reset."""
         self._stopped, self._waiting = True, None
 
     def close(self) -> None:
-        """Nothing to release: the world stays for the next one."""
+        """Release nothing: the world stays for the next robot."""
         self.stop()

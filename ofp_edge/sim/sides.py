@@ -1,4 +1,4 @@
-"""Two sides of a round obstacle: where a path passes it, and whether it collides."""
+"""The two sides of a round obstacle: where a path passes it, and whether it collides."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Sides:
-    """A disc in the plane that paths pass on their left or right. Metres.
+    """A disc in the plane that paths pass on their left or right, in metres.
 
-    centre (x, y); forward: the unit vector along which one passes. "At the obstacle" means on the
-    line through the centre, across `forward`.
+    `centre` is (x, y); `forward` is the unit vector along which one passes. "At the obstacle" means
+    on the line through the centre, across `forward`.
     """
 
     centre: tuple[float, float]
@@ -21,9 +21,10 @@ class Sides:
     forward: tuple[float, float] = (0.0, 1.0)
 
     def lateral(self, path: NDArray[np.float64]) -> float | None:
-        """How far to the right of the centre `path` (K, 2) first passes it (negative: left).
+        """Return how far to the right of the centre `path` (K, 2) first passes it (negative:
+        left).
 
-        None when it does not get so far, or begins past the obstacle.
+        Return None when the path does not get so far, or begins past the obstacle.
         """
         along, across = self._along_and_across(path)
         beyond = np.flatnonzero(along >= 0)
@@ -34,7 +35,7 @@ class Sides:
         return float(across[k - 1] + part * (across[k] - across[k - 1]))
 
     def collides(self, path: NDArray[np.float64]) -> bool:
-        """Whether any segment of `path` (K, 2) enters the disc."""
+        """Say whether any segment of `path` (K, 2) enters the disc."""
         start, move = path[:-1] - self.centre, np.diff(path, axis=0)
         length = np.maximum((move**2).sum(1), 1e-18)
         nearest = np.clip(-(start * move).sum(1) / length, 0.0, 1.0)
@@ -42,7 +43,8 @@ class Sides:
         return bool((gap < self.radius_m).any())
 
     def side(self, path: NDArray[np.float64]) -> int | None:
-        """-1 left, +1 right, 0 colliding; None when it does not reach or is past the obstacle."""
+        """Return -1 for left, +1 for right, 0 when the path collides; None when it does not reach
+        the obstacle or is past it."""
         if self._along_and_across(path[:1])[0][0] >= 0:
             return None
         if self.collides(path):

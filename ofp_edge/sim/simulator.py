@@ -1,4 +1,5 @@
-"""World, cameras and robot of one task on a simulated clock: what evaluation and collection use."""
+"""The world, the cameras and the robot of one task on a simulated clock, for evaluation and
+collection."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from ofp_edge.spec import PolicySpec
 
 
 class ManualClock:
-    """A clock that moves only when told. Call it for the time in ns."""
+    """A clock that moves only when `advance` moves it. Call it for the time in ns."""
 
     def __init__(self, start_ns: int = 10**12) -> None:
         self.now_ns = start_ns
 
     def __call__(self) -> int:
-        """The time, ns."""
+        """Return the time in ns."""
         return self.now_ns
 
     def advance(self, ns: int) -> None:
@@ -31,7 +32,7 @@ class ManualClock:
 
 @dataclass(frozen=True)
 class Simulator:
-    """One task, ready to run. cameras: started, by the names that the policy's spec has."""
+    """One task, ready to run. `cameras` are started, under the names that the policy's spec has."""
 
     task: AnyTask
     clock: Clock
@@ -50,11 +51,12 @@ def open_simulator(
     task: str, spec: PolicySpec, clock: Clock, *, seed: int = 0, depth_by: str | None = None,
     world: str | None = None,
 ) -> Simulator:  # fmt: skip
-    """Build and start one; UnknownName for a task, SpecMismatch for a policy that does not fit it.
+    """Build and start a simulator. Raises UnknownName for a task, SpecMismatch for a policy that
+    does not fit it.
 
-    Each episode: `simulator.robot.reset(seed)`, then `read(0)` of every camera and
-    `robot.send(action)` once a control step, moving the clock by `spec.dt_ns`. world: name of the
-    one it lives in, by default the task's: two simulators at a time need two.
+    Each episode calls `simulator.robot.reset(seed)`, then `read(0)` of every camera and
+    `robot.send(action)` once in each control step, moving the clock by `spec.dt_ns`. `world` names
+    the world that the simulator lives in, by default the task's: two simulators at a time need two.
     """
     found = find_task(task)
     world = world or task
@@ -64,7 +66,7 @@ def open_simulator(
 
 
 def spec_of(task: AnyTask, observe: Observe = "depth") -> PolicySpec:
-    """A minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
+    """Return a minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
     from ofp_edge.sim.fields import action_fields
 
     fields = observation_fields(task, observe)

@@ -1,4 +1,5 @@
-"""The simulated tasks, as data: every Meta-World V3 task, what differs for some, the planar one."""
+"""The simulated tasks, as data: every Meta-World V3 task, what differs for some, and the planar
+one."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera (depth and colour) at `position` looking at `target` (metres, world),
+    """A pinhole camera (depth and colour) at `position` that looks at `target` (metres, world),
     upright."""
 
     position: tuple[float, float, float] = (-0.55, 0.30, 0.70)
@@ -33,7 +34,8 @@ class View:
 
     @property
     def rotation(self) -> NDArray[np.float64]:
-        """(3, 3), columns x right, y down, z forward: optical frame to world."""
+        """The rotation (3, 3) from the optical frame to the world, with columns x right, y down, z
+        forward."""
         forward = np.subtract(self.target, self.position)
         forward = forward / np.linalg.norm(forward)
         right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -41,11 +43,12 @@ class View:
         return np.stack([right, np.cross(forward, right), forward], axis=1)
 
     def sized(self, size: tuple[int, int] | None) -> View:
-        """The same view on (height, width) pixels; None: on its own."""
+        """Return the same view on (height, width) pixels; None keeps its own."""
         return self if size is None else replace(self, height=size[0], width=size[1])
 
     def parameters(self) -> CameraParameters:
-        """The same as CameraParameters; pixel (0, 0) is the centre of the first pixel."""
+        """Return the same view as CameraParameters; pixel (0, 0) is the centre of the first
+        pixel."""
         focal = self.height / 2 / float(np.tan(np.radians(self.fovy_deg) / 2))
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = self.rotation, self.position
@@ -63,9 +66,10 @@ SIDE = View(position=(0.75, 0.35, 0.60))
 class Detour:
     """A post on the straight way from the hand to the object, and how the expert goes round it.
 
-    ahead_m: from the hand's start to the post. pass_m, spread_m: mean and spread of how far from
-    its centre. width_m: of the bell that the way describes. right: share of the episodes. speed:
-    bounds of the draw, of the largest action. See sim/two_sided.py.
+    `ahead_m` is the way from the hand's start to the post. `pass_m` and `spread_m` are mean and
+    spread of the distance at which its centre is passed. `width_m` is the width of the bell that
+    the way describes. `right` is the share of the episodes that pass on the right. `speed` bounds
+    the draw of the largest action. See sim/two_sided.py.
     """
 
     ahead_m: float = 0.2
@@ -79,13 +83,14 @@ class Detour:
 
 @dataclass(frozen=True)
 class Task:
-    """One task. name: `metaworld/<x>`; repeat: Meta-World steps one action is held for.
+    """One task. `name` is `metaworld/<x>`; `repeat` is the number of Meta-World steps for which one
+    action is held.
 
-    layout: bounds (low, high) of what Meta-World draws at a reset, where they are not its own; the
-    name then ends in `-wide`.
-    crop_low, crop_high: the workspace box in the world frame, metres. max_steps: control steps
-    after which an episode has failed. noise, wander: what `collect` does, unless told otherwise.
-    detour: of a task whose name ends in `-two-sided`.
+    `layout` gives the bounds (low, high) of what Meta-World draws at a reset, where they are not
+    its own; the name then ends in `-wide`. `crop_low` and `crop_high` are the workspace box in the
+    world frame, in metres. `max_steps` is the number of control steps after which an episode has
+    failed. `noise` and `wander` are what `collect` does, unless its arguments say otherwise.
+    `detour` belongs to a task whose name ends in `-two-sided`.
     """
 
     name: str
@@ -102,22 +107,22 @@ class Task:
 
     @property
     def views(self) -> dict[str, View]:
-        """By the cameras' names. Points come from the first, images from all of them."""
+        """The views by the cameras' names. Points come from the first, images from all of them."""
         return {"front": self.view, "side": SIDE}
 
     @property
     def control_hz(self) -> float:
-        """Control steps a second."""
+        """The rate in control steps a second."""
         return ENV_HZ / self.repeat
 
     @property
     def step_m(self) -> float:
-        """How far an action of 1 moves the hand's target in one control step, metres."""
+        """How far an action of 1 moves the hand's target in one control step, in metres."""
         return _MOCAP_M * self.repeat
 
     @property
     def env_name(self) -> str:
-        """Meta-World's name of it."""
+        """Meta-World's name for the task."""
         name = self.name.partition("/")[2]
         return f"{name.removesuffix('-wide').removesuffix('-two-sided')}-v3"
 
@@ -165,7 +170,7 @@ TASKS: Mapping[str, AnyTask] = {
 
 
 def find_task(name: str) -> AnyTask:
-    """The task of this name, or UnknownName listing them all."""
+    """Return the task of this name. Raises UnknownName that lists them all."""
     if name not in TASKS:
         raise UnknownName("task", name, TASKS)
     return TASKS[name]

@@ -1,9 +1,9 @@
 """A Meta-World task with two ways: its expert first goes round a virtual post, left or right.
 
-The post stands on the straight line from the hand to the object, so its place follows from what
-is observed; it is no body in the physics, but a hand that enters it has failed. The side is drawn
-from the seed and shows in nothing that is observed before the hand swerves. Past the post the
-task's own expert takes over; height and gripper are its own from the start.
+The post stands on the straight line from the hand to the object, so its place follows from what is
+observed; it is no body in the physics, but a hand that enters it has failed. The side is drawn from
+the seed and shows in nothing that is observed before the hand swerves. Past the post the task's own
+expert takes over; height and gripper follow that expert from the start.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ofp_edge.sim.tasks import Detour, Task
 
 _STREAM = 13
 _UNDECIDED = 0.05  # of the bell
-_LEAD_M = 0.05  # so far the hand lags behind the target that actions move
+_LEAD_M = 0.05  # how far the hand lags behind the target that actions move
 _FEEDBACK = 0.2
 
 
 class TwoSidedWorld(MetaWorld):
-    """See the module; `task.detour` has the numbers."""
+    """A world with a post; see the module. `task.detour` has the numbers."""
 
     def __init__(self, task: Task, seed: int = 0) -> None:
         self._detour = task.detour or Detour()
@@ -36,7 +36,7 @@ class TwoSidedWorld(MetaWorld):
         self._forward = away / np.linalg.norm(away)
         x, y = (self._start + detour.ahead_m * self._forward).tolist()
         self._sides = Sides((x, y), detour.radius_m, (self._forward[0], self._forward[1]))
-        # The expert's own, seen by nobody: side and manner.
+        # Only the expert knows these: its side and its manner.
         side = 1.0 if random.random() < detour.right else -1.0
         spread = float(np.clip(random.standard_normal(), -2, 2))
         self._pass = side * (detour.pass_m + detour.spread_m * spread)
@@ -49,7 +49,8 @@ class TwoSidedWorld(MetaWorld):
             self.failed, self.success = True, False
 
     def expert_action(self) -> NDArray[np.float32]:
-        """(4,) in the horizontal plane along the bell until the post is passed."""
+        """Return the action (4,) in the horizontal plane along the bell until the post is
+        passed."""
         action = super().expert_action()
         along, across = self._along_and_across()
         if along + _LEAD_M > self._detour.ahead_m + 2 * self._detour.width_m:
@@ -65,18 +66,18 @@ class TwoSidedWorld(MetaWorld):
 
     @property
     def sides(self) -> Sides:
-        """The post, passed on the way to the object."""
+        """The post, which is passed on the way to the object."""
         return self._sides
 
     @property
     def undecided(self) -> bool:
-        """Before the expert swerves."""
+        """True before the expert swerves."""
         ahead = self._along_and_across()[0] + _LEAD_M
         return bool(ahead < self._detour.ahead_m and self._bell(ahead) < _UNDECIDED)
 
     @property
     def place(self) -> NDArray[np.float64]:
-        """(2,) where the target stands that actions move and the hand follows."""
+        """The place (2,) of the target that actions move and the hand follows."""
         target: NDArray[np.float64] = self.data.mocap_pos[0, :2].copy()
         return target
 

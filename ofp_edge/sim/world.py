@@ -1,7 +1,7 @@
-"""A simulated world: one task, reset by seed, moved one control step at a time; and how to open it.
+"""A simulated world: one task, reset by seed, moved one control step at a time.
 
 A Meta-World task runs in physics (sim/metaworld.py), a planar one in a few lines of arithmetic
-(sim/planar.py); what collects, evaluates and renders knows this interface alone.
+(sim/planar.py). The code that collects, evaluates and renders knows this interface alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ofp_edge.sim.tasks import AnyTask
 
 
 class World(ABC):
-    """A running task. Same seed, same episode, bit for bit, whatever came before.
+    """A running task. The same seed gives the same episode, bit for bit, whatever came before.
 
     `version` rises with every reset and step. A camera may look (holding `changed`) from another
     thread than the one that steps; everything else belongs to one thread.
@@ -42,7 +42,8 @@ class World(ABC):
             self._tell()
 
     def step(self, action: NDArray[np.float32]) -> None:
-        """Hold `action` (action_dim,), clipped to [-1, 1], for one step. RobotError on NaN."""
+        """Hold `action` (action_dim,), clipped to [-1, 1], for one step. Raises RobotError on
+        NaN."""
         if action.shape != (self.action_dim,) or not np.isfinite(action).all():
             raise RobotError(
                 f"simulated robot: expected {self.action_dim} finite numbers, got {action}."
@@ -59,11 +60,12 @@ class World(ABC):
 
     @abstractmethod
     def state(self, dim: int) -> NDArray[np.float32]:
-        """(dim,) the "state" field. SpecMismatch on a length that the task does not have."""
+        """Return the "state" field (dim,). Raises SpecMismatch on a length that the task does not
+        have."""
 
     @abstractmethod
     def expert_action(self) -> NDArray[np.float32]:
-        """(action_dim,) what the scripted expert would do now, in [-1, 1]."""
+        """Return what the scripted expert would do now, (action_dim,) in [-1, 1]."""
 
     @property
     def sides(self) -> Sides | None:
@@ -72,27 +74,29 @@ class World(ABC):
 
     @property
     def undecided(self) -> bool:
-        """Whether there are two sides and the hand's place does not tell the expert's yet."""
+        """Whether there are two sides and the hand's place does not show the expert's yet."""
         return False
 
     @property
     def place(self) -> NDArray[np.float64]:
-        """(2,) metres: where a plan begins, in the sides' plane. For worlds with sides."""
+        """The place (2,), in metres, where a plan begins, in the sides' plane. Only worlds with
+        sides have it."""
         raise NotImplementedError(f"{self.task.name} has no sides")
 
     def plan_path(
         self, actions: NDArray[np.float32], place: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """(H + 1, 2) metres: the way of `actions` (H, action_dim) from `place`, by default from
-        here. Kinematic: every delta is executed as told."""
+        """Return the way (H + 1, 2), in metres, of `actions` (H, action_dim) from `place`, by
+        default from the present one. The way is kinematic: every delta counts as executed."""
         start = self.place if place is None else place
         moves = self.task.step_m * np.clip(actions[:, :2].astype(np.float64), -1.0, 1.0)
         path: NDArray[np.float64] = start + np.vstack([np.zeros((1, 2)), np.cumsum(moves, axis=0)])
         return path
 
     def plan_side(self, actions: NDArray[np.float32]) -> int | None:
-        """On which side of the obstacle the plan (H, action_dim) passes: -1 left, +1 right, 0 when
-        it collides; None without sides, and when it does not reach or is past the obstacle."""
+        """Return the side on which the plan (H, action_dim) passes the obstacle: -1 left, +1
+        right, 0 when it collides; None without sides, and when the plan does not reach the obstacle
+        or is past it."""
         sides = self.sides
         return None if sides is None else sides.side(self.plan_path(actions))
 

@@ -1,1 +1,1 @@
-"""One file a check: `def check() -> Finding | list[Finding]`. New files are found."""
+"""The checks, one in each file: `def check() -> Finding | list[Finding]`. New files are found."""

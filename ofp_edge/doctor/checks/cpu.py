@@ -1,4 +1,4 @@
-"""The processor: cores this process may use, and a governor that keeps their clocks up."""
+"""The processor: the cores that this process may use, and a governor that keeps their clocks up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REMEDY = (
 
 
 def check(root: Path = Path("/")) -> list[Finding]:
-    """Cores and governors."""
+    """Check cores and governors."""
     usable, all_cores = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     cores = Finding("cpu cores", "ok", f"{usable} of {all_cores} usable by this process")
     if usable < 2:
@@ -25,7 +25,7 @@ def check(root: Path = Path("/")) -> list[Finding]:
 
 
 def governor(root: Path) -> Finding:
-    """Any governor but "performance" lets clocks sink between two inferences."""
+    """Check the governor: any but "performance" lets clocks sink between two inferences."""
     names = {path.read_text().strip() for path in root.glob(_GOVERNOR)}
     if not names:
         return Finding("cpu governor", "ok", "no frequency control to be seen (a virtual machine?)")

@@ -1,4 +1,4 @@
-"""Disk space where datasets, policies, bundles and logs go: the current folder."""
+"""The disk space where datasets, policies, bundles and logs go: the current folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LITTLE_MIB, _TOO_LITTLE_MIB = 2048, 64
 
 
 def check(folder: Path | None = None) -> Finding:
-    """Free space and permission to write; the folder is the current one by default."""
+    """Check free space and permission to write; the folder is the current one by default."""
     folder = folder or Path.cwd()
     free_mib = shutil.disk_usage(folder).free >> 20
     detail = f"{free_mib} MiB free in {folder}"

@@ -1,4 +1,4 @@
-"""The inference engines that are installed really load."""
+"""The check that the installed inference engines really load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ofp_edge.runtime.runners.table import ENGINES
 
 
 def check() -> list[Finding]:
-    """One finding an engine; those that are built on a device have a check of their own."""
+    """Return one finding for each engine; those built on a device have a check of their own."""
     return [judge(e.name, e.module, e.probe) for e in ENGINES.values() if not e.on_device]
 
 

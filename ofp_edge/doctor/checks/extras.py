@@ -1,4 +1,4 @@
-"""Which extras are installed, in the versions that were tested together."""
+"""The extras that are installed, compared with the versions that were tested together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOT_FOR_USERS = ("dev",)
 
 
 def check() -> list[Finding]:
-    """One finding for the base requirements and one an extra."""
+    """Return one finding for the base requirements and one for each extra."""
     try:
         lines = metadata.requires("ofp-edge") or []
     except metadata.PackageNotFoundError:
@@ -25,7 +25,7 @@ def check() -> list[Finding]:
 
 
 def judge(extra: str, needs: list[Requirement]) -> Finding:
-    """Look up the installed version of everything an extra needs on this machine."""
+    """Look up the installed version of everything that an extra needs on this machine."""
     name = f"extra {extra}" if extra else "base"
     remedy = install_line(extra)
     if not needs:

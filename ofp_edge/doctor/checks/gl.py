@@ -1,4 +1,4 @@
-"""How the simulator can draw depth images: EGL, OSMesa, or by casting rays."""
+"""The way in which the simulator can draw depth images: EGL, OSMesa, or casting rays."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _REMEDY = "sudo apt-get install -y libosmesa6"
 
 
 def draws(backend: str) -> Probe:
-    """Whether MuJoCo renders one depth image with this back end."""
+    """Say whether MuJoCo renders one depth image with this back end."""
     return probe(_DRAW, MUJOCO_GL=backend, PYOPENGL_PLATFORM=backend)
 
 
 def check() -> Finding:
-    """The first back end that draws."""
+    """Find the first back end that draws."""
     if not installed("mujoco"):
         return Finding("gl", "absent", "MuJoCo is not installed", install_line("sim"))
     reasons = []

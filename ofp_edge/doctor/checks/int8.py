@@ -1,4 +1,5 @@
-"""The processor's kind, and what follows for INT8 on each engine (ofp_edge/int8_kernels.py)."""
+"""The processor's kind, and what follows from it for INT8 on each engine
+(ofp_edge/int8_kernels.py)."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from ofp_edge.processor import Processor, processor
 
 
 def check(root: Path = Path("/")) -> list[Finding]:
-    """The kind, and one finding an engine. INT8 is right on every kind; its speed differs."""
+    """Return the kind, and one finding for each engine. INT8 is right on every kind; its speed
+    differs."""
     return findings(processor(root))
 
 
 def findings(cpu: Processor) -> list[Finding]:
-    """What is said of one kind of processor."""
+    """Return what is said about one kind of processor."""
     return [
         Finding("cpu kind", "ok", cpu.kind),
         Finding("int8 onnxruntime", "ok", _onnxruntime(cpu)),

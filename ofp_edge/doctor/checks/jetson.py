@@ -1,4 +1,5 @@
-"""A Jetson Orin: module, JetPack, TensorRT, power, clocks, memory, and what a RealSense needs."""
+"""The check of a Jetson Orin: module, JetPack, TensorRT, power, clocks, memory, and what a
+RealSense needs."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def check(
     python: tuple[int, int] = sys.version_info[:2],
     tensorrt: Path | None = None,
 ) -> list[Finding]:
-    """Nothing but "absent" elsewhere. tensorrt: where Python would take the module from."""
+    """Check the Jetson; elsewhere the only finding is "absent". `tensorrt` is where Python would
+    take the module from."""
     machine = machine or machines.this_machine()
     try:
         jetson = identify(machine)
@@ -135,7 +137,8 @@ def _swap(live: Live) -> Finding:
 
 
 def _realsense_kernel(machine: Machine, python: tuple[int, int]) -> Finding:
-    """librealsense's patch script for Jetson leaves its uvcvideo in the kernel's extra folder."""
+    """Check the kernel: librealsense's patch script for Jetson leaves its uvcvideo in the kernel's
+    extra folder."""
     name = "jetson realsense kernel"
     if machine.glob("lib/modules/*/extra/**/uvcvideo.ko*"):
         return Finding(name, "ok", "uvcvideo is patched")

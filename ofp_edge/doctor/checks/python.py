@@ -1,4 +1,4 @@
-"""The interpreter: 3.10 to 3.13 are supported; training needs 3.11."""
+"""The check of the interpreter: 3.10 to 3.13 are supported, and training needs 3.11."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""RealSense: the SDK loads, the udev rule lets a user open a camera, a camera is plugged in."""
+"""The check of a RealSense: the SDK loads, the udev rule lets a user open a camera, a camera is
+plugged in."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _RULE_REMEDY = (
 
 
 def check(root: Path = Path("/")) -> list[Finding]:
-    """SDK, cameras and udev rule; the latter two only when the SDK is there."""
+    """Check SDK, cameras and udev rule; the latter two only when the SDK is installed."""
     if not installed("pyrealsense2"):
         return [Finding("realsense sdk", "absent", "not installed", install_line("realsense"))]
     answer = probe(_LIST)

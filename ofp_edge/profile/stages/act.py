@@ -1,4 +1,4 @@
-"""Stage act: noise, warm mix, the engine's `act`, and the chunk copied out."""
+"""The stage act: noise, warm mix, the engine's `act`, and the chunk copied out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ofp_edge.profile.bench import Bench
 
 
 class Stage:
-    """`Inference.infer`, warm from the previous chunk as in a running loop."""
+    """The stage of `Inference.infer`, warm from the previous chunk as in a running loop."""
 
     name, order, counts = "act", 40, True
 
@@ -16,7 +16,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Nanoseconds of one chunk."""
+        """Return the nanoseconds of one chunk."""
         bench = self._bench
         before = time.perf_counter_ns()
         bench.chunk = bench.inference.infer(bench.t_ns, bench.chunk)

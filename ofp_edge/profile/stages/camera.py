@@ -1,4 +1,4 @@
-"""Stage camera: how old a frame is when the loop gets it, from the rig's own camera."""
+"""The stage camera: how old a frame is when the loop gets it, from the rig's own camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _PATIENCE_MS = 2000.0
 
 
 class Stage:
-    """Polls without waiting; a round without a new frame uses the last one and measures nothing.
+    """A stage that polls without waiting; a round without a new frame uses the last one and
+    measures nothing.
 
     Without a rig the frames are synthetic, and there is no camera to measure.
     """
@@ -23,7 +24,7 @@ class Stage:
         self._known: dict[str, int] = {}
 
     def measure(self) -> int | None:
-        """Age of the oldest new frame at hand-over, ns."""
+        """Return the age of the oldest new frame at hand-over, in ns."""
         bench = self._bench
         if not bench.cameras:
             return None

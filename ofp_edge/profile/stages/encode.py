@@ -1,4 +1,4 @@
-"""Stage encode: the newest observation into the engine, its feature out of it."""
+"""The stage encode: the newest observation goes into the engine, its feature comes out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from ofp_edge.profile.bench import Bench
 
 
 class Stage:
-    """`Inference.observe`: copies in, the engine's `encode`, copy out."""
+    """The stage of `Inference.observe`: it copies in, runs the engine's `encode`, and copies
+    out."""
 
     name, order, counts = "encode", 30, True
 
@@ -16,7 +17,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Nanoseconds of one frame."""
+        """Return the nanoseconds of one frame."""
         bench = self._bench
         if bench.seen is None:
             raise RuntimeError("encode is measured after preprocess")

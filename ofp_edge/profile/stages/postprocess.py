@@ -1,4 +1,5 @@
-"""Stage postprocess: the controller's decision of one tick, interpolation and limits included."""
+"""The stage postprocess: the controller's decision of one tick, interpolation and limits
+included."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from ofp_edge.runtime.control.events import ChunkReady, Event, PlanStarted
 
 
 class Stage:
-    """`Controller.step` with a new chunk to take over."""
+    """The stage of `Controller.step` with a new chunk to take over."""
 
     name, order, counts = "postprocess", 50, False
 
@@ -17,7 +18,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Nanoseconds of one command."""
+        """Return the nanoseconds of one command."""
         bench = self._bench
         if bench.chunk is None:
             raise RuntimeError("postprocess is measured after act")

@@ -1,4 +1,5 @@
-"""Stage preprocess: depth frames to points, colour frames to images, robot state to arrays."""
+"""The stage preprocess: depth frames become points, colour frames images, the robot's state
+arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from ofp_edge.profile.bench import Bench
 
 
 class Stage:
-    """`Observer.prepare` on the newest frame."""
+    """The stage of `Observer.prepare` on the newest frame."""
 
     name, order, counts = "preprocess", 20, True
 
@@ -16,7 +17,7 @@ class Stage:
         self._bench = bench
 
     def measure(self) -> int:
-        """Nanoseconds of one observation."""
+        """Return the nanoseconds of one observation."""
         bench = self._bench
         before = time.perf_counter_ns()
         bench.seen = bench.observer.prepare(bench.state, keep=True)

@@ -1,1 +1,1 @@
-"""Cameras: the RealSense reading code and where its frames can come from."""
+"""Cameras: the code that reads a RealSense, and the sources of its frames."""

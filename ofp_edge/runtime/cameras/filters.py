@@ -1,10 +1,10 @@
-"""Depth filters of the SDK, always in the one order that works, one chain a camera.
+"""The SDK's depth filters, always in the one order that works, with one chain for each camera.
 
     decimation -> depth to disparity -> spatial -> temporal -> disparity to depth -> hole filling
 
-Spatial and temporal filters belong into disparity, where noise is even over distance; the temporal
-one smears what moves; decimation changes the intrinsics, so the camera reads them off a filtered
-frame. The policy has to be trained on depth filtered in the same way.
+Spatial and temporal filters belong in disparity, where noise is even over distance. The temporal
+filter smears what moves. Decimation changes the intrinsics, so the camera reads them off a filtered
+frame. The policy has to be trained on depth that was filtered in the same way.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _ORDER = ("decimation", "spatial", "temporal", "hole_filling")
 
 
 class FilterChain:
-    """Built from the rig's `filters`, e.g. { decimation = 2, spatial = {}, temporal = { alpha =
-    0.4 }, hole_filling = {} }: a number for decimation's magnitude, else a table of the SDK's own
-    options (filter_magnitude, filter_smooth_alpha, ... or short: magnitude, alpha, delta)."""
+    """A chain built from the rig's `filters`, e.g. { decimation = 2, spatial = {}, temporal = {
+    alpha = 0.4 }, hole_filling = {} }. A value is a number, which is decimation's magnitude, or a
+    table of the SDK's own options (filter_magnitude, filter_smooth_alpha, ... or short: magnitude,
+    alpha, delta)."""
 
     def __init__(self, camera: str, filters: Mapping[str, Any]) -> None:
         if unknown := sorted(set(filters) - set(_ORDER)):
@@ -45,7 +46,7 @@ class FilterChain:
                 self._add("disparity to depth", rs.disparity_transform(False))
 
     def process(self, frameset: Any) -> Any:
-        """The frameset with its depth filtered."""
+        """Return the frameset with its depth filtered."""
         for step in self._steps:
             frameset = step.process(frameset)
         return frameset.as_frameset() if self._steps else frameset

@@ -14,14 +14,15 @@ from ofp_edge.runtime.cameras.sdk import realsense
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
 
 _PERIODS_OFF = 0.5
-_PERIOD_SHARE = 8  # of a new period in the running one
-_OVERTAKEN_NS = 250_000_000  # further back than that it is another clock, not another order
+_PERIOD_SHARE = 8  # a new period makes up one part in so many of the running one
+_OVERTAKEN_NS = 250_000_000  # a clock further back than that is another clock, not another order
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the SDK says of a frame: timestamp (ns), its domain, the frame number, and by how much
-    mid-exposure was before that timestamp (ns; None where the driver hands out no metadata)."""
+    """What the SDK says about a frame: timestamp (ns), its domain, the frame number, and by how
+    much mid-exposure was before that timestamp (ns; None where the driver hands out no metadata).
+    """
 
     number: int
     t_ns: int
@@ -35,12 +36,12 @@ class Stamp:
 
 
 class FrameTimes:
-    """Judges the frames of one camera, in their order of arrival.
+    """A judge of the frames of one camera, in their order of arrival.
 
-    A repeated or overtaken frame is none. A timestamp that runs away from the frame numbers by more
-    than half a period has jumped: the mapping to the loop's clock starts over, so that one jump is
-    not carried along. All of it is said once and counted. delivery_ns: see TimestampMap.
-    even: frames come at a steady rate; those of a simulator need not.
+    A repeated or overtaken frame does not count. A timestamp that runs away from the frame numbers
+    by more than half a period has jumped: the mapping to the loop's clock starts over, so that one
+    jump is not carried along. Each of these is remarked once and counted. For `delivery_ns` see
+    TimestampMap. `even` says that frames come at a steady rate; a simulator's frames need not.
     """
 
     def __init__(self, remarks: Remarks, delivery_ns: int = 0, *, even: bool = True) -> None:
@@ -48,13 +49,14 @@ class FrameTimes:
         self.restart()
 
     def restart(self) -> None:
-        """The camera was started anew: its numbers and clock may be others."""
+        """Forget the past, because the camera was started anew: its numbers and clock may be
+        others."""
         self._map = TimestampMap(self._delivery_ns)
         self._last: Stamp | None = None
         self._period_ns = 0.0
 
     def is_new(self, stamp: Stamp) -> bool:
-        """Whether this frame comes after the last one; remarks on repeats and gaps."""
+        """Say whether this frame comes after the last one, and remark on repeats and gaps."""
         last = self._last
         if last is not None:
             if stamp.number == last.number:
@@ -70,7 +72,8 @@ class FrameTimes:
         return True
 
     def on_clock(self, stamp: Stamp, arrival_ns: int) -> int:
-        """When the middle of the exposure was, on the loop's clock, at which it arrived then."""
+        """Return when the middle of the exposure was, on the loop's clock, on which it arrived
+        then."""
         before_ns = stamp.exposed_before_ns
         if before_ns is None:
             self._remarks.say(
@@ -115,7 +118,7 @@ class FrameTimes:
 
 
 def read_stamp(frame: Any) -> Stamp:
-    """The stamp of an SDK frame."""
+    """Return the stamp of an SDK frame."""
     key = realsense().frame_metadata_value
     before_ns = None
     has = frame.supports_frame_metadata

@@ -13,7 +13,8 @@ from ofp_edge.runtime.plugin import build, load_class, require_methods
 
 
 def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
-    """Build the camera of a rig, not yet started; CameraError in one line when it cannot be."""
+    """Build the camera of a rig, not yet started. Raises CameraError, in one line, when it cannot
+    be built."""
     arguments: dict[str, Any] = {
         "name": entry.name, "clock": clock, "parameters": entry.parameters, **entry.options,
     }  # fmt: skip

@@ -41,15 +41,15 @@ _FIRST_FRAME_MS = 5000.0
 class RealSenseCamera:
     """A depth camera read through the RealSense SDK. See `ofp_edge.runtime.camera.Camera`.
 
-    parameters: the rig's [cameras.<name>.parameters]: T_base_camera (4 rows of 4, metres; needed)
-    and base_frame (default "base"); fx, fy, cx, cy (pixels) replace what the device reports, which
-    must be the same within CameraTolerance's defaults: else it is another camera or image size.
-    delivery_ms: the quickest way from exposure to arrival, which no timestamp shows (a D435's depth
-    is said to take about 9 ms; measure yours); subtracted from every capture time.
-    align: colour is seen from the depth camera, black where there is no depth. Without it colour is
-    the colour sensor's own image, whole, and `parameters` are that image's: T_base_camera is then
-    the colour sensor's pose, and no points can be made.
-    filters: see FilterChain. What is odd about the frames is in `remarks`.
+    `parameters` are the rig's [cameras.<name>.parameters]. T_base_camera (4 rows of 4, metres) is
+    needed, and base_frame is "base" by default. fx, fy, cx, cy (pixels) replace what the device
+    reports, which must agree within CameraTolerance's defaults: otherwise it is another camera or
+    image size. `delivery_ms` is the quickest way from exposure to arrival, which no timestamp shows
+    (a D435's depth is said to take about 9 ms; measure yours); it is subtracted from every capture
+    time. With `align`, colour is seen from the depth camera and is black where there is no depth.
+    Without it, colour is the colour sensor's own whole image, and `parameters` are that image's:
+    T_base_camera is then the colour sensor's pose, and no points can be made. For `filters` see
+    FilterChain. `remarks` holds what is odd about the frames.
     """
 
     def __init__(
@@ -77,19 +77,20 @@ class RealSenseCamera:
         self._parameters: CameraParameters | None = None
         self._sensors: Sensors | None = None
         self._aligned, self._align = align, None
-        # A recording shows what it shows, over and over if need be; so does a simulator.
+        # A recording may show the same again and again; so may a simulator.
         self.noise_free = not isinstance(source, RecoveringSource)
 
     @property
     def parameters(self) -> CameraParameters:
-        """Intrinsics and depth unit from the SDK, pose from the rig. Known once started."""
+        """The intrinsics and depth unit from the SDK, and the pose from the rig; known once
+        started."""
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         return self._parameters
 
     @property
     def sensors(self) -> Sensors:
-        """The device's own calibration. Known once started."""
+        """The device's own calibration; known once started."""
         if self._sensors is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         return self._sensors
@@ -100,7 +101,7 @@ class RealSenseCamera:
         return self._source.color and not self._aligned
 
     def start(self) -> None:
-        """Begin to stream; CameraError when there is no such camera, file or mode."""
+        """Begin to stream. Raises CameraError when there is no such camera, file or mode."""
         started = self._source.start(self.name)
         self.times.restart()
         try:
@@ -115,7 +116,7 @@ class RealSenseCamera:
             self._align = rs.align(rs.stream.depth)
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """The newest frame not returned yet, or None after `timeout_ms`."""
+        """Return the newest frame not returned yet, or None after `timeout_ms`."""
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         deadline_s = time.monotonic() + timeout_ms / 1000
@@ -136,7 +137,7 @@ class RealSenseCamera:
         self._parameters = self._sensors = None
 
     def _take(self, frameset: Any) -> Frame | None:
-        """Copy a frameset out, or None when its depth frame is not newer than the last."""
+        """Copy a frameset out; return None when its depth frame is not newer than the last."""
         depth = frameset.get_depth_frame()
         arrival_ns = self._clock()
         stamp = read_stamp(depth)
@@ -161,7 +162,7 @@ class RealSenseCamera:
         return Frame(seen, color, t_ns, stamp.number, color_ns, raw)
 
     def _raw(self, frameset: Any) -> dict[Stream, NDArray[Any]]:
-        """Copies of what filters and alignment are about to change."""
+        """Copy what filters and alignment are about to change."""
         raw: dict[Stream, NDArray[Any]] = {}
         if self.noise_free:
             return raw
@@ -172,8 +173,8 @@ class RealSenseCamera:
         return raw
 
     def _color_ns(self, color: Stamp, depth: Stamp, depth_ns: int, arrival_ns: int) -> int:
-        """When the middle of colour's exposure was, on the loop's clock: colour that lags behind
-        the depth it comes with is that much older."""
+        """Return when the middle of colour's exposure was, on the loop's clock: colour that lags
+        behind the depth it comes with is that much older."""
         if self._source.stamps_on_clock:
             return color.t_ns
         if color.domain != depth.domain:
@@ -181,7 +182,7 @@ class RealSenseCamera:
         return min(arrival_ns, depth_ns + color.middle_ns - depth.middle_ns)
 
     def _decimated(self) -> Any:
-        """The profile of a filtered depth frame: only the SDK knows how it rounds."""
+        """Return the profile of a filtered depth frame: only the SDK knows how it rounds."""
         with one_line_errors(self.name, "Check the USB 3 link."):
             frameset = self._source.newest(_FIRST_FRAME_MS)
             if frameset is None:
@@ -227,9 +228,9 @@ def device_camera(
     delivery_ms: float = 0.0, filters: dict[str, Any] | None = None, sync: str = "none",
     global_time: bool = False, restart_after_ms: float = 1000.0, context: Any | None = None,
 ) -> RealSenseCamera:  # fmt: skip
-    """Driver "realsense": the connected camera with this serial (see DeviceSource).
+    """Open the driver "realsense": the connected camera with this serial (see DeviceSource).
 
-    restart_after_ms: without a frame for that long it is restarted, then reset (see recovery.py).
+    A camera without a frame for `restart_after_ms` is restarted, then reset (see recovery.py).
     """
     if sync not in SYNC_MODES:
         raise CameraError(f"camera {name!r}: sync {sync!r}: expected {', '.join(SYNC_MODES)}.")
@@ -253,6 +254,6 @@ def recording_camera(
     repeat: bool = False, color: bool = False, align: bool = True,
     filters: dict[str, Any] | None = None,
 ) -> RealSenseCamera:  # fmt: skip
-    """Driver "recording": a recorded .db3 or .bag file (see RecordingSource)."""
+    """Open the driver "recording": a recorded .db3 or .bag file (see RecordingSource)."""
     source = RecordingSource(Path(path), real_time, repeat, color)
     return RealSenseCamera(name, source, clock, parameters, align=align, filters=filters)

@@ -1,10 +1,10 @@
-"""A source that mends itself: restart, then a reset of the device, then an error; never a wait.
+"""A source that mends itself by a restart, then by a reset of the device, then ends with an error;
+it never waits.
 
     streaming --silent for restart_after_ms--> restart --still silent--> hardware reset --> error
 
-A rung runs on a thread of its own, since stopping and starting a camera takes seconds; meanwhile
-there is simply no frame, and what the loop does without one (finish the plan, hold, stop) is the
-loop's business.
+Each rung runs on a thread of its own, since stopping and starting a camera takes seconds. Meanwhile
+there is no frame, and the loop decides what to do without one (finish the plan, hold, stop).
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ class Resettable(Source, Protocol):
     """A source whose device can be reset."""
 
     def hardware_reset(self, camera: str) -> None:
-        """Reset the device and wait until it is there again; CameraError when it is not."""
+        """Reset the device and wait until it is there again. Raises CameraError when it is
+        not."""
         ...
 
 
 class RecoveringSource:
-    """A Source around one that may fall silent. One reader, as with every source.
+    """A Source around one that may fall silent. It has one reader, like every source.
 
-    on_restart: called in the reader's thread before the first frame after a mended outage: numbers
-    and clock start over. After the last rung `newest` raises CameraError with what was tried.
+    `on_restart` is called in the reader's thread before the first frame after a mended outage,
+    because numbers and clock start over. After the last rung `newest` raises CameraError that says
+    what was tried.
     """
 
     stamps_on_clock = False
@@ -50,14 +52,14 @@ class RecoveringSource:
         self._trouble = ""
 
     def start(self, camera: str) -> Started:
-        """See Source."""
+        """Start; see Source."""
         self._camera = camera
         started = self.source.start(camera)
         self._heard_s, self._rungs_tried = time.monotonic(), 0
         return started
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """See Source."""
+        """Return the newest frameset; see Source."""
         deadline_s = time.monotonic() + timeout_ms / 1000
         if self._mending is not None:
             self._mending.join(max(0.0, timeout_ms / 1000))
@@ -68,7 +70,7 @@ class RecoveringSource:
             self._on_restart()
         try:
             frame = self.source.newest(max(0.0, 1000 * (deadline_s - time.monotonic())))
-        except RuntimeError as cause:  # the SDK's: the device has gone
+        except RuntimeError as cause:  # the SDK raises this when the device has gone
             self._trouble, frame = str(cause), None
             self._heard_s = min(self._heard_s, time.monotonic() - self._patience_s)
         if frame is not None:
@@ -78,7 +80,8 @@ class RecoveringSource:
         return frame
 
     def close(self) -> None:
-        """See Source. A rung that is under way is waited for: it holds the device."""
+        """Close; see Source. A rung that is under way is waited for, because it holds the
+        device."""
         if self._mending is not None:
             self._mending.join()
             self._mending = None

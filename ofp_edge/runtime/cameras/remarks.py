@@ -1,4 +1,5 @@
-"""What a camera has to say of its frames: each kind is told once, and counted from then on."""
+"""The remarks that a camera makes about its frames: each kind is reported once, and counted from
+then on."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ _KEPT = 64
 
 
 class Remarks:
-    """`say` belongs to the thread that reads the camera; `counts` may be read by any.
+    """The counts and the listener. `say` belongs to the thread that reads the camera; any thread
+    may read `counts`.
 
-    What is said before somebody listens is kept and told then.
+    A remark made before somebody listens is kept and reported then.
     """
 
     def __init__(self) -> None:
@@ -21,7 +23,8 @@ class Remarks:
         self._listener: Listener | None = None
 
     def say(self, what: str, detail: str = "", *, again: bool = False) -> None:
-        """Count `what`; tell it with its detail the first time, or `again` each time."""
+        """Count `what`, and report it with its detail the first time, or each time with
+        `again`."""
         self.counts[what] = self.counts.get(what, 0) + 1
         if self.counts[what] > 1 and not again:
             return
@@ -31,7 +34,7 @@ class Remarks:
             self._listener(what, detail)
 
     def listen(self, listener: Listener) -> None:
-        """Tell `listener` (what, detail) from now on, and first what it has missed."""
+        """Report to `listener` (what, detail) from now on, and first what it has missed."""
         while self._untold:
             listener(*self._untold.popleft())
         self._listener = listener

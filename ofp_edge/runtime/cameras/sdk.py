@@ -1,4 +1,5 @@
-"""The RealSense SDK, imported once with its usage telemetry off, and its errors in one line."""
+"""The RealSense SDK: it is imported once with its usage telemetry off, and its errors take one
+line."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from ofp_edge.extras import require
 
 
 def realsense() -> Any:
-    """The module pyrealsense2; MissingExtra names the pip line when it is not installed."""
+    """Return the module pyrealsense2. Raises MissingExtra, with the pip line, when it is not
+    installed."""
     os.environ["RS2_RUM_CLOUD_ENABLED"] = "0"  # read at import, from 2.59 on
     return require("pyrealsense2", "realsense")
 
 
 @contextlib.contextmanager
 def one_line_errors(camera: str, todo: str) -> Iterator[None]:
-    """What the SDK raises (RuntimeError) becomes CameraError with a remedy."""
+    """Turn what the SDK raises (RuntimeError) into CameraError with a remedy."""
     try:
         yield
     except RuntimeError as cause:

@@ -1,4 +1,5 @@
-"""What a RealSense device says of itself: serial number, both lenses, and how they stand."""
+"""What a RealSense device reports about itself: its serial number, both lenses, and how they
+stand."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from ofp_edge.runtime.cameras.sources import Started
 
 @dataclass(frozen=True, eq=False)
 class Sensors:
-    """Factory calibration of the streams as they were started; colour's is None without colour.
+    """The factory calibration of the streams as they were started; colour's is None without colour.
 
-    T_color_depth: the depth sensor's pose in the colour sensor's frame, metres.
-    depth_unit_m: metres of one raw unit.
+    `T_color_depth` is the depth sensor's pose in the colour sensor's frame, in metres.
+    `depth_unit_m` is the metres of one raw unit.
     """
 
     serial: str | None
@@ -28,7 +29,7 @@ class Sensors:
 
 
 def read_sensors(started: Started) -> Sensors:
-    """Read them from the SDK's stream profiles."""
+    """Read the calibration from the SDK's stream profiles."""
     color = T_color_depth = None
     if started.color is not None:
         color = _lens(started.color.get_intrinsics())

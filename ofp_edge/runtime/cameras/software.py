@@ -1,4 +1,5 @@
-"""A camera of software: frames pushed one by one through the RealSense SDK's own machinery."""
+"""A camera of software: a program pushes frames one by one through the RealSense SDK's own
+machinery."""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ SERIAL = "000000000001"
 
 
 class SoftwareSource:
-    """Frames that a program pushes, through `rs.software_device` sensors and an `rs.syncer`.
+    """The frames that a program pushes, through `rs.software_device` sensors and an `rs.syncer`.
 
-    parameters: intrinsics and depth unit of both streams (they share one viewpoint). record_to: a
-    .db3 file that also gets every frame. `push` and `newest` may be called from two threads.
+    `parameters` are intrinsics and depth unit of both streams (they share one viewpoint).
+    `record_to` is a .db3 file that also gets every frame. `push` and `newest` may be called from
+    two threads.
     """
 
     stamps_on_clock = True
@@ -36,7 +38,7 @@ class SoftwareSource:
         self._pushed = False
 
     def start(self, camera: str) -> Started:
-        """See Source."""
+        """Start; see Source."""
         rs = self._rs = realsense()
         device = self._device = rs.software_device()
         device.register_info(rs.camera_info.name, "ofp-edge software camera")
@@ -72,7 +74,7 @@ class SoftwareSource:
     def push(
         self, depth: NDArray[np.uint16], color: NDArray[np.uint8] | None, stamp_ns: int, number: int
     ) -> None:
-        """Hand one capture to the SDK, which copies it. Shapes as in Frame."""
+        """Hand one capture to the SDK, which copies it. Shapes are as in Frame."""
         if self.color and not self._pushed:
             # The syncer pairs two streams only once it has seen a frame of both.
             self._push_once(depth, color, stamp_ns - round(1e9 / self._fps), number - 1)
@@ -98,12 +100,12 @@ class SoftwareSource:
             sensor.on_video_frame(frame)
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """See Source."""
+        """Return the newest frameset; see Source."""
         syncer = self._syncer
         return newest(syncer.poll_for_frames, syncer.try_wait_for_frames, self.color, timeout_ms)
 
     def close(self) -> None:
-        """See Source."""
+        """Close; see Source."""
         for sensor in self._opened:
             sensor.stop()
             sensor.close()

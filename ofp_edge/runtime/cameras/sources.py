@@ -1,4 +1,4 @@
-"""Where framesets come from: a connected device or a recorded file (software.py has a third)."""
+"""The sources of framesets: a connected device or a recorded file (software.py has a third)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
 
 
 class Started(NamedTuple):
-    """Video profiles of the streams, colour's or None, the metres of one depth unit, and the
+    """The video profiles of the streams (colour's or None), the metres of one depth unit, and the
     device's serial number, if it has one."""
 
     depth: Any
@@ -22,10 +22,10 @@ class Started(NamedTuple):
 
 
 class Source(Protocol):
-    """Delivers SDK framesets to one reader.
+    """A source delivers SDK framesets to one reader.
 
-    color: framesets without a colour frame are passed over. stamps_on_clock: the timestamps are
-    already on the loop's clock.
+    With `color`, framesets without a colour frame are passed over. `stamps_on_clock` says that the
+    timestamps are already on the loop's clock.
     """
 
     color: bool
@@ -36,7 +36,8 @@ class Source(Protocol):
         ...
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """The newest frameset not handed out yet, else one that comes within `timeout_ms`."""
+        """Return the newest frameset not handed out yet, else one that comes within
+        `timeout_ms`."""
         ...
 
     def close(self) -> None:
@@ -49,12 +50,14 @@ _BACK_AFTER_RESET_S = 15.0
 
 
 class DeviceSource:
-    """A connected device, keep-latest. serial: None takes the only one there is.
+    """A connected device, of which only the newest frameset is kept. A `serial` of None takes the
+    only one there is.
 
-    width, height (pixels), fps (Hz): 0 leaves the SDK's default. sync: a key of SYNC_MODES, for
-    cameras that are wired together. global_time: let the SDK map the device's clock to the
-    computer's; without it timestamps are the device's own, which never jump, and the mapping is
-    ours. context: an `rs.context` (tests load a recording into one as if it were plugged in).
+    `width`, `height` (pixels) and `fps` (Hz) of 0 leave the SDK's default. `sync` is a key of
+    SYNC_MODES, for cameras that are wired together. `global_time` lets the SDK map the device's
+    clock to the computer's; without it timestamps are the device's own, which never jump, and the
+    mapping is ours. `context` is an `rs.context` (tests load a recording into one as if it were
+    plugged in).
     """
 
     stamps_on_clock = False
@@ -71,7 +74,7 @@ class DeviceSource:
         self._queue: Any = None
 
     def start(self, camera: str) -> Started:
-        """See Source."""
+        """Start; see Source."""
         rs = realsense()
         context = self._context or rs.context()
         serials = [serial for serial, _ in _devices(context)]
@@ -102,18 +105,19 @@ class DeviceSource:
         return _started(profile, self.color)
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """See Source."""
+        """Return the newest frameset; see Source."""
         queue = self._queue
         return newest(queue.poll_for_frame, queue.try_wait_for_frame, self.color, timeout_ms)
 
     def close(self) -> None:
-        """See Source."""
+        """Close; see Source."""
         if self._pipeline is not None:
             pipeline, self._pipeline = self._pipeline, None
             _stop(pipeline)
 
     def hardware_reset(self, camera: str) -> None:
-        """Reset the device, as if it were plugged in again; CameraError when it stays away."""
+        """Reset the device, as if it were plugged in again. Raises CameraError when it stays
+        away."""
         context = self._context or realsense().context()
         devices = dict(_devices(context))
         serial = self.serial or next(iter(devices), None)
@@ -152,8 +156,9 @@ class DeviceSource:
 class RecordingSource:
     """A recorded .db3 (or older .bag) file.
 
-    real_time: frames come at the speed they were recorded at, and are lost when nobody reads;
-    otherwise each read gets the next one. repeat: start over at the end; else nothing comes.
+    With `real_time`, frames come at the speed at which they were recorded, and are lost when nobody
+    reads; otherwise each read gets the next one. With `repeat` the recording starts over at the
+    end; otherwise nothing comes after it.
     """
 
     stamps_on_clock = False
@@ -164,7 +169,7 @@ class RecordingSource:
         self._pipeline: Any = None
 
     def start(self, camera: str) -> Started:
-        """See Source."""
+        """Start; see Source."""
         if not self.path.is_file():
             raise CameraError(f"camera {camera!r}: the recording {self.path} does not exist.")
         rs = realsense()
@@ -182,7 +187,7 @@ class RecordingSource:
         return _started(profile, self.color)
 
     def newest(self, timeout_ms: float) -> Any | None:
-        """See Source."""
+        """Return the newest frameset; see Source."""
         if self._real_time:
             pipeline = self._pipeline
             return newest(
@@ -192,7 +197,7 @@ class RecordingSource:
         return frameset if arrived else None
 
     def close(self) -> None:
-        """See Source."""
+        """Close; see Source."""
         if self._pipeline is not None:
             _stop(self._pipeline)
             self._pipeline = None
@@ -201,9 +206,10 @@ class RecordingSource:
 def newest(
     poll: Callable[[], Any], wait: Callable[[int], tuple[bool, Any]], color: bool, timeout_ms: float
 ) -> Any | None:
-    """Empty the SDK's queue by `poll` and return its last complete frameset, else `wait` for one.
+    """Empty the SDK's queue by `poll` and return its last complete frameset, else call `wait`
+    for one.
 
-    Complete: it has a depth frame and, where asked for, a colour frame.
+    A complete frameset has a depth frame and, where asked for, a colour frame.
     """
     found = None
     while frame := poll():
@@ -224,7 +230,8 @@ def _complete(frame: Any, color: bool) -> Any | None:
 
 
 def _stop(pipeline: Any) -> None:
-    """A playback is paused first: librealsense 2.59 crashes when one is stopped as it delivers."""
+    """Stop the pipeline. A playback is paused first: librealsense 2.59 crashes when one is stopped
+    as it delivers."""
     device = pipeline.get_active_profile().get_device()
     if device.is_playback():
         device.as_playback().pause()
@@ -242,6 +249,6 @@ def _started(profile: Any, color: bool) -> Started:
 
 
 def _devices(context: Any) -> list[tuple[str, Any]]:
-    """(serial, device) of everything connected that has a serial."""
+    """Return (serial, device) of everything connected that has a serial."""
     key = realsense().camera_info.serial_number
     return [(d.get_info(key), d) for d in context.query_devices() if d.supports(key)]

@@ -1,19 +1,20 @@
-"""Camera timestamps on the loop's clock, by the quickest delivery seen so far."""
+"""Camera timestamps are put on the loop's clock by the quickest delivery seen so far."""
 
 from __future__ import annotations
 
 DRIFT_PPM = 200
-"""How far the two clocks may drift apart, parts per million: crystals stay below 100."""
+"""The most by which the two clocks may drift apart, in parts per million: crystals stay below
+100."""
 
 
 class TimestampMap:
-    """Maps one camera's timestamps (ns, any epoch) to the loop's clock (ns).
+    """A map of one camera's timestamps (ns, any epoch) to the loop's clock (ns).
 
     A frame cannot arrive before it was taken, so the smallest (arrival - timestamp) seen bounds the
-    offset of the two clocks from above; what it still contains is the quickest delivery,
-    `delivery_ns`, which is subtracted. The smallest offset rises by DRIFT_PPM, so that drift is
-    followed while a camera that begins to lag is seen to lag. A new timestamp domain, or a
-    timestamp that went back, starts over. Never later than the arrival.
+    offset of the two clocks from above. It still contains the quickest delivery, `delivery_ns`,
+    which is subtracted. The smallest offset rises by DRIFT_PPM, so that drift is followed while a
+    camera that begins to lag is seen to lag. A new timestamp domain, or a timestamp that went back,
+    starts the map over. The result is never later than the arrival.
     """
 
     def __init__(self, delivery_ns: int = 0) -> None:
@@ -23,7 +24,7 @@ class TimestampMap:
         self._last_stamp_ns = 0
 
     def __call__(self, domain: object, stamp_ns: int, arrival_ns: int) -> int:
-        """The capture time on the loop's clock."""
+        """Return the capture time on the loop's clock."""
         offset_ns = arrival_ns - stamp_ns
         if domain == self._domain and stamp_ns >= self._last_stamp_ns:
             drift_ns = (stamp_ns - self._last_stamp_ns) * DRIFT_PPM // 1_000_000

@@ -1,6 +1,7 @@
-"""A V4L2 camera (a webcam) by OpenCV: colour alone, keep-latest, never waited for.
+"""A V4L2 camera (a webcam), read by OpenCV: it gives colour alone, keeps the newest, and is never
+waited for.
 
-A thread takes every frame as it comes and keeps the newest. The driver's own timestamp is on the
+A thread takes every frame when it comes and keeps the newest. The driver's own timestamp is on the
 monotonic clock, so it is used where it makes sense; else a frame is as old as its arrival.
 """
 
@@ -27,13 +28,14 @@ _PAUSE_S = 0.5
 
 
 class V4l2Camera:
-    """See `ofp_edge.runtime.camera.Camera`. Its frames have no depth (all 0: unknown).
+    """A webcam; see `ofp_edge.runtime.camera.Camera`. Its frames have no depth (all 0: unknown).
 
-    parameters: fx, fy, cx, cy (pixels) and T_base_camera; base_frame ("base"). A webcam knows none
-    of them. device: "/dev/video0" or its number. width, height, fps: 0 leaves the driver's choice.
-    fourcc: the pixel format, e.g. "MJPG", which USB 2 needs for more than VGA. delivery_ms: see
-    RealSenseCamera. restart_after_ms: without a frame for that long the device is opened anew;
-    after three tries `read` raises CameraError. opened: a function that opens it, for tests.
+    `parameters` are fx, fy, cx, cy (pixels), T_base_camera and base_frame ("base"); a webcam knows
+    none of them. `device` is "/dev/video0" or its number. `width`, `height` and `fps` of 0 leave
+    the driver's choice. `fourcc` is the pixel format, e.g. "MJPG", which USB 2 needs for more than
+    VGA. For `delivery_ms` see RealSenseCamera. A device without a frame for `restart_after_ms` is
+    opened anew; after three tries `read` raises CameraError. `opened` is a function that opens it,
+    for tests.
     """
 
     def __init__(
@@ -65,13 +67,13 @@ class V4l2Camera:
 
     @property
     def parameters(self) -> CameraParameters:
-        """The rig's, with the size of the images that come. Known once started."""
+        """The rig's parameters, with the size of the images that come; known once started."""
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         return self._parameters
 
     def start(self) -> None:
-        """Open the device and take its first frame; CameraError when there is none."""
+        """Open the device and take its first frame. Raises CameraError when there is none."""
         capture = self._open()
         ok, image = capture.read()
         if not ok:
@@ -98,7 +100,7 @@ class V4l2Camera:
         self._thread.start()
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """The newest frame not returned yet, or None after `timeout_ms`."""
+        """Return the newest frame not returned yet, or None after `timeout_ms`."""
         if self._parameters is None:
             raise CameraError(f"camera {self.name!r} has not been started.")
         with self._fresh:
@@ -185,7 +187,7 @@ class V4l2Camera:
             return None
 
     def _captured(self, driver_ms: float, arrival_ns: int) -> int:
-        """The driver's timestamp where it is one of the monotonic clock, else the arrival."""
+        """Return the driver's timestamp where it is on the monotonic clock, else the arrival."""
         t_ns = round(driver_ms * 1e6)
         if not 0 <= arrival_ns - t_ns < _PLAUSIBLE_NS:
             self.remarks.say(

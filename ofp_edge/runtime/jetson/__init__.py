@@ -1,1 +1,2 @@
-"""What a Jetson Orin says of itself: board, JetPack, power, clocks, temperatures, throttling."""
+"""What a Jetson Orin reports about itself: board, JetPack, power, clocks, temperatures,
+throttling."""

@@ -1,7 +1,7 @@
-"""Which Jetson Orin this is, with which JetPack, TensorRT and CUDA; and whether that will do.
+"""The identity of this Jetson Orin, its JetPack, TensorRT and CUDA, and whether they will do.
 
-Sources: NVIDIA's Jetson Linux documentation (module part numbers, nv_tegra_release); dpkg's status
-file for versions of packages. `nvidia-smi` is a stub on Orin and is never asked.
+The sources are NVIDIA's Jetson Linux documentation (module part numbers, nv_tegra_release) and
+dpkg's status file for versions of packages. `nvidia-smi` is a stub on Orin and is never asked.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _JETPACK = (
     ((38, 2), "7.0", "10.13"), ((39, 2), "7.2", "10.16"), ((39, 2, 1), "7.2.1", "10.16"),
     ((39, 3), "later than 7.2", "?"),
 )  # fmt: skip
-_GIB = 1024 * 1024  # of kB
+_GIB = 1024 * 1024  # in kB
 
-# Part number in /proc/device-tree/compatible -> module, board. None: by memory or by power mode.
+# Part number in /proc/device-tree/compatible -> module, board. None: memory or power mode decides.
 _MODULES = {
     "p3767-0000": ("Orin NX 16 GB", "orin-nx-16"),
     "p3767-0001": ("Orin NX 8 GB", "orin-nx-8"),
@@ -41,9 +41,10 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class Jetson:
-    """board: a name `--board` takes, None for a module it has none for. l4t: of Jetson Linux.
+    """A Jetson. `board` is a name that `--board` takes, None for a module without one. `l4t` is
+    Jetson Linux's version.
 
-    tensorrt, cuda: installed packages' versions; None when they are not there.
+    `tensorrt` and `cuda` are the installed packages' versions, None when they are not installed.
     """
 
     model: str
@@ -57,12 +58,13 @@ class Jetson:
     memory_mib: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def identify(machine: Machine) -> Jetson | None:
-    """The Jetson Orin this is; None on any other machine. OfpError when it does not say enough."""
+    """Identify this Jetson Orin; return None on any other machine. Raises OfpError when the
+    machine does not say enough."""
     compatible = machine.whole("proc/device-tree/compatible") or ""
     if "tegra234" not in compatible:
         return None
@@ -85,7 +87,8 @@ def identify(machine: Machine) -> Jetson | None:
 
 
 def unsupported(jetson: Jetson) -> str | None:
-    """Why TensorRT engines are not built here and what would be needed; None where they are."""
+    """Return why TensorRT engines are not built here and what would be needed; None where they are
+    built."""
     _, line = _jetpack(jetson.l4t)
     if tuple(int(x) for x in line.split(".") if x.isdigit()) not in TENSORRT_LINES:
         return (
@@ -101,12 +104,12 @@ def unsupported(jetson: Jetson) -> str | None:
 
 
 def version_line(version: str) -> tuple[int, ...]:
-    """(10, 3) of "10.3.0.30-1+cuda12.5"."""
+    """Parse a version: "10.3.0.30-1+cuda12.5" gives (10, 3)."""
     return tuple(int(x) for x in re.findall(r"\d+", version)[:2])
 
 
 def package_version(machine: Machine, package: str) -> str | None:
-    """The installed version of a Debian package, from dpkg's own file."""
+    """Return the installed version of a Debian package, from dpkg's own file."""
     status = machine.whole("var/lib/dpkg/status") or ""
     for block in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
@@ -128,7 +131,7 @@ def _l4t(machine: Machine) -> str:
 
 
 def _jetpack(l4t: str) -> tuple[str, str]:
-    """(JetPack, its TensorRT line) of a Jetson Linux release."""
+    """Return (JetPack, its TensorRT line) of a Jetson Linux release."""
     release = tuple(int(x) for x in l4t.split("."))
     name, line = "older than 5.1", "?"
     for first, jetpack, tensorrt in _JETPACK:

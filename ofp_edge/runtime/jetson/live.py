@@ -1,8 +1,9 @@
-"""Power mode, clocks, temperatures, power and throttling of a Jetson, now. Plain sysfs, no root.
+"""The present power mode, clocks, temperatures, power and throttling of a Jetson, from plain sysfs,
+without root.
 
-Sources: NVIDIA's Jetson Linux documentation, "Platform Power and Performance" for Jetson Orin
-(nvpmodel, devfreq, INA3221, thermal zones, soctherm over-current events); the kernel's thermal and
-devfreq sysfs interfaces. What is absent is None or left out, never guessed.
+The sources are NVIDIA's Jetson Linux documentation, "Platform Power and Performance" for Jetson
+Orin (nvpmodel, devfreq, INA3221, thermal zones, soctherm over-current events), and the kernel's
+thermal and devfreq sysfs interfaces. What is absent is None or left out, never guessed.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from ofp_edge.runtime.jetson.machine import Machine
 
 _AGX_RAILS = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO")
 _ABSENT_MILLI_C = (0, -256, -256000)
-# Cooling devices that cap a clock; a fan is one that does not.
+# Cooling devices that cap a clock; a fan does not.
 _CAPPING = re.compile(r"cpufreq|devfreq|throttle|thermal-cpu|hot-surface")
 
 
 @dataclass(frozen=True)
 class Live:
-    """power_mode: nvpmodel's name, e.g. "MAXN_SUPER". clocks_hz: "gpu" and "cpu0" … -> {"current",
-    "min", "max"}. temperatures_c by zone. rails_mw by label; power_mw: of the whole module.
+    """The state of a Jetson.
 
-    throttled: what holds clocks down at this moment. events: over-current counters since boot.
+    `power_mode` is nvpmodel's name, e.g. "MAXN_SUPER". `clocks_hz` maps "gpu" and "cpu0" … to
+    {"current", "min", "max"}. `temperatures_c` is by zone, `rails_mw` by label; `power_mw` is the
+    whole module's. `throttled` names what holds clocks down at this moment. `events` are
+    over-current counters since boot.
     """
 
     power_mode: str | None
@@ -39,18 +42,20 @@ class Live:
 
     @property
     def clocks_locked(self) -> bool | None:
-        """Whether the GPU's lowest clock is its highest: jetson_clocks; None: unknown."""
+        """Whether jetson_clocks made the GPU's lowest clock its highest; None when that is
+        unknown."""
         gpu = self.clocks_hz.get("gpu")
         return None if gpu is None else gpu["min"] == gpu["max"]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "throttled": list(self.throttled),
                 "clocks_locked": self.clocks_locked}  # fmt: skip
 
 
 def look(machine: Machine, *, power_mode: str | None = None) -> Live:
-    """Read everything once: a few milliseconds. power_mode: given, nvpmodel is not asked again."""
+    """Read everything once, in a few milliseconds. With `power_mode` given, nvpmodel is not asked
+    again."""
     rails = _rails(machine)
     return Live(
         power_mode or read_power_mode(machine), _clocks(machine), _temperatures(machine), rails,
@@ -59,7 +64,7 @@ def look(machine: Machine, *, power_mode: str | None = None) -> Live:
 
 
 def read_power_mode(machine: Machine) -> str | None:
-    """The name that `nvpmodel -q` gives; ids differ between modules."""
+    """Read the name that `nvpmodel -q` gives; ids differ between modules."""
     for line in (machine.command(("nvpmodel", "-q")) or "").splitlines():
         if found := re.match(r"\s*NV Power Mode:\s*(\S+)", line):
             return found[1]
@@ -116,7 +121,7 @@ def _rails(machine: Machine) -> dict[str, float]:
 
 
 def _total(rails: dict[str, float]) -> float | None:
-    """VDD_IN is the module's own total; an AGX has none, and its four rails add up to it."""
+    """Return VDD_IN, the module's own total; an AGX has none, and its four rails add up to it."""
     if "VDD_IN" in rails:
         return rails["VDD_IN"]
     if all(name in rails for name in _AGX_RAILS):

@@ -1,4 +1,5 @@
-"""Looks at a Jetson once a second while something is measured, from a thread of its own."""
+"""A watch that looks at a Jetson once a second while something is measured, from a thread of its
+own."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Watch:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Plain JSON. throttled: names of what throttled at any look, or of counters that rose."""
+        """The summary as plain JSON. `throttled` names what throttled at any look, and the counters
+        that rose."""
         first, last = self._seen[0], self._seen[-1]
         rose = [n for n, count in last.events.items() if count > first.events.get(n, 0)]
         gpu = [seen.clocks_hz["gpu"]["current"] for seen in self._seen if "gpu" in seen.clocks_hz]
@@ -64,7 +66,8 @@ class Watch:
 
 @contextlib.contextmanager
 def watched() -> Iterator[dict[str, Any]]:
-    """A dict that holds, once the block has ended, what a Jetson said; it stays empty elsewhere."""
+    """Yield a dict that holds, once the block has ended, what a Jetson reported; it stays empty
+    elsewhere."""
     machine, found = machines.this_machine(), dict[str, Any]()
     jetson = identify(machine)
     if jetson is None:

@@ -1,1 +1,1 @@
-"""What the kernel is asked for: priorities, wake-ups, a quiet interpreter."""
+"""The kernel's part of a run: priorities, wake-ups, a quiet interpreter."""

@@ -1,4 +1,5 @@
-"""Python's own two thieves of time, held back while the loop runs: its collector and its lock."""
+"""Python's own two thieves of time, its collector and its lock, are held back while the loop
+runs."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ _SWITCH_S = 2e-4
 
 @contextlib.contextmanager
 def quiet_interpreter() -> Iterator[None]:
-    """No garbage collection at a moment of its own choosing (a full one outlasts a period), and a
-    thread that runs Python code hands the interpreter over after 0.2 ms instead of 5."""
+    """Keep the garbage collector from running when it likes (a full collection outlasts a period),
+    and make a thread that runs Python code hand the interpreter over after 0.2 ms instead of 5."""
     was_on, interval = gc.isenabled(), sys.getswitchinterval()
     gc.collect()
     gc.freeze()

@@ -9,8 +9,9 @@ Clock = Callable[[], int]
 
 
 def sleep_until(t_ns: int, clock: Clock = time.monotonic_ns) -> None:
-    """Sleep until the monotonic clock shows `t_ns`; at once when that has passed. When the clock
-    goes back meanwhile, return: it may take any time until it shows `t_ns` again."""
+    """Sleep until the monotonic clock shows `t_ns`, and not at all when that has passed. When the
+    clock goes back meanwhile, it returns, because it may take any time until the clock shows `t_ns`
+    again."""
     now_ns = clock()
     while (left_ns := t_ns - now_ns) > 0:
         time.sleep(left_ns / 1e9)
@@ -22,8 +23,8 @@ def sleep_until(t_ns: int, clock: Clock = time.monotonic_ns) -> None:
 class Rate:
     """Ticks at `start + k * period_ns`. `skipped` counts ticks that had passed before they began.
 
-    A tick is begun when it is late by less than one period; later than that it is skipped, never
-    caught up with: a burst of commands is worse than a gap.
+    A tick begins when it is late by less than one period. A later tick is skipped and never caught
+    up with: a burst of commands is worse than a gap.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Rate:
         self._next = self._clock() if first_ns is None else first_ns
 
     def wait(self) -> int:
-        """Sleep to the next tick; returns its nominal time, monotonic ns.
+        """Sleep to the next tick; return its nominal time, monotonic ns.
 
         Where the clock has gone back it returns at once, with a time not after the last tick's.
         """

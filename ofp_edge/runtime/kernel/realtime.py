@@ -1,16 +1,17 @@
 """Real time on Linux: what `run --realtime` asks of the kernel, and the line that would allow it.
 
-Two steps. `prepare` comes first of all, in the main thread: memory stays in RAM and denormals are
-flushed, which later threads inherit. `enter` comes in the control thread when every other thread is
-there: children would inherit its priority and its core.
+There are two steps. `prepare` comes first of all, in the main thread: memory stays in RAM and
+denormals are flushed, which later threads inherit. `enter` comes in the control thread when every
+other thread exists, because children would inherit its priority and its core.
 
     control thread   SCHED_FIFO priority          one core of its own
     bus, camera      SCHED_FIFO priority - 5      the other cores
     planner          SCHED_FIFO priority - 10     the other cores
     all others       SCHED_FIFO priority - 15     the other cores
 
-All others too: a thread of the camera's SDK that holds one of its locks, or a thread that holds
-Python's, would else be put off by any other program on its core, and the control thread with it.
+All others are raised too: otherwise any other program on its core could delay a thread of the
+camera's SDK that holds one of its locks, or a thread that holds Python's, and the control thread
+with it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _FLUSH_BITS = {"x86_64": (28, 0x8040), "aarch64": (0, 1 << 24)}
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing asked of the kernel. remedy: the line that would allow it, or empty."""
+    """One thing asked of the kernel. `remedy` is the line that would allow it, or empty."""
 
     name: str
     ok: bool
@@ -44,17 +45,18 @@ class Setting:
     remedy: str = ""
 
     def to_json(self) -> dict[str, str | bool]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def prepare() -> list[Setting]:
-    """Lock memory and flush denormals. In the main thread, before any other is started."""
+    """Lock memory and flush denormals. Call it in the main thread, before any other is
+    started."""
     return [lock_memory(), flush_denormals()]
 
 
 def enter(entry: RealtimeEntry, root: Path = Path("/")) -> list[Setting]:
-    """Give the control thread (the caller) its core and its priority, the others theirs."""
+    """Give the control thread (the caller) its core and its priority, and the others theirs."""
     usable = sorted(os.sched_getaffinity(0))
     cpu = choose_cpu(entry.cpu, usable, root)
     if cpu not in usable:
@@ -66,7 +68,8 @@ def enter(entry: RealtimeEntry, root: Path = Path("/")) -> list[Setting]:
 
 
 def choose_cpu(wanted: int | None, usable: list[int], root: Path = Path("/")) -> int:
-    """The rig's core; else an isolated one, else the last: the first serves most interrupts."""
+    """Choose the rig's core; else an isolated one, else the last: the first serves most
+    interrupts."""
     if wanted is not None:
         return wanted
     isolated = [cpu for cpu in isolated_cpus(root) if cpu in usable]
@@ -74,7 +77,7 @@ def choose_cpu(wanted: int | None, usable: list[int], root: Path = Path("/")) ->
 
 
 def isolated_cpus(root: Path = Path("/")) -> list[int]:
-    """What the kernel was told by isolcpus="""
+    """Return the cores that the kernel's argument isolcpus= names."""
     try:
         text = (root / "sys/devices/system/cpu/isolated").read_text(encoding="ascii").strip()
     except OSError:
@@ -87,7 +90,8 @@ def isolated_cpus(root: Path = Path("/")) -> list[int]:
 
 
 def lock_memory() -> Setting:
-    """mlockall: no page of this process is ever fetched from a disk in the middle of a tick."""
+    """Call mlockall: no page of this process is ever fetched from a disk in the middle of a
+    tick."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return Setting("memory", True, "locked in RAM (mlockall)")
@@ -96,12 +100,13 @@ def lock_memory() -> Setting:
 
 
 def limit_line(limit: str) -> str:
-    """The command that raises a limit of this user."""
+    """Return the command that raises a limit of this user."""
     return f"echo '{getpass.getuser()} - {limit}' | sudo tee -a {_LIMITS}; log in anew"
 
 
 def flush_denormals() -> Setting:
-    """Numbers below 1e-38 become 0 in this thread and those it starts: they cost 100 times."""
+    """Make numbers below 1e-38 become 0 in this thread and those it starts: they cost 100 times as
+    much."""
     machine = platform.machine()
     if machine not in _FLUSH_BITS:
         return Setting("denormals", False, f"not known how on {machine}")
@@ -118,7 +123,7 @@ def flush_denormals() -> Setting:
 
 
 def _pin(cpu: int, usable: list[int]) -> Setting:
-    """The caller onto `cpu`, every other thread of this process off it."""
+    """Pin the caller to `cpu`, and every other thread of this process to the other cores."""
     others = set(usable) - {cpu}
     me = threading.get_native_id()
     try:

@@ -1,4 +1,5 @@
-"""How late this thread wakes up: the floor under every tick, measured where the loop will run."""
+"""How late this thread wakes up, which is the floor under every tick, measured where the loop will
+run."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from ofp_edge.runtime.kernel.realtime import Setting
 
 PERIOD_NS = 1_000_000
 BUDGET_SHARE = 0.05
-"""Of the control period, where the rig names no budget."""
+"""The share of the control period that is the budget where the rig names none."""
 
 
 @dataclass(frozen=True)
 class WakeUps:
-    """Microseconds after the moment asked for."""
+    """How late wake-ups were, in microseconds after the moment asked for."""
 
     samples: int
     p50: float
@@ -28,12 +29,12 @@ class WakeUps:
     max: float
 
     def to_json(self) -> dict[str, float]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 def measure_wakeups(seconds: float, period_ns: int = PERIOD_NS) -> WakeUps:
-    """Sleep to absolute moments `period_ns` apart, as the loop does to its ticks; in this thread,
+    """Sleep to absolute moments `period_ns` apart, like the loop to its ticks; in this thread,
     with whatever priority and core it has."""
     count = max(2, round(seconds * 1e9 / period_ns))
     late_ns = np.zeros(count, dtype=np.int64)
@@ -45,7 +46,7 @@ def measure_wakeups(seconds: float, period_ns: int = PERIOD_NS) -> WakeUps:
             sleep_until(next_ns)
             now_ns = time.monotonic_ns()
             late_ns[i] = now_ns - next_ns
-            # A moment that has passed already is asked for no more: one delay, counted once.
+            # A moment that has already passed is not asked for any more: one delay is counted once.
             next_ns += period_ns * max(1, 1 + (now_ns - next_ns) // period_ns)
     finally:
         if was_on:
@@ -55,7 +56,7 @@ def measure_wakeups(seconds: float, period_ns: int = PERIOD_NS) -> WakeUps:
 
 
 def require_floor(settings: list[Setting], found: WakeUps, budget_us: float) -> None:
-    """CheckFailed, one line, when something could not be set or waking up takes too long."""
+    """Raises CheckFailed, one line, when something could not be set or waking up takes too long."""
     if failed := [setting for setting in settings if not setting.ok]:
         first = failed[0]
         raise CheckFailed(

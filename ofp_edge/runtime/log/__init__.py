@@ -1,1 +1,1 @@
-"""What a run writes down, and reading it again."""
+"""The log of a run: how it is written, and how it is read again."""

@@ -1,4 +1,5 @@
-"""One MCAP file of a log: header, channels, rows; at any time readable up to its last chunk."""
+"""One MCAP file of a log: header, channels, rows; it is readable up to its last chunk at any
+time."""
 
 from __future__ import annotations
 
@@ -12,16 +13,17 @@ from mcap.writer import CompressionType, Writer
 from ofp_edge.runtime.log.schemas import SCHEMAS, picture_schema, schema_of
 
 _CHUNK_BYTES = 1 << 15
-# What a chunk adds to the index that `finish` writes and the writer keeps in memory until then.
+# A chunk adds so much to the index, which `finish` writes and the writer keeps in memory.
 _INDEX_BYTES, _MOST_CHUNKS = 256, 8192
 _END_BYTES = 1 << 14  # schemas, channels and statistics, once more
 
 
 class LogFile:
-    """Writes rows to `file`, which it closes. Every method may raise OSError; one thread.
+    """A writer of rows to `file`, which it closes. Every method may raise OSError; one thread uses
+    it.
 
-    header: plain JSON, put in front as the metadata record "ofp_edge". synced: whether the file is
-    on a disk, and not a device.
+    `header` is plain JSON, put in front as the metadata record "ofp_edge". `synced` says whether
+    the file is on a disk, and not a device.
     """
 
     def __init__(self, file: BinaryIO, header: dict[str, Any], *, synced: bool = True) -> None:
@@ -36,7 +38,7 @@ class LogFile:
         self._size = file.tell()
 
     def add(self, topic: str, number: int, t_ns: int, wall_ns: int, data: bytes) -> bool:
-        """One row; whether it and all before it have left this process."""
+        """Add one row; return whether it and all before it have left this process."""
         if topic not in self._channels:  # a camera's first picture
             self._channels[topic] = self._channel(topic, *picture_schema(topic))
         self._writer.add_message(
@@ -60,13 +62,13 @@ class LogFile:
             os.fdatasync(self._file.fileno())
 
     def is_full(self, limit_bytes: int) -> bool:
-        """Whether another chunk could make it larger than that, its end included; or its index,
-        which is kept in memory, too long."""
+        """Say whether another chunk could make the file larger than that, its end included, or its
+        index, which is kept in memory, too long."""
         end = self._size + self._chunks * _INDEX_BYTES + _END_BYTES
         return end + 2 * _CHUNK_BYTES > limit_bytes or self._chunks >= _MOST_CHUNKS
 
     def finish(self) -> int:
-        """Write the index and close; its size in bytes. Idempotent."""
+        """Write the index and close; return the file's size in bytes. Idempotent."""
         if self._file.closed:
             return self._size
         try:

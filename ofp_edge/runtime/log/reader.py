@@ -1,4 +1,5 @@
-"""Reads what `run --log` wrote, also where the run was killed and the last file has no end."""
+"""A reader of what `run --log` wrote, even where the run was killed and the last file has no
+end."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _LONGEST_TOPIC = 512
 
 @dataclass(frozen=True)
 class Series:
-    """Which file of which run it is: of the header. name: of the run's first file."""
+    """Which file of which run this is, as its header says. `name` is the name of the run's first
+    file."""
 
     id: str | None = None
     number: int = 0
@@ -30,13 +32,14 @@ class Series:
 
 
 class LogReader:
-    """One log, of one file or several. Reading it again begins from the start.
+    """One log, in one file or several. Reading it again begins from the start.
 
-    path: the first file, which stands for all of its run, or a later one, which stands for itself.
-    files: in order; left_out: those of a run's end, after a gap of files that were deleted to make
-    room. missing: after `rows`, how many numbered rows of a topic are not there. whole: whether the
-    last file has its end; without it the run was killed, or its disk was full.
-    Raises OfpError, one line, where it is no log; so does `rows` at a row that is none.
+    `path` is the first file, which stands for all of its run, or a later one, which stands for
+    itself. `files` are in order; `left_out` are those of a run's end, after a gap of files that
+    were deleted to make room. After `rows`, `missing` says how many numbered rows of a topic are
+    not there. `whole` says whether the last file has its end; without it the run was killed, or its
+    disk was full. Raises OfpError, one line, where it is no log; so does `rows` at a row that is
+    none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,8 +58,8 @@ class LogReader:
                     (self.left_out if gap else self.files).append(other)
 
     def rows(self, *topics: str, all_files: bool = True) -> Iterator[tuple[str, Row]]:
-        """(topic, row) in the order in which they were written; all topics by default. all_files:
-        those after a gap, too."""
+        """Yield (topic, row) in the order in which they were written, for all topics by default.
+        `all_files` includes those after a gap."""
         last: dict[str, int] = {}
         self.missing = {}
         for path in [*self.files, *(self.left_out if all_files else ())]:
@@ -85,7 +88,7 @@ class LogReader:
 
 
 def read_header(path: Path) -> Row:
-    """What one file says of its run. OfpError where it is no log."""
+    """Read what one file says about its run. Raises OfpError where it is no log."""
     for record in records(path, unpacked=False):
         if isinstance(record, Metadata) and record.name == "ofp_edge":
             return _object(record.metadata.get("json", ""), f"{path}: its header")
@@ -93,12 +96,14 @@ def read_header(path: Path) -> Row:
 
 
 def series_of(header: Row, path: Path) -> Series:
-    """Which file of which run a header is of; OfpError. Logs of one file may say nothing of it."""
+    """Return which file of which run a header belongs to. Raises OfpError. Logs in one file need
+    not say it."""
     return read_as(Series, header.get("series", {}), f"{path}: its header", OfpError, "series")
 
 
 def later_files(path: Path) -> list[Path]:
-    """What is called like a later file of the log `path` (run.0002.mcap of run.mcap), in order."""
+    """Return the files whose names are those of later files of the log `path` (run.0002.mcap of
+    run.mcap), in order."""
     path = Path(os.path.realpath(path))
     name = re.compile(rf"{re.escape(path.stem)}\.(\d{{4,}}){re.escape(path.suffix)}", re.ASCII)
     try:

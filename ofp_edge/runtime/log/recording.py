@@ -1,6 +1,7 @@
-"""Record what the policy sees in the robot's own loop, as candidates for calibration samples.
+"""A recording of what the policy sees in the robot's own loop, as candidates for calibration
+samples.
 
-A `Telemetry`: the control thread copies a frame and enqueues it; a thread of its own keeps a
+It is a `Telemetry`: the control thread copies a frame and enqueues it; a thread of its own keeps a
 bounded, even choice of all moments (reservoir sampling, Vitter 1985) and writes the file at the
 end. When the queue is full a frame is lost and counted, and the control thread goes on.
 
@@ -25,17 +26,18 @@ from ofp_edge.spec import PolicySpec
 
 KIND, SCHEMA_VERSION = "recording for calibration", 1
 _QUEUE_FRAMES = 64
-_BYTES = 128_000_000  # of kept windows in memory, before compression
+_BYTES = 128_000_000  # the kept windows in memory, before compression
 _MOMENTS = 2048
 
 Frame = dict[str, NDArray[Any]]
 
 
 class CalibrationRecorder:
-    """Keeps at most 2048 moments, or 128 MB. `lost` counts frames that found the queue full.
+    """A recorder that keeps at most 2048 moments, or 128 MB. `lost` counts frames that found the
+    queue full.
 
-    header: plain JSON (bundle hash, first seed) that goes into `about`. `trouble` says what kept
-    the file from being written.
+    `header` is plain JSON (bundle hash, first seed) that goes into `about`. `trouble` says what
+    kept the file from being written.
     """
 
     def __init__(self, path: Path, spec: PolicySpec, header: dict[str, Any]) -> None:
@@ -51,11 +53,11 @@ class CalibrationRecorder:
 
     @property
     def kept(self) -> int:
-        """Moments kept so far."""
+        """The number of moments kept so far."""
         return len(self._kept)
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Take the frames and the beginnings of episodes; everything else is passed over."""
+        """Take the frames and the beginnings of episodes, and pass over everything else."""
         if topic == "/event" and values["what"] == "episode":
             self._episode = int(values["episode"])
         if topic != "/observation":

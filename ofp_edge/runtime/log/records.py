@@ -1,8 +1,9 @@
-"""The records of a log's file (MCAP), one at a time: measured before they are taken into memory.
+"""The records of a log's file (MCAP), one at a time, which are measured before they are taken into
+memory.
 
 mcap's own reader trusts the lengths that a file states, and unpacks a chunk whole. Here no record
-and no unpacked chunk is larger than LARGEST_BYTES, and all chunks together are no more than what
-their file's size makes credible. What `run --log` writes is not packed; `mcap compress` packs it.
+and no unpacked chunk is larger than LARGEST_BYTES, and all chunks together are no larger than the
+file's size makes credible. `run --log` does not pack what it writes; `mcap compress` packs it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from ofp_edge.outside import MEBIBYTE, open_plain
 from ofp_edge.strict import shown
 
 LARGEST_BYTES = 32 * MEBIBYTE
-"""Of one record, and of one chunk when it is unpacked; ours have 32 kB and one picture."""
-_LARGEST_NAMES = 4 * MEBIBYTE  # of a channel, of metadata: they become many small objects
+"""The most bytes of one record, and of one chunk when it is unpacked; ours have 32 kB and one
+picture."""
+_LARGEST_NAMES = 4 * MEBIBYTE  # of a channel or of metadata, which become many small objects
 MOST_GROWTH = 64
-"""Packed chunks of a file may be so many times larger than the file, beyond the first of them."""
+"""The packed chunks of a file may unpack to so many times the file's size, beyond the first of
+them."""
 _MAGIC = b"\x89MCAP0\r\n"
 _PREFIX = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
@@ -43,15 +46,16 @@ _DAMAGE = (McapError, struct.error, ValueError, OverflowError)
 
 
 class Damaged(Exception):
-    """The file ends, or is no log any more, from here on: a run was killed, a disk was full."""
+    """The file ends, or is no log any more, from here on: a run was killed, or a disk was full."""
 
 
 def records(path: Path, *, unpacked: bool = True) -> Iterator[Any]:
-    """Channel, Message, Metadata and Footer records of a file, in order, up to where it is damaged
-    or cut off.
+    """Yield the Channel, Message, Metadata and Footer records of a file, in order, up to where it
+    is damaged or cut off.
 
-    unpacked: what is in chunks, too. OfpError, one line, for what is no plain file, and for what no
-    run ever wrote: a record or a chunk beyond its bound, another way of packing.
+    With `unpacked`, what is in chunks comes too. Raises OfpError, one line, for what is no plain
+    file, and for what no run ever wrote: a record or a chunk beyond its bound, or another way of
+    packing.
     """
     with open_plain(path, OfpError) as file:
         try:
@@ -72,7 +76,7 @@ class _File:
         self._growth = LARGEST_BYTES + MOST_GROWTH * self._size
 
     def records(self) -> Iterator[Any]:
-        """Up to the footer; Damaged where one is."""
+        """Yield records up to the footer. Raises Damaged where one is damaged."""
         while True:
             before, prefix = self._crc, self._take(_PREFIX.size)
             opcode, length = _PREFIX.unpack(prefix)

@@ -1,5 +1,5 @@
-"""What a replay takes from a log, typed: its header and its rows. Whatever else they hold is passed
-over; what is missing or of another type is one line that names its place."""
+"""The parts of a log that a replay takes, typed: its header and its rows. Whatever else they hold
+is passed over; one line names the place of what is missing or of another type."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class EventRow:
 
 @dataclass(frozen=True)
 class ObservationRow:
-    """One row of /observation. inputs: arrays as they are logged."""
+    """One row of /observation. `inputs` are arrays in their logged form."""
 
     t_obs_ns: int
     inputs: dict[str, Any]
@@ -62,7 +62,7 @@ class ObservationRow:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One row of /plan. chunk: an array as it is logged."""
+    """One row of /plan. `chunk` is an array in its logged form."""
 
     t_obs_ns: int
     refined: bool
@@ -73,7 +73,8 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class CommandRow:
-    """One row of /command. action: an array as it is logged, or None. heard: control/heard.py."""
+    """One row of /command. `action` is an array in its logged form, or None. For `heard` see
+    control/heard.py."""
 
     tick_ns: int
     kind: str
@@ -86,7 +87,7 @@ class CommandRow:
 
 
 def made_of(header: Row, what: str) -> Made:
-    """What made a log's chunks. OfpError, one line."""
+    """Read what made a log's chunks. Raises OfpError, one line."""
     what = f"{what}: its header"
     made = read_as(Made, header, what, OfpError, others=True)
     if type(made.nfe) is not int and made.nfe != "auto":
@@ -97,7 +98,7 @@ def made_of(header: Row, what: str) -> Made:
 
 
 def decided_of(header: Row, what: str) -> Decided:
-    """What decided in the run of a log. OfpError, one line."""
+    """Read what decided in the run of a log. Raises OfpError, one line."""
     what = f"{what}: its header"
     for key in ("spec", "safety"):
         if key not in header:
@@ -113,12 +114,13 @@ def decided_of(header: Row, what: str) -> Decided:
 
 
 def row_of(kind: type[T], row: Any, what: str) -> T:
-    """A row as `kind`. OfpError, one line."""
+    """Read a row as `kind`. Raises OfpError, one line."""
     return read_as(kind, row, what, OfpError, others=True)
 
 
 def inputs_of(row: ObservationRow, spec: PolicySpec, what: str) -> Mapping[str, NDArray[Any]]:
-    """The network's inputs by field, each of its spec's shape and dtype; OfpError, one line."""
+    """Read the network's inputs by field, each of its spec's shape and dtype. Raises OfpError, one
+    line."""
     found = {}
     for wanted in spec.observations:
         where = f"{what}: inputs.{wanted.name}"

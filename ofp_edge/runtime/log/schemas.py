@@ -100,12 +100,12 @@ COMPRESSED_IMAGE: dict[str, Any] = {
 
 
 def picture_schema(topic: str) -> tuple[str, dict[str, Any]]:
-    """The name and the JSON schema of a topic that holds pictures."""
+    """Return the name and the JSON schema of a topic that holds pictures."""
     if topic.startswith("/frame/"):
         return "foxglove.CompressedImage", schema_of(COMPRESSED_IMAGE)
     return "foxglove.RawImage", schema_of(RAW_IMAGE)
 
 
 def schema_of(properties: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a topic's rows; every entry is required."""
+    """Return the JSON schema of a topic's rows; every entry is required."""
     return {"type": "object", "properties": properties, "required": sorted(properties)}

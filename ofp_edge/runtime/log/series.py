@@ -1,7 +1,8 @@
-"""A log as a series of files: run.mcap, run.0002.mcap, ... each one whole, together bounded.
+"""A log as a series of files: run.mcap, run.0002.mcap, ... each of them whole, and all together
+bounded.
 
-The first file stays, for how the run began; of the others the oldest goes when one more would take
-the series over its limit, or the disk is nearly full.
+The first file stays, because it shows how the run began. The oldest of the others goes when one
+more would take the series over its limit, or when the disk is nearly full.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ LEAST_MB, DEFAULT_MB = 16, 4096
 
 
 def check_log(path: Path, *, force: bool) -> None:
-    """Refuse a log before the run: its name, or one of its later files', is taken. OfpError."""
+    """Refuse a log before the run when its name, or a later file's, is taken. Raises OfpError."""
     check_output_file(path, force=force)
     if not force and (others := _of_other_runs(Path(os.path.realpath(path)), "")):
         raise OutputExists(others[0])
 
 
 class LogSeries:
-    """Writes rows to the newest file of the series. One thread at a time.
+    """A writer of rows to the newest file of the series, for one thread at a time.
 
-    `path` keeps what stood there until the new file has its header; it may be a device, which has
-    no other files. limit_bytes: of all files together. Raises OfpError where `path` can't be
-    written; every method OSError or OfpError when the disk is full.
+    `path` keeps its old content until the new file has its header; it may be a device, which has no
+    other files. `limit_bytes` bounds all files together. Raises OfpError where `path` cannot be
+    written; every method raises OSError or OfpError when the disk is full.
     """
 
     def __init__(self, path: Path, header: dict[str, Any], limit_bytes: int) -> None:
@@ -61,11 +62,11 @@ class LogSeries:
 
     @property
     def files(self) -> int:
-        """How many there are now."""
+        """The number of files there are now."""
         return self._number - self.deleted
 
     def add(self, topic: str, number: int, t_ns: int, wall_ns: int, data: bytes) -> bool:
-        """One row; whether it and all before it have left this process."""
+        """Add one row; return whether it and all before it have left this process."""
         if self._bounded and self._file.is_full(self._file_limit):
             self._next()
         return self._file.add(topic, number, t_ns, wall_ns, data)
@@ -124,13 +125,13 @@ class LogSeries:
 
 
 def later_name(path: Path, number: int) -> str:
-    """run.mcap, 2 -> run.0002.mcap."""
+    """Name a later file: run.mcap, 2 -> run.0002.mcap."""
     return f"{path.stem}.{number:04d}{path.suffix}"
 
 
 def _of_other_runs(path: Path, own_id: str) -> list[Path]:
-    """The later files of runs that logged to `path` before; those of other logs are not among
-    them, whatever their names."""
+    """Return the later files of runs that logged to `path` before; those of other logs are not
+    among them, whatever their names."""
     found = []
     for file in later_files(path):
         with contextlib.suppress(OfpError):

@@ -1,8 +1,9 @@
 """The log of a run: MCAP files of JSON messages, written off the control thread.
 
-What the topics hold: schemas.py. Arrays are {"dtype", "shape", "data": base64 of little-endian
-bytes}: bit-exact, no text rounding; bytes are base64 too. The control thread copies and enqueues;
-when the queue is full, or the disk, rows are lost and counted, and the control thread goes on.
+schemas.py says what the topics hold. Arrays are {"dtype", "shape", "data": base64 of little-endian
+bytes}: they are bit-exact, without text rounding; bytes are base64 too. The control thread copies
+and enqueues; when the queue is full, or the disk, rows are lost and counted, and the control thread
+goes on.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from ofp_edge.runtime.log.series import DEFAULT_MB, LogSeries
 from ofp_edge.strict import shown
 
 _QUEUE_ROWS = 1024
-_FLUSH_S = 1.0  # what a kill or a loss of power may cost of a run
+_FLUSH_S = 1.0  # a kill or a loss of power may cost so much of a run
 _END_S = 10.0
 _Item = tuple[str, int, int, int, dict[str, Any]]
 _NOTHING: _Item = ("", 0, 0, 0, {})
 
 
 class Telemetry(Protocol):
-    """Where the loop writes. `write` copies arrays, never blocks and never raises."""
+    """The place to which the loop writes. `write` copies arrays, never blocks and never raises."""
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """Keep one row for `topic` (of SCHEMAS, or a thumbnail's) at monotonic `t_ns`."""
@@ -45,43 +46,44 @@ class Telemetry(Protocol):
 
 
 class NoTelemetry:
-    """Writes nothing."""
+    """A telemetry that writes nothing."""
 
     lost = 0
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """Nothing happens."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing happens."""
+        """Do nothing."""
 
 
 class Several:
-    """Telemetry that goes to several places."""
+    """A telemetry that goes to several places."""
 
     def __init__(self, *places: Telemetry) -> None:
         self._places = places
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
-        """To each of them."""
+        """Write to each of them."""
         for place in self._places:
             place.write(topic, t_ns, **values)
 
     def close(self) -> None:
-        """Each of them."""
+        """Close each of them."""
         for place in self._places:
             place.close()
 
 
 class McapLog:
-    """Writes rows to `path` and its later files (series.py) from a thread of its own. `lost`
+    """A writer of rows to `path` and its later files (series.py) from a thread of its own. `lost`
     counts the rows that were not written; the rows of a topic are numbered, so that a reader sees
     where some are missing.
 
-    Several threads may write, /event too: a camera's remarks come from the planner's.
-    header: plain JSON put in front of every file (bundle hash, spec, seed, L). limit_bytes: of all
-    files together. trouble: why the log has ended before the run; on_trouble is then called with
-    it, once, by the log's thread. Raises OfpError when the file can't be opened.
+    Several threads may write, /event too, because a camera's remarks come from the planner's
+    thread. `header` is plain JSON put in front of every file (bundle hash, spec, seed, L).
+    `limit_bytes` bounds all files together. `trouble` says why the log has ended before the run;
+    the log's thread then calls `on_trouble` with it, once. Raises OfpError when the file cannot be
+    opened.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class McapLog:
         self.series = LogSeries(path, header, limit_bytes)
         # `next` is one step of the interpreter: two threads never draw the same number.
         self._numbers = {topic: itertools.count(1) for topic in SCHEMAS}
-        self._refused = dict.fromkeys(SCHEMAS, 0)  # by a full queue
+        self._refused = dict.fromkeys(SCHEMAS, 0)  # rows lost to a full queue
         self._unwritten = 0
         self.trouble = ""
         self._on_trouble = on_trouble
@@ -112,7 +114,7 @@ class McapLog:
 
     @property
     def lost(self) -> int:
-        """Rows that were not written."""
+        """The number of rows that were not written."""
         return self._unwritten + sum(self._refused.values())
 
     def close(self) -> None:
@@ -172,8 +174,8 @@ class McapLog:
 
 
 def array_from_json(value: Any, what: str = "an array of a log") -> NDArray[Any]:
-    """The inverse of how arrays are logged; bit-exact. OfpError where it is none of plain numbers,
-    or its shape does not fit its bytes."""
+    """Read a logged array back, bit-exact. Raises OfpError where it is none of plain numbers, or
+    its shape does not fit its bytes."""
     if not isinstance(value, dict) or not isinstance(value.get("data"), str):
         raise OfpError(f"{what}: expected dtype, shape and data, got {shown(value)}.")
     try:
@@ -201,7 +203,7 @@ def _plain(value: Any) -> Any:
             "shape": list(value.shape),
             "data": base64.b64encode(little.tobytes()).decode("ascii"),
         }
-    if isinstance(value, np.generic):  # a driver's own stamp
+    if isinstance(value, np.generic):  # the stamp that a driver gave
         return value.item()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")

@@ -1,6 +1,6 @@
 """Pictures in the log, for people: what each camera saw, small, once a second.
 
-The network's own inputs are in /observation; nothing is ever computed from these.
+The network's own inputs are in /observation; nothing is ever computed from these pictures.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _WIDTH = 96  # at most
 
 
 class Thumbnails:
-    """Says which pictures are due. One thread."""
+    """The pictures that are due, for one thread."""
 
     def __init__(self) -> None:
         self._last_ns: dict[str, int] = {}
 
     def due(self, frames: Mapping[str, Frame]) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        """(topic, capture time, row) of each camera whose last picture is a second away."""
+        """Yield (topic, capture time, row) for each camera whose last picture is a second old."""
         for camera, frame in frames.items():
             t_ns, last_ns = frame.t_capture_ns, self._last_ns.get(camera)
             if last_ns is None or abs(t_ns - last_ns) >= _EVERY_NS:
@@ -30,9 +30,10 @@ class Thumbnails:
 
 
 def raw_image(camera: str, frame: Frame) -> dict[str, Any]:
-    """A row of foxglove.RawImage: every so many pixels, colour if there is some, else raw depth.
+    """Return a row of foxglove.RawImage: every so many pixels, in colour if there is some, else
+    raw depth.
 
-    timestamp: the capture time on the monotonic clock.
+    `timestamp` is the capture time on the monotonic clock.
     """
     whole = frame.depth if frame.color is None else frame.color
     every = -(-whole.shape[1] // _WIDTH)

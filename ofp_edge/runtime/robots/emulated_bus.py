@@ -1,8 +1,8 @@
-"""A bus of Feetech servos that is not there: packets answered on a pseudo-terminal.
+"""An emulated bus of Feetech servos, whose packets are answered on a pseudo-terminal.
 
 It speaks the servos' protocol byte by byte, so that the driver, the SDK and the serial layer are
-the real ones. Servos move towards their goals at a fixed speed. What can go wrong on a wire is an
-attribute that may be changed at any time.
+the real ones. Servos move towards their goals at a fixed speed. Each thing that can go wrong on a
+wire is an attribute that may be changed at any time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _STS3215 = 777
 
 
 class EmulatedBus:
-    """Servos of these ids behind `path`.
+    """The servos of these ids behind `path`.
 
-    silent: ids that do not answer. deaf: ids that miss what is written to all at once. damaged: ids
-    whose answers have a wrong checksum. cut: ids whose answers lack their last byte. errors: error
-    bits by id. delay_s: before every answer.
-    registers[id]: the servo's memory, 256 bytes. speed: ticks a second. requests: packets seen.
+    `silent` holds ids that do not answer, `deaf` ids that miss what is written to all at once,
+    `damaged` ids whose answers have a wrong checksum, and `cut` ids whose answers lack their last
+    byte. `errors` has error bits by id. `delay_s` passes before every answer. `registers[id]` is
+    the servo's memory, 256 bytes. `speed` is in ticks a second. `requests` counts the packets seen.
     """
 
     def __init__(self, ids: tuple[int, ...] = (1, 2, 3, 4, 5, 6), speed: int = 2000) -> None:
@@ -80,7 +80,8 @@ class EmulatedBus:
                     self._answer(body)
 
     def _answer(self, body: bytes) -> None:
-        """body: id, length, instruction, parameters; the checksum was right."""
+        """Answer a packet: `body` is id, length, instruction, parameters; the checksum was
+        right."""
         self.requests += 1
         servo, instruction, parameters = body[0], body[2], body[3:]
         known = servo in self.registers
@@ -128,8 +129,8 @@ class EmulatedBus:
 
 
 def _first_packet(data: bytes) -> tuple[bytes, bytes] | None:
-    """(body without header and checksum, the rest): an empty body for bytes that are no packet;
-    None when more has to come."""
+    """Return (body without header and checksum, the rest); the body is empty for bytes that are no
+    packet. Return None when more has to come."""
     start = data.find(b"\xff\xff")
     if start < 0 or len(data) < start + 4:
         return None

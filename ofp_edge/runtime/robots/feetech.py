@@ -31,7 +31,8 @@ _ERRORS = {1: "voltage out of range", 2: "angle sensor", 4: "too hot", 8: "over-
 
 
 class ServoPort:
-    """What the SDK's packet handler needs of a port: see its PortHandler, whose names these are."""
+    """A port with what the SDK's packet handler needs: see its PortHandler, whose names these
+    are."""
 
     def __init__(self, path: str, baudrate: int, patience_ms: float) -> None:
         serial = require("serial", "so101")
@@ -47,25 +48,25 @@ class ServoPort:
         """Forget what came late: it would be taken for the next answer."""
         try:
             self._serial.reset_input_buffer()
-        except termios.error as cause:  # not an OSError, though it is one
+        except termios.error as cause:  # termios.error is not an OSError, though it should be one
             raise OSError(*cause.args) from None
 
     def writePort(self, packet: Sequence[int]) -> int:  # noqa: N802
-        """Send the bytes; how many went out."""
+        """Send the bytes and return how many went out."""
         return int(self._serial.write(bytes(packet)))
 
     def setPacketTimeout(self, packet_length: int) -> None:  # noqa: N802
-        """The answer of that many bytes is awaited from now on."""
+        """Begin to wait for an answer of that many bytes."""
         self._deadline_ns = (
             time.monotonic_ns() + packet_length * self._ns_per_byte + self.patience_ns
         )
 
     def isPacketTimeout(self) -> bool:  # noqa: N802
-        """Whether to give up."""
+        """Say whether to give up."""
         return time.monotonic_ns() >= self._deadline_ns
 
     def readPort(self, length: int) -> bytes:  # noqa: N802
-        """At most `length` bytes; waits for the first one until the deadline."""
+        """Read at most `length` bytes; wait for the first one until the deadline."""
         left_s = max(0.0, (self._deadline_ns - time.monotonic_ns()) / 1e9)
         ready, _, _ = select.select([self._fd], [], [], left_s)
         return os.read(self._fd, length) if ready else b""
@@ -76,9 +77,9 @@ class ServoPort:
 
 
 class ServoBus:
-    """Reads and writes servos by id. RobotError (one line, `names` for people) when one does not
-    answer in time, answers damaged bytes, or reports a fault of its own; OSError when the port is
-    gone."""
+    """A bus that reads and writes servos by id. Raises RobotError (one line, `names` for people)
+    when a servo does not answer in time, answers damaged bytes, or reports a fault of its own;
+    OSError when the port is gone."""
 
     def __init__(
         self, path: str, baudrate: int, names: dict[int, str], patience_ms: float
@@ -89,21 +90,22 @@ class ServoBus:
         self._port = ServoPort(path, baudrate, patience_ms)
 
     def read(self, servo: int, register: tuple[int, int], *, faulty: bool = False) -> int:
-        """One register (address, bytes) of one servo; faulty: also of one that reports a fault."""
+        """Read one register (address, bytes) of one servo; with `faulty`, even of one that reports
+        a fault."""
         address, size = register
         data, result, error = self._packets.readTxRx(self._port, servo, address, size)
         self._require(servo, result, 0 if faulty else error)
         return int.from_bytes(bytes(data[:size]), "little")
 
     def write(self, servo: int, register: tuple[int, int], value: int) -> None:
-        """One register of one servo, acknowledged."""
+        """Write one register of one servo, which acknowledges it."""
         address, size = register
         data = list(value.to_bytes(size, "little"))
         result, error = self._packets.writeTxRx(self._port, servo, address, size, data)
         self._require(servo, result, error)
 
     def read_state(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ticks and ticks a second of every servo, by one request for all."""
+        """Read ticks and ticks a second of every servo, by one request for all."""
         address, ids = PRESENT_POSITION[0], self._ids
         sent = self._packets.syncReadTx(self._port, address, _STATE_BYTES, ids, len(ids))
         self._port.is_using = False
@@ -116,7 +118,7 @@ class ServoBus:
         return found[0], found[1]
 
     def write_goals(self, ticks: NDArray[np.int64]) -> None:
-        """Goal ticks of every servo, by one packet that nobody acknowledges."""
+        """Write the goal ticks of every servo, in one packet that nobody acknowledges."""
         values: list[int] = []
         for servo, tick in zip(self._ids, ticks, strict=True):
             values += [servo, int(tick) & 0xFF, int(tick) >> 8]
@@ -125,7 +127,7 @@ class ServoBus:
         self._require(self._ids[0], result, 0)
 
     def set_patience(self, patience_ms: float) -> None:
-        """How much longer than its bytes an answer may take from now on."""
+        """Set how much longer than its bytes an answer may take from now on."""
         self._port.patience_ns = round(patience_ms * 1e6)
 
     def close(self) -> None:
@@ -146,6 +148,6 @@ class ServoBus:
 
 
 def signed(word: int, sign_bit: int = 15) -> int:
-    """Sign and magnitude, as these servos write negative numbers."""
+    """Decode sign and magnitude, the form in which these servos write negative numbers."""
     magnitude = word & ((1 << sign_bit) - 1)
     return -magnitude if word >> sign_bit & 1 else magnitude

@@ -1,8 +1,9 @@
-"""The process of a RemoteRobot: `python -m ofp_edge.runtime.robots.host FD`, started by it.
+"""The process of a RemoteRobot: `python -m ofp_edge.runtime.robots.host FD`, which RemoteRobot
+starts.
 
-One thread: between two states it takes what has come and obeys the newest action. Whatever ends it
-(the other end or the control process is gone, an error here, a signal), the robot is stopped first
-and closed then, and whoever listens is told that it was.
+It has one thread: between two states it takes what has come and obeys the newest action. Whatever
+ends it (the other end or the control process is gone, an error here, a signal), it first stops the
+robot and then closes it, and reports that to whoever listens.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _HANDLE_BYTES = 4  # of a file descriptor in a message; socket.recv_fds drops it
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: which robot, and how often it is asked for its state."""
+    """The first message: which robot to open, and how often to ask it for its state."""
 
     spec: dict[str, Any]
     robot: str
@@ -49,7 +50,8 @@ class Start:
 
 
 class Host:
-    """Serves one robot to the other end of `connection` until that closes or a signal comes."""
+    """The server of one robot to the other end of `connection`, until that closes or a signal
+    comes."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -60,14 +62,14 @@ class Host:
         self._wakes, self._woken = socket.socketpair()
 
     def obey_signals(self) -> None:
-        """From now on a signal ends `serve`, and not the process."""
+        """Make a signal end `serve`, and not the process, from now on."""
         self._woken.setblocking(False)
         signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, self._heed)
 
     def serve(self, robot: Robot, period_s: float) -> None:
-        """Push states, obey actions."""
+        """Push states and obeys actions."""
         due = time.monotonic()
         while not self._signal:
             state = robot.state()
@@ -82,7 +84,7 @@ class Host:
                     break
                 if self._connection in ready and not self._take(robot):
                     return
-            if os.getppid() != self._parent:  # also where a child of its keeps the socket open
+            if os.getppid() != self._parent:  # also where one of its children keeps the socket open
                 return
         self.complain(f"the robot's process was asked to end by {self._signal}.")
 
@@ -93,8 +95,8 @@ class Host:
             self._connection.send(message, socket.MSG_DONTWAIT)
 
     def bring_to_rest(self, robot: Robot) -> bool:
-        """Stop and close it, whatever came before; whether it took both, which is then said to the
-        other end and to the supervisor: some drivers only know in `close` that a stop arrived."""
+        """Stop and close the robot, whatever came before, and report to the other end and to the
+        supervisor when it accepted both: some drivers only know in `close` that a stop arrived."""
         try:
             if not self._stopped:
                 robot.stop()
@@ -115,7 +117,8 @@ class Host:
         self._signal = self._signal or signal.Signals(number).name
 
     def _push(self, message: bytes) -> bool:
-        """A state that nobody picks up is no loss: the next one is newer. False: no other end."""
+        """Push a state; one that nobody picks up is no loss, because the next is newer. Return
+        False when there is no other end."""
         try:
             self._connection.send(message, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -125,7 +128,8 @@ class Host:
         return True
 
     def _take(self, robot: Robot) -> bool:
-        """Everything that has come; of the actions the last. False when there is no other end."""
+        """Take everything that has come, and of the actions only the last. Return False when
+        there is no other end."""
         action: Any = None
         stop = False
         while True:
@@ -162,7 +166,8 @@ class Host:
 
 
 def main(connection: socket.socket) -> int:
-    """Wait for the first message, open the robot it names, serve it. 0: it was stopped in order."""
+    """Wait for the first message, open the robot that it names, and serve it. Return 0 when the
+    robot was stopped in order."""
     host = Host(connection)
     try:
         _, values, _ = decode(connection.recv(LARGEST_BYTES))

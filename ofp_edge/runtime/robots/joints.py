@@ -26,7 +26,7 @@ _FIELDS = ("id", "drive_mode", "homing_offset", "range_min", "range_max")
 
 @dataclass(frozen=True)
 class Joint:
-    """One servo: value = (tick - zero) * scale. `clipped`: readings stay within the range."""
+    """One servo: value = (tick - zero) * scale. With `clipped`, readings stay within the range."""
 
     name: str
     servo: int
@@ -39,8 +39,8 @@ class Joint:
 
 
 def read_joints(path: Path, names: tuple[str, ...], gripper: str, unit: str) -> tuple[Joint, ...]:
-    """The joints of `names` out of LeRobot's calibration file (JSON); RobotError names what is
-    wrong with it."""
+    """Read the joints of `names` from LeRobot's calibration file (JSON). Raises RobotError that
+    names what is wrong with it."""
     if unit not in UNITS:
         raise RobotError(f"unit {unit!r}: expected {', '.join(UNITS)}.")
     values = read_json(path, RobotError)
@@ -73,7 +73,7 @@ def _joint(path: Path, name: str, values: Any, gripper: bool, unit: str) -> Join
 
 
 class JointUnits:
-    """Converts whole arrays; one value a joint, in the joints' order."""
+    """A converter of whole arrays, with one value for each joint, in the joints' order."""
 
     def __init__(self, joints: tuple[Joint, ...]) -> None:
         self._zero = np.array([joint.zero for joint in joints])
@@ -87,23 +87,23 @@ class JointUnits:
         self._seen_high = np.where(clipped, self._high, np.inf)
 
     def positions(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Joint values of ticks (n,)."""
+        """Return the joint values of ticks (n,)."""
         seen = np.clip(ticks, self._seen_low, self._seen_high)
         result: NDArray[np.float64] = (seen - self._zero) * self._scale
         return result
 
     def velocities(self, ticks_per_s: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Joint values a second."""
+        """Return joint values a second."""
         result: NDArray[np.float64] = ticks_per_s * self._scale
         return result
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Joint values cut to the calibrated range."""
+        """Cut joint values to the calibrated range."""
         cut: NDArray[np.float64] = np.clip(values, self._least, self._most)
         return cut
 
     def ticks(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The goal ticks of joint values (n,), never outside the calibrated range."""
+        """Return the goal ticks of joint values (n,), never outside the calibrated range."""
         goals: NDArray[np.int64] = np.rint(self._zero + self.within(values) / self._scale).astype(
             np.int64
         )

@@ -1,6 +1,6 @@
 """Any LeRobot robot, behind the Robot protocol. It runs in LeRobot's environment: see remote.py.
 
-Nothing is imported from LeRobot here: the class that the rig names brings all there is.
+This file imports nothing from LeRobot: the class that the rig names brings everything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _METHODS = ("connect", "get_observation", "send_action", "disconnect")
 
 
 class LeRobot:
-    """Positions in LeRobot's own units and order.
+    """A robot whose positions are in LeRobot's own units and order.
 
-    robot: package.module:Class, e.g. lerobot.robots.so_follower:SOFollower. config: keyword
-    arguments of that class's `config_class`. fields: for each state field of the policy the names
-    of its values in LeRobot's observation; by default the action's names, in their order. Cameras
-    belong into the rig, not into `config`: the loop reads them itself.
+    `robot` is package.module:Class, e.g. lerobot.robots.so_follower:SOFollower. `config` has the
+    keyword arguments of that class's `config_class`. `fields` has, for each state field of the
+    policy, the names of its values in LeRobot's observation; by default they are the action's
+    names, in their order. Cameras belong in the rig, not in `config`: the loop reads them itself.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LeRobot:
             raise RobotError(f"{robot}: {type(cause).__name__}: {cause}") from None
 
     def state(self) -> RobotState:
-        """Ask the robot; takes as long as its bus."""
+        """Ask the robot; this takes as long as its bus."""
         before_ns = time.monotonic_ns()
         seen = self._ask(self._robot.get_observation)
         t_ns = (before_ns + time.monotonic_ns()) // 2
@@ -77,7 +77,7 @@ class LeRobot:
         return RobotState(t_ns, values)
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Absolute goals, in LeRobot's units."""
+        """Send absolute goals, in LeRobot's units."""
         if not self._stopped:
             goals = (float(x) for x in action * self._scale)
             self._ask(self._robot.send_action, dict(zip(self._names, goals, strict=True)))
@@ -90,7 +90,7 @@ class LeRobot:
             self._holds = True
 
     def close(self) -> None:
-        """Disconnect. Whether the torque goes is a matter of its config. Idempotent."""
+        """Disconnect. The robot's config decides whether the torque goes. Idempotent."""
         if self._robot.is_connected:
             self._robot.disconnect()
 
@@ -102,7 +102,8 @@ class LeRobot:
 
 
 def _make_config(config_class: Any, values: dict[str, Any]) -> Any:
-    """A rig's strings become paths where the class wants paths: it does not look itself."""
+    """Turn a rig's strings into paths where the class wants paths, because the class does not look
+    itself."""
     paths = set()
     if dataclasses.is_dataclass(config_class):
         paths = {f.name for f in dataclasses.fields(config_class) if "Path" in str(f.type)}

@@ -43,12 +43,12 @@ _FARTHEST_NS = 2**62
 
 
 class RemoteRobot:
-    """See `ofp_edge.runtime.robot.Robot`.
+    """A robot in a process of its own; see `ofp_edge.runtime.robot.Robot`.
 
-    robot: package.module:Class of the robot there, built with `options`. python: the interpreter of
-    its environment, by default this one. state_hz: how often it is asked, by default twice the
-    control rate. max_age_ms: an older state raises RobotError, by default five periods. start_s:
-    how long it may take to come up.
+    `robot` is package.module:Class of the robot there, built with `options`. `python` is the
+    interpreter of its environment, by default this one. `state_hz` is how often it is asked, by
+    default twice the control rate. A state older than `max_age_ms`, by default five periods, raises
+    RobotError. `start_s` is how long it may take to come up.
     """
 
     def __init__(
@@ -96,12 +96,13 @@ class RemoteRobot:
         self._socket.setblocking(False)
 
     def supervised_by(self, line: socket.socket) -> None:
-        """Let its process tell the run's supervisor, when this one is gone, that it has stopped."""
+        """Let the robot's process report to the run's supervisor, when this process is gone, that
+        it has stopped."""
         with contextlib.suppress(OSError):
             socket.send_fds(self._socket, [encode("supervisor")], [line.fileno()])
 
     def state(self) -> RobotState:
-        """The newest state that its process has sent; never waits for it."""
+        """Return the newest state that its process has sent; never wait for it."""
         newest = self._newest
         if newest is None or self._trouble:
             raise RobotError(self._trouble)
@@ -114,7 +115,7 @@ class RemoteRobot:
         return newest
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Hand the action over; RobotError when its process takes none any more."""
+        """Hand the action over. Raises RobotError when its process takes none any more."""
         if self._stopped:
             return
         if self._trouble:
@@ -127,7 +128,7 @@ class RemoteRobot:
             raise RobotError(self._trouble or f"{self._name}: its process has ended.") from None
 
     def stop(self) -> None:
-        """Ask it to stop; if it can't even be told, the socket's end tells it. Idempotent."""
+        """Ask it to stop; if the message cannot be sent, the socket's end stops it. Idempotent."""
         if not self._stopped:
             self._stopped = True
             try:
@@ -136,8 +137,8 @@ class RemoteRobot:
                 self._end()
 
     def close(self) -> None:
-        """Stop, then end its process; RobotError when that has not said that the robot has been
-        stopped. Idempotent."""
+        """Stop the robot, then ends its process. Raises RobotError when the process has not said
+        that the robot was stopped. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -157,7 +158,7 @@ class RemoteRobot:
             raise RobotError(f"{self._name}: its process did not confirm that the robot stopped.")
 
     def _end(self) -> None:
-        """Nothing more from this end; what is still to come from the other one is heard."""
+        """Send nothing more from this end, and hear what is still to come from the other one."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -196,7 +197,8 @@ class RemoteRobot:
         )
 
     def _state(self, t_ns: Any, arrays: dict[str, NDArray[Any]]) -> RobotState:
-        """What it says of itself; WireError when that has another form than the spec's states."""
+        """Read a state from a message. Raises WireError when it has another form than the spec's
+        states."""
         if type(t_ns) is not int or abs(t_ns) > _FARTHEST_NS:
             raise WireError(f"its state: t_ns: expected whole nanoseconds, got {shown(t_ns)}.")
         for name, shape in self._shapes.items():
@@ -210,5 +212,5 @@ class RemoteRobot:
 
 def _line(kind: str, line: Any) -> str:
     if kind != "error" or not isinstance(line, str) or not line.strip():
-        raise WireError(f"a message of its process that is none: {shown(kind)}, {shown(line)}.")
+        raise WireError(f"an unknown message from its process: {shown(kind)}, {shown(line)}.")
     return line

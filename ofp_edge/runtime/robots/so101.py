@@ -38,16 +38,17 @@ _LAST_WRITES = 3  # attempts to write the stop while closing
 
 
 class So101:
-    """See `ofp_edge.runtime.robot.Robot`.
+    """The arm; see `ofp_edge.runtime.robot.Robot`.
 
-    port: the serial device. calibration: LeRobot's file of this arm; another arm's is refused.
-    unit: of the five joints ("deg", "rad", "normalised": see joints.py), where the policy's actions
-    do not say it; the gripper is 0..100. velocity_fields: the policy's state fields of shape (6,)
-    that are velocities (unit a second); other (6,) fields are positions, (12,) ones both.
-    acceleration: the servos' own ramp, 1..254, in 100 ticks/s^2; 0: none. timeout_ms: how much
-    longer than its bytes an answer may take, by default a quarter of the period. max_age_ms: a
-    state older than that raises RobotError, by default five periods. torque_off: let the arm go
-    limp when it is closed; otherwise it holds its place until its power is cut.
+    `port` is the serial device. `calibration` is LeRobot's file of this arm; another arm's is
+    refused. `unit` is that of the five joints ("deg", "rad", "normalised": see joints.py), where
+    the policy's actions do not say it; the gripper is 0..100. `velocity_fields` are the policy's
+    state fields of shape (6,) that are velocities (unit a second); other (6,) fields are positions,
+    (12,) fields are both. `acceleration` is the servos' own ramp, 1..254, in 100 ticks/s^2; 0 means
+    none. `timeout_ms` is how much longer than its bytes an answer may take, by default a quarter of
+    the period. A state older than `max_age_ms`, by default five periods, raises RobotError. With
+    `torque_off` the arm goes limp when it is closed; otherwise it holds its place until its power
+    is cut.
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class So101:
         self._thread.start()
 
     def state(self) -> RobotState:
-        """The newest positions and velocities that the bus brought; never waits for it."""
+        """Return the newest positions and velocities that the bus delivered; never wait for
+        it."""
         t_ns, positions, velocities = self._reading
         age_ns = time.monotonic_ns() - t_ns
         if self._dead or age_ns > self._max_age_ns:
@@ -103,7 +105,7 @@ class So101:
         return RobotState(t_ns, values)
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """New goals; the bus thread writes them at once."""
+        """Set new goals; the bus thread writes them at once."""
         if self._stopped:
             return
         if action.shape != self._step.shape or not np.isfinite(action).all():
@@ -121,8 +123,8 @@ class So101:
             self._ring()
 
     def close(self) -> None:
-        """Stop, write what is to be written, release the port; RobotError when a servo does not
-        answer that it has its place as its goal. Idempotent."""
+        """Stop, write what is to be written, and release the port. Raises RobotError when a
+        servo does not answer that it has its place as its goal. Idempotent."""
         if self._closed:
             return
         self.stop()
@@ -142,7 +144,8 @@ class So101:
             os.close(self._wake)
 
     def _confirm(self) -> None:
-        """The goals went out in a packet that nobody acknowledges: ask."""
+        """Ask every servo for its goal, because the goals went out in a packet that nobody
+        acknowledges."""
         if not self._holds or self._goal is None:
             raise RobotError(f"SO-101: the stop could not be written: {self._trouble}")
         for (servo, name), goal in zip(self._bus.names.items(), self._goal, strict=True):
@@ -203,7 +206,8 @@ class So101:
 
 
 def _set_up(bus: ServoBus, joints: tuple[Joint, ...], acceleration: int) -> None:
-    """Every servo is there, is the calibrated one, and holds its place before it gets torque."""
+    """Check that every servo is there and is the calibrated one, and let it hold its place before
+    it gets torque."""
     for joint in joints:
         what = f"servo {joint.servo} ({joint.name})"
         if (model := bus.read(joint.servo, feetech.MODEL)) != feetech.STS3215:

@@ -25,22 +25,23 @@ from ofp_edge.errors import RobotError
 from ofp_edge.strict import parse_json, shown
 
 LARGEST_BYTES = 128 * 1024
-"""Of one message: states and actions are small, and the kernel takes no more at once."""
+"""The most bytes of one message: states and actions are small, and the kernel takes no more at
+once."""
 _LENGTH = struct.Struct("<I")
 _WHAT = "a message that can't be read"
 
 
 class WireError(RobotError):
-    """Bytes that are no message, or one of another form than its kind has."""
+    """The bytes are no message, or a message whose form is not that of its kind."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends."""
+    """Return two ends."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def encode(kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values: Any) -> bytes:
-    """One message. Raises WireError when it is larger than LARGEST_BYTES."""
+    """Encode one message. Raises WireError when it is larger than LARGEST_BYTES."""
     blobs = []
     for name, array in (arrays or {}).items():
         buffer = io.BytesIO()
@@ -55,9 +56,9 @@ def encode(kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **values
 
 
 def decode(message: bytes) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
-    """(kind, values, arrays) of one message. WireError, one line, when it is damaged, larger than
-    LARGEST_BYTES, or holds anything but plain numbers; nothing larger than it is ever made of it.
-    """
+    """Decode one message into (kind, values, arrays). Raises WireError, one line, when it is
+    damaged, larger than LARGEST_BYTES, or holds anything but plain numbers; nothing larger than the
+    message is ever made of it."""
     if not _LENGTH.size <= len(message) <= LARGEST_BYTES:
         raise WireError(f"{_WHAT}: it has {len(message)} bytes.")
     (length,) = _LENGTH.unpack_from(message)

@@ -1,1 +1,2 @@
-"""Between policy and robot: limits, a heartbeat, an input to stop by. Not safety-rated."""
+"""The layer between policy and robot: limits, a heartbeat, an input to stop by. It is not
+safety-rated."""

@@ -1,6 +1,6 @@
 """How fast something may go and still come to rest in time, in whole control steps.
 
-A speed v is kept for one step of dt, then lessened by a dt at each step: the way is
+A speed v is kept for one step of dt, then lessened by a dt at each step. The way is
 
     D(v) = dt (v + (v - a dt) + (v - 2 a dt) + ...)     as long as the terms are positive
 
@@ -19,10 +19,10 @@ _HAIR = 1e-9  # relative: a start on the sphere is within it
 
 
 def fastest(gap: Array, brake: float | None, dt_s: float) -> Array:
-    """The largest v >= 0 with D(v) <= gap.
+    """Return the largest v >= 0 with D(v) <= gap.
 
-    gap: metres or whatever the unit is, below 0: no room, as 0. brake: a dt^2, what a step loses
-    of its length from one to the next; None: it may end at once.
+    `gap` is in metres or whatever the unit is; below 0 there is no room, as at 0. `brake` is a
+    dt^2, which a step loses of its length from one to the next; with None it may end at once.
     """
     room = np.maximum(gap, 0.0)
     if brake is None:
@@ -35,7 +35,8 @@ def fastest(gap: Array, brake: float | None, dt_s: float) -> Array:
 
 
 def share_within(start: Array, step: Array, radius: float) -> float:
-    """The largest share s of 0..1 with |start + s step| <= radius; 0 where there is none."""
+    """Return the largest share s of 0..1 with |start + s step| <= radius; 0 where there is
+    none."""
     square, along = float(step @ step), float(start @ step)
     beyond = float(start @ start) - radius * radius
     if beyond > _HAIR * radius * radius:

@@ -28,13 +28,13 @@ from ofp_edge.runtime.safety.braking import fastest, share_within
 from ofp_edge.spec import ActionField
 
 Array = NDArray[np.float64]
-_HAIR = 1e-6  # relative: float32 actions are not told from their float64 selves
-_FAR, _TINY = 1e12, 1e-300  # in place of no wall; of no length
+_HAIR = 1e-6  # relative: float32 actions are not distinguished from their float64 selves
+_FAR, _TINY = 1e12, 1e-300  # stand for a wall that is not there and for a vector without length
 _SOFT = ("jerk", "acceleration", "velocity")
 
 
 class FieldLimiter:
-    """Limits the commands of one field, tick after tick. Nothing here reads a clock."""
+    """A limiter of the commands of one field, tick after tick. Nothing here reads a clock."""
 
     def __init__(self, field: ActionField, limits: FieldLimits, dt_s: float) -> None:
         self.field, self.limits, self._dt_s = field, limits, dt_s
@@ -53,7 +53,7 @@ class FieldLimiter:
         speeds = np.minimum(ends[0], stay), np.maximum(ends[1], stay)
         self._slowest, self._fastest = (x if field.kind == "velocity" else x / dt_s for x in speeds)
         self._most_change = (limits.max_acceleration or math.inf) * dt_s
-        # Of a vector each axis has its share, so that all of them can brake together.
+        # Each axis of a vector has its share, so that all of them can brake together.
         share = math.sqrt(size) if self._vector else 1.0
         self._brake = None if limits.max_acceleration is None else self._most_change * dt_s / share
         self._steps = self._wanted_steps()
@@ -68,21 +68,23 @@ class FieldLimiter:
         self.keep()
 
     def keep(self) -> None:
-        """Before a command: that it can be taken back."""
+        """Remember the state before a command, so that the command can be taken back."""
         self._kept = self._x, self._v, self._a, self._first
 
     def take_back(self) -> None:
-        """The last command was not sent: the one before it is what the robot has."""
+        """Take the last command back, because it was not sent: the robot has the one before it."""
         self._x, self._v, self._a, self._first = self._kept
 
     def stood_still(self) -> None:
-        """A control step without a command: a target stood still, a velocity stayed what it was."""
+        """Pass a control step without a command: a target stood still, a velocity stayed what it
+        was."""
         if self.field.kind != "velocity":
             self._v = self._still
         self._a = self._still
 
     def begin(self, raw: NDArray[np.float32], measured: Array | None) -> str:
-        """Why the first action of an episode may not be sent, or nothing. Later ones: nothing."""
+        """Return why the first action of an episode may not be sent, or nothing; later actions
+        always may."""
         if not self._first:
             return ""
         self._first = False
@@ -113,9 +115,10 @@ class FieldLimiter:
     def limit(
         self, raw: NDArray[np.float32], measured: Array | None, holding: bool
     ) -> tuple[NDArray[np.float32], list[str]]:
-        """(D,) what may be sent in place of `raw`, and the names of the limits that changed it.
+        """Return what may be sent (D,) in place of `raw`, and the names of the limits that changed
+        it.
 
-        measured: the field's measured position, in its unit; None where none is known.
+        `measured` is the field's measured position, in its unit; None where none is known.
         """
         if not self._steps:
             return raw, []
@@ -136,7 +139,7 @@ class FieldLimiter:
         return self._sent(raw, v, soft, changed), cut
 
     def _wanted_steps(self) -> list[tuple[str, Callable[[Array, Array | None], Array]]]:
-        """(name, limit) from the softest to the hardest, of those that there are."""
+        """Yield (name, limit) for the limits that there are, from the softest to the hardest."""
         limits, absolute = self.limits, self._absolute
         boxed = limits.position_low is not None
         rates = (limits.max_jerk, limits.max_acceleration, limits.max_velocity, limits.max_lead)
@@ -152,7 +155,8 @@ class FieldLimiter:
         return [(name, limited) for name, limited, wanted in steps if wanted]
 
     def _start(self, value: Array, measured: Array | None) -> list[str]:
-        """Where the commands of an absolute field begin: where it is, or at the range's edge."""
+        """Return where the commands of an absolute field begin: where the robot is, or at the
+        range's edge."""
         here = value if measured is None else measured
         self._x = np.clip(here, *self._ends)
         return ["range"] if (self._x != here).any() else []
@@ -186,7 +190,7 @@ class FieldLimiter:
         return math.sqrt(value @ value) if self._vector else float(np.abs(value).max())
 
     def _no_more_than(self, value: Array, most: float) -> Array:
-        """`value` itself where it is within the limit."""
+        """Return `value` itself where it is within the limit."""
         if self._vector:
             size = math.sqrt(value @ value)
             return value * (most / size) if size > most else value
@@ -202,7 +206,8 @@ class FieldLimiter:
         return v if less is change else self._v + less
 
     def _smoother(self, v: Array, measured: Array | None) -> Array:
-        """A limited acceleration is lessened in time: v arrives where it should, and not beyond."""
+        """Limit the acceleration and lessens it in time, so that v arrives where it should, and
+        not beyond."""
         assert self.limits.max_jerk is not None
         dt, most = self._dt_s, self.limits.max_jerk * self._dt_s
         change = v - self._v
@@ -219,7 +224,7 @@ class FieldLimiter:
         return smooth if self._vector else np.where(less == more, v, smooth)
 
     def _inside(self, v: Array, measured: Array | None) -> Array:
-        """Not out of the box; one that is outside may come back, and go no further."""
+        """Keep a place in the box; one that is outside may come back, and go no further."""
         x = self._x if self._absolute else measured
         if x is None:
             return v
@@ -238,12 +243,12 @@ class FieldLimiter:
         return braked
 
     def _ranged(self, v: Array, measured: Array | None) -> Array:
-        """Of a velocity or a delta: within what may be sent."""
+        """Keep a velocity or a delta within what may be sent."""
         within = (v >= self._slowest).all() and (v <= self._fastest).all()
         return v if within else np.clip(v, self._slowest, self._fastest)
 
     def _near(self, v: Array, measured: Array | None) -> Array:
-        """The step is shortened to end within the lead; outside of it, to lead no further."""
+        """Shorten the step to end within the lead; outside the lead, to lead no further."""
         if measured is None:
             return v
         assert self.limits.max_lead is not None and self._x is not None

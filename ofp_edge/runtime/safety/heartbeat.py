@@ -1,4 +1,4 @@
-"""systemd's watchdog, fed by the control thread alone: a plain datagram, no library.
+"""systemd's watchdog, which the control thread alone feeds: a plain datagram, no library.
 
 A unit with Type=notify and WatchdogSec= gives the two variables; without them nothing is sent.
 """
@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 
 class Heartbeat:
-    """Says READY once, then WATCHDOG at most four times in systemd's own period, then STOPPING.
+    """A heartbeat that sends READY once, then WATCHDOG at most four times in systemd's own period,
+    then STOPPING.
 
-    Belongs to the control thread: a beat says that it has just decided a tick, nothing less. A full
-    socket is no reason to wait: the beat is left out.
+    It belongs to the control thread: a beat says that it has just decided a tick, nothing less. A
+    full socket is no reason to wait: the beat is left out.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -31,7 +32,7 @@ class Heartbeat:
             self._address = "\0" + address[1:] if address[0] == "@" else address
 
     def beat(self, now_ns: int) -> None:
-        """A tick was decided."""
+        """Report that a tick was decided."""
         if self._socket is None:
             return
         if self._last_ns is None:
@@ -43,7 +44,7 @@ class Heartbeat:
         self._last_ns = now_ns
 
     def close(self, why: str = "") -> None:
-        """The run is over. Idempotent."""
+        """Report that the run is over. Idempotent."""
         if self._socket is not None:
             self._say(f"STOPPING=1\nSTATUS={' '.join(why.split())}")  # a line is an assignment
             self._socket.close()

@@ -1,6 +1,8 @@
-"""The layer between policy and robot: every command passes it, whatever made it. Not safety-rated.
+"""The layer between policy and robot, which every command passes, whatever made it. It is not
+safety-rated.
 
-It belongs to the state machine: no clock, no robot; what the robot measured comes in as a value.
+It belongs to the state machine and has no clock and no robot; the robot's measurements come in as
+values.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """A command that passed. cut: "field: limit", what changed it; fault: why to stop instead."""
+    """A command that passed. `cut` names what changed it as "field: limit"; `fault` says why to
+    stop instead."""
 
     action: NDArray[np.float32]
     cut: tuple[str, ...] = ()
@@ -27,10 +30,10 @@ class Checked:
 
 
 class SafetyLayer:
-    """Refuses, limits, counts; see ofp_edge/rig/safety.py for the limits.
+    """A layer that refuses, limits and counts; see ofp_edge/rig/safety.py for the limits.
 
-    The policy's range comes last: of all that `check` gives out nothing is outside of it, but a
-    hold value that is so itself. readings: which of the robot's states are believed.
+    The policy's range comes last: nothing that `check` gives out is outside it, except a hold value
+    that is outside itself. `readings` says which of the robot's states are believed.
     """
 
     def __init__(self, spec: PolicySpec, entry: SafetyEntry) -> None:
@@ -47,29 +50,29 @@ class SafetyLayer:
         self._cut_in_a_row = 0
 
     def measured(self, state: RobotState, read_ns: int | None = None) -> None:
-        """What the robot said of itself last, and when it was read (by default at the tick)."""
+        """Take in the robot's newest state, and when it was read (by default at the tick)."""
         self.readings.hear(state, read_ns)
 
     def forget(self) -> None:
-        """A new episode: begin from where the robot is, at rest."""
+        """Begin a new episode from where the robot is, at rest."""
         self._cut_in_a_row = 0
         self.readings.forget()
         for _, limiter in self._limiters:
             limiter.forget()
 
     def stood_still(self) -> None:
-        """A control step has passed in which nothing was sent."""
+        """Record that a control step has passed in which nothing was sent."""
         for _, limiter in self._limiters:
             limiter.stood_still()
 
     def not_sent(self) -> None:
-        """What `check` gave out last was not sent; its control step has passed."""
+        """Record that the last command of `check` was not sent; its control step has passed."""
         for _, limiter in self._limiters:
             limiter.take_back()
             limiter.stood_still()
 
     def trouble(self, now_ns: int) -> str:
-        """What the robot's own state says against going on, or nothing."""
+        """Return why the robot's own state forbids to go on, or nothing."""
         if why := self.readings.trouble(now_ns):
             return why
         if self._box is not None and (state := self.readings.believed) is not None:
@@ -81,7 +84,7 @@ class SafetyLayer:
         return ""
 
     def check(self, action: NDArray[np.float32], *, holding: bool) -> Checked:
-        """(action_dim,) the command that may go to the robot."""
+        """Return the command (action_dim,) that may go to the robot."""
         if action.shape != self._low.shape:
             return Checked(
                 action, fault=f"an action of shape {action.shape}, not {self._low.shape}"
@@ -123,8 +126,9 @@ class SafetyLayer:
 
 
 def action_range(spec: PolicySpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(action_dim,) lowest and highest raw value that may be sent: the spec's range, and of deltas
-    and velocities the hold value, which "stay" has to be able to say."""
+    """Return the lowest and the highest raw value (action_dim,) that may be sent: the spec's
+    range, which for deltas and velocities includes the hold value, because "stay" must be possible.
+    """
     low = [min(x, x if f.hold is None else f.hold) for f in spec.actions for x in f.low]
     high = [max(x, x if f.hold is None else f.hold) for f in spec.actions for x in f.high]
     return np.asarray(low, np.float32), np.asarray(high, np.float32)

@@ -1,12 +1,12 @@
-"""Which of the robot's words are believed: by their stamps, by their form, and by how far it can
-have come since the ones before.
+"""A judge of which robot states are believed: by their stamps, by their form, and by how far the
+robot can have come since the ones before.
 
     t_ns    |--- max_state_age_ms ---|- now -|-- one period --|       outside: stop
     values  |x - last x| <= physical_speed * max(t - last t, one period)
 
-A reading that can't be true is bridged: limits and policy go by the last one that could, for at
-most `max_bridged_ticks` ticks in a row, and never for longer than `max_state_age_ms` since its
-stamp. It needs two readings before it that agree.
+An impossible reading is bridged: limits and policy use the last possible one, for at most
+`max_bridged_ticks` ticks in a row, and never for longer than `max_state_age_ms` since its stamp.
+Bridging needs two earlier readings that agree.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from ofp_edge.rig.safety import SafetyEntry, is_cartesian
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.spec import PolicySpec
 
-_HAIR = 1e-6  # relative: float32 readings
+_HAIR = 1e-6  # relative, for float32 readings
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Values of a state field that an entry of the rig goes by."""
+    """The values of a state field that an entry of the rig uses."""
 
     entry: str
     name: str
     part: slice
-    speed: float | None  # a second
+    speed: float | None  # per second
     vector: bool
 
 
 class Readings:
-    """Judges each of the robot's states. No clock: `read_ns` and `now_ns` are told.
+    """A judge of each of the robot's states. It has no clock: its callers pass `read_ns` and
+    `now_ns`.
 
-    believed: the newest state that can be true, None before the first. bridged: how many were not
-    believed so far.
+    `believed` is the newest possible state, None before the first. `bridged` counts how many were
+    not believed so far.
     """
 
     def __init__(self, spec: PolicySpec, entry: SafetyEntry) -> None:
@@ -54,7 +55,8 @@ class Readings:
         self._fault = ""
 
     def hear(self, state: RobotState, read_ns: int | None) -> None:
-        """The robot's newest word. read_ns: when it was read, where that is not the tick."""
+        """Take in the robot's newest state. `read_ns` is when it was read, where that is not the
+        tick."""
         self._heard, self._read_ns = state, read_ns
         self._fault = self._fault or _malformed(state, self._parts)
         if self._fault:
@@ -73,11 +75,12 @@ class Readings:
         self.believed = state
 
     def forget(self) -> None:
-        """The robot may have been put elsewhere: the next reading is held against none before."""
+        """Forget the readings, because the robot may have been put elsewhere: the next one is
+        compared with none before."""
         self._agree = self._in_a_row = 0
 
     def trouble(self, now_ns: int) -> str:
-        """Why not to go on, or nothing."""
+        """Return why not to go on, or nothing."""
         if self._fault or self._heard is None:
             return self._fault
         at_ns = now_ns if self._read_ns is None else max(now_ns, self._read_ns)
@@ -102,7 +105,8 @@ class Readings:
         return ""
 
     def _leap(self, state: RobotState) -> str:
-        """How the robot would have had to move to be there, where it can't have."""
+        """Return how the robot would have had to move to be there, where it cannot have moved
+        so."""
         before = self.believed
         if before is None or self._agree == 0:
             return ""
@@ -135,7 +139,7 @@ def _parts(spec: PolicySpec, entry: SafetyEntry) -> tuple[_Part, ...]:
 
 
 def _malformed(state: RobotState, parts: tuple[_Part, ...]) -> str:
-    """What is wrong with a state by itself."""
+    """Return what is wrong with a state by itself."""
     stamp = state.t_ns
     if not isinstance(stamp, (int, np.integer)) or isinstance(stamp, bool):
         return f"the robot's state: t_ns: expected whole nanoseconds, got {stamp!r}"

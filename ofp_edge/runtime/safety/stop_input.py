@@ -2,9 +2,9 @@
 
     echo -n stop | socat - UNIX-SENDTO:/run/ofp-edge/stop
 
-"stop" stops for good. With a silence limit the sender must say anything else ("go") more often
-than that, so that a cut cable stops too. One run at a time listens at a path: it holds a lock on
-`path`.lock, which the kernel takes back however the run ends.
+"stop" stops the run for good. With a silence limit the sender must send something else ("go") more
+often than that, so that a cut cable stops the run too. One run at a time listens at a path: it
+holds a lock on `path`.lock, which the kernel takes back however the run ends.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from pathlib import Path
 from ofp_edge.errors import RigError
 
 _FLOOD = 1024
-"""Messages in one tick. The kernel keeps fewer (net.unix.max_dgram_qlen), so that whatever was
-there when the tick began is read; where more keep coming, a "stop" might be behind them."""
+"""So many messages in one tick are a flood. The kernel keeps fewer (net.unix.max_dgram_qlen), so
+whatever was there when the tick began is read; where more keep coming, a "stop" might be behind
+them."""
 
 
 class StopInput:
-    """Reads the socket without waiting. One thread. Raises RigError when it can't be made."""
+    """A reader of the socket that never waits, for one thread. Raises RigError when the socket
+    cannot be made."""
 
     def __init__(self, path: str, silence_ms: float | None = None) -> None:
         self.path = Path(path)
@@ -38,7 +40,7 @@ class StopInput:
         try:
             with contextlib.suppress(FileNotFoundError):
                 if stat.S_ISSOCK(os.lstat(path).st_mode):
-                    os.unlink(path)  # of a run that was killed: ours would hold the lock
+                    os.unlink(path)  # left by a run that was killed: a live run would hold the lock
             self._socket.bind(path)
             os.chmod(path, 0o660)
             self._mine = _identity(path)
@@ -48,7 +50,7 @@ class StopInput:
             raise RigError(f"[safety] stop_socket {path}: {cause.strerror or cause}.") from None
 
     def read(self, now_ns: int) -> str:
-        """Why to stop, or nothing. Silence counts from the first call on."""
+        """Return why to stop, or nothing. Silence counts from the first call on."""
         if reason := self.said():
             return reason
         if self._heard_ns is None or self._heard:
@@ -59,8 +61,8 @@ class StopInput:
         return ""
 
     def said(self) -> str:
-        """Why to stop, silence apart, or nothing; what was said stays said. Reads all that is
-        there."""
+        """Return why to stop, silence apart, or nothing. It reads everything that waits, and a
+        "stop" stays."""
         for _ in range(_FLOOD):
             try:
                 word = self._socket.recv(64)
@@ -85,7 +87,7 @@ class StopInput:
 
 
 def _lock(path: str) -> int:
-    """Held until it is closed. RigError when another run holds it."""
+    """Take a lock that is held until it is closed. Raises RigError when another run holds it."""
     try:
         handle = os.open(
             f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660

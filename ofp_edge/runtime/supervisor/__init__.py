@@ -1,1 +1,1 @@
-"""The process beside a run that brings the robot to rest when the run can't."""
+"""The process beside a run that brings the robot to rest when the run cannot."""

@@ -17,27 +17,27 @@ import socket
 BEAT = b"beat"
 """A tick begins: the next one is due."""
 PAUSE = b"pause"
-"""No tick is due: the robot is being reset."""
+"""No tick is due, because the robot is being reset."""
 TOLD = b"told"
-"""The robot was told to stop, and took it; what is open is being closed."""
+"""The robot was told to stop and accepted it; what is open is being closed."""
 AT_REST = b"at rest"
-"""The robot was told to stop, took it, and was closed: there is nothing left to look after."""
+"""The robot was told to stop, accepted it, and was closed: there is nothing left to look after."""
 REST = b"bring it to rest"
-"""The robot did not take it, or could not be closed: open it anew and stop it; answer."""
+"""The robot did not accept the stop, or could not be closed: open it anew, stop it, and answer."""
 HOST = b"host "
 """A process of the robot's own is driving it (its pid follows), and holds this line too."""
 
 DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT,
            signal.SIGTSTP, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)  # fmt: skip
-"""What ends other programs and not a supervisor."""
+"""The signals that end other programs and that a supervisor ignores."""
 
 _PATIENCE_S = 1.0
 
 
 def say(line: socket.socket, word: bytes, *, waits: bool = True) -> bool:
-    """Say it; whether there is still another end. waits: where its buffer is full, at most a second
-    for room; otherwise the word is left out, which is no loss for one that is said over and over.
-    """
+    """Send a word; return whether there is still another end. Where the buffer is full and
+    `waits` is set, it waits at most a second for room; otherwise the word is left out, which is no
+    loss for one that is repeated."""
     if waits:
         with contextlib.suppress(OSError, ValueError):
             select.select([], [line], [], _PATIENCE_S)

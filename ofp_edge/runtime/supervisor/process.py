@@ -1,4 +1,4 @@
-"""The process that brings a robot to rest when the one that drives it can't any more.
+"""The process that brings a robot to rest when the one that drives it cannot any more.
 
 `python -m ofp_edge.runtime.supervisor.process FD`; supervision.py starts it before the robot opens.
 
@@ -8,8 +8,8 @@
     a signal came to the run, or a tick began,     kills the run, which lets go of the robot; then
     and nothing followed in time                   the same
 
-It opens what the rig names, as the run did, by the same class; state, stop, close. It is deaf to
-what ends other programs: only SIGKILL ends it before its robot is at rest.
+It opens what the rig names, as the run did, by the same class, and calls state, stop and close. It
+ignores the signals that end other programs: only SIGKILL ends it before its robot is at rest.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _LONGEST_BYTES = 128 * 1024
 
 
 class Watch:
-    """Listens until the robot is at rest, or has to be brought there.
+    """A watch that listens until the robot is at rest, or has to be brought there.
 
-    Time is counted in slices that this process was awake in: where the whole machine stood still,
-    the run had no time either. killed_because: why it has killed the run, or nothing.
+    Time is counted in slices during which this process was awake: where the whole machine stood
+    still, the run had no time either. `killed_because` says why it has killed the run, or nothing.
     """
 
     def __init__(self, line: socket.socket, run: int, patience_s: float) -> None:
@@ -50,7 +50,7 @@ class Watch:
         self._host_left_s = _HOST_S
 
     def until_needed(self) -> str:
-        """Why the robot has to be brought to rest, or nothing: it is."""
+        """Return why the robot has to be brought to rest, or nothing when it is at rest."""
         before_s = time.monotonic()
         while True:
             select.select([self._line], [], [], _SLICE_S)
@@ -103,7 +103,8 @@ class Watch:
         os.kill(self._run, signal.SIGKILL)
 
     def _let_host_end(self, passed_s: float) -> bool:
-        """The robot's own process stops it when the run is gone: it gets a while to say so."""
+        """Wait a while for the robot's own process, which stops the robot when the run is gone, to
+        say so."""
         self._host_left_s -= passed_s
         if self._host is not None and self._host_left_s > 0:
             return False
@@ -114,8 +115,8 @@ class Watch:
 
 
 def bring_to_rest(task: dict[str, Any]) -> str:
-    """Open the robot, stop it, close it; why that failed, or nothing. Tried again for a while: what
-    held the port may be a moment in going."""
+    """Open the robot, stop it and close it; return why that failed, or nothing. It tries again
+    for a while, because what held the port may take a moment to go."""
     from ofp_edge.rig.file import RobotEntry
     from ofp_edge.runtime.robot import open_robot
     from ofp_edge.spec import PolicySpec
@@ -128,7 +129,7 @@ def bring_to_rest(task: dict[str, Any]) -> str:
         try:
             with contextlib.closing(open_robot(entry, spec)) as robot:
                 with contextlib.suppress(Exception):
-                    robot.state()  # some hold the place that was read last
+                    robot.state()  # some drivers hold the place that was read last
                 robot.stop()
             return ""
         except Exception as cause:  # a driver's own errors have no common root
@@ -139,7 +140,7 @@ def bring_to_rest(task: dict[str, Any]) -> str:
 
 
 def _preload(driver: str) -> None:
-    """Import what will be needed while there is time; what fails here, fails again where it is
+    """Import what will be needed while there is time; what fails here fails again where it is
     needed."""
     with contextlib.suppress(Exception):
         from ofp_edge.errors import RobotError
@@ -154,10 +155,10 @@ def _tell(text: str) -> None:
 
 
 def main(line: socket.socket) -> None:
-    """Hear whom to look after, then do."""
+    """Hear whom to look after, then do it."""
     for number in words.DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, words.DEAF_TO)  # held back since it was started
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, words.DEAF_TO)  # blocked since it was started
     task = json.loads(line.recv(_LONGEST_BYTES))
     loading = threading.Thread(target=_preload, args=(task["driver"],), daemon=True)
     loading.start()
@@ -178,4 +179,4 @@ def main(line: socket.socket) -> None:
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as end:
         main(end)
-    os._exit(0)  # a half-done import in the other thread is nothing to wait for
+    os._exit(0)  # nothing waits for a half-done import in the other thread

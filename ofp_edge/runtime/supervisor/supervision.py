@@ -1,9 +1,9 @@
-"""The run's side of its supervisor: the process that brings the robot to rest when this one can't.
+"""The run's side of its supervisor: the process that brings the robot to rest when this one cannot.
 
     run ── robot, in this process or in one of its own (robots/remote.py)
-     └──── process.py, in a session of its own: no terminal, deaf to signals
+     └──── process.py, in a session of its own: no terminal, ignores signals
 
-docs/safety.md says which end of a run is met by whom.
+docs/safety.md says who stops the robot at which end of a run.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _LONGEST_LINE = 65536
 
 
 class Supervision:
-    """Starts the supervisor and talks to it. Belongs to the control thread.
+    """The supervisor's starter and its partner. It belongs to the control thread.
 
-    patience_s: for how long a tick, or what follows a signal, may hang before this process is
-    killed and the robot stopped. trouble: why its stop failed, or nothing. over: it stands down.
+    `patience_s` is how long a tick, or what follows a signal, may hang before this process is
+    killed and the robot stopped. `trouble` says why its stop failed, or nothing. `over` says that
+    the supervisor stands down.
     """
 
     def __init__(self, entry: RobotEntry, spec: PolicySpec, patience_s: float) -> None:
@@ -53,7 +54,7 @@ class Supervision:
             "ofp_edge.runtime.supervisor.process",
             str(theirs.fileno()),
         ]
-        # Inherited: what ends the rest of a unit can't end it while it is still starting.
+        # Inherited: what ends the rest of a unit cannot end it while it is still starting.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
             # Its stdout is our stderr: under --json our stdout carries one document and no more.
@@ -73,7 +74,8 @@ class Supervision:
             self._wakeup = signal.set_wakeup_fd(self.line.fileno(), warn_on_full_buffer=False)
 
     def beat(self, now_ns: int) -> None:
-        """A tick begins. RobotError when the supervisor is gone: nobody would look after us."""
+        """Report that a tick begins. Raises RobotError when the supervisor is gone: nobody would
+        look after us."""
         if self._beat_ns is not None and now_ns - self._beat_ns < _BEAT_NS:
             return
         self._beat_ns = now_ns
@@ -83,18 +85,19 @@ class Supervision:
             )
 
     def pause(self) -> None:
-        """No tick is due until the next beat."""
+        """Report that no tick is due until the next beat."""
         self._beat_ns = None
         say(self.line, PAUSE)
 
     def told(self, trouble: str = "") -> None:
-        """The robot took its stop, or, with `trouble`, it did not."""
+        """Report that the robot accepted its stop, or, with `trouble`, that it did not."""
         self.trouble = self.trouble or trouble
         if not trouble:
             say(self.line, TOLD)
 
     def at_rest(self) -> None:
-        """The robot has been stopped and closed, or will not be moved: stand down. Idempotent."""
+        """Report that the robot has been stopped and closed, or will not be moved: the supervisor
+        stands down. Idempotent."""
         if self.over:
             return
         self.over = True
@@ -110,11 +113,12 @@ class Supervision:
         self.line.close()
 
     def bring_to_rest(self) -> str:
-        """Let the supervisor open the robot anew and stop it; why it could not, or nothing."""
+        """Let the supervisor open the robot anew and stop it; return why it could not, or
+        nothing."""
         say(self.line, REST)
         self.line.setblocking(True)
         answer = b""
-        with contextlib.suppress(OSError):  # it gives up by itself, after a time it knows best
+        with contextlib.suppress(OSError):  # it gives up by itself, after a time that it knows best
             answer = self.line.recv(_LONGEST_LINE)
         self.at_rest()
         if not answer:
@@ -126,9 +130,10 @@ class Supervision:
 def supervised_robot(
     entry: RobotEntry, spec: PolicySpec, patience_s: float
 ) -> Iterator[tuple[Robot, Supervision | None]]:
-    """The open robot of a rig, and its supervision (None: it comes to rest by itself when this
-    process is gone). At the end it is closed, and where its stop is not confirmed, stopped by the
-    supervisor: RobotError says so, StopUnconfirmed that that failed, too."""
+    """Yield the open robot of a rig and its supervision (None when the robot comes to rest by
+    itself once this process is gone). At the end the robot is closed, and where its stop is not
+    confirmed, the supervisor stops it: RobotError says so, StopUnconfirmed says that this failed,
+    too."""
     found = find_robot(entry)
     if getattr(found, "stops_by_itself", False):
         robot = build_robot(found, entry, spec)
@@ -163,7 +168,7 @@ def _close(robot: Robot, supervision: Supervision, failure: BaseException | None
             traceback.print_exc()  # a bug keeps its trace
         trouble = trouble or str(cause) or type(cause).__name__
     if supervision.over and failure is None and trouble:
-        raise RobotError(trouble)  # of a dry run
+        raise RobotError(trouble)  # in a dry run
     if supervision.over or not trouble:
         return supervision.at_rest()
     why_not = supervision.bring_to_rest()
