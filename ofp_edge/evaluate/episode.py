@@ -9,8 +9,8 @@ runs beside it. Thinking takes no simulated time.
     without      state, look and think if a plan is due, step, send: its plan is heard at once
 
 With a rig the commands are those of `run` where every tick begins on time, what is seen is of that
-moment, and every plan is ready before the next tick. Without one only the range limits an action, and at L = 0 what is seen at a tick
-acts at that tick.
+moment, and every plan is ready before the next tick. Without one only the range limits an action,
+and at L = 0 what is seen at a tick acts at that tick.
 """
 
 from __future__ import annotations
