@@ -26,8 +26,9 @@ wheels: ## Build what a robot installs, ofp-edge and its ExecuTorch, into dist (
 demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
-results: setup ## Measure again what docs/results states of the shipped policy (10 minutes)
+results: setup ## Measure again what docs/results states of the shipped policy, and within limits (15 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/results
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/limits
 
 performance: setup ## Measure again what docs/performance.md states (10 minutes, an idle machine)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/performance
