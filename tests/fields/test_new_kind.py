@@ -16,7 +16,6 @@ from ofp_edge.fields import KINDS
 from ofp_edge.fields.measured import Measured
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.methods import build_method
-from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.train.batches import Batches
@@ -59,7 +58,7 @@ def test_it_trains_on_what_the_dataset_holds(tmp_path: Path, wrench: Wrench) -> 
     observations, actions = batches.take(torch.arange(len(batches)))
     assert observations[1].shape == (len(batches), 2, 6, 5)
     chosen = preset("tiny")
-    network = PolicyNetwork(chosen.network, spec, statistics)
+    network = chosen.network.build(spec, statistics)
     features = network.encode(observations)
     assert features.shape == (len(batches), 2 * (4 + 30))
     losses = build_method("flow").losses(

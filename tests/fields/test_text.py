@@ -16,7 +16,6 @@ from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.fields import Text
 from ofp_edge.imports.program import import_program
-from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.rig.file import read_rig
 from ofp_edge.spec import PolicySpec
@@ -113,7 +112,7 @@ def test_json_that_is_no_text_field_is_refused(entry: dict[str, Any], message: s
 
 def test_a_network_without_words_says_so() -> None:
     with pytest.raises(PolicyError, match="observation 'task' is of kind text, and this network"):
-        PolicyNetwork(preset("tiny").network, spec_with(TASK), {})
+        preset("tiny").network.build(spec_with(TASK), {})
 
 
 def test_a_program_from_elsewhere_is_not_told_it_either(tmp_path: Path) -> None:
