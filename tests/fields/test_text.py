@@ -19,9 +19,11 @@ from ofp_edge.imports.program import import_program
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.presets import preset
 from ofp_edge.rig.file import read_rig
+from ofp_edge.runtime.session import Request, read_run
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.batches import Batches
 from tests.fields.carrying import logged, observe, spec_with, write_dataset
+from tests.runtime.small_bundle import write_small_bundle
 from tests.synthetic import action_fields, state_field
 from tests.test_rig import GOOD
 
@@ -125,6 +127,16 @@ def test_a_program_from_elsewhere_is_not_told_it_either(tmp_path: Path) -> None:
 def test_a_rig_may_state_it(tmp_path: Path) -> None:
     (tmp_path / "rig.toml").write_text(f'instruction = "open the door"\n{GOOD}')
     assert read_rig(tmp_path / "rig.toml").instruction == "open the door"
+
+
+def test_a_run_that_tells_what_its_policy_takes_none_of_opens_nothing(tmp_path: Path) -> None:
+    plain = PolicySpec((state_field(4),), action_fields(), 1, 8, 4, 20.0)
+    bundle = write_small_bundle(tmp_path / "bundle", plain, {})
+    (tmp_path / "rig.toml").write_text(f'instruction = "open the door"\n{GOOD}')
+    with pytest.raises(SpecMismatch, match="the policy takes none, got 'ring the bell'"):
+        read_run(Request(bundle, tmp_path / "rig.toml", instruction="ring the bell"))
+    with pytest.raises(SpecMismatch, match="the policy takes none, got 'open the door'"):
+        read_run(Request(bundle, tmp_path / "rig.toml"))
 
 
 def test_it_is_not_read_through_a_mapping(tmp_path: Path) -> None:
