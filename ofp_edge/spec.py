@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.fields import State
 from ofp_edge.fields.field import ObservationField as ObservationField
-from ofp_edge.fields.measured import check_range, check_shape
+from ofp_edge.fields.measured import Measured, check_range, check_shape
 from ofp_edge.strict import Place, read_as, shown
 
 ActionKind = Literal["absolute", "delta", "velocity"]
@@ -95,13 +95,12 @@ class Interface:
             self._check_origin(item)
 
     def _check_origin(self, item: ObservationField) -> None:
-        if item.origin is None:
+        if not isinstance(item, Measured) or item.origin is None:
             return
-        frame = getattr(item, "frame", None)
         states = [f for f in self.observations if isinstance(f, State)]
-        fits = [f.name for f in states if f.shape[0] >= 3 and f.frame == frame]
+        fits = [f.name for f in states if f.shape[0] >= 3 and f.frame == item.frame]
         if item.origin not in fits:
-            expected = f"one of the state fields {fits} (3 values or more, frame {frame!r})"
+            expected = f"one of the state fields {fits} (3 values or more, frame {item.frame!r})"
             raise SpecMismatch(f"observation {item.name!r}, origin", expected, item.origin)
 
     @property
@@ -122,7 +121,7 @@ class Interface:
     @property
     def states(self) -> tuple[ObservationField, ...]:
         """The observations that the robot tells."""
-        return tuple(f for f in self.observations if f.source == "robot")
+        return tuple(f for f in self.observations if f.stream is None and not f.told)
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -17,8 +17,6 @@ from ofp_edge.fields.values import numbers
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.strict import Place, shown
 
-Source = Literal["robot", "camera", "told"]
-"""Who gives the value on the robot: its state, a camera's frame, or whoever started the run."""
 Stream = Literal["depth", "color"]
 Write = Callable[[Any, NDArray[Any]], Any]
 """Makes the second argument's content from the first."""
@@ -33,8 +31,8 @@ class ObservationField(ABC):
 
     dtype        in datasets, observations, samples and logs; uint8 stands for 255ths
     input_dtype  where the network reads it
-    source       who gives it on the robot
-    stream       the picture of a camera's frame that it is made of
+    stream       the picture of a camera's frame that it is made of; None: the robot tells it, ...
+    told         ... or whoever started the run
     part         the part of an encoder that takes it; "": it is passed on as it is
     joined       its columns lie beside those of others in one array of a dataset
     places       it holds x, y, z in a frame, rows of a (3, N), and may be seen from an origin
@@ -48,8 +46,8 @@ class ObservationField(ABC):
 
     dtype: ClassVar[str] = "float32"
     input_dtype: ClassVar[str] = "float32"
-    source: ClassVar[Source] = "robot"
     stream: ClassVar[Stream | None] = None
+    told: ClassVar[bool] = False
     part: ClassVar[str] = ""
     joined: ClassVar[bool] = False
     places: ClassVar[bool] = False
@@ -71,11 +69,6 @@ class ObservationField(ABC):
     @property
     def camera(self) -> str | None:
         """The rig's camera that it is made from, where there is one."""
-        return None
-
-    @property
-    def origin(self) -> str | None:
-        """The state field that the network sees it from, where there is one."""
         return None
 
     @property

@@ -20,9 +20,9 @@ _LARGEST = 1 << 28
 class Measured(ObservationField):
     """A field whose first axis has one low and one high each, in `unit`, seen in `frame`.
 
-    camera: the rig's, where the field is made of its pictures. Class attributes: `form` is how the
-    shape is written and `sizes` what it is, None standing for any size; `whole_range` is low and
-    high of a kind that has no other.
+    camera: the rig's, where the field is made of its pictures. Class attributes: `sizes` is the
+    shape, a letter standing for any size, as (3, "N"); `whole_range` is low and high of a kind that
+    has no other.
     """
 
     unit: str
@@ -32,8 +32,7 @@ class Measured(ObservationField):
     camera: str | None = None
     origin: str | None = None
 
-    form: ClassVar[str] = "any"
-    sizes: ClassVar[tuple[int | None, ...] | None] = None
+    sizes: ClassVar[tuple[int | str, ...] | None] = None
     whole_range: ClassVar[tuple[float, float] | None] = None
 
     def __post_init__(self) -> None:
@@ -42,8 +41,9 @@ class Measured(ObservationField):
         super().__post_init__()
         sizes = self.sizes or self.shape
         pairs = zip(sizes, self.shape, strict=False)
-        if len(sizes) != len(self.shape) or any(a not in (None, b) for a, b in pairs):
-            raise SpecMismatch(f"{what}, shape", self.form, self.shape)
+        if len(sizes) != len(self.shape) or any(a != b for a, b in pairs if isinstance(a, int)):
+            form = f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
+            raise SpecMismatch(f"{what}, shape", form, self.shape)
         check_range(what, self.shape[0], self.low, self.high)
         if self.whole_range and any(
             set(ends) != {end}
@@ -51,8 +51,8 @@ class Measured(ObservationField):
         ):
             expected = f"{self.whole_range[0]:g}..{self.whole_range[1]:g} for {self.kind}"
             raise SpecMismatch(f"{what}, range", expected, (self.low, self.high))
-        if (self.camera is None) != (self.source != "camera"):
-            seeing = " and ".join(name for name, kind in KINDS.items() if kind.source == "camera")
+        if (self.camera is None) != (self.stream is None):
+            seeing = " and ".join(name for name, kind in KINDS.items() if kind.stream is not None)
             raise SpecMismatch(f"{what}, camera", f"one for {seeing}", self.camera)
         if self.origin is not None and not self.places:
             raise SpecMismatch(f"{what}, origin", f"none for {self.kind}", self.origin)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.fields.field import Source, Stream, Write
+from ofp_edge.fields.field import Stream, Write
 from ofp_edge.fields.measured import Measured
 from ofp_edge.fields.values import cloud, is_depth, numbers
 from ofp_edge.preprocess import PointCloud
@@ -29,9 +29,7 @@ class Points(Measured):
     """
 
     kind: str = field(default="points", kw_only=True)
-    form: ClassVar[str] = "(3, N)"
-    sizes: ClassVar[tuple[int | None, ...] | None] = (3, None)
-    source: ClassVar[Source] = "camera"
+    sizes: ClassVar[tuple[int | str, ...] | None] = (3, "N")
     stream: ClassVar[Stream | None] = "depth"
     part: ClassVar[str] = "points"
     places: ClassVar[bool] = True

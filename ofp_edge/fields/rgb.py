@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.fields.field import Source, Stream, Write
+from ofp_edge.errors import DatasetError
+from ofp_edge.fields.field import Stream, Write
 from ofp_edge.fields.measured import Measured
-from ofp_edge.fields.values import colour
 from ofp_edge.image import ColorImage
 
 
@@ -23,11 +24,9 @@ class Rgb(Measured):
     """
 
     kind: str = field(default="rgb", kw_only=True)
-    form: ClassVar[str] = "(3, H, W)"
-    sizes: ClassVar[tuple[int | None, ...] | None] = (3, None, None)
+    sizes: ClassVar[tuple[int | str, ...] | None] = (3, "H", "W")
     whole_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
     dtype: ClassVar[str] = "uint8"
-    source: ClassVar[Source] = "camera"
     stream: ClassVar[Stream | None] = "color"
     part: ClassVar[str] = "rgb"
     frame_form: ClassVar[str] = "(H, W, 3)"
@@ -46,5 +45,12 @@ class Rgb(Measured):
     def recorded(
         self, block: NDArray[Any], columns: tuple[int, int] | None, where: str, first: int
     ) -> NDArray[Any]:
-        """Whole numbers of 0..255."""
-        return colour(block, where)
+        """(n, H, W, 3) uint8. Floats are 0..255, as Diffusion Policy's PushT has them."""
+        if block.dtype == np.uint8:
+            return block
+        if block.dtype.kind != "f" or not (0 <= block.min() and 1 < block.max() <= 255):
+            raise DatasetError(
+                f"{where}: colours are {block.dtype} {block.min():g}..{block.max():g}, expected "
+                "uint8, or floats of 0..255."
+            )
+        return np.asarray(np.rint(block), np.uint8)

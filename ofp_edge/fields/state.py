@@ -20,8 +20,7 @@ class State(Measured):
     """
 
     kind: str = field(default="state", kw_only=True)
-    form: ClassVar[str] = "(D,)"
-    sizes: ClassVar[tuple[int | None, ...] | None] = (None,)
+    sizes: ClassVar[tuple[int | str, ...] | None] = ("D",)
     joined: ClassVar[bool] = True
     frame_form: ClassVar[str] = "numbers (D,)"
     frame_axes: ClassVar[int | None] = 1

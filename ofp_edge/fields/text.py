@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import SpecMismatch, UnknownName
-from ofp_edge.fields.field import ObservationField, Source
+from ofp_edge.fields.field import ObservationField
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.strict import shown
 
-_MOST, _LONGEST = 10_000, 1000
+_MOST, _LONGEST = 1000, 200
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Text(ObservationField):
     choices: tuple[str, ...] = ()
     dtype: ClassVar[str] = "int64"
     input_dtype: ClassVar[str] = "int64"
-    source: ClassVar[Source] = "told"
+    told: ClassVar[bool] = True
     part: ClassVar[str] = "words"
     frame_form: ClassVar[str] = "an attribute of the episodes: it is read of ours alone"
     frame_axes: ClassVar[int | None] = -1
@@ -50,7 +50,7 @@ class Text(ObservationField):
     def number_of(self, text: str) -> int:
         """Its place in `choices`. UnknownName, with the nearest one, when it has none."""
         if text not in self.choices:
-            raise UnknownName(f"instruction of {self.name!r}:", str(text), self.choices)
+            raise UnknownName(f"instruction of {self.name!r}:", str(text)[:_LONGEST], self.choices)
         return self.choices.index(text)
 
     def statistics(self, values: NDArray[Any]) -> FieldStatistics | None:

@@ -36,19 +36,6 @@ def numbers(
     return values
 
 
-def colour(block: NDArray[Any], where: str) -> NDArray[np.uint8]:
-    """(n, H, W, 3) uint8. Floats are 0..255, as Diffusion Policy's PushT has them."""
-    if block.dtype == np.uint8:
-        return np.asarray(block, np.uint8)
-    if block.dtype.kind != "f" or not (0 <= block.min() and 1 < block.max() <= 255):
-        raise DatasetError(
-            f"{where}: colours are {block.dtype} {block.min():g}..{block.max():g}, expected uint8, "
-            "or floats of 0..255."
-        )
-    rounded: NDArray[np.uint8] = np.rint(block).astype(np.uint8)
-    return rounded
-
-
 def cloud(
     points: NDArray[np.float32], low: tuple[float, ...], high: tuple[float, ...], count: int
 ) -> NDArray[np.float32]:

@@ -131,7 +131,7 @@ class ObservationEncoder(Encoder):
         parts = []
         for field, normalize, uses in zip(self.fields, self.normalize, self._uses, strict=True):
             x = by_name[field.name]
-            if field.origin is not None:
+            if isinstance(field, Measured) and field.origin is not None:
                 x = x - by_name[field.origin][:, :3].view(-1, 3, 1, 1)
             parts.append(self.encoders[uses](normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
@@ -174,7 +174,7 @@ def _seen(field: ObservationField, statistics: Mapping[str, FieldStatistics]) ->
         low = tuple(m - s for m, s in zip(MEAN, STD, strict=True))
         high = tuple(m + s for m, s in zip(MEAN, STD, strict=True))
         return FieldStatistics.of_range(low, high)
-    if field.origin is None or not isinstance(field, Measured):
+    if not isinstance(field, Measured) or field.origin is None:
         return statistics[field.name]
     half = [(b - a) / 2 for a, b in zip(field.low, field.high, strict=True)]
     return FieldStatistics.of_range(tuple(-x for x in half), tuple(half))

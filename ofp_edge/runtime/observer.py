@@ -201,7 +201,7 @@ class Observer:
             if item.camera is not None:
                 frame = self._frames[item.camera]
                 seen = frame.color if item.stream == "color" else frame.depth
-            if item.source != "told":
+            if not item.told:
                 self._preparations[item.name](seen, out)
         if not keep:
             self._frames.clear()

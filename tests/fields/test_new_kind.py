@@ -29,8 +29,7 @@ class Wrench(Measured):
     """Shape (6, W): the last W readings of a force-torque sensor, in N and N m."""
 
     kind: str = field(default="wrench", kw_only=True)
-    form = "(6, W)"
-    sizes = (6, None)
+    sizes = (6, "W")
 
     def statistics(self, values: np.ndarray) -> FieldStatistics:
         """What was felt, over all readings of a window."""

@@ -18,9 +18,11 @@ from ofp_edge.fields import Text
 from ofp_edge.imports.program import import_program
 from ofp_edge.policy.presets import preset
 from ofp_edge.rig.file import read_rig
+from ofp_edge.runtime.session import Request, read_run
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.batches import Batches
 from tests.fields.carrying import logged, observe, spec_with, write_dataset
+from tests.runtime.small_bundle import write_small_bundle
 from tests.synthetic import action_fields, state_field
 from tests.test_rig import GOOD
 
@@ -79,10 +81,10 @@ def test_what_is_not_in_the_list_or_not_asked_for_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"choices": ()}, "choices: expected 1..10000, got 0"),
+        ({"choices": ()}, "choices: expected 1..1000, got 0"),
         ({"choices": ("a", "a")}, "each once"),
-        ({"choices": ("a", " ")}, "texts of 1..1000 characters"),
-        ({"choices": ("a" * 1001,)}, "texts of 1..1000 characters"),
+        ({"choices": ("a", " ")}, "texts of 1..200 characters"),
+        ({"choices": ("a" * 201,)}, "texts of 1..200 characters"),
         ({"shape": (1,)}, r"shape: expected \(\), got \(1,\)"),
         ({"kind": "state"}, "kind: expected state, points, rgb, text"),
     ],
@@ -124,6 +126,16 @@ def test_a_program_from_elsewhere_is_not_told_it_either(tmp_path: Path) -> None:
 def test_a_rig_may_state_it(tmp_path: Path) -> None:
     (tmp_path / "rig.toml").write_text(f'instruction = "open the door"\n{GOOD}')
     assert read_rig(tmp_path / "rig.toml").instruction == "open the door"
+
+
+def test_a_run_that_tells_what_its_policy_takes_none_of_opens_nothing(tmp_path: Path) -> None:
+    plain = PolicySpec((state_field(4),), action_fields(), 1, 8, 4, 20.0)
+    bundle = write_small_bundle(tmp_path / "bundle", plain, {})
+    (tmp_path / "rig.toml").write_text(f'instruction = "open the door"\n{GOOD}')
+    with pytest.raises(SpecMismatch, match="the policy takes none, got 'ring the bell'"):
+        read_run(Request(bundle, tmp_path / "rig.toml", instruction="ring the bell"))
+    with pytest.raises(SpecMismatch, match="the policy takes none, got 'open the door'"):
+        read_run(Request(bundle, tmp_path / "rig.toml"))
 
 
 def test_it_is_not_read_through_a_mapping(tmp_path: Path) -> None:
