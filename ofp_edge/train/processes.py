@@ -5,7 +5,7 @@
 
 Hugging Face Accelerate finds the others, places the network and averages gradients (DDP). Without a
 launcher it is not even imported, and training runs on the CPU. Two processes on CPUs (gloo) are
-tested; GPUs are written for, by the same calls, and have not been run.
+tested; one GPU has been tried (scripts/gpu-check), several have not.
 """
 
 from __future__ import annotations

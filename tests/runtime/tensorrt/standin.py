@@ -8,6 +8,7 @@ It says nothing about speed, and nothing it measures is ever printed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +24,7 @@ class Gpu:
     """Memory, one clock of work, and the faults that a test may ask for.
 
     faults: "deserialize", "context", "address", "execute", "capture", "pinned", "allocate",
-    "build", "parse": that call then fails as the real library does.
+    "build", "parse", "start": that call then fails as the real library does.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class Gpu:
         self.memory: dict[int, np.ndarray] = {}
         self.pinned: dict[int, int] = {}  # host address -> bytes
         self.streams: dict[int, Stream] = {}
-        self.current: set[int] = set()  # threads with a context, for pycuda
+        self.current: Counter[int] = Counter()  # by thread, contexts that pycuda has pushed
         self.steady = False
         self.builds = 0
         self.version = "10.3.0"

@@ -127,12 +127,17 @@ def make_pycuda(gpu: Gpu) -> types.ModuleType:
         pass
 
     def needs_context() -> None:
-        if threading.get_ident() not in gpu.current:
+        if not gpu.current[threading.get_ident()]:
             raise BrokenRule("context: none is current in this thread")
 
     class Context:
         def push(self) -> None:
-            gpu.current.add(threading.get_ident())
+            gpu.current[threading.get_ident()] += 1
+
+        @staticmethod
+        def pop() -> None:
+            needs_context()
+            gpu.current[threading.get_ident()] -= 1
 
     class Device:
         def __init__(self, number: int) -> None:
@@ -197,6 +202,7 @@ def make_pycuda(gpu: Gpu) -> types.ModuleType:
         stream._stream.copy(address, array.ctypes.data, array.nbytes)
 
     driver.Error, driver.Device, driver.Stream = Error, Device, PyStream
+    driver.Context = Context
     driver.init = lambda: None
     driver.host_alloc_flags = types.SimpleNamespace(DEVICEMAP=2)
     driver.pagelocked_empty, driver.mem_alloc = pagelocked_empty, mem_alloc

@@ -82,8 +82,15 @@ def make_tensorrt(gpu: Gpu) -> types.ModuleType:
         def get_timing_cache(self) -> Timing | None:
             return self.timing
 
+    def start(logger: ILogger) -> None:
+        """As pybind11 does with a null pointer."""
+        if "start" in gpu.faults:
+            logger.log(ILogger.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
     class Builder:
         def __init__(self, logger: ILogger) -> None:
+            start(logger)
             self.logger = logger
 
         def create_network(self, flags: int = 0) -> Network:
@@ -212,6 +219,7 @@ def make_tensorrt(gpu: Gpu) -> types.ModuleType:
 
     class Runtime:
         def __init__(self, logger: ILogger) -> None:
+            start(logger)
             self.logger = logger
 
         def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None:

@@ -8,13 +8,14 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ofp_edge.bundle import Bundle
-from ofp_edge.errors import BundleError, OfpError
+from ofp_edge.errors import BundleError, EngineError, OfpError
 from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.runtime.runners.tensorrt import cuda as cuda_module
 from ofp_edge.runtime.runners.tensorrt import cuda_pycuda
@@ -389,7 +390,7 @@ def test_pycuda_in_a_thread_without_its_context_is_rejected(
     monkeypatch: pytest.MonkeyPatch, gpu: Gpu, bundle: Bundle, plan: bytes
 ) -> None:
     runner = runner_of(bundle, plan, "pycuda")
-    mutate(monkeypatch, PyCuda, "attach", lambda self: None)
+    mutate(monkeypatch, PyCuda, "current", lambda self: nullcontext())
     failures: list[Exception] = []
 
     def run() -> None:
@@ -402,6 +403,41 @@ def test_pycuda_in_a_thread_without_its_context_is_rejected(
     thread.start()
     thread.join()
     assert [str(x) for x in failures] == ["context: none is current in this thread"]
+
+
+def test_a_tensorrt_that_does_not_start_says_why(gpu: Gpu, bundle: Bundle, plan: bytes) -> None:
+    gpu.faults.add("start")
+    why = "TensorRT 10.3.0 does not start: CUDA initialization failure with error: 35."
+    trt = import_tensorrt()
+    with pytest.raises(BundleError, match=why):
+        build_engine(trt, make_log(trt), bundle.read("act.fp32.onnx"))
+    with pytest.raises(BundleError, match=why):
+        runner_of(bundle, plan)
+
+
+def test_no_context_stays_with_a_thread(gpu: Gpu, bundle: Bundle, plan: bytes) -> None:
+    """pycuda ends the whole process when a thread ends that still has one."""
+
+    def run() -> None:
+        runner = runner_of(bundle, plan, "pycuda")
+        runner.warm_up()
+        gpu.faults.add("execute")
+        with pytest.raises(EngineError):
+            runner.infer()
+        gpu.faults.clear()
+        runner.close()
+        open_cuda("pycuda").close()
+        gpu.faults.add("pinned")
+        with pytest.raises(RuntimeError, match="out of memory"):
+            runner_of(bundle, plan, "pycuda")
+        ended.append(True)
+
+    ended: list[bool] = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert ended
+    assert len(gpu.current) == 1 and gpu.current.total() == 0
 
 
 @pytest.mark.parametrize(

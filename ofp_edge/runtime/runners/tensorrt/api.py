@@ -10,7 +10,7 @@ import importlib
 from collections import deque
 from typing import Any
 
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.runtime.jetson.identity import SUPPORTED, TENSORRT_LINES, version_line
 
 _KEPT = 8
@@ -29,6 +29,14 @@ def import_tensorrt() -> Any:
     if version_line(trt.__version__) not in TENSORRT_LINES:
         raise OfpError(f"TensorRT {trt.__version__} is not supported: expected {SUPPORTED}.")
     return trt
+
+
+def start(trt: Any, kind: Any, log: Any) -> Any:
+    """An object of TensorRT's `kind`, Builder or Runtime. BundleError where it gives none."""
+    try:
+        return kind(log)
+    except TypeError:  # what its bindings make of a null pointer: the reason is in the log
+        raise BundleError(f"TensorRT {trt.__version__} does not start: {log.said()}.") from None
 
 
 def make_log(trt: Any) -> Any:

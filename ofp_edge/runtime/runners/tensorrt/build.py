@@ -11,6 +11,7 @@ from typing import Any
 
 from ofp_edge.errors import BundleError
 from ofp_edge.progress import Progress, silent
+from ofp_edge.runtime.runners.tensorrt.api import start
 
 WORKSPACE_BYTES = 256 << 20  # scratch memory of one engine: these policies need far less
 
@@ -36,7 +37,7 @@ def build_engine(
 
     timing: a timing cache of an earlier build on this device. configure: last word on the config.
     """
-    builder = trt.Builder(log)
+    builder = start(trt, trt.Builder, log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ class Cuda(Protocol):
     graphs: bool
     stream: int
 
-    def attach(self) -> None:
-        """Make the device usable from the calling thread; cheap when it already is."""
+    def current(self) -> AbstractContextManager[None]:
+        """Inside it the calling thread may use the device; nothing of it stays in the thread."""
 
     def device(self) -> tuple[str, tuple[int, int]]:
         """The GPU's name and compute capability."""

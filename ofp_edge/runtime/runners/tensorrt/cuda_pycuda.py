@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,15 @@ class PyCuda:
         self._driver = driver
         self._try(driver.init)
         self._gpu = self._try(driver.Device, 0)
-        self._context = self._try(self._gpu.retain_primary_context)
-        self._thread = 0
-        self.attach()
-        self._stream = self._try(driver.Stream, _NON_BLOCKING)
+        self._current = _Current(self._try, self._try(self._gpu.retain_primary_context), driver)
+        with self.current():
+            self._stream = self._try(driver.Stream, _NON_BLOCKING)
         self.stream = int(self._stream.handle)
         self._memory: dict[int, Any] = {}
 
-    def attach(self) -> None:
-        """Make the primary context current in the calling thread; cheap when it already is."""
-        thread = threading.get_ident()
-        if thread != self._thread:
-            self._try(self._context.push)
-            self._thread = thread
+    def current(self) -> AbstractContextManager[None]:
+        """The primary context is the calling thread's inside; see `_Current`."""
+        return self._current
 
     def device(self) -> tuple[str, tuple[int, int]]:
         """The GPU's name and compute capability."""
@@ -78,10 +74,10 @@ class PyCuda:
 
     def close(self) -> None:
         """Release stream and memory."""
-        self.attach()
-        self.synchronize()
-        for memory in self._memory.values():
-            memory.free()
+        with self.current():
+            self.synchronize()
+            for memory in self._memory.values():
+                memory.free()
         self._memory.clear()
 
     def _try(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -90,3 +86,17 @@ class PyCuda:
             return function(*arguments)
         except self._driver.Error as cause:
             raise RuntimeError(f"CUDA: {' '.join(str(cause).split())}") from None
+
+
+class _Current(AbstractContextManager[None]):
+    """Pushes a context and pops it again. pycuda keeps a stack of them for each thread, and ends
+    the whole process when a thread, or the interpreter, ends before its stack is empty."""
+
+    def __init__(self, attempt: Callable[..., Any], context: Any, driver: Any) -> None:
+        self._try, self._context, self._driver = attempt, context, driver
+
+    def __enter__(self) -> None:
+        self._try(self._context.push)
+
+    def __exit__(self, *_: object) -> None:
+        self._try(self._driver.Context.pop)

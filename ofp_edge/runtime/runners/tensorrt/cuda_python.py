@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_NOTHING = nullcontext()
 
 
 class CudaPython:
@@ -26,8 +29,9 @@ class CudaPython:
         self.stream = int(self._stream)
         self._to_device = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
 
-    def attach(self) -> None:
+    def current(self) -> AbstractContextManager[None]:
         """The CUDA runtime takes the primary context of device 0 in every thread by itself."""
+        return _NOTHING
 
     def device(self) -> tuple[str, tuple[int, int]]:
         """The GPU's name and compute capability."""

@@ -12,6 +12,7 @@ from ofp_edge.errors import BundleError, EngineError
 from ofp_edge.functions import Tensor
 from ofp_edge.runtime.runners.buffers import Signature, require_signature
 from ofp_edge.runtime.runners.engine import Sources
+from ofp_edge.runtime.runners.tensorrt.api import start
 from ofp_edge.runtime.runners.tensorrt.cuda import Cuda
 
 # Up to here the GPU reads an input from host memory itself: it is read once. An image is read by
@@ -41,11 +42,52 @@ class TensorRTRunner:
         mapped_bytes: int = MAPPED_BYTES,
     ) -> None:
         self._cuda, self._log = cuda, log
-        cuda.attach()
-        self._runtime = trt.Runtime(log)
+        self.inputs: dict[str, NDArray[Any]] = {}
+        self.outputs: dict[str, NDArray[Any]] = {}
+        self.addresses: dict[str, int] = {}
+        self._copies: list[tuple[int, NDArray[Any]]] = []
+        self.graph: Any = None
+        self.why_no_graph: str | None = None if cuda.graphs else f"{cuda.name} has no CUDA graphs"
+        with cuda.current():
+            self._open(trt, plan, inputs, outputs)
+            self._place(inputs, outputs, bound or {}, mapped_bytes)
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run a few times, record the CUDA graph, and run that."""
+        for _ in range(max(1, runs)):  # the first enqueue allocates; it must not be recorded
+            self.infer()
+        if self.graph is None and self.why_no_graph is None:
+            with self._cuda.current():
+                self._record()
+            self.infer()
+
+    def infer(self) -> None:
+        """Fill `outputs` from `inputs`; waits for the GPU. EngineError carries its message."""
+        try:
+            with self._cuda.current():
+                if self.graph is not None:
+                    self._cuda.launch(self.graph)
+                else:
+                    self._enqueue()
+                self._cuda.synchronize()
+        except RuntimeError as cause:
+            raise EngineError(" ".join(str(cause).split())) from None
+
+    def close(self) -> None:
+        """Release everything; the arrays stay readable until they are dropped."""
+        with self._cuda.current():
+            self._cuda.synchronize()
+            self.graph = None
+            del self._context, self._engine, self._runtime
+            self._cuda.close()
+
+    def _open(
+        self, trt: Any, plan: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> None:
+        self._runtime = start(trt, trt.Runtime, self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise BundleError(f"TensorRT {trt.__version__} refuses the engine: {log.said()}.")
+            raise BundleError(f"TensorRT {trt.__version__} refuses the engine: {self._log.said()}.")
         for side, expected in (("input", inputs), ("output", outputs)):
             got = _signatures(trt, self._engine, side)
             order = {tensor.name: i for i, tensor in enumerate(expected)}
@@ -53,57 +95,27 @@ class TensorRTRunner:
             require_signature("tensorrt", side, expected, got)
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise BundleError(f"TensorRT {trt.__version__} gives no context: {log.said()}.")
-        self.inputs: dict[str, NDArray[Any]] = {}
-        self.outputs: dict[str, NDArray[Any]] = {}
-        self.addresses: dict[str, int] = {}
-        self._copies: list[tuple[int, NDArray[Any]]] = []
-        for name, (source, output) in (bound or {}).items():
+            raise BundleError(f"TensorRT {trt.__version__} gives no context: {self._log.said()}.")
+
+    def _place(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], bound: Sources, mapped_bytes: int
+    ) -> None:
+        for name, (source, output) in bound.items():
             self._set_address(name, source.addresses[output])  # type: ignore[attr-defined]
         for tensor in (x for x in inputs if not x.resident):
-            array, address = cuda.pinned(tensor.shape, tensor.dtype)
+            array, address = self._cuda.pinned(tensor.shape, tensor.dtype)
             if array.nbytes > mapped_bytes:
-                address = cuda.allocate(array.nbytes)
+                address = self._cuda.allocate(array.nbytes)
                 self._copies.append((address, array))
             self.inputs[tensor.name] = array
             self._set_address(tensor.name, address)
         for tensor in outputs:
             if tensor.resident:
                 size = tensor.size * np.dtype(tensor.dtype).itemsize
-                address = self.addresses[tensor.name] = cuda.allocate(size)
+                address = self.addresses[tensor.name] = self._cuda.allocate(size)
             else:
-                self.outputs[tensor.name], address = cuda.pinned(tensor.shape, tensor.dtype)
+                self.outputs[tensor.name], address = self._cuda.pinned(tensor.shape, tensor.dtype)
             self._set_address(tensor.name, address)
-        self.graph: Any = None
-        self.why_no_graph: str | None = None if cuda.graphs else f"{cuda.name} has no CUDA graphs"
-
-    def warm_up(self, runs: int = 3) -> None:
-        """Run a few times, record the CUDA graph, and run that."""
-        for _ in range(max(1, runs)):  # the first enqueue allocates; it must not be recorded
-            self.infer()
-        if self.graph is None and self.why_no_graph is None:
-            self._record()
-            self.infer()
-
-    def infer(self) -> None:
-        """Fill `outputs` from `inputs`; waits for the GPU. EngineError carries its message."""
-        try:
-            self._cuda.attach()
-            if self.graph is not None:
-                self._cuda.launch(self.graph)
-            else:
-                self._enqueue()
-            self._cuda.synchronize()
-        except RuntimeError as cause:
-            raise EngineError(" ".join(str(cause).split())) from None
-
-    def close(self) -> None:
-        """Release everything; the arrays stay readable until they are dropped."""
-        self._cuda.attach()
-        self._cuda.synchronize()
-        self.graph = None
-        del self._context, self._engine, self._runtime
-        self._cuda.close()
 
     def _enqueue(self) -> None:
         for address, array in self._copies:
