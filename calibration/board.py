@@ -62,19 +62,8 @@ class Board:
         return np.asarray(half * signs)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Plain JSON values, as views.json has them."""
         return {**asdict(self), "squares": list(self.squares)}
-
-    @staticmethod
-    def from_json(value: Any) -> Board:
-        """Raises SpecMismatch on missing or unknown keys."""
-        known = set(Board.__dataclass_fields__)
-        if not isinstance(value, dict) or set(value) != known:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise SpecMismatch("board", f"the keys {sorted(known)}", got)
-        if not isinstance(value["squares"], list):
-            raise SpecMismatch("board, squares", "two whole numbers", value["squares"])
-        return Board(**{**value, "squares": tuple(value["squares"])})
 
     def opencv(self) -> Any:
         """cv2.aruco.CharucoBoard; UnknownName for a dictionary that OpenCV hasn't."""
