@@ -66,19 +66,8 @@ class Board:
         return np.asarray(half * signs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values, as views.json has them."""
         return {**asdict(self), "squares": list(self.squares)}
-
-    @staticmethod
-    def from_json(value: Any) -> Board:
-        """Read what `to_json` returned. Raises SpecMismatch on missing or unknown keys."""
-        known = set(Board.__dataclass_fields__)
-        if not isinstance(value, dict) or set(value) != known:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise SpecMismatch("board", f"the keys {sorted(known)}", got)
-        if not isinstance(value["squares"], list):
-            raise SpecMismatch("board, squares", "two whole numbers", value["squares"])
-        return Board(**{**value, "squares": tuple(value["squares"])})
 
     def opencv(self) -> Any:
         """The board as cv2.aruco.CharucoBoard. Raises UnknownName for a dictionary that OpenCV

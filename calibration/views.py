@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ofp_edge.image_size import image_size
 from ofp_edge.lens import Lens
 from ofp_edge.outside import MEBIBYTE, read_plain
 from ofp_edge.pose import Pose, checked_pose, rows
+from ofp_edge.strict import read_as
 
 SCHEMA_VERSION = 1
 FILE = "views.json"
@@ -42,19 +43,9 @@ class DepthSensor:
     T_image_depth: Pose
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values, as views.json has them."""
         pose = rows(self.T_image_depth)
         return {"lens": self.lens.to_json(), "unit_m": self.unit_m, "T_image_depth": pose}
-
-    @staticmethod
-    def from_json(value: Any) -> DepthSensor:
-        """Read what `to_json` returned. Raises SpecMismatch, naming the entry."""
-        _require_keys(value, {"lens", "unit_m", "T_image_depth"}, "depth")
-        unit = value["unit_m"]
-        if not isinstance(unit, float) or not 0 < unit < 1:
-            raise SpecMismatch("depth, unit_m", "metres of one raw unit", repr(unit))
-        pose = checked_pose(value["T_image_depth"], "T_image_depth")
-        return DepthSensor(Lens.from_json(value["lens"]), unit, pose)
 
 
 @dataclass(frozen=True)
@@ -70,28 +61,12 @@ class Setup:
     hand_frame: str = "hand"
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values, as views.json has them."""
         return {
             "schema_version": SCHEMA_VERSION, "mount": self.mount, "base_frame": self.base_frame,
             "hand_frame": self.hand_frame, "board": self.board.to_json(),
             "lens": self.lens.to_json(), "depth": self.depth.to_json() if self.depth else None,
         }  # fmt: skip
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> Setup:
-        """Read views.json without its views. Raises SpecMismatch, naming the entry."""
-        known = {"schema_version", "mount", "base_frame", "hand_frame", "board", "lens", "depth"}
-        _require_keys(value, known, "the file")
-        if value["schema_version"] != SCHEMA_VERSION:
-            raise SpecMismatch("schema_version", SCHEMA_VERSION, value["schema_version"])
-        if value["mount"] not in (None, *MOUNTS):
-            raise SpecMismatch("mount", f"{' or '.join(MOUNTS)}, or null", repr(value["mount"]))
-        for key in ("base_frame", "hand_frame"):
-            if not (isinstance(value[key], str) and value[key]):
-                raise SpecMismatch(key, "a name", repr(value[key]))
-        depth = None if value["depth"] is None else DepthSensor.from_json(value["depth"])
-        return Setup(Board.from_json(value["board"]), Lens.from_json(value["lens"]), depth,
-                     value["mount"], value["base_frame"], value["hand_frame"])  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,42 +135,83 @@ def write_views(folder: Path, setup: Setup, views: list[View]) -> None:
     write_json(folder / FILE, {**setup.to_json(), "views": entries})
 
 
-def _read_setup(path: Path) -> tuple[Setup, list[Any]]:
+@dataclass(frozen=True)
+class _Depth:
+    """`depth` of views.json."""
+
+    lens: Lens
+    unit_m: float
+    T_image_depth: Any
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A view of views.json: names of its pictures, and the hand."""
+
+    image: str
+    depth: str | None = None
+    T_base_hand: Any = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """views.json."""
+
+    schema_version: int
+    mount: Literal["eye-to-hand", "eye-in-hand"] | None
+    base_frame: str
+    hand_frame: str
+    board: Board
+    lens: Lens
+    depth: _Depth | None
+    views: list[_Entry]
+
+
+def _read_setup(path: Path) -> tuple[Setup, list[_Entry]]:
     put_back(path)
     if not path.is_dir():
         raise OfpError(f"{path} is not a folder of views. Run: ofp-edge calibrate record {path}")
     value = read_json(path / FILE)
-    if not isinstance(value, dict) or not isinstance(value.get("views"), list):
-        raise OfpError(f"{path / FILE}: expected an object with a list of views.")
-    entries = value.pop("views")
     try:
-        return Setup.from_json(value), entries
-    except (SpecMismatch, TypeError, ValueError) as cause:
+        if isinstance(value, dict) and value.get("schema_version") != SCHEMA_VERSION:
+            raise SpecMismatch("schema_version", SCHEMA_VERSION, value.get("schema_version"))
+        said = read_as(_File, value, "", SpecMismatch)
+        for name in ("base_frame", "hand_frame"):
+            if not getattr(said, name):
+                raise SpecMismatch(name, "a name", "''")
+        return Setup(said.board, said.lens, _sensor(said.depth), said.mount, said.base_frame,
+                     said.hand_frame), said.views  # fmt: skip
+    except SpecMismatch as cause:
         raise OfpError(f"{path / FILE}: {cause}") from None
 
 
-def _read_view(path: Path, entry: Any, setup: Setup) -> View:
-    if not isinstance(entry, dict) or not {"image"} <= set(entry) <= {"image", "depth",
-                                                                      "T_base_hand"}:  # fmt: skip
-        raise SpecMismatch("keys", "image, depth, T_base_hand", entry)
+def _sensor(said: _Depth | None) -> DepthSensor | None:
+    if said is None:
+        return None
+    if not 0 < said.unit_m < 1:
+        raise SpecMismatch("depth, unit_m", "metres of one raw unit", repr(said.unit_m))
+    return DepthSensor(said.lens, said.unit_m, checked_pose(said.T_image_depth, "T_image_depth"))
+
+
+def _read_view(path: Path, entry: _Entry, setup: Setup) -> View:
     lens = setup.lens
-    image = _read_picture(path, entry["image"], np.uint8, (lens.height, lens.width))
+    image = _read_picture(path, entry.image, np.uint8, (lens.height, lens.width))
     depth = pose = None
-    if "depth" in entry:
+    if entry.depth is not None:
         if setup.depth is None:
             raise SpecMismatch("depth", "none, as the file says nothing of the sensor", "a picture")
         size = setup.depth.lens.height, setup.depth.lens.width
-        depth = _read_picture(path, entry["depth"], np.uint16, size)
+        depth = _read_picture(path, entry.depth, np.uint16, size)
     if setup.mount is not None:
-        if "T_base_hand" not in entry:
+        if entry.T_base_hand is None:
             raise SpecMismatch("T_base_hand", f"4 rows of 4 numbers ({setup.mount})", "nothing")
-        pose = checked_pose(entry["T_base_hand"], "T_base_hand")
-    return View(entry["image"], image, depth, pose)
+        pose = checked_pose(entry.T_base_hand, "T_base_hand")
+    return View(entry.image, image, depth, pose)
 
 
-def _read_picture(path: Path, name: Any, dtype: type[Any], size: tuple[int, int]) -> NDArray[Any]:
+def _read_picture(path: Path, name: str, dtype: type[Any], size: tuple[int, int]) -> NDArray[Any]:
     cv2 = require("cv2", "calibrate")
-    if not isinstance(name, str) or Path(name).name != name:
+    if Path(name).name != name:
         raise SpecMismatch("picture", "a file name in the folder", repr(name))
     if not (path / name).is_file():
         raise SpecMismatch("picture", "a file in the folder", f"no {name}")
@@ -213,9 +229,3 @@ def _read_picture(path: Path, name: Any, dtype: type[Any], size: tuple[int, int]
         got = f"{picture.dtype} {picture.shape}"
         raise SpecMismatch(f"{name}, height and width", f"{dtype.__name__} {size}", got)
     return np.asarray(picture)
-
-
-def _require_keys(value: Any, known: set[str], what: str) -> None:
-    if not isinstance(value, dict) or set(value) != known:
-        got = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise SpecMismatch(what, f"the keys {sorted(known)}", got)

@@ -71,21 +71,8 @@ class Lens:
         return factor[:, None], np.stack(shift, axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Plain JSON values; `read_as` is the inverse."""
         return {**asdict(self), "coefficients": list(self.coefficients)}
-
-    @staticmethod
-    def from_json(value: Any) -> Lens:
-        """Raises SpecMismatch on wrong keys; model and coefficients may be left out."""
-        known = set(Lens.__dataclass_fields__)
-        needed = known - {"model", "coefficients"}
-        if not isinstance(value, dict) or not needed <= set(value) <= known:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise SpecMismatch("lens", f"the keys {sorted(known)}", got)
-        coefficients = value.get("coefficients", [0.0] * 5)
-        if not isinstance(coefficients, list):
-            raise SpecMismatch("lens, coefficients", "5 numbers", coefficients)
-        return Lens(**{**value, "coefficients": tuple(coefficients)})
 
 
 def _is_number(value: Any) -> bool:

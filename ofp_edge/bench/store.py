@@ -24,6 +24,7 @@ from typing import Any
 from ofp_edge.bench.code import KINDS, code_of
 from ofp_edge.errors import OfpError
 from ofp_edge.files import canonical_json, read_json, sha256_bytes, write_json
+from ofp_edge.strict import read_as
 
 MARKER = "bench.json"
 Cell = dict[str, Any]
@@ -37,6 +38,15 @@ def key_of(inputs: dict[str, Any]) -> str:
 def slug(text: str) -> str:
     """Return a name as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9.=]+", "-", text).strip("-")
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What every cell says of itself."""
+
+    kind: str
+    inputs: dict[str, Any]
+    code: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,8 @@ class Store:
         if not path.exists():
             return None
         cell: Cell = read_json(path)
-        fits = cell.get("inputs") == inputs and (self.any_code or cell["code"] == self.code[kind])
+        head = read_as(_Head, cell, str(path), OfpError, others=True)
+        fits = head.inputs == inputs and (self.any_code or head.code == self.code[kind])
         return cell if fits else None
 
     def write(self, kind: str, inputs: dict[str, Any], values: dict[str, Any]) -> Cell:

@@ -1,40 +1,43 @@
-"""The Orin boards as data, and the least time a chunk can take on one. Needs no torch.
+"""The Orin boards as data (file.py), and the least time a chunk can take on one. Needs no torch.
 
-orin.json gives every figure's source. The floor is an estimate from dense peaks (roofline,
+The floor is an estimate from dense peaks (roofline,
 Williams, Waterman and Patterson 2009): at batch 1 a real engine is several times slower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ofp_edge.boards.file import BoardFile, read_boards, unversioned
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import read_json
 from ofp_edge.functions import ACT
+from ofp_edge.strict import read_as
 
-TARGET = "jetson-orin"
-_FILE = Path(__file__).parent / "orin.json"
+_JETPACKS = Path(__file__).parent / "jetpacks.json"
 _SYSTEM_BYTES = 2 << 30  # Jetson Linux, CUDA's and TensorRT's libraries, the loop
+_TOLD = (
+    "name", "title", "cuda_cores", "tensor_cores", "gpu_hz", "bandwidth_gb_s", "memory_bytes",
+)  # fmt: skip
 _WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
-class OrinBoard:
+class OrinBoard(BoardFile):
     """One module in one configuration. gpu_hz: the highest GPU clock it allows."""
 
-    name: str
-    title: str
     cuda_cores: int
     tensor_cores: int
     gpu_hz: int
-    bandwidth_gb_s: float
-    memory_bytes: int
 
-    target = TARGET
+    @classmethod
+    def figures(cls) -> set[str]:
+        """See BoardFile."""
+        return super().figures() | {"cuda_cores", "tensor_cores", "gpu_hz"}
 
     def peak(self, precision: str, gpu_hz: int) -> float:
         """Dense operations a second at a GPU clock; a multiply-add counts as two."""
@@ -43,7 +46,7 @@ class OrinBoard:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {key: getattr(self, key) for key in _TOLD}
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,25 @@ class OrinSystem:
     glibc: str
 
 
+@dataclass(frozen=True)
+class _JetPacks:
+    """jetpacks.json."""
+
+    systems: tuple[OrinSystem, ...]
+    sources: dict[str, str]
+
+
 @cache
 def orin_systems() -> tuple[OrinSystem, ...]:
     """One a JetPack, the same on every board."""
-    return tuple(OrinSystem(**item) for item in read_json(_FILE)["systems"])
+    value = unversioned(read_json(_JETPACKS), str(_JETPACKS))
+    return read_as(_JetPacks, value, str(_JETPACKS), OfpError).systems
 
 
 @cache
 def orin_boards() -> dict[str, OrinBoard]:
     """Every board by name."""
-    found = [OrinBoard(**item) for item in read_json(_FILE)["boards"]]
-    return {board.name: board for board in found}
+    return read_boards(OrinBoard, orin=True)
 
 
 def orin_board(name: str) -> OrinBoard:

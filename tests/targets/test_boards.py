@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from ofp_edge.boards.cpu import _FOLDER, board, boards, parse_board
+from ofp_edge.boards.cpu import Board, board, boards
+from ofp_edge.boards.file import FOLDER, parse_board
+from ofp_edge.boards.orin import OrinBoard, orin_boards
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.targets.registry import TARGETS, board_for, target
 
 
 @pytest.fixture
 def good() -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((_FOLDER / "raspberry-pi-5.json").read_text())
+    value: dict[str, Any] = json.loads((FOLDER / "raspberry-pi-5.json").read_text())
     return value
 
 
@@ -61,13 +63,25 @@ def test_a_broken_board_file_names_the_entry(
     good: dict[str, Any], change: dict[str, Any], what: str
 ) -> None:
     with pytest.raises(OfpError, match=what):
-        parse_board({**good, **change}, "x.json")
+        parse_board(Board, {**good, **change}, "x.json")
 
 
 def test_a_missing_entry_is_named(good: dict[str, Any]) -> None:
     del good["memory_bytes"]
     with pytest.raises(OfpError, match="memory_bytes"):
-        parse_board(good, "x.json")
+        parse_board(Board, good, "x.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"gpu_hz": 0}, "gpu_hz"), ({"gpu_hz": "fast"}, "gpu_hz"), ({"sources": {}}, "sources"),
+     ({"cores": 4}, "cores"), ({"schema_version": 2}, "schema version 2")],
+)  # fmt: skip
+def test_an_orin_s_file_is_held_to_the_same_schema(change: dict[str, Any], what: str) -> None:
+    value = json.loads((FOLDER / "orin-nano.json").read_text())
+    assert parse_board(OrinBoard, value, "x.json") == orin_boards()["orin-nano"]
+    with pytest.raises(OfpError, match=what):
+        parse_board(OrinBoard, {**value, **change}, "x.json")
 
 
 def test_wheels_are_what_the_extras_ask_for_on_that_board() -> None:

@@ -11,17 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError
 from ofp_edge.files import read_json
+from ofp_edge.strict import read_as
 
 LAST_TICK = 4095
 UNITS = ("deg", "rad", "normalised")
-_FIELDS = ("id", "drive_mode", "homing_offset", "range_min", "range_max")
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,26 @@ def read_joints(path: Path, names: tuple[str, ...], gripper: str, unit: str) -> 
     if not isinstance(values, dict) or set(names) - set(values):
         have = sorted(values) if isinstance(values, dict) else type(values).__name__
         raise RobotError(f"{path}: expected the joints {', '.join(names)}, got {have}.")
-    return tuple(_joint(path, name, values[name], name == gripper, unit) for name in names)
+    said = {
+        name: read_as(_Recorded, values[name], str(path), RobotError, name, others=True)
+        for name in names
+    }
+    return tuple(_joint(path, name, said[name], name == gripper, unit) for name in names)
 
 
-def _joint(path: Path, name: str, values: Any, gripper: bool, unit: str) -> Joint:
-    fits = isinstance(values, dict) and all(type(values.get(key)) is int for key in _FIELDS)
-    if not fits:
-        raise RobotError(f"{path}: {name}: expected whole numbers {', '.join(_FIELDS)}.")
-    low, high, turned = values["range_min"], values["range_max"], bool(values["drive_mode"])
+@dataclass(frozen=True)
+class _Recorded:
+    """A joint as LeRobot's file has it."""
+
+    id: int
+    drive_mode: int
+    homing_offset: int
+    range_min: int
+    range_max: int
+
+
+def _joint(path: Path, name: str, said: _Recorded, gripper: bool, unit: str) -> Joint:
+    low, high, turned = said.range_min, said.range_max, bool(said.drive_mode)
     if not 0 <= low < high <= LAST_TICK:
         raise RobotError(
             f"{path}: {name}: expected 0 <= range_min < range_max <= {LAST_TICK}, "
@@ -69,7 +80,7 @@ def _joint(path: Path, name: str, values: Any, gripper: bool, unit: str) -> Join
     else:  # LeRobot's degrees know no drive_mode
         zero, scale = middle, (360.0 if unit == "deg" else 2 * math.pi) / LAST_TICK
     clipped = gripper or unit == "normalised"
-    return Joint(name, values["id"], values["homing_offset"], low, high, zero, scale, clipped)
+    return Joint(name, said.id, said.homing_offset, low, high, zero, scale, clipped)
 
 
 class JointUnits:

@@ -49,7 +49,8 @@ def test_readings_beyond_the_range_are_cut_where_lerobot_cuts_them(tmp_path):
 
 @pytest.mark.parametrize(
     "change, said",
-    [({"range_max": 900}, "range_min < range_max"), ({"id": "1"}, "whole numbers"),
+    [({"range_max": 900}, "range_min < range_max"),
+     ({"id": "1"}, r"elbow\.id: expected a whole number, got '1'"),
      ({"range_max": 5000}, "4095")],
 )  # fmt: skip
 def test_a_wrong_calibration_file_is_one_line(change, said, tmp_path):

@@ -1,0 +1,88 @@
+"""A board's file: JSON in files/, one a board; every figure has its source.
+
+    {"schema_version": 1, "name": "raspberry-pi-5", "title": ..., "target": "arm-cpu", ...,
+     "notes": ..., "sources": {"clock_hz": ..., ...}}
+
+The rest of the entries are the fields of the class that `target` stands for: cpu.py, orin.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ofp_edge.errors import OfpError
+from ofp_edge.files import read_json
+from ofp_edge.strict import read_as, shown
+
+SCHEMA_VERSION = 1
+FOLDER = Path(__file__).parent / "files"
+JETSON_ORIN = "jetson-orin"
+"""The target of boards whose GPU computes; all others' is one for CPUs."""
+
+
+@dataclass(frozen=True)
+class BoardFile:
+    """What every board has. name: its file's. target: the compile target that fits it.
+    bandwidth_gb_s: of the main memory. memory_bytes: the smallest sold. sources: by field name.
+
+    Raises OfpError where an entry is empty or not positive, or a figure has no source.
+    """
+
+    name: str
+    title: str
+    target: str
+    bandwidth_gb_s: float
+    memory_bytes: int
+    notes: str
+    sources: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not value > 0:
+                raise OfpError(f"{field.name}: expected more than 0, got {value}.")
+            if value == "":
+                raise OfpError(f"{field.name}: expected a text, got an empty one.")
+        if missing := sorted(self.figures() - set(self.sources)):
+            raise OfpError(f"sources: {missing[0]} has none.")
+
+    @classmethod
+    def figures(cls) -> set[str]:
+        """Names of the fields that need a source."""
+        return {"bandwidth_gb_s", "memory_bytes"}
+
+
+B = TypeVar("B", bound=BoardFile)
+
+
+def parse_board(kind: type[B], value: Any, where: str) -> B:
+    """One file's content, checked. OfpError names the entry that is wrong."""
+    return read_as(kind, unversioned(value, where), where, OfpError)
+
+
+def unversioned(value: Any, where: str) -> dict[str, Any]:
+    """A file's object without its schema version; OfpError where that is not ours."""
+    if not isinstance(value, dict):
+        raise OfpError(f"{where}: expected an object, got {type(value).__name__}.")
+    version = value.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise OfpError(
+            f"{where}: schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
+        )
+    return {key: item for key, item in value.items() if key != "schema_version"}
+
+
+def read_boards(kind: type[B], *, orin: bool) -> dict[str, B]:
+    """The boards of one kind by name, those of JETSON_ORIN or all others. Raises OfpError."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        value = read_json(path)
+        if orin != (isinstance(value, dict) and value.get("target") == JETSON_ORIN):
+            continue
+        board = parse_board(kind, value, str(path))
+        if board.name != path.stem:
+            raise OfpError(f"{path}: name is {board.name!r}, expected {path.stem!r}.")
+        found[board.name] = board
+    return found
