@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.policy.act import Act
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.methods.method import Act
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.trunks.unet import Block
 from ofp_edge.preprocess import PointCloud

@@ -83,7 +83,9 @@ def compile_policy(
     board = board_for(target_name, board_name)
     files.check_output(output, force=force, marker=MANIFEST)
     policy, plan = load_policy(policy_folder), read_plan(policy_folder)
-    chosen = _without(chosen, policy.config.network.refusals)
+    refusals = policy.config.network.refusals
+    unfit = {e: refusals[x] for e in chosen.engines if (x := ENGINES[e].form) in refusals}
+    chosen = _without(chosen, unfit)
     gate = _passed_gate(policy_folder) if plan is not None else None
     precisions = _precisions(chosen, plan)
     dropped = left_out_pairs(leave_out, target(target_name), precisions)
@@ -170,7 +172,7 @@ def compile_policy(
         progress(steps - 1, steps, "checking what was written")
         sha256, parity = _check_written(folder)
         progress(steps, steps)
-    return Compiled(manifest, sha256, exported, parity, dict(policy.config.network.refusals))
+    return Compiled(manifest, sha256, exported, parity, unfit)
 
 
 def _with_installed_engines(chosen: Target) -> Target:
@@ -182,11 +184,12 @@ def _with_installed_engines(chosen: Target) -> Target:
     return replace(chosen, engines=engines)
 
 
-def _without(chosen: Target, refusals: Mapping[str, str]) -> Target:
-    """The target without the engines that can't run a policy's network. OfpError: none is left."""
-    engines = tuple(e for e in chosen.engines if e not in refusals)
+def _without(chosen: Target, unfit: Mapping[str, str]) -> Target:
+    """The target without the engines that a policy's network can't be exported for, each with the
+    reason. OfpError when none is left."""
+    engines = tuple(e for e in chosen.engines if e not in unfit)
     if not engines:
-        why = refusals[chosen.engines[0]]
+        why = unfit[chosen.engines[0]]
         raise OfpError(f"target {chosen.name} has no engine here for this policy. {why}")
     return replace(chosen, engines=engines)
 

@@ -20,7 +20,6 @@ from ofp_edge.files import sha256_bytes
 from ofp_edge.image import as_input
 from ofp_edge.imports.record import Imported, config_of, field_statistics
 from ofp_edge.imports.spec_file import SpecFile, read_spec_file
-from ofp_edge.policy.act import Act
 from ofp_edge.policy.encoder import require_parts
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.archive import clean_archive, read_program
@@ -31,7 +30,7 @@ from ofp_edge.policy.imported.program import (
     network_inputs,
 )
 from ofp_edge.policy.imported.program_config import ProgramConfig, ProgramFile
-from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.methods.method import Act, Sampling
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.spec import PolicySpec
 

@@ -13,43 +13,48 @@ from torch import nn
 
 from ofp_edge import manifest
 from ofp_edge.errors import PolicyError
-from ofp_edge.functions import ACT, ENCODE, Function, encode_and_act, named
-from ofp_edge.policy.act import Act
+from ofp_edge.functions import ACT, ENCODE, Function, named
 from ofp_edge.policy.folder import Policy
+from ofp_edge.policy.methods.method import Act
 from ofp_edge.policy.parts import Encoder
 from ofp_edge.spec import PolicySpec
 
 
 @dataclass
 class Deployed:
-    """What `compile` exports and `quantize` quantises; both modules are in evaluation mode.
+    """What `compile` exports and `quantize` quantises; the modules are in evaluation mode.
 
-    The modules share the policy's weights; `functions` says what they take and give. walks: whether
-    a chunk takes all time rows, one evaluation each. own_nfe: evaluations a chunk where nobody asks
-    for another number: all rows, or one, and one more to refine.
+    functions: what the modules take and give, in the order in which they run. modules: of each
+    function; they share the policy's weights. walks: whether a chunk takes all time rows, one
+    evaluation each. own_nfe: evaluations a chunk where nobody asks for another number: all rows,
+    or one, and one more to refine.
     """
 
     spec: PolicySpec
-    encode: Encoder
-    act: Act
+    functions: tuple[Function, ...]
+    modules: dict[str, nn.Module]
     time_rows: tuple[manifest.TimeRow, ...]
-    feature_dim: int
     walks: bool
     own_nfe: int
-
-    @property
-    def functions(self) -> tuple[Function, ...]:
-        """What the modules take and give, in the order in which they run."""
-        return encode_and_act(self.spec, self.feature_dim, len(self.time_rows[0].row))
 
     def function(self, name: str) -> Function:
         """What one of the modules takes and gives."""
         return named(self.functions, name)
 
     @property
-    def modules(self) -> dict[str, nn.Module]:
-        """The module of each function."""
-        return {ENCODE: self.encode, ACT: self.act}
+    def encode(self) -> Encoder:
+        """The module that makes a feature of a frame."""
+        return cast(Encoder, self.modules[ENCODE])
+
+    @property
+    def act(self) -> Act:
+        """The module that makes a chunk."""
+        return cast(Act, self.modules[ACT])
+
+    @property
+    def feature_dim(self) -> int:
+        """The length of one frame's feature."""
+        return self.encode.feature_dim
 
 
 def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
@@ -70,9 +75,9 @@ def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
 def split(policy: Policy, nfe: int | None = None) -> Deployed:
     """`deploy` for looking at any policy: its functions' shapes and costs, a call."""
     network, config, method = policy.network.eval(), policy.config, policy.sampling
-    functions = config.network.functions(network, method)
-    encode, act = cast(Encoder, functions[ENCODE].eval()), cast(Act, functions[ACT].eval())
     rows = method.time_rows(network, config.time_rows, nfe)
+    modules = {k: x.eval() for k, x in config.network.modules(network, method).items()}
+    functions = config.network.functions(network, len(rows[0].row))
     walks = rows[0].name == "ladder"
     nfe = len(rows) if walks else 1 if config.t_refine is None else 2
-    return Deployed(config.spec, encode, act, rows, encode.feature_dim, walks, nfe)
+    return Deployed(config.spec, functions, modules, rows, walks, nfe)

@@ -17,11 +17,11 @@ from safetensors.torch import save
 from torch import nn
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.functions import ACT, ENCODE, Function, encode_and_act
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.outside import said_by
-from ofp_edge.policy.act import Act
 from ofp_edge.policy.methods import build_method
-from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.methods.method import Act, Sampling
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.weights import (
     MODEL,
@@ -56,8 +56,9 @@ class Network(ABC):
 
     @property
     def refusals(self) -> Mapping[str, str]:
-        """By engine, why it can't run it: a sentence and what to do. By command (quantize, train,
-        distill), why it can't take it: how a sentence that begins with the policy goes on."""
+        """Forms of program (`Engine.form`) that can't be made of it, each with a sentence that says
+        why and what to do; commands (quantize, train, distill) that can't take it, each with how a
+        sentence that begins with the policy goes on."""
         return {}
 
     def to_json(self) -> dict[str, Any]:
@@ -97,9 +98,14 @@ class Network(ABC):
         """How it is sampled: by the method that it was trained with, or as it came."""
         return build_method(method, options)
 
-    def functions(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
-        """The functions that are exported, by name; they share the network's weights."""
-        return {"encode": network.encoder, "act": Act(network, method)}
+    def functions(self, network: PolicyNetwork, row_size: int) -> tuple[Function, ...]:
+        """The functions that are exported, in the order in which they run; row_size: the length of
+        a time row."""
+        return encode_and_act(network.spec, network.encoder.feature_dim, row_size)
+
+    def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
+        """The module of each function, by its name; they share the network's weights."""
+        return {ENCODE: network.encoder, ACT: Act(network, method)}
 
     def widened(
         self, network: PolicyNetwork, method: str,

@@ -28,9 +28,12 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.imported.archive import clean_archive, load_program
 from ofp_edge.policy.imported.onnx_functions import OnnxEncoder
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
+from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.targets.compile import compile_policy
+from ofp_edge.train.plan import Request, make_plan
 
 H, A, TO, D = 8, 3, 2, 5
 SPEC = PolicySpec(
@@ -205,6 +208,23 @@ def test_an_encoder_graph_may_use_the_fields_names_inside() -> None:
     (feature,) = session.run(["feature"], {"state": seen})
     assert np.allclose(feature, np.exp(-seen), atol=1e-6)
     assert np.array_equal(encoder(torch.from_numpy(seen)).numpy(), feature)
+
+
+def test_an_onnx_graph_says_what_can_t_take_it(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, exported = made("onnx"), load_policy(made("exported")).config.network
+    with pytest.raises(OfpError, match=r"came as an ONNX graph.* import the network with --exp"):
+        quantize_policy(path, "int8", tmp_path / "none.npz", tmp_path / "q")
+    with pytest.raises(PolicyError, match=r"^--init .* was imported: it is distilled"):
+        make_plan(Request(tmp_path / "none.zarr", tmp_path / "t", init=path))
+    with pytest.raises(PolicyError, match=r"came as a program, which has no weights to train"):
+        make_plan(Request(tmp_path / "none.zarr", tmp_path / "t", init=path, distill=True))
+    monkeypatch.setattr(type(ENGINES["onnxruntime"]), "targets", ())
+    with pytest.raises(OfpError, match=r"no engine here for this policy\. ExecuTorch takes torch"):
+        compile_policy(path, "host", tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+    assert set(exported.refusals) == {"train", "distill"}
 
 
 def refuse(module: nn.Module, tmp_path: Path, **more: Any) -> str:

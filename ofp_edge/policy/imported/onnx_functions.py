@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ofp_edge.extras import require
 from ofp_edge.functions import Tensor as Signature
-from ofp_edge.policy.act import Act
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.policy.imported.program import OwnEncoder, ProgramTrunk
+from ofp_edge.policy.methods.method import Act
 
 
 class OnnxEncoder(OwnEncoder):

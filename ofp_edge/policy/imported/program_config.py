@@ -12,6 +12,7 @@ from torch import nn
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import sha256_bytes
+from ofp_edge.functions import ACT
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.imported.archive import read_program
 from ofp_edge.policy.imported.onnx_functions import OnnxAct, OnnxEncoder
@@ -40,7 +41,7 @@ _NO_WEIGHTS = {
     "was exported from.",
 }
 _ONNX_ALONE = {
-    "executorch": "ExecuTorch takes torch.export programs, and an ONNX graph can't be turned into "
+    "pte": "ExecuTorch takes torch.export programs, and an ONNX graph can't be turned into "
     "one: import the network with --exported for it.",
     "quantize": "came as an ONNX graph, which is compiled as it is. Quantise it before exporting, "
     "or import the network with --exported.",
@@ -139,7 +140,7 @@ class ProgramConfig(Network):
         (folder / MODEL).write_bytes(save({}))
         return (MODEL,)
 
-    def functions(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
+    def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
         """See Network."""
-        functions = super().functions(network, method)
-        return {**functions, "act": OnnxAct(network, method)} if self.form == "onnx" else functions
+        modules = super().modules(network, method)
+        return {**modules, ACT: OnnxAct(network, method)} if self.form == "onnx" else modules

@@ -1,4 +1,4 @@
-"""What every policy does to make a chunk, and a method of ours to train one."""
+"""What every policy does to make a chunk, `act` as it is deployed, and a method to train one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ofp_edge.manifest import TimeRow
 from ofp_edge.policy import sampler
@@ -66,6 +66,28 @@ class Sampling:
             times = sampler.ladder(EULER_STEPS if nfe is None else nfe)
             pairs = [("ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
         return tuple(self.time_row(network, *pair) for pair in pairs)
+
+
+class Act(nn.Module):
+    """(features (1, To*F), z (1, H*A), time_row (1, E)) -> (chunk, chunk_normalised (1, H*A)).
+
+    chunk is in raw action units, unclamped, without the leading actions that lie before the
+    observation. time_row: the folded time embedding, then what the method's `step` takes.
+    """
+
+    def __init__(self, network: PolicyNetwork, method: Sampling) -> None:
+        super().__init__()
+        self.trunk, self.method = network.trunk, method
+        self.embedding = network.time.size
+        self.actions = network.actions
+        self.first = network.spec.start_index * network.spec.action_dim
+
+    def forward(self, features: Tensor, z: Tensor, time_row: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the method, and the same in raw units from the observation on."""
+        out = self.trunk(z, features, time_row[:, : self.embedding])
+        chunk = self.method.step(z, out, time_row, self.embedding)
+        raw = self.actions.back(chunk)
+        return (raw[:, self.first :] if self.first else raw), chunk
 
 
 @dataclass(frozen=True)
