@@ -35,6 +35,10 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds of one run")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("torch sees no NVIDIA GPU here, or was built without CUDA.")
     found: dict[str, Any] = {"dataset": given.dataset.name, "steps": given.steps, "presets": {}}
     for preset in given.presets:
         rows = found["presets"][preset] = {}
