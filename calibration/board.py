@@ -75,15 +75,18 @@ class Board:
         cv2 = require("cv2", "calibrate")
         known = {
             name.removeprefix("DICT_").lower(): getattr(cv2.aruco, name)
-            for name in dir(cv2.aruco) if name.startswith("DICT_")
-        }  # fmt: skip
+            for name in dir(cv2.aruco)
+            if name.startswith("DICT_")
+        }
         if str(self.dictionary).lower() not in known:
             raise UnknownName("dictionary", str(self.dictionary), known)
         markers = cv2.aruco.getPredefinedDictionary(known[self.dictionary.lower()])
         needed, have = math.prod(self.squares) // 2, len(markers.bytesList)
         if needed > have:
-            raise OfpError(f"a board of {self.squares[0]} x {self.squares[1]} squares has {needed} "
-                           f"markers, {self.dictionary} only {have}.")  # fmt: skip
+            raise OfpError(
+                f"a board of {self.squares[0]} x {self.squares[1]} squares has {needed} "
+                f"markers, {self.dictionary} only {have}."
+            )
         return cv2.aruco.CharucoBoard(self.squares, self.square_m, self.marker_m, markers)
 
     def picture(self) -> NDArray[np.uint8]:
@@ -100,8 +103,10 @@ class Board:
         side, marker = 1000 * self.square_m, 1000 * self.marker_m
         width, height = (n * side for n in self.squares)
         page = (width + side / 2, height + side / 2)
-        text = (f"{self.squares[0]} x {self.squares[1]} squares of {side:g} mm, markers {marker:g} "
-                f"mm, {self.dictionary}. Print at 100 %, then measure.")  # fmt: skip
+        text = (
+            f"{self.squares[0]} x {self.squares[1]} squares of {side:g} mm, markers {marker:g} "
+            f"mm, {self.dictionary}. Print at 100 %, then measure."
+        )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{page[0]:g}mm" height="{page[1]:g}mm" '
             f'viewBox="0 0 {page[0]:g} {page[1]:g}">\n'

@@ -75,10 +75,14 @@ def check_camera(views: Views) -> Check:
             if ratio is not None:
                 ratios.append(ratio)
     return Check(
-        len(found), detections, math.sqrt(squares / detections), (worst[0].name, worst[1].rms_px),
+        len(found),
+        detections,
+        math.sqrt(squares / detections),
+        (worst[0].name, worst[1].rms_px),
         fit(found, setup.board, setup.lens),
-        100 * (float(np.median(ratios)) - 1) if ratios else None, len(ratios),
-    )  # fmt: skip
+        100 * (float(np.median(ratios)) - 1) if ratios else None,
+        len(ratios),
+    )
 
 
 def judge(check: Check, lens: Lens) -> None:
@@ -97,9 +101,11 @@ def judge(check: Check, lens: Lens) -> None:
         )
     limits = CameraTolerance()
     for name, limit in (
-        ("fx", lens.fx * limits.focal_percent / 100), ("cx", limits.centre_px),
-        ("fy", lens.fy * limits.focal_percent / 100), ("cy", limits.centre_px),
-    ):  # fmt: skip
+        ("fx", lens.fx * limits.focal_percent / 100),
+        ("cx", limits.centre_px),
+        ("fy", lens.fy * limits.focal_percent / 100),
+        ("cy", limits.centre_px),
+    ):
         given, (value, deviation) = getattr(lens, name), getattr(check.fitted, name)
         if abs(value - given) > limit + 3 * deviation:
             raise CheckFailed(
@@ -122,16 +128,24 @@ def fit(found: list[Found], board: Board, lens: Lens) -> Fitted:
     points = [board.corners[f.numbers].astype(np.float32) for f in found]
     pixels = [f.pixels.astype(np.float32) for f in found]
     flags = (
-        cv2.CALIB_USE_INTRINSIC_GUESS | cv2.CALIB_ZERO_TANGENT_DIST
-        | cv2.CALIB_FIX_K1 | cv2.CALIB_FIX_K2 | cv2.CALIB_FIX_K3
-    )  # fmt: skip
+        cv2.CALIB_USE_INTRINSIC_GUESS
+        | cv2.CALIB_ZERO_TANGENT_DIST
+        | cv2.CALIB_FIX_K1
+        | cv2.CALIB_FIX_K2
+        | cv2.CALIB_FIX_K3
+    )
     rms, matrix, _, _, _, deviations, _, _ = cv2.calibrateCameraExtended(
         points, pixels, (lens.width, lens.height), lens.matrix, np.zeros(5), flags=flags
     )
     fx, fy, cx, cy = (float(x) for x in deviations.ravel()[:4])
     m = matrix.astype(float)
-    return Fitted((float(m[0, 0]), fx), (float(m[1, 1]), fy), (float(m[0, 2]), cx),
-                  (float(m[1, 2]), cy), float(rms))  # fmt: skip
+    return Fitted(
+        (float(m[0, 0]), fx),
+        (float(m[1, 1]), fy),
+        (float(m[0, 2]), cx),
+        (float(m[1, 2]), cy),
+        float(rms),
+    )
 
 
 def depth_ratio(view: View, T_camera_board: Pose, board: Board, sensor: DepthSensor) -> Any:

@@ -58,9 +58,13 @@ def choose_samples(
         samples = candidates.take(np.sort(order))
         spaced = np.unique(np.linspace(0, len(held_out) - 1, checking).astype(np.int64))
         found = CalibrationSet(
-            samples, held_out.take(spaced), source.name, sha256, seed,
+            samples,
+            held_out.take(spaced),
+            source.name,
+            sha256,
+            seed,
             coverage(features, order, seed),
-        )  # fmt: skip
+        )
         size = len(found.to_bytes())
         if size <= LIMIT_BYTES or (len(order) == 1 and checking == 1):
             break

@@ -60,9 +60,13 @@ def coverage(
     ]
     ours = _distances(points, chosen)
     return Coverage(
-        len(points), len(chosen), float(ours.max()), float(ours.mean()),
-        float(np.mean([x.max() for x in draws])), float(np.mean([x.mean() for x in draws])),
-    )  # fmt: skip
+        len(points),
+        len(chosen),
+        float(ours.max()),
+        float(ours.mean()),
+        float(np.mean([x.max() for x in draws])),
+        float(np.mean([x.mean() for x in draws])),
+    )
 
 
 def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -98,9 +98,16 @@ def calibrate(
     spread_of_board, estimates = left
     error_mm, error_deg = _jackknife(answers[method], estimates)
     return HandEye(
-        answers[method], method, answers, apart_mm, apart_deg, spread, spread_of_board,
-        error_mm, error_deg,
-    )  # fmt: skip
+        answers[method],
+        method,
+        answers,
+        apart_mm,
+        apart_deg,
+        spread,
+        spread_of_board,
+        error_mm,
+        error_deg,
+    )
 
 
 def rotation_spread(poses: NDArray[Any]) -> tuple[float, float, float]:

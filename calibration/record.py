@@ -174,8 +174,10 @@ def record(
             say(f"not taken: {trouble}")
             continue
         found = views.found[-1]
-        say(f"{views.views[-1].name}: {len(found.numbers)} of {len(views.setup.board.corners)} "
-            f"corners, {found.rms_px:.2f} px, {found.T_camera_board[2, 3]:.2f} m away")  # fmt: skip
+        say(
+            f"{views.views[-1].name}: {len(found.numbers)} of {len(views.setup.board.corners)} "
+            f"corners, {found.rms_px:.2f} px, {found.T_camera_board[2, 3]:.2f} m away"
+        )
 
 
 def new_setup(camera: Camera, board: Board, mount: str | None, base: str, hand: str) -> Setup:

@@ -47,10 +47,13 @@ class CalibrationSet:
     def to_bytes(self) -> bytes:
         """Return the file's content; equal sets give equal bytes."""
         about = {
-            "kind": KIND, "schema_version": SCHEMA_VERSION, "source": self.source,
-            "source_sha256": self.source_sha256, "seed": self.seed,
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "source": self.source,
+            "source_sha256": self.source_sha256,
+            "seed": self.seed,
             "coverage": asdict(self.coverage),
-        }  # fmt: skip
+        }
         return npz({**arrays_of(self.samples), **arrays_of(self.held_out, _HELD_OUT)}, about)
 
     def check_apart(self, where: str) -> None:
@@ -87,9 +90,13 @@ def read_samples(path: Path, spec: PolicySpec) -> CalibrationSet:
         )
     said = read_as(_About, about, f"{path} is missing or damaged", PolicyError)
     found = CalibrationSet(
-        windows_of(values, spec, path), windows_of(values, spec, path, _HELD_OUT), said.source,
-        said.source_sha256, said.seed, said.coverage,
-    )  # fmt: skip
+        windows_of(values, spec, path),
+        windows_of(values, spec, path, _HELD_OUT),
+        said.source,
+        said.source_sha256,
+        said.seed,
+        said.coverage,
+    )
     found.check_apart(str(path))
     return found
 

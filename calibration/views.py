@@ -63,10 +63,14 @@ class Setup:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, as views.json has them."""
         return {
-            "schema_version": SCHEMA_VERSION, "mount": self.mount, "base_frame": self.base_frame,
-            "hand_frame": self.hand_frame, "board": self.board.to_json(),
-            "lens": self.lens.to_json(), "depth": self.depth.to_json() if self.depth else None,
-        }  # fmt: skip
+            "schema_version": SCHEMA_VERSION,
+            "mount": self.mount,
+            "base_frame": self.base_frame,
+            "hand_frame": self.hand_frame,
+            "board": self.board.to_json(),
+            "lens": self.lens.to_json(),
+            "depth": self.depth.to_json() if self.depth else None,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +183,9 @@ def _read_setup(path: Path) -> tuple[Setup, list[_Entry]]:
         for name in ("base_frame", "hand_frame"):
             if not getattr(said, name):
                 raise SpecMismatch(name, "a name", "''")
-        return Setup(said.board, said.lens, _sensor(said.depth), said.mount, said.base_frame,
-                     said.hand_frame), said.views  # fmt: skip
+        return Setup(
+            said.board, said.lens, _sensor(said.depth), said.mount, said.base_frame, said.hand_frame
+        ), said.views
     except SpecMismatch as cause:
         raise OfpError(f"{path / FILE}: {cause}") from None
 

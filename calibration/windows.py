@@ -56,9 +56,11 @@ def choose_windows(
         names = [f.name for f in spec.observations]
         have = [f.name for f in dataset.interface.observations]
         raise SpecMismatch(
-            f"{dataset.path}: observation fields", names, have if names != have else "other ranges",
+            f"{dataset.path}: observation fields",
+            names,
+            have if names != have else "other ranges",
             "Take the dataset the policy was trained on, or one collected like it.",
-        )  # fmt: skip
+        )
     if not episodes:
         raise DatasetError(f"{dataset.path}: no training episode to take calibration samples from.")
     frames = dataset.frames(episodes)

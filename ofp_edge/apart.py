@@ -34,7 +34,7 @@ def try_apart(
     What the call raises is left to the caller's own call. seconds, memory (bytes beyond what this
     process has): more ends the child. The function must start no threads that were stopped by the
     copy: torch's are set to one here.
-    """  # fmt: skip
+    """
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: threads; the child uses none

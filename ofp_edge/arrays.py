@@ -87,7 +87,15 @@ def read_npz(
                     raise error(f"{what}: {item.filename!r} is packed in another way than numpy's.")
                 name = item.filename.removesuffix(".npy")
                 arrays[name] = read_npy(archive.read(item), f"{what}, {name!r}", error)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-            NotImplementedError, MemoryError) as cause:  # fmt: skip
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        MemoryError,
+    ) as cause:
         raise error(f"{what} cannot be read: {cause}") from None
     return arrays

@@ -62,9 +62,10 @@ class Bundle:
         pairs = self.engines()
         first = (engine or default.engine, precision or default.precision)
         fitting = [
-            pair for pair in (first, *pairs)
+            pair
+            for pair in (first, *pairs)
             if pair in pairs and engine in (None, pair[0]) and precision in (None, pair[1])
-        ]  # fmt: skip
+        ]
         if not fitting:
             got = "/".join(x for x in (engine, precision) if x)
             raise UnknownName("engine/precision", got, ["/".join(pair) for pair in pairs])

@@ -80,9 +80,10 @@ def clear(path: Path) -> None:
     """Delete what killed writers of `path` left, and put back what one had set aside. Locked."""
     start = temporary_start(path)
     left = [
-        name for name in os.listdir(path.parent)
+        name
+        for name in os.listdir(path.parent)
         if name.startswith(start) and _REST.fullmatch(name[len(start) :])
-    ]  # fmt: skip
+    ]
     if left:
         sync(path.parent)  # a deletion must not reach the disk before the exchange that it follows
     for name in left:

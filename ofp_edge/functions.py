@@ -77,7 +77,9 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
         ACT,
         (
             Tensor(
-                "features", (1, spec.n_obs_steps * feature_dim), role="feature",
+                "features",
+                (1, spec.n_obs_steps * feature_dim),
+                role="feature",
                 source=f"{ENCODE}.feature",
             ),
             Tensor("z", flat, role="noise"),
@@ -87,7 +89,7 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
             Tensor("chunk", (1, spec.plan_steps * spec.action_dim), role="chunk"),
             Tensor("chunk_normalised", flat, role="chunk_normalised"),
         ),
-    )  # fmt: skip
+    )
     return encode, act
 
 

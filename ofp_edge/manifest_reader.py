@@ -83,9 +83,18 @@ def _upgraded(old: _Version1) -> Manifest:
     if seen != wanted:
         raise BundleError(f"{FILE}: encode_inputs: expected {wanted}, got {seen}.")
     return Manifest(
-        old.target, old.board, old.spec, old.cameras, old.camera_tolerance, functions,
-        old.time_rows, old.artefacts, old.files, old.default, old.provenance,
-    )  # fmt: skip
+        old.target,
+        old.board,
+        old.spec,
+        old.cameras,
+        old.camera_tolerance,
+        functions,
+        old.time_rows,
+        old.artefacts,
+        old.files,
+        old.default,
+        old.provenance,
+    )
 
 
 def _read(value: dict[str, Any]) -> Manifest:
@@ -145,13 +154,22 @@ def _check_functions(manifest: Manifest) -> None:
             elif tensor.role not in ("observation", "noise", "time") or tensor.resident:
                 raise BundleError(f"{FILE}: {function.name}: nothing feeds {tensor.name!r}.")
     row, flat = _row_size(manifest.time_rows), (1, spec.horizon * spec.action_dim)
-    _same("inputs of act", [x for x in act.inputs if x.source is None], [
-        Tensor("z", flat, role="noise"), Tensor("time_row", (1, row), role="time"),
-    ])  # fmt: skip
-    _same("outputs of act", act.outputs, [
-        Tensor("chunk", (1, spec.plan_steps * spec.action_dim), role="chunk"),
-        Tensor("chunk_normalised", flat, role="chunk_normalised"),
-    ])  # fmt: skip
+    _same(
+        "inputs of act",
+        [x for x in act.inputs if x.source is None],
+        [
+            Tensor("z", flat, role="noise"),
+            Tensor("time_row", (1, row), role="time"),
+        ],
+    )
+    _same(
+        "outputs of act",
+        act.outputs,
+        [
+            Tensor("chunk", (1, spec.plan_steps * spec.action_dim), role="chunk"),
+            Tensor("chunk_normalised", flat, role="chunk_normalised"),
+        ],
+    )
 
 
 def _same(what: str, got: Any, wanted: Any) -> None:

@@ -30,9 +30,12 @@ class FieldStatistics:
         """values: (rows, D)."""
         wide = np.asarray(values, dtype=np.float64)
         return FieldStatistics(
-            tuple(wide.min(0).tolist()), tuple(wide.max(0).tolist()),
-            tuple(wide.mean(0).tolist()), tuple(wide.std(0).tolist()), int(wide.shape[0]),
-        )  # fmt: skip
+            tuple(wide.min(0).tolist()),
+            tuple(wide.max(0).tolist()),
+            tuple(wide.mean(0).tolist()),
+            tuple(wide.std(0).tolist()),
+            int(wide.shape[0]),
+        )
 
     @staticmethod
     def of_range(low: tuple[float, ...], high: tuple[float, ...]) -> FieldStatistics:
@@ -85,10 +88,15 @@ def joined(parts: Sequence[FieldStatistics]) -> FieldStatistics:
 def statistics_to_json(statistics: dict[str, FieldStatistics]) -> dict[str, Any]:
     """Plain JSON; `statistics_from_json` is the inverse."""
     return {
-        name: {"low": list(s.low), "high": list(s.high), "mean": list(s.mean),
-               "std": list(s.std), "count": s.count}
+        name: {
+            "low": list(s.low),
+            "high": list(s.high),
+            "mean": list(s.mean),
+            "std": list(s.std),
+            "count": s.count,
+        }
         for name, s in statistics.items()
-    }  # fmt: skip
+    }
 
 
 def statistics_from_json(value: Any) -> dict[str, FieldStatistics]:

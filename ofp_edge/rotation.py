@@ -67,7 +67,13 @@ def from_quaternion(form: Rotation, turn: Array) -> Array:
         sine = float(np.sqrt(x * x + y * y + z * z))
         angle = 2 * np.arctan2(sine, w)
         return np.array([x, y, z]) * (angle / sine if sine > 1e-12 else 2.0)
-    return np.array([
-        1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),
-        2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
-    ])  # fmt: skip
+    return np.array(
+        [
+            1 - 2 * (y * y + z * z),
+            2 * (x * y + z * w),
+            2 * (x * z - y * w),
+            2 * (x * y - z * w),
+            1 - 2 * (x * x + z * z),
+            2 * (y * z + x * w),
+        ]
+    )

@@ -97,15 +97,24 @@ def quantize_policy(
         if chosen.budgeted:
             layers = keep_within_budget(trial, layers, costs)
         plan = Plan(
-            recipe=chosen.name, precision=chosen.precision, method=method, symmetric=True,
-            per_channel_weights=True, layers=tuple(layers), samples=len(windows), seed=seed,
-            calibration=known.source, calibration_source_sha256=known.source_sha256,
+            recipe=chosen.name,
+            precision=chosen.precision,
+            method=method,
+            symmetric=True,
+            per_channel_weights=True,
+            layers=tuple(layers),
+            samples=len(windows),
+            seed=seed,
+            calibration=known.source,
+            calibration_source_sha256=known.source_sha256,
             calibration_sha256=files.sha256_file(folder / SAMPLES_FILE),
-            policy_sha256=policy_sha256(folder), error_budget_percent=error_budget_percent,
-            error=(), error_measured_on=_described(unseen),
+            policy_sha256=policy_sha256(folder),
+            error_budget_percent=error_budget_percent,
+            error=(),
+            error_measured_on=_described(unseen),
             float_macs_percent=float_macs_percent(trial.macs(), layers),
             versions={n: metadata.version(n) for n in ("torch", "torchao", "onnxruntime")},
-        )  # fmt: skip
+        )
         progress(1, 3, "building the quantised functions")
         functions = build_functions(deployed, plan)
         progress(2, 3, "comparing with float")

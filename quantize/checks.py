@@ -35,24 +35,31 @@ def check_samples(samples: ObservationWindows) -> Check:
     distinct, count = samples.distinct(), len(samples)
     passed = distinct >= FEWEST_SAMPLES and 2 * distinct > count
     return Check(
-        "samples", passed,
+        "samples",
+        passed,
         f"{distinct} of {count} calibration samples differ, expected at least {FEWEST_SAMPLES} and "
         "more than half",
         {"samples": count, "distinct": distinct, "fewest": FEWEST_SAMPLES},
-    )  # fmt: skip
+    )
 
 
 def check_error(errors: Sequence[ActionError], measured_on: str) -> Check:
     """The worst dimension's mean error within its budget. A NaN fails."""
     worst = max(errors, key=lambda e: e.mean / e.budget if e.mean == e.mean else float("inf"))
     return Check(
-        "error", all(e.mean <= e.budget for e in errors),
+        "error",
+        all(e.mean <= e.budget for e in errors),
         f"{worst.name}: mean {shown(worst.mean, worst.unit)}, largest "
         f"{shown(worst.max, worst.unit)}, allowed in the mean {shown(worst.budget, worst.unit)} "
         f"({measured_on})",
-        {"worst": worst.name, "unit": worst.unit, "mean": worst.mean, "max": worst.max,
-         "budget": worst.budget},
-    )  # fmt: skip
+        {
+            "worst": worst.name,
+            "unit": worst.unit,
+            "mean": worst.mean,
+            "max": worst.max,
+            "budget": worst.budget,
+        },
+    )
 
 
 def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -> Check:
@@ -71,10 +78,11 @@ def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -
             if not off <= worst:
                 worst, where = off, f"{function}.{name}"
     return Check(
-        "weights", worst <= _HALF_STEP,
+        "weights",
+        worst <= _HALF_STEP,
         f"{where or 'no layer'}: a weight is {worst:.3g} steps from the float one, allowed 0.5",
         {"layer": where, "steps": worst, "limit": 0.5, "layers": layers},
-    )  # fmt: skip
+    )
 
 
 def check_ranges(
@@ -97,12 +105,13 @@ def check_ranges(
                 worst = found
     told = bad or worst
     return Check(
-        "ranges", bad is None,
+        "ranges",
+        bad is None,
         f"{told['layer'] or 'no layer'}: {100 * told['outside']:.2g} % of its values are cut off, "
         f"allowed {100 * LARGEST_OUTSIDE:g} %; the range is {told['wider']:.3g} times what is "
         f"seen, allowed {WIDEST:g}",
         {**told, "largest_outside": LARGEST_OUTSIDE, "widest": WIDEST},
-    )  # fmt: skip
+    )
 
 
 def _held(graph: nn.Module, names: Sequence[str]) -> Sequence[tuple[str, Tensor, Tensor]]:

@@ -40,8 +40,10 @@ def build_functions(deployed: Deployed, plan: Plan) -> Modules:
         return in_half(deployed)
     return {
         function.name: build_quantized(
-            deployed.modules[function.name], function.name,
-            tuple(torch.zeros(x.shape) for x in function.inputs), plan,
+            deployed.modules[function.name],
+            function.name,
+            tuple(torch.zeros(x.shape) for x in function.inputs),
+            plan,
         )
         for function in deployed.functions
-    }  # fmt: skip
+    }

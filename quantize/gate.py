@@ -59,8 +59,11 @@ class Gate:
     def summary(self) -> dict[str, Any]:
         """For a bundle's provenance: {"passed", "not_run", "says"}, the last by check."""
         missing = [check.name for check in self.checks if check.passed is None]
-        return {"passed": self.passed, "not_run": missing,
-                "says": {check.name: check.says for check in self.checks}}  # fmt: skip
+        return {
+            "passed": self.passed,
+            "not_run": missing,
+            "says": {check.name: check.says for check in self.checks},
+        }
 
 
 def write_gate(gate: Gate, folder: Path) -> None:

@@ -181,9 +181,14 @@ def read_plan(folder: Path) -> Plan | None:
     for what, expected, got in (
         ("the configuration", own_sha256(folder, FILE), str(named)),
         ("the policy's files", plan.policy_sha256, policy_sha256(folder)),
-        ("calibration.npz", plan.calibration_sha256, own_sha256(folder, "calibration.npz")
-         if (folder / "calibration.npz").is_file() else "no file"),
-    ):  # fmt: skip
+        (
+            "calibration.npz",
+            plan.calibration_sha256,
+            own_sha256(folder, "calibration.npz")
+            if (folder / "calibration.npz").is_file()
+            else "no file",
+        ),
+    ):
         if expected != got:
             raise PolicyError(
                 f"{path} was made for another version of {what}: expected SHA-256 "

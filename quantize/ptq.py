@@ -69,19 +69,29 @@ def measure_layers(
         plain = recipe.precision if not recipe.operations else "fp32"
         if layer.operation not in recipe.operations:
             found[layer.name] = Layer(
-                function, layer.name, layer.operation, plain,
-                reason if plain == "fp32" else None, None, None, None,
-            )  # fmt: skip
+                function,
+                layer.name,
+                layer.operation,
+                plain,
+                reason if plain == "fp32" else None,
+                None,
+                None,
+                None,
+            )
             continue
         weight = graph.get_parameter(str(layer.weight.target)).detach()
         scales = weight.abs().transpose(0, layer.channel_axis).flatten(1).amax(1) / 127
         twin = found.get(layer.name)
         found[layer.name] = Layer(
-            function, layer.name, layer.operation, "fp32" if reason else recipe.precision, reason,
+            function,
+            layer.name,
+            layer.operation,
+            "fp32" if reason else recipe.precision,
+            reason,
             ranges[layer.input].joined(twin.input if twin else None),
             ranges[layer.last].joined(twin.output if twin else None),
             Range(float(scales.min()), float(scales.max())),
-        )  # fmt: skip
+        )
     return list(found.values())
 
 
@@ -138,17 +148,25 @@ class _PlanQuantizer(Quantizer):  # type: ignore[misc]
 
 def _weight(layer: LayerNode) -> QuantizationSpec:
     return QuantizationSpec(
-        dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric,
-        ch_axis=layer.channel_axis, is_dynamic=False,
+        dtype=torch.int8,
+        quant_min=-127,
+        quant_max=127,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=layer.channel_axis,
+        is_dynamic=False,
         observer_or_fake_quant_ctr=PerChannelMinMaxObserver,
-    )  # fmt: skip
+    )
 
 
 def _activation(range_: Range) -> FixedQParamsQuantizationSpec:
     return FixedQParamsQuantizationSpec(
-        dtype=torch.int8, scale=range_.scale, zero_point=0, quant_min=-128, quant_max=127,
+        dtype=torch.int8,
+        scale=range_.scale,
+        zero_point=0,
+        quant_min=-128,
+        quant_max=127,
         qscheme=torch.per_tensor_symmetric,
-    )  # fmt: skip
+    )
 
 
 def _round_biases(graph: fx.GraphModule) -> None:

@@ -107,11 +107,14 @@ def measure_sensitivity(
         error = trial.error([layer])
         found.append(
             LayerCost(
-                layer.function, layer.name, layer.operation,
-                count[layer.function, layer.name], error,
+                layer.function,
+                layer.name,
+                layer.operation,
+                count[layer.function, layer.name],
+                error,
                 max(e.mean / e.budget for e in error),
             )
-        )  # fmt: skip
+        )
     progress(len(candidates), len(candidates))
     return sorted(found, key=lambda cost: -cost.share)
 

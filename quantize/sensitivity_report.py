@@ -21,12 +21,15 @@ def write_sensitivity(folder: Path, plan: Plan, costs: Sequence[LayerCost]) -> N
     write_json(
         folder / FILE,
         {
-            "schema_version": SCHEMA_VERSION, "recipe": plan.recipe, "method": plan.method,
+            "schema_version": SCHEMA_VERSION,
+            "recipe": plan.recipe,
+            "method": plan.method,
             "error_budget_percent": plan.error_budget_percent,
             "float_macs_percent": plan.float_macs_percent,
-            "measured_on": "calibration samples", "layers": [cost.to_json() for cost in costs],
+            "measured_on": "calibration samples",
+            "layers": [cost.to_json() for cost in costs],
         },
-    )  # fmt: skip
+    )
     write_bytes(folder / PAGE, render(plan, costs).encode())
 
 
@@ -50,10 +53,13 @@ def cells(cost: LayerCost, macs: int) -> tuple[str, ...]:
     """One row of the table, as text; macs: of all layers."""
     worst = cost.worst
     return (
-        f"{cost.function}.{cost.name}", worst.name, shown(worst.mean, worst.unit),
-        f"{100 * cost.share:.1f} %", f"{100 * cost.macs / max(1, macs):.1f} %",
+        f"{cost.function}.{cost.name}",
+        worst.name,
+        shown(worst.mean, worst.unit),
+        f"{100 * cost.share:.1f} %",
+        f"{100 * cost.macs / max(1, macs):.1f} %",
         "int8" if cost.kept is None else f"float: {cost.kept}",
-    )  # fmt: skip
+    )
 
 
 def bars(costs: Sequence[LayerCost]) -> str:

@@ -218,11 +218,18 @@ def _passed_gate(folder: Path) -> Gate | None:
 def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Deployed) -> Manifest:
     """The manifest as far as it is known before anything is built."""
     return Manifest(
-        target=chosen.name, board=board_name, spec=deployed.spec, cameras=policy.config.cameras,
-        camera_tolerance=policy.config.camera_tolerance, functions=deployed.functions,
-        time_rows=deployed.time_rows, artefacts=(), files=(),
-        default=Default("", ""), provenance={},
-    )  # fmt: skip
+        target=chosen.name,
+        board=board_name,
+        spec=deployed.spec,
+        cameras=policy.config.cameras,
+        camera_tolerance=policy.config.camera_tolerance,
+        functions=deployed.functions,
+        time_rows=deployed.time_rows,
+        artefacts=(),
+        files=(),
+        default=Default("", ""),
+        provenance={},
+    )
 
 
 def _unsigned(plan: Plan) -> Callable[[bytes], bytes]:
@@ -244,13 +251,18 @@ def _artefacts(
         entries = {b.file: FileEntry.of(folder, b.file) for b in built}
         found += [
             Artefact(
-                b.function, engine, b.precision, b.file, entries[b.file].size,
-                entries[b.file].sha256, tolerances[b.precision, b.function],
+                b.function,
+                engine,
+                b.precision,
+                b.file,
+                entries[b.file].size,
+                entries[b.file].sha256,
+                tolerances[b.precision, b.function],
                 requires={engine: ENGINES[engine].oldest},
             )
             for b in built
             if b.engine == of and (engine, b.precision) not in dropped
-        ]  # fmt: skip
+        ]
     return tuple(found)
 
 

@@ -53,9 +53,14 @@ def export_onnx(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[T
         return _onnx(as_graph(inputs))
     with _quiet():
         program = torch.onnx.export(
-            module, example_inputs(inputs), dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=[x.name for x in inputs], output_names=[x.name for x in outputs],
-        )  # fmt: skip
+            module,
+            example_inputs(inputs),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            input_names=[x.name for x in inputs],
+            output_names=[x.name for x in outputs],
+        )
     if program is None:
         raise OfpError("torch.onnx.export gave no program.")
     return _onnx(program.model_proto)

@@ -46,9 +46,12 @@ def estimate_for(
     held = memory(board, sizes, sum(size for *_, size in programs))
     require_memory(board, held, f"{default.engine} {default.precision}")
     return {
-        "board": board.name, "estimated": True, "threads": board.threads, "memory": held,
+        "board": board.name,
+        "estimated": True,
+        "threads": board.threads,
+        "memory": held,
         "floors": floors(board, references, functions, default.nfe),
-    }  # fmt: skip
+    }
 
 
 def memory(board: Board, sizes: Mapping[tuple[str, str], int], bundle_bytes: int) -> dict[str, Any]:

@@ -47,10 +47,13 @@ def layers(module: nn.Module, inputs: Sequence[Tensor]) -> list[Layer]:
         count = weight.meta["val"].numel() if constant else 0
         found.append(
             Layer(
-                _name(weight if constant else node), operation, precision,
-                _flops(operation, node), count * (1 if precision == "int8" else 4),
+                _name(weight if constant else node),
+                operation,
+                precision,
+                _flops(operation, node),
+                count * (1 if precision == "int8" else 4),
             )
-        )  # fmt: skip
+        )
     return found
 
 

@@ -47,8 +47,11 @@ def limits(
             limit = tolerance(
                 np.max([b.difference[output] for b in same], axis=0),
                 golden.wobble[item.function, item.precision, output],
-                float(np.abs(reference).max()), depth, cap, half=item.precision == "fp16",
-            )  # fmt: skip
+                float(np.abs(reference).max()),
+                depth,
+                cap,
+                half=item.precision == "fp16",
+            )
             found.setdefault((item.precision, item.function), {})[output] = limit.tolist()
     return found
 

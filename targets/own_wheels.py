@@ -68,9 +68,15 @@ def _build(root: Path, name: str, system: System, folder: Path, say: Say) -> Non
     environment = {**os.environ, "MACHINE": system.machine, "PYTHON": sys.executable}
     last = "no reason given"
     with subprocess.Popen(
-        command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, errors="replace",
-    ) as running:  # fmt: skip
+        command,
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as running:
         assert running.stderr is not None  # it was asked for
         for line in filter(None, map(str.strip, running.stderr)):
             last = line.removeprefix("wheels: ")

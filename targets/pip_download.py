@@ -37,10 +37,19 @@ def _download(
     """Empty, or why not."""
     tags = [part for tag in system.platforms() for part in ("--platform", tag)]
     return _pip(
-        "download", "--no-deps", "--only-binary=:all:", "--implementation", "cp",
-        "--python-version", system.python, *tags, "--dest", str(folder), *_links(find_links),
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--implementation",
+        "cp",
+        "--python-version",
+        system.python,
+        *tags,
+        "--dest",
+        str(folder),
+        *_links(find_links),
         *wanted,
-    )  # fmt: skip
+    )
 
 
 def _from_source(

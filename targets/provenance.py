@@ -41,7 +41,8 @@ def provenance(
         "costs": costs(deployed),
         "graphs": {
             file: {
-                "operations": item.operations, "delegates": item.delegates,
+                "operations": item.operations,
+                "delegates": item.delegates,
                 "delegated_share": item.delegated_share,
                 "left_out": list(item.left_out),
             }
@@ -49,4 +50,4 @@ def provenance(
         },
         "versions": {"ofp-edge": ofp_edge.__version__, **{n: metadata.version(n) for n in tools}},
         "machine": platform.machine(),
-    }  # fmt: skip
+    }

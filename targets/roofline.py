@@ -44,17 +44,23 @@ def floor(board: Board, functions: Mapping[str, Sequence[Layer]], nfe: int) -> d
     chunk = sum((nfe if name == ACT else 1) * value for name, value in totals.items())
     return {
         "floor_ms": {
-            **{name: 1e3 * value for name, value in totals.items()}, "chunk": 1e3 * chunk,
+            **{name: 1e3 * value for name, value in totals.items()},
+            "chunk": 1e3 * chunk,
         },
         "compute_ms": 1e3 * compute,
         "memory_ms": 1e3 * memory,
         "streamed_bytes": round(streamed * weights),
         "layers": [
             {
-                "function": function, "name": x.name, "operation": x.operation,
-                "precision": x.precision, "floor_ms": 1e3 * seconds, "flops": x.flops,
-                "weight_bytes": x.weight_bytes, "bound_by": "memory" if by_memory else "compute",
+                "function": function,
+                "name": x.name,
+                "operation": x.operation,
+                "precision": x.precision,
+                "floor_ms": 1e3 * seconds,
+                "flops": x.flops,
+                "weight_bytes": x.weight_bytes,
+                "bound_by": "memory" if by_memory else "compute",
             }
             for seconds, function, x, by_memory in rows[:_SHOWN]
         ],
-    }  # fmt: skip
+    }

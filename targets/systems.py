@@ -46,9 +46,14 @@ def system(board: str, python: str) -> System:
         if python not in found:
             raise UnknownName(f"Python for {board}", python, found)
         return System(
-            board, "aarch64", python, found[python].glibc, ("jetson", "realsense"),
-            "--system-site-packages ", _TENSORRT,
-        )  # fmt: skip
+            board,
+            "aarch64",
+            python,
+            found[python].glibc,
+            ("jetson", "realsense"),
+            "--system-site-packages ",
+            _TENSORRT,
+        )
     if board not in boards():
         raise UnknownName("board", board, {*boards(), *orin_boards()})
     chosen = boards()[board]

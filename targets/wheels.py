@@ -53,9 +53,10 @@ def collect_wheels(
         _check_extras(requirements, have)
         wanted = _walk(requirements, have, system)
         missing = [
-            text for name, text in wanted.items()
+            text
+            for name, text in wanted.items()
             if name not in have or not _satisfies(have[name], text)
-        ]  # fmt: skip
+        ]
         if not missing:
             for name in set(have) - set(wanted):
                 have.pop(name).path.unlink()
@@ -76,23 +77,33 @@ def document(wheels: dict[str, Wheel]) -> list[dict[str, Any]]:
     """Plain JSON, one entry a wheel."""
     return [
         {
-            "name": x.name, "version": x.version, "file": x.path.name,
-            "size": x.path.stat().st_size, "unpacked": x.unpacked, "sha256": sha256_file(x.path),
+            "name": x.name,
+            "version": x.version,
+            "file": x.path.name,
+            "size": x.path.stat().st_size,
+            "unpacked": x.unpacked,
+            "sha256": sha256_file(x.path),
         }
         for x in sorted(wheels.values(), key=lambda x: x.name)
-    ]  # fmt: skip
+    ]
 
 
 def _walk(requirements: Sequence[str], have: dict[str, Wheel], system: System) -> dict[str, str]:
     """What is needed as far as the wheels at hand tell: canonical name -> requirement for pip."""
     parse, canonical = _packaging()
     environment = {
-        "python_version": system.python, "python_full_version": f"{system.python}.0",
-        "platform_machine": system.machine, "platform_system": "Linux", "sys_platform": "linux",
-        "os_name": "posix", "platform_python_implementation": "CPython",
-        "implementation_name": "cpython", "implementation_version": f"{system.python}.0",
-        "platform_release": "", "platform_version": "",
-    }  # fmt: skip
+        "python_version": system.python,
+        "python_full_version": f"{system.python}.0",
+        "platform_machine": system.machine,
+        "platform_system": "Linux",
+        "sys_platform": "linux",
+        "os_name": "posix",
+        "platform_python_implementation": "CPython",
+        "implementation_name": "cpython",
+        "implementation_version": f"{system.python}.0",
+        "platform_release": "",
+        "platform_version": "",
+    }
     limits: dict[str, set[str]] = {}
     seen: set[tuple[str, str]] = set()
     todo = [(parse(text), "") for text in requirements]

@@ -101,10 +101,14 @@ def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
 
 def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
     return {
-        "task": unit.task.name, "training": unit.training, "method": unit.method,
-        "options": unit.options, "preset": suite.preset, "dataset": dataset["sha256"],
+        "task": unit.task.name,
+        "training": unit.training,
+        "method": unit.method,
+        "options": unit.options,
+        "preset": suite.preset,
+        "dataset": dataset["sha256"],
         "learning_rate": unit.task.learning_rate,
-    }  # fmt: skip
+    }
 
 
 def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
@@ -118,28 +122,41 @@ def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
     """Return the inputs of the times that `tune` chooses, on as many validation episodes as are
     evaluated."""
     return {
-        "task": unit.task.name, "training": unit.training, "seed": unit.seed,
-        "weights": training["sha256"], "episodes": suite.evaluate.episodes,
-    }  # fmt: skip
+        "task": unit.task.name,
+        "training": unit.training,
+        "seed": unit.seed,
+        "weights": training["sha256"],
+        "episodes": suite.evaluate.episodes,
+    }
 
 
 def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
     """Return the inputs of the closed-loop episodes of a row at an nfe."""
     tuned = {"tuned_on": suite.evaluate.episodes} if row.tuned else {}
     return {
-        "task": unit.task.name, "training": unit.training, "seed": unit.seed,
-        "weights": training["sha256"], "nfe": nfe, "cold": row.cold, "guard": row.guard,
-        "latency_ms": suite.evaluate.latency_ms, **tuned,
-    }  # fmt: skip
+        "task": unit.task.name,
+        "training": unit.training,
+        "seed": unit.seed,
+        "weights": training["sha256"],
+        "nfe": nfe,
+        "cold": row.cold,
+        "guard": row.guard,
+        "latency_ms": suite.evaluate.latency_ms,
+        **tuned,
+    }
 
 
 def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
     """Return the inputs of the chunks whose side is counted."""
     return {
-        "task": unit.task.name, "training": unit.training, "seed": unit.seed,
-        "weights": training["sha256"], "nfe": nfe, "guard": row.guard,
+        "task": unit.task.name,
+        "training": unit.training,
+        "seed": unit.seed,
+        "weights": training["sha256"],
+        "nfe": nfe,
+        "guard": row.guard,
         "chunks": suite.evaluate.chunks,
-    }  # fmt: skip
+    }
 
 
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:

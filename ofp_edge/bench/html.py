@@ -27,13 +27,17 @@ def render(values: Document) -> str:
         _table(tables.costs(values)),
         _cost_plots(values),
         "<h2>How it was made</h2>",
-        facts([
-            ("command", " ".join(values["command"])), ("ofp-edge", values["ofp_edge"]),
-            ("run on", f"{values['run_on']}, {values['workers']} at a time"),
-            ("seeds", ", ".join(map(str, suite["seeds"]))), *flat(values["fingerprint"]),
-        ]),
+        facts(
+            [
+                ("command", " ".join(values["command"])),
+                ("ofp-edge", values["ofp_edge"]),
+                ("run on", f"{values['run_on']}, {values['workers']} at a time"),
+                ("seeds", ", ".join(map(str, suite["seeds"]))),
+                *flat(values["fingerprint"]),
+            ]
+        ),
         "<p class='caption'>Every figure, seed and episode is in results.json.</p>",
-    ]  # fmt: skip
+    ]
     return page(f"Benchmark {suite['name']}", sections)
 
 
@@ -53,10 +57,12 @@ def _table(found: TextTable | None) -> str:
 
 
 def _success_plots(values: Document) -> str:
-    return _pairs([
-        (plots.short_task(values, task["name"]), plots.success_bars(values, task["name"]))
-        for task in values["suite"]["tasks"]
-    ])  # fmt: skip
+    return _pairs(
+        [
+            (plots.short_task(values, task["name"]), plots.success_bars(values, task["name"]))
+            for task in values["suite"]["tasks"]
+        ]
+    )
 
 
 def _nfe_plots(values: Document) -> str:
@@ -68,12 +74,18 @@ def _nfe_plots(values: Document) -> str:
 
 
 def _cost_plots(values: Document) -> str:
-    return _pairs([
-        ("step, relative to flow",
-         plots.cost_bars(values, "relative_to_flow", "Time of a step relative to flow")),
-        ("memory of training, MiB",
-         plots.cost_bars(values, "training_memory_mib", "Memory of training, MiB")),
-    ])  # fmt: skip
+    return _pairs(
+        [
+            (
+                "step, relative to flow",
+                plots.cost_bars(values, "relative_to_flow", "Time of a step relative to flow"),
+            ),
+            (
+                "memory of training, MiB",
+                plots.cost_bars(values, "training_memory_mib", "Memory of training, MiB"),
+            ),
+        ]
+    )
 
 
 def _pairs(titled: list[tuple[str, str]]) -> str:

@@ -17,9 +17,13 @@ def markdown(values: Document) -> str:
     if said := tables.findings(values):
         parts.append("\n".join(_wrapped(line, "- ") for line in said))
     for found in (
-        tables.comparisons(values), tables.success(values), tables.modes(values),
-        tables.tuning(values), tables.motion(values), tables.costs(values),
-    ):  # fmt: skip
+        tables.comparisons(values),
+        tables.success(values),
+        tables.modes(values),
+        tables.tuning(values),
+        tables.motion(values),
+        tables.costs(values),
+    ):
         if found is not None:
             parts += [f"## {found.title}", *_tables(found), _wrapped(found.caption)]
     parts += [
@@ -88,6 +92,10 @@ def _widths(found: TextTable) -> list[int]:
 
 def _wrapped(text: str, start: str = "") -> str:
     return textwrap.fill(
-        text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        text,
+        WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -90,10 +90,14 @@ def success_over_nfe(values: Document, group: str) -> str:
 
 def legend(values: Document) -> str:
     """Say which colour belongs to which row."""
-    return "<p class='caption'>" + " · ".join(
-        f"<span style='color:{colour(values, row['name'])}'>●</span> {escape(row['name'])}"
-        for row in values["suite"]["rows"]
-    ) + "</p>"  # fmt: skip
+    return (
+        "<p class='caption'>"
+        + " · ".join(
+            f"<span style='color:{colour(values, row['name'])}'>●</span> {escape(row['name'])}"
+            for row in values["suite"]["rows"]
+        )
+        + "</p>"
+    )
 
 
 def short_task(values: Document, task: str) -> str:

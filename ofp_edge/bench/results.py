@@ -67,17 +67,24 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
         if episodes is None:
             continue
         count, good = len(episodes["seed"]), sum(episodes["success"])
-        found.append({
-            "task": unit.task.name, "row": row.name, "nfe": nfe, "seed": unit.seed,
-            "episodes": count, "success": good / count, "interval": wilson_interval(good, count),
-            **{name: _middle(of, episodes.get(name)) for name, of in _ABOUT.items()},
-            "modes": _modes(suite, store, unit, training, row, nfe),
-            "tuning": _tuning(suite, store, unit, training, row),
-            "training": {k: v for k, v in training.items() if k not in ("kind", "finished")},
-            "made_by": episodes["code"],
-            "first_seed": episodes["seed"][0],
-            "successes": [int(x) for x in episodes["success"]],
-        })  # fmt: skip
+        found.append(
+            {
+                "task": unit.task.name,
+                "row": row.name,
+                "nfe": nfe,
+                "seed": unit.seed,
+                "episodes": count,
+                "success": good / count,
+                "interval": wilson_interval(good, count),
+                **{name: _middle(of, episodes.get(name)) for name, of in _ABOUT.items()},
+                "modes": _modes(suite, store, unit, training, row, nfe),
+                "tuning": _tuning(suite, store, unit, training, row),
+                "training": {k: v for k, v in training.items() if k not in ("kind", "finished")},
+                "made_by": episodes["code"],
+                "first_seed": episodes["seed"][0],
+                "successes": [int(x) for x in episodes["success"]],
+            }
+        )
     return found
 
 
@@ -119,9 +126,15 @@ def _row(suite: Suite, store: Store, task: TaskEntry, row: Row, nfe: int) -> Doc
     found = [episodes_of(suite, store, task, side, seed) for seed in suite.seeds]
     done = [cell for cell in found if cell is not None]
     values: Document = {
-        "task": task.name, "group": task.group, "row": row.name, "nfe": nfe, "seeds": len(done),
-        "episodes": [len(cell["seed"]) for cell in done], "success": None, "interval": None,
-    }  # fmt: skip
+        "task": task.name,
+        "group": task.group,
+        "row": row.name,
+        "nfe": nfe,
+        "seeds": len(done),
+        "episodes": [len(cell["seed"]) for cell in done],
+        "success": None,
+        "interval": None,
+    }
     if done:
         success = [np.asarray(cell["success"], np.float64) for cell in done]
         sure = estimate([success], SUCCESS)
@@ -158,22 +171,25 @@ def _costs(suite: Suite, store: Store) -> list[Document]:
             if timing is None and cells.needs_timing(suite, unit):
                 timing = store.read("timing", cells.timing_inputs(suite, store, unit) or {})
         if done:
-            rows.append({
-                "rows": [row.name for row in members], "method": members[0].method,
-                "options": members[0].options, "trainings": len(done),
-                "cpu_s_per_step": float(np.median([cell["cpu_s_per_step"] for cell in done])),
-                "cpu_s_per_step_of_task": {k: float(np.median(v)) for k, v in per_task.items()},
-                "steps": sorted({cell["steps"] for cell in done}),
-                "seconds_of_task": {k: float(np.median(v)) for k, v in seconds.items()},
-                "peak_memory_mib": max(cell["peak_memory_mib"] for cell in done),
-                "training_memory_mib": max(
-                    cell["peak_memory_mib"] - cell["memory_before_mib"] for cell in done
-                ),
-                "parameters": done[0]["parameters"],
-                "timing_run": timing and {
-                    k: timing[k] for k in ("s_per_step", "reference_s_per_step")
-                },
-            })  # fmt: skip
+            rows.append(
+                {
+                    "rows": [row.name for row in members],
+                    "method": members[0].method,
+                    "options": members[0].options,
+                    "trainings": len(done),
+                    "cpu_s_per_step": float(np.median([cell["cpu_s_per_step"] for cell in done])),
+                    "cpu_s_per_step_of_task": {k: float(np.median(v)) for k, v in per_task.items()},
+                    "steps": sorted({cell["steps"] for cell in done}),
+                    "seconds_of_task": {k: float(np.median(v)) for k, v in seconds.items()},
+                    "peak_memory_mib": max(cell["peak_memory_mib"] for cell in done),
+                    "training_memory_mib": max(
+                        cell["peak_memory_mib"] - cell["memory_before_mib"] for cell in done
+                    ),
+                    "parameters": done[0]["parameters"],
+                    "timing_run": timing
+                    and {k: timing[k] for k in ("s_per_step", "reference_s_per_step")},
+                }
+            )
     plain = next((r for r in rows if r["method"] == "flow" and not r["options"]), None)
     for row in rows:
         row["relative_to_flow"] = plain and _ratio(row, plain)

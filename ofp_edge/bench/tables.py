@@ -54,16 +54,26 @@ def modes(values: Document) -> TextTable | None:
             kept = min(e[side] / shares[side] for side in ("left", "right"))
             flips = "–" if e["flips"] is None else f"{e['flips']:.3f}"
             rows.append(
-                (short_names([task["name"]])[task["name"]], f"{name} @{nfe}",
-                 f"{100 * e['between']:.1f}", f"{100 * e['left']:.0f} / {100 * e['right']:.0f}",
-                 f"{100 * kept:.0f}", flips)
-            )  # fmt: skip
+                (
+                    short_names([task["name"]])[task["name"]],
+                    f"{name} @{nfe}",
+                    f"{100 * e['between']:.1f}",
+                    f"{100 * e['left']:.0f} / {100 * e['right']:.0f}",
+                    f"{100 * kept:.0f}",
+                    flips,
+                )
+            )
         if isinstance(shares, dict):
             rows.append(
-                (short_names([task["name"]])[task["name"]], "demonstrations",
-                 f"{100 * shares['between']:.1f}",
-                 f"{100 * shares['left']:.0f} / {100 * shares['right']:.0f}", "–", "–")
-            )  # fmt: skip
+                (
+                    short_names([task["name"]])[task["name"]],
+                    "demonstrations",
+                    f"{100 * shares['between']:.1f}",
+                    f"{100 * shares['left']:.0f} / {100 * shares['right']:.0f}",
+                    "–",
+                    "–",
+                )
+            )
     if not rows:
         return None
     caption = (
@@ -91,11 +101,15 @@ def tuning(values: Document) -> TextTable | None:
         tuned = of_seed.values()
         best = [max(t["refine"], key=lambda second: second["difference"]) for t in tuned]
         rows.append(
-            (short[task], name, ", ".join(f"{t['chosen']['t_w']:g}" for t in tuned),
-             ", ".join(points(second["difference"]) for second in best),
-             ", ".join(f"{second['t']:g}" for second in best),
-             f"{sum(t['chosen']['refine'] for t in tuned)} of {len(tuned)}")
-        )  # fmt: skip
+            (
+                short[task],
+                name,
+                ", ".join(f"{t['chosen']['t_w']:g}" for t in tuned),
+                ", ".join(points(second["difference"]) for second in best),
+                ", ".join(f"{second['t']:g}" for second in best),
+                f"{sum(t['chosen']['refine'] for t in tuned)} of {len(tuned)}",
+            )
+        )
     caption = (
         f"A figure a training seed, on {values['suite']['evaluate']['episodes']} validation "
         "episodes a setting, none of them among the evaluated ones. a2 − a1: success of a "
@@ -134,11 +148,16 @@ def costs(values: Document) -> TextTable | None:
     for cost in values["costs"]:
         ratio = cost["relative_to_flow"]
         rows.append(
-            (", ".join(cost["rows"]), "–" if ratio is None else f"{ratio:.2f}",
-             f"{1000 * cost['cpu_s_per_step']:.1f}",
-             _range(cost["steps"]), _range(cost["seconds_of_task"].values()),
-             f"{cost['training_memory_mib']:.0f}", f"{cost['peak_memory_mib']:.0f}")
-        )  # fmt: skip
+            (
+                ", ".join(cost["rows"]),
+                "–" if ratio is None else f"{ratio:.2f}",
+                f"{1000 * cost['cpu_s_per_step']:.1f}",
+                _range(cost["steps"]),
+                _range(cost["seconds_of_task"].values()),
+                f"{cost['training_memory_mib']:.0f}",
+                f"{cost['peak_memory_mib']:.0f}",
+            )
+        )
     if not rows:
         return None
     caption = (
@@ -165,10 +184,15 @@ def comparisons(values: Document) -> TextTable | None:
         if e is None:
             continue
         rows.append(
-            (f"{c['candidate']} − {c['against']}", c["group"], points(e["mean"]),
-             f"{points(e['low'])} … {points(e['high'])}",
-             f"{c['pairs']} × {c['episodes']}", c["verdict"])
-        )  # fmt: skip
+            (
+                f"{c['candidate']} − {c['against']}",
+                c["group"],
+                points(e["mean"]),
+                f"{points(e['low'])} … {points(e['high'])}",
+                f"{c['pairs']} × {c['episodes']}",
+                c["verdict"],
+            )
+        )
     if not rows:
         return None
     margin = 100 * values["suite"]["evaluate"]["margin"]

@@ -45,9 +45,13 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
     found = collect_demonstrations(
-        task.name, task.demonstrations, output, observe=suite.observe,  # type: ignore[arg-type]
-        force=output.exists(), **more,
-    )  # fmt: skip
+        task.name,
+        task.demonstrations,
+        output,
+        observe=suite.observe,  # type: ignore[arg-type]
+        force=output.exists(),
+        **more,
+    )
     values = {"steps": found.steps, "failed": found.failed, "seconds": found.seconds}
     store.write("dataset", inputs, {"sha256": open_dataset(output).sha256, **values})
 
@@ -69,10 +73,16 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
         for _ in range(TIMING_ROUNDS):
             for name, who in zip(times, (inputs, inputs["reference"]), strict=True):
                 request = Request(
-                    dataset, Path(folder) / "p", who["method"], suite.preset, seed=0, force=True,
-                    steps=TIMING_STEPS, learning_rate=unit.task.learning_rate,
+                    dataset,
+                    Path(folder) / "p",
+                    who["method"],
+                    suite.preset,
+                    seed=0,
+                    force=True,
+                    steps=TIMING_STEPS,
+                    learning_rate=unit.task.learning_rate,
                     options=who["options"] or None,
-                )  # fmt: skip
+                )
                 times[name].append(seconds_a_step(request))
     store.write("timing", inputs, {name: statistics.median(x) for name, x in times.items()})
 
@@ -125,9 +135,15 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
         store.write("training", inputs, {"finished": False})
         shutil.rmtree(policy, ignore_errors=True)  # other code made it
         request = Request(
-            dataset, policy, unit.method, suite.preset, steps=inputs["steps"], seed=unit.seed,
-            learning_rate=unit.task.learning_rate, options=unit.options or None,
-        )  # fmt: skip
+            dataset,
+            policy,
+            unit.method,
+            suite.preset,
+            steps=inputs["steps"],
+            seed=unit.seed,
+            learning_rate=unit.task.learning_rate,
+            options=unit.options or None,
+        )
     plan, before, began = make_plan(request), memory_mib("VmRSS"), time.process_time()
     first = plan.state.step
     try:
@@ -140,15 +156,24 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
         diverged = True
     cpu_s = time.process_time() - began
     last = plan.history.points[-1]
-    return store.write("training", inputs, {
-        "finished": True, "diverged": diverged, "sha256": sha256_file(policy / MODEL),
-        "policy": str(policy.relative_to(store.root)),
-        "steps": load_policy(policy).config.training.step, "seconds": plan.state.seconds,
-        "cpu_s_per_step": cpu_s / max(1, plan.state.step - first),  # of this process
-        "parameters": plan.state.network.parameter_count, "validation_loss": last.loss,
-        "chunk_error": last.chunk_error,
-        "memory_before_mib": before, "peak_memory_mib": memory_mib("VmHWM"),
-    })  # fmt: skip
+    return store.write(
+        "training",
+        inputs,
+        {
+            "finished": True,
+            "diverged": diverged,
+            "sha256": sha256_file(policy / MODEL),
+            "policy": str(policy.relative_to(store.root)),
+            "steps": load_policy(policy).config.training.step,
+            "seconds": plan.state.seconds,
+            "cpu_s_per_step": cpu_s / max(1, plan.state.step - first),  # of this process
+            "parameters": plan.state.network.parameter_count,
+            "validation_loss": last.loss,
+            "chunk_error": last.chunk_error,
+            "memory_before_mib": before,
+            "peak_memory_mib": memory_mib("VmHWM"),
+        },
+    )
 
 
 def _tune(suite: Suite, store: Store, unit: Unit, training: Cell) -> Cell:
@@ -156,9 +181,12 @@ def _tune(suite: Suite, store: Store, unit: Unit, training: Cell) -> Cell:
     if found := store.read("tuning", inputs):
         return found
     tuned = tune_policy(
-        store.root / training["policy"], task=unit.task.name, episodes=inputs["episodes"],
-        workers=1, dry_run=True,
-    )  # fmt: skip
+        store.root / training["policy"],
+        task=unit.task.name,
+        episodes=inputs["episodes"],
+        workers=1,
+        dry_run=True,
+    )
     return store.write("tuning", inputs, {k: tuned.table[k] for k in ("warm", "refine", "chosen")})
 
 
@@ -190,14 +218,21 @@ def _measure_modes(
     if store.read("modes", inputs):
         return
     report = measure_modes(
-        store.root / training["policy"], unit.task.name, chunks=inputs["chunks"], nfe=nfe,
+        store.root / training["policy"],
+        unit.task.name,
+        chunks=inputs["chunks"],
+        nfe=nfe,
         guard=row.guard,
-    )  # fmt: skip
+    )
     shares = ("between", "left", "right")
-    store.write("modes", inputs, {
-        **{name: getattr(report, name) for name in shares},
-        "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
-    })  # fmt: skip
+    store.write(
+        "modes",
+        inputs,
+        {
+            **{name: getattr(report, name) for name in shares},
+            "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
+        },
+    )
 
 
 def memory_mib(name: str) -> float:

@@ -90,10 +90,16 @@ def bench(
     if values["report"]:
         output.console.print(f"{values['report']}, results.md, results.json", markup=False)
     return {
-        "suite": read.name, "output": str(folder), "dry_run": dry_run,
-        "cells": found["cells_planned"], "cells_done": done, "to_do": to_do,
-        "comparisons": found["comparisons"], "findings": said, **values,
-    }  # fmt: skip
+        "suite": read.name,
+        "output": str(folder),
+        "dry_run": dry_run,
+        "cells": found["cells_planned"],
+        "cells_done": done,
+        "to_do": to_do,
+        "comparisons": found["comparisons"],
+        "findings": said,
+        **values,
+    }
 
 
 def add(app: typer.Typer) -> None:

@@ -58,13 +58,17 @@ def board(
     width, height = ((n + 0.5) * square_mm for n in made.squares)
     output.console.print(
         f"{file}: {columns} x {rows} squares of {square_mm:g} mm, {width:g} x {height:g} mm with "
-        "its rim. Print at 100 %, glue it to a flat plate, measure a square.", soft_wrap=True,
-    )  # fmt: skip
+        "its rim. Print at 100 %, glue it to a flat plate, measure a square.",
+        soft_wrap=True,
+    )
     return {
-        "board": file, "squares": [columns, rows], "square_mm": square_mm,
-        "marker_mm": 1000 * made.marker_m, "dictionary": made.dictionary,
+        "board": file,
+        "squares": [columns, rows],
+        "square_mm": square_mm,
+        "marker_mm": 1000 * made.marker_m,
+        "dictionary": made.dictionary,
         "corners": len(made.corners),
-    }  # fmt: skip
+    }
 
 
 def add(app: typer.Typer) -> None:

@@ -76,10 +76,12 @@ def _device(output: Output, path: Path, name: str, write: bool) -> Document:
             (_, depth), lens, serial = live.eyes(eye), None, live.serial_of(eye)
         output.log.print(f"without colour: {cause}", soft_wrap=True, markup=False)
     device = {
-        "serial": serial, "depth": depth.lens.to_json(), "depth_unit_m": depth.unit_m,
+        "serial": serial,
+        "depth": depth.lens.to_json(),
+        "depth_unit_m": depth.unit_m,
         "color": None if lens is None else lens.to_json(),
         "T_color_depth": None if lens is None else rows(depth.T_image_depth),
-    }  # fmt: skip
+    }
     of_policy = lens if lens is not None and live.shows_color(entry) else depth.lens
     intrinsics = {key: float(getattr(of_policy, key)) for key in ("fx", "fy", "cx", "cy")}
     _print_device(output, name, device, entry.parameters)
@@ -111,8 +113,10 @@ def _print_device(output: Output, name: str, device: Document, parameters: dict[
     say(f"  depth: {lens(device['depth'])}; unit {device['depth_unit_m']:g} m", soft_wrap=True)
     if device["color"] is not None:
         say(f"  colour: {lens(device['color'])}", soft_wrap=True)
-        say(f"  depth sensor in the colour sensor's frame: {pose(device['T_color_depth'])}",
-            soft_wrap=True)  # fmt: skip
+        say(
+            f"  depth sensor in the colour sensor's frame: {pose(device['T_color_depth'])}",
+            soft_wrap=True,
+        )
     if "T_base_camera" in parameters:
         frame = parameters.get("base_frame", "base")
         where = pose(parameters["T_base_camera"])
@@ -123,10 +127,15 @@ def _print_device(output: Output, name: str, device: Document, parameters: dict[
 
 def _print_check(output: Output, check: Check) -> None:
     say, fitted = output.console.print, check.fitted
-    say(f"{check.detections} corners in {check.views} views: {check.rms_px:.3f} px RMS "
-        f"(worst {check.worst[0]}: {check.worst[1]:.3f} px)", soft_wrap=True)  # fmt: skip
-    parts = [f"{k} {getattr(fitted, k)[0]:.2f} ± {getattr(fitted, k)[1]:.2f}"
-             for k in ("fx", "fy", "cx", "cy")]  # fmt: skip
+    say(
+        f"{check.detections} corners in {check.views} views: {check.rms_px:.3f} px RMS "
+        f"(worst {check.worst[0]}: {check.worst[1]:.3f} px)",
+        soft_wrap=True,
+    )
+    parts = [
+        f"{k} {getattr(fitted, k)[0]:.2f} ± {getattr(fitted, k)[1]:.2f}"
+        for k in ("fx", "fy", "cx", "cy")
+    ]
     say(f"best for these views: {', '.join(parts)} px, {fitted.rms_px:.3f} px RMS", soft_wrap=True)
     if check.depth_percent is None:
         say("depth: not measured")

@@ -61,10 +61,13 @@ def hand_eye(
         "position_m": [float(x) for x in pose[:3, 3]],
         "quaternion_xyzw": quaternion(pose),
         "method": found.method,
-        "error_mm": found.error_mm, "error_deg": found.error_deg,
-        "held_out_mm": found.held_out.mm, "held_out_deg": found.held_out.deg,
-        "methods_apart_mm": found.apart_mm, "methods_apart_deg": found.apart_deg,
-    }  # fmt: skip
+        "error_mm": found.error_mm,
+        "error_deg": found.error_deg,
+        "held_out_mm": found.held_out.mm,
+        "held_out_deg": found.held_out.deg,
+        "methods_apart_mm": found.apart_mm,
+        "methods_apart_deg": found.apart_deg,
+    }
     if not dry_run:
         changes = {
             "parameters": {key: rows(pose), frame_key: frame},
@@ -74,15 +77,24 @@ def hand_eye(
     _print(output, found, record, seen.views[worst].name, worst)
     output.console.print(
         "nothing written" if dry_run else f"[cameras.{camera}] {key} written into {rig}",
-        markup=False, soft_wrap=True,
-    )  # fmt: skip
+        markup=False,
+        soft_wrap=True,
+    )
     return {
-        "views": views, "mount": setup.mount, "count": len(hands),
-        "skipped": [list(item) for item in seen.skipped], "camera": camera, "rig": rig,
-        "written": not dry_run, key: rows(pose), others[0]: None, **record,
-        "worst_view": seen.views[worst].name, "spread_deg": list(found.spread_deg),
+        "views": views,
+        "mount": setup.mount,
+        "count": len(hands),
+        "skipped": [list(item) for item in seen.skipped],
+        "camera": camera,
+        "rig": rig,
+        "written": not dry_run,
+        key: rows(pose),
+        others[0]: None,
+        **record,
+        "worst_view": seen.views[worst].name,
+        "spread_deg": list(found.spread_deg),
         "answers": {name: rows(X) for name, X in found.answers.items()},
-    }  # fmt: skip
+    }
 
 
 def _rounded(record: dict[str, Any]) -> dict[str, Any]:

@@ -91,9 +91,13 @@ def record(
         spread = list(rotation_spread(np.array(hands)))
     output.console.print(f"{views}: {len(taken.views)} views", soft_wrap=True)
     return {
-        "views": views, "camera": camera, "mount": mount, "count": len(taken.views),
-        "skipped": [list(item) for item in taken.skipped], "spread_deg": spread,
-    }  # fmt: skip
+        "views": views,
+        "camera": camera,
+        "mount": mount,
+        "count": len(taken.views),
+        "skipped": [list(item) for item in taken.skipped],
+        "spread_deg": spread,
+    }
 
 
 def _ask(output: Output, prompt: str) -> str:

@@ -62,11 +62,18 @@ def samples(
         say(f"fewer than {count}: {full if len(known) < cover.candidates else 'there are no more'}")
     say(f"{len(data) / 1e6:.2f} MB written to {out}")
     return {
-        "file": out, "policy": policy, "source": found.source,
-        "source_sha256": found.source_sha256, "samples": len(known), "episodes": episodes,
-        "held_out": len(held), "held_out_episodes": apart, "coverage": asdict(cover),
-        "size": len(data), "sha256": sha256_bytes(data),
-    }  # fmt: skip
+        "file": out,
+        "policy": policy,
+        "source": found.source,
+        "source_sha256": found.source_sha256,
+        "samples": len(known),
+        "episodes": episodes,
+        "held_out": len(held),
+        "held_out_episodes": apart,
+        "coverage": asdict(cover),
+        "size": len(data),
+        "sha256": sha256_bytes(data),
+    }
 
 
 def add(app: typer.Typer) -> None:

@@ -61,9 +61,18 @@ def collect(
 
     with output.progress("collecting") as progress:
         done = collect_demonstrations(
-            task, n, dataset, observe=observe, noise=noise, wander=wander, seed=seed, color=color,
-            image_size=image_size, force=force, progress=progress,
-        )  # fmt: skip
+            task,
+            n,
+            dataset,
+            observe=observe,
+            noise=noise,
+            wander=wander,
+            seed=seed,
+            color=color,
+            image_size=image_size,
+            force=force,
+            progress=progress,
+        )
     depth = f", depth by {done.depth_by}" if done.depth_by else ""
     output.console.print(
         f"{done.dataset}: {done.episodes} demonstrations, {done.steps} steps in "

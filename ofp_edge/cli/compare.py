@@ -29,13 +29,20 @@ def compare(
         table.add_column(name, justify="left" if name in ("stage", "") else "right")
     for row in rows:
         interval = row["interval_ms"]
-        verdict = {None: "", True: "slower" if row["difference_ms"] > 0 else "faster",
-                   False: "no difference seen"}[row["differs"]]  # fmt: skip
+        verdict = {
+            None: "",
+            True: "slower" if row["difference_ms"] > 0 else "faster",
+            False: "no difference seen",
+        }[row["differs"]]
         table.add_row(
-            row["stage"], row["percentile"].replace("_", "."), f"{row['a_ms']:.3f}",
-            f"{row['b_ms']:.3f}", f"{row['difference_ms']:+.3f}",
-            "" if interval is None else f"{interval[0]:+.3f} … {interval[1]:+.3f}", verdict,
-        )  # fmt: skip
+            row["stage"],
+            row["percentile"].replace("_", "."),
+            f"{row['a_ms']:.3f}",
+            f"{row['b_ms']:.3f}",
+            f"{row['difference_ms']:+.3f}",
+            "" if interval is None else f"{interval[0]:+.3f} … {interval[1]:+.3f}",
+            verdict,
+        )
     output.console.print(table)
     for note in notes:
         output.console.print(f"[yellow]not alike:[/] {note}", soft_wrap=True)

@@ -40,9 +40,16 @@ def bundle_engines(output: Output, path: Path, target: str, options: EngineOptio
             f"--precision {got} to run and profile."
         )
     return {
-        "bundle": path, "target": target, "board": manifest.board,
-        "default": {"engine": engine, "precision": got}, "artefacts": [], "gate": None,
-        "agreement": None, "estimate": None, "engines": [engine_json(item) for item in prepared],
-        "left_out": manifest.provenance.get("left_out", {}), "sha256": bundle.sha256,
+        "bundle": path,
+        "target": target,
+        "board": manifest.board,
+        "default": {"engine": engine, "precision": got},
+        "artefacts": [],
+        "gate": None,
+        "agreement": None,
+        "estimate": None,
+        "engines": [engine_json(item) for item in prepared],
+        "left_out": manifest.provenance.get("left_out", {}),
+        "sha256": bundle.sha256,
         "seconds": time.perf_counter() - start,
-    }  # fmt: skip
+    }

@@ -41,10 +41,16 @@ def policy_bundle(
     start = time.perf_counter()
     with output.progress("compiling") as progress:
         compiled = compile_policy(
-            policy, target, out, board_name=board, nfe=options.nfe,
-            leave_out=options.leave_out or (), strict=options.strict, force=force,
+            policy,
+            target,
+            out,
+            board_name=board,
+            nfe=options.nfe,
+            leave_out=options.leave_out or (),
+            strict=options.strict,
+            force=force,
             progress=progress,
-        )  # fmt: skip
+        )
     seconds, manifest = time.perf_counter() - start, compiled.manifest
     artefacts = _artefacts(compiled)
     output.console.print(_table(f"{out}, target {target}", artefacts))
@@ -67,12 +73,19 @@ def policy_bundle(
             soft_wrap=True,
         )
     return {
-        "bundle": out, "target": manifest.target, "board": manifest.board,
+        "bundle": out,
+        "target": manifest.target,
+        "board": manifest.board,
         "default": {"engine": default.engine, "precision": default.precision},
-        "artefacts": artefacts, "gate": gate, "agreement": manifest.provenance["agreement"],
-        "estimate": manifest.provenance["estimate"], "engines": [],
-        "left_out": manifest.provenance["left_out"], "sha256": compiled.sha256, "seconds": seconds,
-    }  # fmt: skip
+        "artefacts": artefacts,
+        "gate": gate,
+        "agreement": manifest.provenance["agreement"],
+        "estimate": manifest.provenance["estimate"],
+        "engines": [],
+        "left_out": manifest.provenance["left_out"],
+        "sha256": compiled.sha256,
+        "seconds": seconds,
+    }
 
 
 def _artefacts(compiled: Compiled) -> list[dict[str, Any]]:
@@ -80,13 +93,21 @@ def _artefacts(compiled: Compiled) -> list[dict[str, Any]]:
     found = []
     for item in compiled.manifest.artefacts:
         exported = compiled.exported[item.file]
-        found.append({
-            "function": item.function, "engine": item.engine, "precision": item.precision,
-            "file": item.file, "size": item.size, "sha256": item.sha256,
-            "delegates": exported.delegates, "delegated_share": exported.delegated_share,
-            "left_out": list(exported.left_out), "parity": compiled.parity[item.file],
-            "tolerance": item.tolerance,
-        })  # fmt: skip
+        found.append(
+            {
+                "function": item.function,
+                "engine": item.engine,
+                "precision": item.precision,
+                "file": item.file,
+                "size": item.size,
+                "sha256": item.sha256,
+                "delegates": exported.delegates,
+                "delegated_share": exported.delegated_share,
+                "left_out": list(exported.left_out),
+                "parity": compiled.parity[item.file],
+                "tolerance": item.tolerance,
+            }
+        )
     return found
 
 
@@ -101,9 +122,14 @@ def _table(title: str, artefacts: list[dict[str, Any]]) -> Table:
         delegated = "" if share is None else f"{share:.0%} in {item['delegates']}"
         worst = max(parity, key=lambda name: parity[name] / min(tolerance[name]))
         table.add_row(
-            item["function"], item["engine"], item["precision"], f"{item['size'] / 1000:.0f}",
-            delegated, f"{parity[worst]:.1e}", f"{min(tolerance[worst]):.1e}",
-        )  # fmt: skip
+            item["function"],
+            item["engine"],
+            item["precision"],
+            f"{item['size'] / 1000:.0f}",
+            delegated,
+            f"{parity[worst]:.1e}",
+            f"{min(tolerance[worst]):.1e}",
+        )
     return table
 
 

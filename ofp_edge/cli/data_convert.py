@@ -50,11 +50,18 @@ def convert(
         soft_wrap=True,
     )
     return {
-        "dataset": out, "source": reading.source.path, "layout": reading.source.layout,
-        "episodes": len(reading.episodes), "frames": done.frames, "observations": fields,
-        "actions": actions, "control_hz": reading.control_hz,
-        "guessed": reading.mapping.guessed, "raw_bytes": done.raw_bytes, "seconds": seconds,
-    }  # fmt: skip
+        "dataset": out,
+        "source": reading.source.path,
+        "layout": reading.source.layout,
+        "episodes": len(reading.episodes),
+        "frames": done.frames,
+        "observations": fields,
+        "actions": actions,
+        "control_hz": reading.control_hz,
+        "guessed": reading.mapping.guessed,
+        "raw_bytes": done.raw_bytes,
+        "seconds": seconds,
+    }
 
 
 def add(app: typer.Typer) -> None:

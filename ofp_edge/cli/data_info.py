@@ -83,12 +83,19 @@ def info(
         write_bytes(write_mapping, mapping_text(mapping, write_mapping).encode())
         say(f"mapping written to {write_mapping}: pass it where a command takes a dataset")
     return {
-        "source": opened.path, "layout": opened.layout, "task": opened.task,
-        "episodes": len(lengths), "frames": frames, "lengths": lengths,
-        "rates_hz": opened.rates_hz, "keys": [asdict(key) for key in found.keys],
-        "odd": found.odd, "mapping": mapping.to_json() if mapping else None,
-        "guessed": mapping.guessed if mapping else [], "mapping_file": write_mapping,
-    }  # fmt: skip
+        "source": opened.path,
+        "layout": opened.layout,
+        "task": opened.task,
+        "episodes": len(lengths),
+        "frames": frames,
+        "lengths": lengths,
+        "rates_hz": opened.rates_hz,
+        "keys": [asdict(key) for key in found.keys],
+        "odd": found.odd,
+        "mapping": mapping.to_json() if mapping else None,
+        "guessed": mapping.guessed if mapping else [],
+        "mapping_file": write_mapping,
+    }
 
 
 def add(app: typer.Typer) -> None:

@@ -58,9 +58,20 @@ def distill(
     from ofp_edge.train.plan import Request
 
     request = Request(
-        dataset, policy, method, None, steps, batch_size, learning_rate, seed, False, start,
-        force, numbers(option or []), distill=True,
-    )  # fmt: skip
+        dataset,
+        policy,
+        method,
+        None,
+        steps,
+        batch_size,
+        learning_rate,
+        seed,
+        False,
+        start,
+        force,
+        numbers(option or []),
+        distill=True,
+    )
     return perform(output, request, checkpoint_every, validate_every, tensorboard)
 
 

@@ -37,7 +37,11 @@ def build_engines(
 def engine_json(item: Prepared) -> dict[str, Any]:
     """Plain JSON values of one engine."""
     return {
-        "function": item.function, "precision": item.precision, "file": item.file,
-        "built": bool(item.reason), "reason": item.reason, "seconds": item.seconds,
+        "function": item.function,
+        "precision": item.precision,
+        "file": item.file,
+        "built": bool(item.reason),
+        "reason": item.reason,
+        "seconds": item.seconds,
         "parity": item.parity,
-    }  # fmt: skip
+    }

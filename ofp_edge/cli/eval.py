@@ -116,9 +116,15 @@ def evaluate(
     if entry is not None and (artefact / MANIFEST).exists():
         engine, precision = entry.name, entry.precision  # as `run` would
     choice = Choice(
-        nfe=None if evaluations == "auto" else evaluations, engine=engine, precision=precision,
-        t_w=t_w, cold=cold, t_refine=t_refine, guard=guard, if_time=evaluations == "auto",
-    )  # fmt: skip
+        nfe=None if evaluations == "auto" else evaluations,
+        engine=engine,
+        precision=precision,
+        t_w=t_w,
+        cold=cold,
+        t_refine=t_refine,
+        guard=guard,
+        if_time=evaluations == "auto",
+    )
     played: Literal["own", "other"] = "other" if frames == "other" else "own"
     seeds = evaluation_seeds(seed, episodes)
     began = time.monotonic()

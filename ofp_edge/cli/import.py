@@ -108,11 +108,17 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
     for remark in found.remarks:
         output.log.print(f"warning: {remark}", soft_wrap=True)
     return {
-        "policy": folder, "source": source, "form": found.source, "method": config.method,
-        "predicts": found.predicts, "nfe": nfe,
-        "parameters": count, "spec": config.spec.to_json(), "sha256": policy_sha256(folder),
+        "policy": folder,
+        "source": source,
+        "form": found.source,
+        "method": config.method,
+        "predicts": found.predicts,
+        "nfe": nfe,
+        "parameters": count,
+        "spec": config.spec.to_json(),
+        "sha256": policy_sha256(folder),
         "checked": found.about,
-    }  # fmt: skip
+    }
 
 
 def add(app: typer.Typer) -> None:

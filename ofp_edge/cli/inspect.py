@@ -53,22 +53,37 @@ def _bundle(path: Path) -> Document:
         value = parse_json(bundle.read(_PLAN), what, BundleError)
         layers = _layers(plan_from_json(value, what, BundleError))
     return {
-        "kind": "bundle", "path": path, "sha256": bundle.sha256, "target": manifest.target,
-        "board": manifest.board, "spec": manifest.spec.to_json(),
-        "costs": manifest.provenance.get("costs", {}), "layers": layers,
+        "kind": "bundle",
+        "path": path,
+        "sha256": bundle.sha256,
+        "target": manifest.target,
+        "board": manifest.board,
+        "spec": manifest.spec.to_json(),
+        "costs": manifest.provenance.get("costs", {}),
+        "layers": layers,
         "time_rows": _rows(manifest.time_rows),
-        "default": {"engine": manifest.default.engine, "precision": manifest.default.precision,
-                    "nfe": manifest.default.nfe},
+        "default": {
+            "engine": manifest.default.engine,
+            "precision": manifest.default.precision,
+            "nfe": manifest.default.nfe,
+        },
         "artefacts": [
             {
-                "function": a.function, "engine": a.engine, "precision": a.precision,
-                "file": a.file, "size": a.size, "sha256": a.sha256, "tolerance": a.tolerance,
-                "requires": a.requires, **asdict(Graph()), **graphs.get(a.file, {}),
+                "function": a.function,
+                "engine": a.engine,
+                "precision": a.precision,
+                "file": a.file,
+                "size": a.size,
+                "sha256": a.sha256,
+                "tolerance": a.tolerance,
+                "requires": a.requires,
+                **asdict(Graph()),
+                **graphs.get(a.file, {}),
             }
             for a in manifest.artefacts
         ],
         "provenance": manifest.provenance,
-    }  # fmt: skip
+    }
 
 
 def _policy(path: Path) -> Document:
@@ -85,20 +100,29 @@ def _policy(path: Path) -> Document:
     gate = read_gate(path) if plan else None
     rows = deployed.time_rows if policy.sampling.velocity else ()
     return {
-        "kind": "policy", "path": path, "sha256": policy_sha256(path), "target": None,
-        "board": None, "spec": config.spec.to_json(),
+        "kind": "policy",
+        "path": path,
+        "sha256": policy_sha256(path),
+        "target": None,
+        "board": None,
+        "spec": config.spec.to_json(),
         "costs": costs(deployed),
         "layers": _layers(plan) if plan else [],
-        "time_rows": _rows(rows), "default": None, "artefacts": [],
+        "time_rows": _rows(rows),
+        "default": None,
+        "artefacts": [],
         "provenance": {
-            "method": config.method, "preset": config.preset,
-            "trunk": config.network.trunk_kind, "task": config.task,
-            "training": config.to_json()["training"], "recipe": plan.recipe if plan else None,
+            "method": config.method,
+            "preset": config.preset,
+            "trunk": config.network.trunk_kind,
+            "task": config.task,
+            "training": config.to_json()["training"],
+            "recipe": plan.recipe if plan else None,
             "ranges": plan.method if plan else None,
             "calibration_sha256": plan.calibration_sha256 if plan else None,
             "gate": gate.summary() if gate else None,
         },
-    }  # fmt: skip
+    }
 
 
 def _layers(plan: Plan) -> list[dict[str, Any]]:

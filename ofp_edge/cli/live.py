@@ -62,20 +62,29 @@ def live_table(session: Session, command: Command | None) -> Table:
     table.add_row("now", what + index)
     if command is not None and command.action is not None:
         table.add_row("action", " ".join(f"{value:+.3f}" for value in command.action[:12]))
-    table.add_row("ticks", f"{counters.ticks}, {loop.rate.skipped} skipped, {counters.held} held, "
-                  f"{loop.report.late_sends} too late")  # fmt: skip
+    table.add_row(
+        "ticks",
+        f"{counters.ticks}, {loop.rate.skipped} skipped, {counters.held} held, "
+        f"{loop.report.late_sends} too late",
+    )
     table.add_row("plans", f"{counters.plans}, {counters.misses} late, {counters.refined} refined")
     now = f" (now {', '.join(command.cut)})" if command is not None and command.cut else ""
     table.add_row("limits", f"{counters.clamped} clamped, {counters.limited} limited{now}")
     ready = loop.report.capture_to_ready_ns.newest(_LATELY)
     late = loop.report.tick_late_ns.newest(_LATELY)
     if len(ready) and len(late):
-        table.add_row("slowest lately", f"capture to ready {ready.max() / 1e6:.1f} ms of L = "
-                      f"{session.rig.timing.latency_ms:g} ms, wake-up {late.max() / 1e3:.0f} µs "
-                      "late")  # fmt: skip
+        table.add_row(
+            "slowest lately",
+            f"capture to ready {ready.max() / 1e6:.1f} ms of L = "
+            f"{session.rig.timing.latency_ms:g} ms, wake-up {late.max() / 1e3:.0f} µs "
+            "late",
+        )
     seen = session.observer.counters
-    table.add_row("frames", f"{seen.frames}, {seen.stale} stale, {seen.repeated} repeated, "
-                  f"{seen.future} from the future")  # fmt: skip
+    table.add_row(
+        "frames",
+        f"{seen.frames}, {seen.stale} stale, {seen.repeated} repeated, "
+        f"{seen.future} from the future",
+    )
     if session.log is not None:
         table.add_row("log", f"{session.log.lost} rows lost {session.log.trouble}")
     return table

@@ -52,9 +52,16 @@ def modes(
     began = time.monotonic()
     with output.progress("measuring") as progress:
         report = measure_modes(
-            artefact, task, chunks=chunks, nfe=nfe, guard=guard, seed=seed, engine=engine,
-            precision=precision, progress=progress,
-        )  # fmt: skip
+            artefact,
+            task,
+            chunks=chunks,
+            nfe=nfe,
+            guard=guard,
+            seed=seed,
+            engine=engine,
+            precision=precision,
+            progress=progress,
+        )
     output.console.print(_table(artefact, report))
     contestant = report.contestant
     return {
@@ -89,18 +96,25 @@ def _table(artefact: Path, report: ModesReport) -> RenderableType:
     low, high = report.interval
     guard = f", guarded among {report.guard}" if report.guard > 1 else ""
     table = Table(
-        title=f"{artefact} on {report.task}", title_justify="left", box=None,
+        title=f"{artefact} on {report.task}",
+        title_justify="left",
+        box=None,
         caption=f"{report.chunks} cold chunks, {contestant.nfe} evaluations each{guard}; "
-        f"{contestant.engine}, {contestant.precision}", caption_justify="left",
-    )  # fmt: skip
+        f"{contestant.engine}, {contestant.precision}",
+        caption_justify="left",
+    )
     for name in ("", "chunks", "95 %", "demonstrations", "keeps of its share"):
         table.add_column(name, justify="left" if not name else "right")
 
     def percent(share: float) -> str:
         return f"{100 * share:.1f} %"
 
-    table.add_row("between", percent(own.between), f"{100 * low:.1f} … {100 * high:.1f} %",
-                  percent(shown.between))  # fmt: skip
+    table.add_row(
+        "between",
+        percent(own.between),
+        f"{100 * low:.1f} … {100 * high:.1f} %",
+        percent(shown.between),
+    )
     table.add_row("left", percent(own.left), "", percent(shown.left), f"{report.keeps_left:.2f}")
     table.add_row(
         "right", percent(own.right), "", percent(shown.right), f"{report.keeps_right:.2f}"

@@ -75,9 +75,12 @@ class Output:
     def progress(self, title: str) -> Iterator[Progress]:
         """A progress bar on stderr; yields the callable that moves it."""
         columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
         with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
             task = bar.add_task(title, total=None, note="")
 

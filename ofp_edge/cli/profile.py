@@ -88,10 +88,16 @@ def profile(
         with output.progress("profiling") as progress, watched() as jetson:
             measured = measure(bench, duration, progress)
     values = summarise(
-        opened, measured, engine=choice.engine, precision=choice.precision,
-        threads=choice.threads, rig=rig, evaluations=evaluations, report=report,
+        opened,
+        measured,
+        engine=choice.engine,
+        precision=choice.precision,
+        threads=choice.threads,
+        rig=rig,
+        evaluations=evaluations,
+        report=report,
         jetson=jetson or None,
-    )  # fmt: skip
+    )
     values["picked"] = picked
     write_bytes(report, render(values, measured).encode())
     show(output.console, values)

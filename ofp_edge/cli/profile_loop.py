@@ -93,11 +93,16 @@ def profile_loop(
         "warm_up_s": min(_WARM_UP_S, 0.1 * duration),
     }
     values = summarise_loop(
-        session, series, cold_start=cold_start, seconds=ran.seconds, rig=rig,
-        report=report, budget_ms=budget_ms,
+        session,
+        series,
+        cold_start=cold_start,
+        seconds=ran.seconds,
+        rig=rig,
+        report=report,
+        budget_ms=budget_ms,
         out_of_slot=probe.out_of_slot(session.bundle.spec.dt_ns),
         realtime=kernel.to_json()["realtime"],
-    )  # fmt: skip
+    )
     write_bytes(report, render_loop(values, series).encode())
     show_loop(output.console, values)
     if values["within_budget"] is False or ran.fault is not None:

@@ -39,21 +39,28 @@ def pick_engine(
     entry = picked.entry
     machine = fingerprint(entry.threads)
     facts = {
-        "bundle": bundle.sha256, "cpu": machine["cpu"], "kernel": machine["kernel"],
-        "load_1min": machine["load_1min"], "rounds": ROUNDS,
+        "bundle": bundle.sha256,
+        "cpu": machine["cpu"],
+        "kernel": machine["kernel"],
+        "load_1min": machine["load_1min"],
+        "rounds": ROUNDS,
         **{name: version for name, version in machine["versions"].items() if name != "torch"},
-    }  # fmt: skip
+    }
     set_engine(rig, entry, picked.rows, facts)
     output.console.print(_table(picked.rows))
     output.console.print(
         f"picked {entry.name} {entry.precision}, {entry.threads} thread(s): written to {rig} "
         "[engine]; `run` obeys it. Within 5 % the fewest threads win, then the bundle's default.",
-        markup=False, soft_wrap=True,
-    )  # fmt: skip
+        markup=False,
+        soft_wrap=True,
+    )
     return {
-        "engine": entry.name, "precision": entry.precision, "threads": entry.threads,
-        "rig": str(rig), "table": picked.rows,
-    }  # fmt: skip
+        "engine": entry.name,
+        "precision": entry.precision,
+        "threads": entry.threads,
+        "rig": str(rig),
+        "table": picked.rows,
+    }
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -93,10 +93,18 @@ def quantize(
         check_episodes(episodes)
     with output.progress("quantising") as progress:
         done = quantize_policy(
-            policy, recipe, calibration, out, method=method, samples=samples, seed=seed,
-            error_budget_percent=error_budget, sensitivity=sensitivity, force=force,
+            policy,
+            recipe,
+            calibration,
+            out,
+            method=method,
+            samples=samples,
+            seed=seed,
+            error_budget_percent=error_budget,
+            sensitivity=sensitivity,
+            force=force,
             progress=progress,
-        )  # fmt: skip
+        )
     plan = done.plan
     _show_errors(output, plan)
     if done.sensitivity:

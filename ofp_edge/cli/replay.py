@@ -46,9 +46,14 @@ def replay(
         output.log.print(f"[yellow]{bundle} is not the bundle of this run[/]")
     engine, precision = opened.choose(engine or made.engine, precision or made.precision)
     inference = load_inference(
-        opened, engine, precision, threads=made.threads, seed=made.seed, nfe=made.nfe,
+        opened,
+        engine,
+        precision,
+        threads=made.threads,
+        seed=made.seed,
+        nfe=made.nfe,
         guard=made.guard,
-    )  # fmt: skip
+    )
     try:
         report = again(reader, inference)
     finally:
@@ -69,17 +74,31 @@ def replay(
         console.print(f"  {difference.what} of {difference.t_ns} ns{apart} {difference.detail}")
     output.exit_code = 0 if report.same else 1
     return {
-        "log": str(log), "bundle": str(bundle), "same_bundle": same_bundle, "engine": engine,
-        "precision": precision, "seed": made.seed, "nfe": made.nfe,
-        "chunks": report.chunks, "chunks_same": report.chunks_same, "ticks": report.ticks,
-        "ticks_same": report.ticks_same, "missing_rows": report.missing_rows,
-        "files_left_out": report.files_left_out, "whole": report.whole, "same": report.same,
+        "log": str(log),
+        "bundle": str(bundle),
+        "same_bundle": same_bundle,
+        "engine": engine,
+        "precision": precision,
+        "seed": made.seed,
+        "nfe": made.nfe,
+        "chunks": report.chunks,
+        "chunks_same": report.chunks_same,
+        "ticks": report.ticks,
+        "ticks_same": report.ticks_same,
+        "missing_rows": report.missing_rows,
+        "files_left_out": report.files_left_out,
+        "whole": report.whole,
+        "same": report.same,
         "differences": [
-            {"what": d.what, "t_ns": d.t_ns, "detail": d.detail,
-             "apart": d.apart if d.apart is not None and d.apart < float("inf") else None}
+            {
+                "what": d.what,
+                "t_ns": d.t_ns,
+                "detail": d.detail,
+                "apart": d.apart if d.apart is not None and d.apart < float("inf") else None,
+            }
             for d in report.differences
         ],
-    }  # fmt: skip
+    }
 
 
 def add(app: typer.Typer) -> None:

@@ -174,23 +174,35 @@ def run(
     from ofp_edge.runtime.session import Hooks, Request, open_session, read_run
 
     request = Request(
-        bundle, rig, thinking.engine, thinking.precision, thinking.threads, thinking.seed,
-        read_nfe(thinking.nfe), thinking.guard, robot, records.log, records.log_limit_mb,
-        records.record_calibration, thinking.instruction,
-    )  # fmt: skip
+        bundle,
+        rig,
+        thinking.engine,
+        thinking.precision,
+        thinking.threads,
+        thinking.seed,
+        read_nfe(thinking.nfe),
+        thinking.guard,
+        robot,
+        records.log,
+        records.log_limit_mb,
+        records.record_calibration,
+        thinking.instruction,
+    )
     kernel = Realtime(
-        output.log, wanted=realtime.realtime or realtime.require_realtime,
+        output.log,
+        wanted=realtime.realtime or realtime.require_realtime,
         require=realtime.require_realtime,
-    )  # fmt: skip
+    )
     files = read_run(request)
     build_engines(output, files.bundle, files.choice.engine, files.choice.precision)
     view = LiveView(output.log) if live else None
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         hooks = Hooks(
-            kernel.beginning(files), None if view is None else view.remember,
+            kernel.beginning(files),
+            None if view is None else view.remember,
             log_trouble_teller(output.log, stop if records.require_log else None),
-        )  # fmt: skip
+        )
         session = stack.enter_context(open_session(files, stop, hooks))
         tell_remarks(session, output.log)
         if limits.episodes is not None and not session.loop.episodic:

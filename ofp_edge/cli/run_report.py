@@ -100,11 +100,15 @@ def show_run(output: Output, values: Document) -> None:
         f" by the safety layer, {values['late_sends']} not sent: too late for their slot, "
         f"{values['slow_sends']} sent for longer than it",
     )
-    grid.add_row("plans", f"{values['plans']}, {values['misses']} late, "
-                 f"{values['refined']} refined")  # fmt: skip
+    grid.add_row(
+        "plans", f"{values['plans']}, {values['misses']} late, {values['refined']} refined"
+    )
     if ready["p50"] is not None:
-        grid.add_row("capture to chunk ready", f"p50 {ready['p50']:.1f} ms, p99 "
-                     f"{ready['p99']:.1f} ms; L = {values['latency_ms']:g} ms")  # fmt: skip
+        grid.add_row(
+            "capture to chunk ready",
+            f"p50 {ready['p50']:.1f} ms, p99 "
+            f"{ready['p99']:.1f} ms; L = {values['latency_ms']:g} ms",
+        )
     if values["tick_jitter_us_p99"] is not None:
         grid.add_row("tick jitter, p99", f"{values['tick_jitter_us_p99']:.0f} µs")
     grid.add_row("stopped because", values["stopped_because"])
@@ -114,6 +118,8 @@ def show_run(output: Output, values: Document) -> None:
         more += f", {deleted} deleted to make room" if deleted else ""
         grid.add_row("log", f"{values['log']} ({values['log_rows_lost']} rows lost{more})")
     if (kept := values["recorded"]) is not None:
-        grid.add_row("for calibration", f"{kept['moments']} of {kept['seen']} moments in "
-                     f"{kept['file']} ({kept['lost']} lost)")  # fmt: skip
+        grid.add_row(
+            "for calibration",
+            f"{kept['moments']} of {kept['seen']} moments in {kept['file']} ({kept['lost']} lost)",
+        )
     output.console.print(grid)

@@ -88,9 +88,14 @@ def service(
 ) -> Document:
     """Write the systemd unit that runs a bundle in real time, with limits and a watchdog."""
     folder = os.getcwd()
-    for what, text in (("BUNDLE", str(bundle.resolve())), ("--rig", str(rig.resolve())),
-                       ("--log", str(log and log.resolve())), ("--output", str(unit)),
-                       ("this folder", folder), ("this Python", sys.executable)):  # fmt: skip
+    for what, text in (
+        ("BUNDLE", str(bundle.resolve())),
+        ("--rig", str(rig.resolve())),
+        ("--log", str(log and log.resolve())),
+        ("--output", str(unit)),
+        ("this folder", folder),
+        ("this Python", sys.executable),
+    ):
         _require_one_line(what, text)
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", unit.name):
         raise OfpError(
@@ -109,15 +114,29 @@ def service(
     user = getpass.getuser() if user is None else user
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?", user):
         raise OfpError(f"--user {user!r}: expected the name or number of a user.")
-    words = [sys.executable, "-m", "ofp_edge", "run", str(bundle.resolve()), "--rig",
-             str(rig.resolve()), "--duration", "inf", "--realtime"]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "ofp_edge",
+        "run",
+        str(bundle.resolve()),
+        "--rig",
+        str(rig.resolve()),
+        "--duration",
+        "inf",
+        "--realtime",
+    ]
     if log is not None:
         words += ["--log", str(log.resolve()), "--force"]
     text = _UNIT.format(
-        bundle=_plain(bundle.resolve().name), rig=_plain(rig.name), watchdog_s=watchdog, user=user,
-        folder=_escaped(folder), restart=restart,
+        bundle=_plain(bundle.resolve().name),
+        rig=_plain(rig.name),
+        watchdog_s=watchdog,
+        user=user,
+        folder=_escaped(folder),
+        restart=restart,
         command=" ".join(_quoted(word) for word in words),
-    )  # fmt: skip
+    )
     verified, says = _verify(text)
     write_bytes(unit, text.encode())
     install = (
@@ -128,8 +147,15 @@ def service(
     for line in (f"{unit}: {said}", install):
         output.console.print(line, soft_wrap=True, markup=False)
     output.exit_code = 1 if verified is False else 0
-    return {"unit": str(unit), "bundle": str(bundle), "rig": str(rig), "user": user,
-            "verified": verified, "verify_says": says, "install": install}  # fmt: skip
+    return {
+        "unit": str(unit),
+        "bundle": str(bundle),
+        "rig": str(rig),
+        "user": user,
+        "verified": verified,
+        "verify_says": says,
+        "install": install,
+    }
 
 
 def _require_one_line(what: str, text: str) -> None:
@@ -170,9 +196,13 @@ def _verify(text: str) -> tuple[bool | None, list[str]]:
         path = Path(folder) / "ofp-edge.service"
         path.write_text(text, encoding="utf-8")
         done = subprocess.run(
-            ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, timeout=120, check=False,
-        )  # fmt: skip
+            ["systemd-analyze", "verify", "--man=no", str(path)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
         lines = [line.replace(f"{folder}/", "") for line in done.stderr.splitlines() if line]
     return done.returncode == 0 and not lines, lines
 

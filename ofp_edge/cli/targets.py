@@ -28,9 +28,13 @@ def targets(output: Output) -> Document:
             table = Table("board", "CPU", "threads", "fp32 GFLOPS", "int8 GOPS", "GB/s")
             for x in fitting:
                 table.add_row(
-                    x.name, x.cpu, str(x.threads), f"{x.fp32_gflops:g}", f"{x.int8_gops:g}",
+                    x.name,
+                    x.cpu,
+                    str(x.threads),
+                    f"{x.fp32_gflops:g}",
+                    f"{x.int8_gops:g}",
                     f"{x.bandwidth_gb_s:g}",
-                )  # fmt: skip
+                )
             output.console.print(table)
         if orins:
             table = Table("board", "module", "GPU MHz", "fp32 TFLOPS", "fp16", "int8 TOPS", "GB/s")
@@ -41,11 +45,15 @@ def targets(output: Output) -> Document:
             output.console.print(table)
         found.append(
             {
-                "name": item.name, "summary": item.summary, "engines": list(item.engines),
-                "precisions": precisions, "recipes": recipes, "unfit": item.unfit,
+                "name": item.name,
+                "summary": item.summary,
+                "engines": list(item.engines),
+                "precisions": precisions,
+                "recipes": recipes,
+                "unfit": item.unfit,
                 "boards": [*(x.to_json() for x in fitting), *(y.to_json() for y in orins)],
             }
-        )  # fmt: skip
+        )
     return {"targets": found}
 
 

@@ -96,9 +96,20 @@ def train(
     from ofp_edge.train.plan import Request
 
     request = Request(
-        dataset, policy, method, preset, steps, batch_size, learning_rate, seed, resume, init,
-        force, numbers(option or []), rgb_weights,
-    )  # fmt: skip
+        dataset,
+        policy,
+        method,
+        preset,
+        steps,
+        batch_size,
+        learning_rate,
+        seed,
+        resume,
+        init,
+        force,
+        numbers(option or []),
+        rgb_weights,
+    )
     return perform(output, request, checkpoint_every, validate_every, tensorboard)
 
 
@@ -137,9 +148,13 @@ def perform(
         output.console.print(f"guess: {line}", soft_wrap=True, markup=False)
     with output.progress(f"training {config.method}") as progress:
         result = run(
-            plan, processes, checkpoint_every=checkpoint_every, validate_every=validate_every,
-            tensorboard=tensorboard, progress=progress,
-        )  # fmt: skip
+            plan,
+            processes,
+            checkpoint_every=checkpoint_every,
+            validate_every=validate_every,
+            tensorboard=tensorboard,
+            progress=progress,
+        )
     processes.close()
     output.console.print(_outcome(plan, result), soft_wrap=True)
     if result.interrupted:

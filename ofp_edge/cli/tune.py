@@ -50,9 +50,14 @@ def tune(
     began = time.monotonic()
     with output.progress("tuning") as progress:
         tuned = tune_policy(
-            policy, task=task, episodes=episodes, dataset=dataset, workers=workers,
-            dry_run=dry_run, progress=progress,
-        )  # fmt: skip
+            policy,
+            task=task,
+            episodes=episodes,
+            dataset=dataset,
+            workers=workers,
+            dry_run=dry_run,
+            progress=progress,
+        )
     values = tuned.table
     chosen, where = values["chosen"], values["task"] or values["dataset"]
     output.console.print(
@@ -74,9 +79,12 @@ def _show(output: Output, first: str, rows: list[dict[str, Any]], against: str) 
     from ofp_edge.evaluate.report import short
 
     names = {
-        "success": "success", "chunk_error": "error", "chunk_boundary_jump": "jump",
-        "jerk": "jerk", "flips": "flips",
-    }  # fmt: skip
+        "success": "success",
+        "chunk_error": "error",
+        "chunk_boundary_jump": "jump",
+        "jerk": "jerk",
+        "flips": "flips",
+    }
     keys = [key for key in names if rows[0].get(key) is not None]
     table = Table(box=None)
     for name in (first, *(names[key] for key in keys), against):
@@ -84,9 +92,10 @@ def _show(output: Output, first: str, rows: list[dict[str, Any]], against: str) 
     for row in rows:
         low, high = row["interval_of_difference"]
         table.add_row(
-            f"{row['t']:g}", *(short(row[key]) for key in keys),
+            f"{row['t']:g}",
+            *(short(row[key]) for key in keys),
             f"{row['difference']:+.3f}  ({low:+.3f} … {high:+.3f})",
-        )  # fmt: skip
+        )
     output.console.print(table)
 
 

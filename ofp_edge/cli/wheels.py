@@ -69,10 +69,16 @@ def wheels(
             f"--find-links {shlex.quote(out.name)} {shlex.quote(wanted)}"
         )
         values = {
-            "folder": out, "board": board, "python": python, "extras": extras, "wheels": rows,
-            "download_bytes": sum(x["size"] for x in rows), "unpacked_bytes": sizes,
-            "install": install, "note": chosen.note,
-        }  # fmt: skip
+            "folder": out,
+            "board": board,
+            "python": python,
+            "extras": extras,
+            "wheels": rows,
+            "download_bytes": sum(x["size"] for x in rows),
+            "unpacked_bytes": sizes,
+            "install": install,
+            "note": chosen.note,
+        }
         write_json(folder / LIST, {"schema_version": 1, **values, "folder": None})
     total = values["download_bytes"] / 1e6
     output.console.print(f"{out}: {len(rows)} wheels, {total:.0f} MB, for {board}, Python {python}")

@@ -44,8 +44,9 @@ def convert(source: Path, output: Path, *, force: bool, progress: Progress = sil
     reading = open_reading(source, progress)
     ends, frames = np.cumsum(reading.lengths).tolist(), sum(reading.lengths)
     arrays = _arrays(reading)
-    size = sum(frames * int(np.prod(shape)) * np.dtype(kind).itemsize
-               for shape, kind, _ in arrays.values())  # fmt: skip
+    size = sum(
+        frames * int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind, _ in arrays.values()
+    )
     done, total = 0, frames * len(arrays)
     with new_folder(output, force=force, marker=MARKER) as folder:
         if size > 20 * shutil.disk_usage(folder).free:  # nothing compresses that well
@@ -94,9 +95,15 @@ def _blocks(reading: Reading, entries: list[tuple[Entry, Field]]) -> Iterator[ND
 def _attributes(reading: Reading) -> dict[str, Any]:
     plain, episodes = reading.interface.to_json(), reading.episodes
     return {
-        "task": reading.mapping.task, "control_hz": reading.control_hz, **plain,
+        "task": reading.mapping.task,
+        "control_hz": reading.control_hz,
+        **plain,
         "cameras": {name: camera.to_json() for name, camera in reading.cameras.items()},
-        "seeds": list(episodes), "success": [True] * len(episodes),
-        "converted_from": {"name": reading.source.path.name, "layout": reading.source.layout,
-                           "sha256": reading.sha256()},
-    }  # fmt: skip
+        "seeds": list(episodes),
+        "success": [True] * len(episodes),
+        "converted_from": {
+            "name": reading.source.path.name,
+            "layout": reading.source.layout,
+            "sha256": reading.sha256(),
+        },
+    }

@@ -167,9 +167,18 @@ def open_ours(path: Path) -> Dataset:
                     "or the camera's pose wrong?"
                 )
     return Dataset(
-        path, attrs["task"], float(attrs["control_hz"]), interface, cameras, fields, action, ends,
-        tuple(attrs["seeds"]), tuple(attrs["success"]), sha256_folder(path),
-    )  # fmt: skip
+        path,
+        attrs["task"],
+        float(attrs["control_hz"]),
+        interface,
+        cameras,
+        fields,
+        action,
+        ends,
+        tuple(attrs["seeds"]),
+        tuple(attrs["success"]),
+        sha256_folder(path),
+    )
 
 
 def _columns(

@@ -111,9 +111,12 @@ def _actions(source: Source, said: list[str]) -> tuple[Entry, ...]:
                 tail, first = f"_{arm}" if size > 7 else "", 7 * arm
                 entries += [
                     Entry(key, _action(f"move{tail}", "delta"), (first, first + 6)),
-                    Entry(key, {**_action(f"gripper{tail}", "absolute"),
-                                "interpolation": "nearest"}, (first + 6, first + 7)),
-                ]  # fmt: skip
+                    Entry(
+                        key,
+                        {**_action(f"gripper{tail}", "absolute"), "interpolation": "nearest"},
+                        (first + 6, first + 7),
+                    ),
+                ]
         else:
             entries.append(Entry(key, _action(name, "delta" if source.delta else "absolute")))
     said.append(f"actions: {_list(entries)}, their unit unknown")
@@ -135,17 +138,35 @@ def _observations(source: Source, said: list[str]) -> tuple[Entry, ...]:
     for name, key in source.keys.items():
         if key.is_image:
             camera = _name(name)
-            entries.append(Entry(name, {
-                "name": f"rgb_{camera}", "kind": Rgb.kind, "unit": "1", "frame": camera,
-                "camera": camera, "shape": (3, *_shrunk(key.shape[:2])),
-            }))  # fmt: skip
+            entries.append(
+                Entry(
+                    name,
+                    {
+                        "name": f"rgb_{camera}",
+                        "kind": Rgb.kind,
+                        "unit": "1",
+                        "frame": camera,
+                        "camera": camera,
+                        "shape": (3, *_shrunk(key.shape[:2])),
+                    },
+                )
+            )
     clouds = [name for name, key in source.keys.items() if _is_cloud(name, key)]
     for name in clouds[:1]:
         count = min(_MOST_POINTS, source.keys[name].shape[0])
-        entries.append(Entry(name, {
-            "name": "points", "kind": Points.kind, "unit": "m", "frame": "unknown",
-            "camera": "cloud", "shape": (3, count),
-        }))  # fmt: skip
+        entries.append(
+            Entry(
+                name,
+                {
+                    "name": "points",
+                    "kind": Points.kind,
+                    "unit": "m",
+                    "frame": "unknown",
+                    "camera": "cloud",
+                    "shape": (3, count),
+                },
+            )
+        )
     said.append(f"observations: {_list(entries)}")
     if any("camera" in entry.values for entry in entries):
         said.append("cameras unknown: a robot refuses the policy until [camera.NAME] states them")

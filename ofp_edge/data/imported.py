@@ -26,8 +26,9 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
     """Read every field into memory, in the form the network takes."""
     ends = np.cumsum(reading.lengths).astype(np.int64)
     frames, fields = int(ends[-1]), {}
-    need = frames * (sum(f.bytes for f in reading.interface.observations)
-                     + 4 * reading.interface.action_dim)  # fmt: skip
+    need = frames * (
+        sum(f.bytes for f in reading.interface.observations) + 4 * reading.interface.action_dim
+    )
     require_memory(need, str(path), DatasetError)
     for entry, field in reading.fields():
         write: Write = _copy
@@ -45,10 +46,19 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
     actions: Sequence[ActionField] = reading.interface.actions
     action = np.concatenate([fields.pop(f.name) for f in actions], axis=1)
     return Dataset(
-        path, reading.mapping.task, reading.control_hz, reading.interface, reading.cameras, fields,
-        action, ends, reading.episodes, (True,) * len(ends), reading.sha256(),
+        path,
+        reading.mapping.task,
+        reading.control_hz,
+        reading.interface,
+        reading.cameras,
+        fields,
+        action,
+        ends,
+        reading.episodes,
+        (True,) * len(ends),
+        reading.sha256(),
         reading.mapping.guessed,
-    )  # fmt: skip
+    )
 
 
 def _copy(block: NDArray[Any], out: NDArray[Any]) -> None:

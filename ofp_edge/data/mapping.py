@@ -77,10 +77,12 @@ class Mapping:
         return {
             "observations": [asdict(x) for x in self.observations],
             "actions": [asdict(x) for x in self.actions],
-            "control_hz": self.control_hz, "task": self.task, "episodes": self.episodes,
+            "control_hz": self.control_hz,
+            "task": self.task,
+            "episodes": self.episodes,
             "cameras": {name: x.to_json() for name, x in self.cameras.items()},
             "filter": self.filter_key,
-        }  # fmt: skip
+        }
 
 
 def read_mapping(path: Path) -> Mapping:
@@ -140,9 +142,11 @@ def _entry(table: Table, needed: tuple[str, ...]) -> Entry:
     values = dict(table.values)
     key, columns = values.pop("key"), values.pop("columns", None)
     if columns is not None and not (
-        isinstance(columns, list) and len(columns) == 2 and all(type(x) is int for x in columns)
+        isinstance(columns, list)
+        and len(columns) == 2
+        and all(type(x) is int for x in columns)
         and 0 <= columns[0] < columns[1]
-    ):  # fmt: skip
+    ):
         raise DatasetError(
             f"{table.path}: {table.where('columns')}: expected [first, last + 1], got {columns}."
         )

@@ -184,8 +184,9 @@ def _complete(source: Source, entry: Entry, what: str, episodes: tuple[int, ...]
                 f"{source.path}: {where}: columns {list(entry.columns)} of {entry.key!r}, which "
                 f"has {width}."
             )
-        values.setdefault("shape", (entry.columns[1] - entry.columns[0],) if entry.columns
-                          else (width,))  # fmt: skip
+        values.setdefault(
+            "shape", (entry.columns[1] - entry.columns[0],) if entry.columns else (width,)
+        )
     if what == "action":
         values.setdefault("scale", 1.0)
     if (whole := getattr(kind, "whole_range", None)) is not None:

@@ -86,7 +86,10 @@ class ReplayWriter:
         frame = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
         rows = min(_ROWS, max(1, _CHUNK_BYTES // max(1, frame)), max(1, shape[0]))
         return self._root.create_array(
-            name, shape=tuple(shape), dtype=dtype, compressors=[self._blosc],
+            name,
+            shape=tuple(shape),
+            dtype=dtype,
+            compressors=[self._blosc],
             chunks=(rows, *shape[1:]),
             config={"write_empty_chunks": True},  # a missing chunk is damage, not zeros
-        )  # fmt: skip
+        )

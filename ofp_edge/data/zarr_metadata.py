@@ -77,8 +77,11 @@ def _format_3(value: dict[str, Any], path: Path) -> ArrayForm:
     packers = rest[:-1] if trailer else rest
     if len(packers) > 1 or any(x not in _V3_CODECS for x in packers):
         raise _refused(path, "codec", rest, f"bytes, then one of {', '.join(_V3_CODECS)}")
-    shape = (grid.get("configuration") or {}).get("chunk_shape") if isinstance(
-        grid.get("configuration"), dict) else None  # fmt: skip
+    shape = (
+        (grid.get("configuration") or {}).get("chunk_shape")
+        if isinstance(grid.get("configuration"), dict)
+        else None
+    )
     codec = packers[0] if packers else None
     return _form(value.get("shape"), shape, _V3_TYPES[kind], codec, trailer, path)
 

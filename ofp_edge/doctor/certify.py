@@ -95,11 +95,12 @@ def _precision(bundle: Bundle, precision: str, progress: Progress) -> dict[str, 
             continue
         latency[library] = {
             function: {
-                "graph": runner.graph is not None, "why_no_graph": runner.why_no_graph,
+                "graph": runner.graph is not None,
+                "why_no_graph": runner.why_no_graph,
                 "ms": _statistics(_times(runner, _CALLS)),
             }
             for function, runner in runners.items()
-        }  # fmt: skip
+        }
         _close(runners)
     engines = [
         {"function": x.function, "built": bool(x.reason), "build_s": x.seconds, "parity": x.parity}
@@ -135,8 +136,13 @@ def _soak(bundle: Bundle, precision: str, soak_s: float, progress: Progress) -> 
     summary = watch.summary
     if summary["throttled"]:
         failures.append(f"throttled during the soak by {', '.join(summary['throttled'])}")
-    return {"precision": precision, "seconds": soak_s, "chunk_ms": parts, "board": summary,
-            "failures": failures}  # fmt: skip
+    return {
+        "precision": precision,
+        "seconds": soak_s,
+        "chunk_ms": parts,
+        "board": summary,
+        "failures": failures,
+    }
 
 
 def _times(runner: Runner, calls: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -152,8 +158,13 @@ def _once(runner: Runner) -> float:
 
 def _statistics(times_ms: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
     p50, p99, p999 = np.percentile(times_ms, (50, 99, 99.9))
-    return {"samples": len(times_ms), "p50": float(p50), "p99": float(p99), "p99_9": float(p999),
-            "max": float(times_ms.max())}  # fmt: skip
+    return {
+        "samples": len(times_ms),
+        "p50": float(p50),
+        "p99": float(p99),
+        "p99_9": float(p999),
+        "max": float(times_ms.max()),
+    }
 
 
 def _close(runners: Runners) -> None:

@@ -29,10 +29,13 @@ def realtime_findings(seconds: float, root: Path = Path("/")) -> list[Finding]:
     cpu = choose_cpu(None, sorted(os.sched_getaffinity(0)), root)
     plain = measure_wakeups(seconds)
     found = [
-        kernel(root), governor(root), isolation(root), *limits(entry.priority),
+        kernel(root),
+        governor(root),
+        isolation(root),
+        *limits(entry.priority),
         judge("wake-up, as started", plain, strict=False),
         fifo(seconds, entry.priority, cpu),
-    ]  # fmt: skip
+    ]
     return [*found, cyclictest(seconds, entry.priority, cpu)]
 
 
@@ -44,9 +47,13 @@ def kernel(root: Path) -> Finding:
         realtime = False
     if realtime:
         return Finding("kernel", "ok", "PREEMPT_RT")
-    return Finding("kernel", "warn", "not PREEMPT_RT: long waits are rare, but possible",
-                   "install a real-time kernel (Debian: linux-image-rt-amd64; Ubuntu Pro: pro "
-                   "enable realtime-kernel), if the wake-ups below are too late")  # fmt: skip
+    return Finding(
+        "kernel",
+        "warn",
+        "not PREEMPT_RT: long waits are rare, but possible",
+        "install a real-time kernel (Debian: linux-image-rt-amd64; Ubuntu Pro: pro "
+        "enable realtime-kernel), if the wake-ups below are too late",
+    )
 
 
 def governor(root: Path) -> Finding:
@@ -80,12 +87,19 @@ def limits(priority: int) -> list[Finding]:
     rt = root or allowed >= priority or allowed == resource.RLIM_INFINITY
     memory = root or locked == resource.RLIM_INFINITY
     return [
-        Finding("limit rtprio", "ok" if rt else "warn", "root" if root else str(allowed),
-                "" if rt else limit_line(f"rtprio {priority}")),
-        Finding("limit memlock", "ok" if memory else "warn",
-                "root" if root else "unlimited" if memory else f"{locked // 1024} KiB",
-                "" if memory else limit_line("memlock unlimited")),
-    ]  # fmt: skip
+        Finding(
+            "limit rtprio",
+            "ok" if rt else "warn",
+            "root" if root else str(allowed),
+            "" if rt else limit_line(f"rtprio {priority}"),
+        ),
+        Finding(
+            "limit memlock",
+            "ok" if memory else "warn",
+            "root" if root else "unlimited" if memory else f"{locked // 1024} KiB",
+            "" if memory else limit_line("memlock unlimited"),
+        ),
+    ]
 
 
 def fifo(seconds: float, priority: int, cpu: int) -> Finding:
@@ -136,21 +150,41 @@ def cyclictest(seconds: float, priority: int, cpu: int) -> Finding:
     found = run_cyclictest(seconds, priority, cpu)
     if isinstance(found, str):
         return Finding(name, "absent", found, "see limit rtprio")
-    return Finding(name, "ok" if found["max"] <= _BAD_US else "warn",
-                   f"µs: min {found['min']}, avg {found['avg']}, max {found['max']} "
-                   f"({found['samples']} times)")  # fmt: skip
+    return Finding(
+        name,
+        "ok" if found["max"] <= _BAD_US else "warn",
+        f"µs: min {found['min']}, avg {found['avg']}, max {found['max']} "
+        f"({found['samples']} times)",
+    )
 
 
 def run_cyclictest(seconds: float, priority: int, cpu: int) -> dict[str, int] | str:
     """Return microseconds min, avg, max and the samples of one thread, or in one line why there
     are none."""
-    command = ["cyclictest", "-q", "-m", "-p", str(priority), "-a", str(cpu), "-t", "1", "-i",
-               "1000", "-D", str(max(1, round(seconds)))]  # fmt: skip
+    command = [
+        "cyclictest",
+        "-q",
+        "-m",
+        "-p",
+        str(priority),
+        "-a",
+        str(cpu),
+        "-t",
+        "1",
+        "-i",
+        "1000",
+        "-D",
+        str(max(1, round(seconds))),
+    ]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-            timeout=seconds + 60, check=False,
-        )  # fmt: skip
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=seconds + 60,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"no answer within {seconds + 60:g} s"
     match = _CYCLIC.search(done.stdout)

@@ -92,15 +92,27 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
     inference = load_inference(
-        bundle, engine, precision, nfe="auto" if choice.if_time else choice.nfe,
-        warm=not choice.cold, guard=choice.guard,
-    )  # fmt: skip
+        bundle,
+        engine,
+        precision,
+        nfe="auto" if choice.if_time else choice.nfe,
+        warm=not choice.cold,
+        guard=choice.guard,
+    )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
     return Contestant(
-        BUNDLE, bundle.sha256, (inference,), manifest.cameras, manifest.camera_tolerance, engine,
-        precision, t_w, inference.scheme.nfe, manifest.provenance.get("task"),
-    )  # fmt: skip
+        BUNDLE,
+        bundle.sha256,
+        (inference,),
+        manifest.cameras,
+        manifest.camera_tolerance,
+        engine,
+        precision,
+        t_w,
+        inference.scheme.nfe,
+        manifest.provenance.get("task"),
+    )
 
 
 def _open_policy(path: Path, choice: Choice) -> Contestant:
@@ -128,6 +140,15 @@ def _open_policy(path: Path, choice: Choice) -> Contestant:
         acting = sampled(policy, choice)
     inferences, batch = inferences_of(policy, acting, choice.guard)
     return Contestant(
-        POLICY, sha256_folder(path), inferences, config.cameras, config.camera_tolerance, TORCH,
-        precision, t_w, acting.nfe, config.task, batch,
-    )  # fmt: skip
+        POLICY,
+        sha256_folder(path),
+        inferences,
+        config.cameras,
+        config.camera_tolerance,
+        TORCH,
+        precision,
+        t_w,
+        acting.nfe,
+        config.task,
+        batch,
+    )

@@ -53,9 +53,12 @@ def gather_decisions(
         if simulator.world.sides is None:
             raise OfpError(f"{task} has no two sides to choose from. Give a two-sided task.")
         observer = Observer(
-            spec, simulator.cameras, contestant.cameras, contestant.tolerance,
+            spec,
+            simulator.cameras,
+            contestant.cameras,
+            contestant.tolerance,
             {name: spec.dt_ns for name in spec.cameras},
-        )  # fmt: skip
+        )
         found: list[Decision] = []
         for seed in seeds:
             found += _of_episode(simulator, observer, clock, seed)

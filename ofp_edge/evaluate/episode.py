@@ -158,19 +158,28 @@ class Evaluator:
         self._play({})
         counters = controller.counters
         return Episode(
-            seed, outcome.success, self.simulator.world.steps, counters.plans,
-            float(np.mean(jumps)) if jumps else None, controller.fault or "",
-            jerk(np.asarray(sent, np.float32), self.spec) if sent else None, flips(self._sides),
-            counters.ticks, counters.limited, counters.refined,
-        )  # fmt: skip
+            seed,
+            outcome.success,
+            self.simulator.world.steps,
+            counters.plans,
+            float(np.mean(jumps)) if jumps else None,
+            controller.fault or "",
+            jerk(np.asarray(sent, np.float32), self.spec) if sent else None,
+            flips(self._sides),
+            counters.ticks,
+            counters.limited,
+            counters.refined,
+        )
 
     def _controller(self) -> Controller:
         job, spec = self.job, self.spec
         if job.rig is None:
             return Controller(
-                spec, round(job.latency_ms * 1e6), spec.plan_steps * spec.dt_ns,
+                spec,
+                round(job.latency_ms * 1e6),
+                spec.plan_steps * spec.dt_ns,
                 fade_steps=job.fade_steps,
-            )  # fmt: skip
+            )
         rig = replace(job.rig, timing=replace(job.rig.timing, latency_ms=job.latency_ms))
         return make_controller(spec, rig, job.refine_first_ns if job.choice.if_time else None)
 

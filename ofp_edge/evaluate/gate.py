@@ -111,11 +111,12 @@ def check_jerk(spec: PolicySpec, chunks: Chunks) -> Check:
         return Check("jerk", None, "not run: no chunk has a jerk", {})
     ratio = other / exact
     return Check(
-        "jerk", bool(ratio <= JERK_LIMIT),  # not `>`: a NaN must fail
+        "jerk",
+        bool(ratio <= JERK_LIMIT),  # not `>`: a NaN must fail
         f"chunks at {other:.3g} {unit}, in float {exact:.3g}: {ratio:.3g} times, allowed "
         f"{JERK_LIMIT:g}",
         {"jerk": other, "float": exact, "unit": unit, "ratio": ratio, "limit": JERK_LIMIT},
-    )  # fmt: skip
+    )
 
 
 def _jerk(spec: PolicySpec, chunks: NDArray[np.float32]) -> float | None:
@@ -148,11 +149,18 @@ def check_success(exact: Sequence[bool], other: Sequence[bool], task: str) -> Ch
     if not any(a and not b for a, b in zip(exact, other, strict=True)):
         low = min(low, -3 / len(exact))
     return Check(
-        CLOSED_LOOP, low >= -SUCCESS_MARGIN,
+        CLOSED_LOOP,
+        low >= -SUCCESS_MARGIN,
         f"{task}: {100 * np.mean(other):.1f} % success, in float {100 * np.mean(exact):.1f} %, "
         f"over {len(exact)} paired episodes; difference {100 * difference:+.1f} points, 95 % "
         f"{100 * low:+.1f} to {100 * high:+.1f}, allowed from {-100 * SUCCESS_MARGIN:+g}",
-        {"task": task, "episodes": len(exact), "success": float(np.mean(other)),
-         "float": float(np.mean(exact)), "difference": difference, "interval": [low, high],
-         "margin": SUCCESS_MARGIN},
-    )  # fmt: skip
+        {
+            "task": task,
+            "episodes": len(exact),
+            "success": float(np.mean(other)),
+            "float": float(np.mean(exact)),
+            "difference": difference,
+            "interval": [low, high],
+            "margin": SUCCESS_MARGIN,
+        },
+    )

@@ -94,9 +94,15 @@ def measure_modes(
     means = float(left.mean()), float(right.mean())
     shares = _shares(_passes(decisions, drawn), means)
     return ModesReport(
-        contestant, task, chunks, guard, seed, shares,
-        wilson_interval(round(shares.between * chunks), chunks), _shares(shown, means),
-    )  # fmt: skip
+        contestant,
+        task,
+        chunks,
+        guard,
+        seed,
+        shares,
+        wilson_interval(round(shares.between * chunks), chunks),
+        _shares(shown, means),
+    )
 
 
 def _own_task(path: Path, contestant: Contestant) -> str:
@@ -148,8 +154,14 @@ def _shares(passes: _Passes, means: tuple[float, float]) -> Shares:
     short = np.isnan(away) & ~between
     sided = ~between & ~short
     return Shares(
-        *(float(which.mean()) for which in (
-            sided & (away < 0), sided & (away > 0), between, short,
-            sided & (np.abs(away) > 3 * quarter),
-        ))
-    )  # fmt: skip
+        *(
+            float(which.mean())
+            for which in (
+                sided & (away < 0),
+                sided & (away > 0),
+                between,
+                short,
+                sided & (np.abs(away) > 3 * quarter),
+            )
+        )
+    )

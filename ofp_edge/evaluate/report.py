@@ -118,17 +118,29 @@ def table(values: dict[str, Any]) -> RenderableType:
 def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of success against latency, as text."""
     sides = any(item["flips"] is not None for item in values["by_latency"])
-    head = ("L, ms", "success, %", "95 % interval", "steps", "jump", "jerk",
-            *(["flips"] if sides else []))  # fmt: skip
+    head = (
+        "L, ms",
+        "success, %",
+        "95 % interval",
+        "steps",
+        "jump",
+        "jerk",
+        *(["flips"] if sides else []),
+    )
     rows = []
     for item in values["by_latency"]:
         low, high = item["interval"]
         rows.append(
-            (f"{item['latency_ms']:g}", f"{100 * item['success']:.1f}",
-             f"{100 * low:.1f} … {100 * high:.1f}", f"{item['mean_steps']:.1f}",
-             short(item["chunk_boundary_jump"]), short(item["jerk"]),
-             *([short(item["flips"])] if sides else []))
-        )  # fmt: skip
+            (
+                f"{item['latency_ms']:g}",
+                f"{100 * item['success']:.1f}",
+                f"{100 * low:.1f} … {100 * high:.1f}",
+                f"{item['mean_steps']:.1f}",
+                short(item["chunk_boundary_jump"]),
+                short(item["jerk"]),
+                *([short(item["flips"])] if sides else []),
+            )
+        )
     return head, rows
 
 

@@ -140,12 +140,16 @@ def inferences_of(
         batch = TorchBatch(acting.act, act.inputs, act.outputs, 1)
     found = tuple(
         Inference(
-            deployed.spec, functions,
+            deployed.spec,
+            functions,
             {ENCODE: TorchRunner(acting.encode, encode.inputs, encode.outputs), ACT: row},
-            deployed.time_rows, 0, scheme=acting.scheme, guard=guard,
+            deployed.time_rows,
+            0,
+            scheme=acting.scheme,
+            guard=guard,
         )
         for row in batch.rows
-    )  # fmt: skip
+    )
     found[0].warm_up(1)  # an nfe that the method can't do is told here
     return found, batch if len(found) > 1 else None
 

@@ -70,8 +70,13 @@ def tune_policy(
     if dataset is not None:
         opened = open_training_data(dataset, config)
         held_out = opened.split().held_out
-        measured_on = {"data": "held-out episodes", "task": None, "dataset": dataset.name,
-                       "episodes": len(held_out), "first_seed": None}  # fmt: skip
+        measured_on = {
+            "data": "held-out episodes",
+            "task": None,
+            "dataset": dataset.name,
+            "episodes": len(held_out),
+            "first_seed": None,
+        }
         measure = _open_loop(path, opened, progress)
     else:
         task = task or config.task
@@ -79,8 +84,13 @@ def tune_policy(
             raise OfpError(f"{path} knows no simulated task: give --task, or --dataset.")
         require("metaworld", "sim")
         seeds = validation_seeds(episodes)
-        measured_on = {"data": "validation episodes", "task": task, "dataset": None,
-                       "episodes": episodes, "first_seed": seeds[0]}  # fmt: skip
+        measured_on = {
+            "data": "validation episodes",
+            "task": task,
+            "dataset": None,
+            "episodes": episodes,
+            "first_seed": seeds[0],
+        }
         measure = _closed_loop(path, task, seeds, workers, progress)
 
     warm, warm_rows = choose_warm(measure([(t, Choice(nfe=1, t_w=t)) for t in WARM_TIMES]))
@@ -129,9 +139,12 @@ def _measured(t: float, episodes: Sequence[Episode]) -> Measured:
     found = outcome(episodes)
     keys = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "flips")
     return Measured(
-        t, tuple(float(episode.success) for episode in episodes), found["chunk_boundary_jump"],
-        found["flips"], {key: found[key] for key in keys},
-    )  # fmt: skip
+        t,
+        tuple(float(episode.success) for episode in episodes),
+        found["chunk_boundary_jump"],
+        found["flips"],
+        {key: found[key] for key in keys},
+    )
 
 
 def _time(config: PolicyConfig, name: str) -> float | None:

@@ -51,9 +51,11 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """The row of the table."""
         return {
-            "t": self.measured.t, **self.measured.summary, "difference": self.difference,
+            "t": self.measured.t,
+            **self.measured.summary,
+            "difference": self.difference,
             "interval_of_difference": [self.low, self.high],
-        }  # fmt: skip
+        }
 
 
 def choose_warm(settings: Sequence[Measured]) -> tuple[Measured, list[Comparison]]:

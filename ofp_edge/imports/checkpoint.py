@@ -64,16 +64,25 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
     fields = resolve(wanted, [observed], action, times)
     model = Values(policy["model"], f"{path}, cfg.policy.model")
     network_config = DenoiserConfig(
-        channels=model.wholes("down_dims"), kernel=model.whole("kernel_size"),
-        groups=model.whole("n_groups"), step_features=model.whole("diffusion_step_embed_dim"),
-        scale_modulation=bool(model["cond_predict_scale"]), cameras=None,
-        schedule=_schedule(policy, str(path)), normalization=fields.modes,
-    )  # fmt: skip
+        channels=model.wholes("down_dims"),
+        kernel=model.whole("kernel_size"),
+        groups=model.whole("n_groups"),
+        step_features=model.whole("diffusion_step_embed_dim"),
+        scale_modulation=bool(model["cond_predict_scale"]),
+        cameras=None,
+        schedule=_schedule(policy, str(path)),
+        normalization=fields.modes,
+    )
     network = built(network_config, fields, from_diffusion_policy(tensors), str(path))
     config = config_of(
-        network_config, fields.spec, fields.cameras, "diffusion", fields.task, "diffusion_policy",
+        network_config,
+        fields.spec,
+        fields.cameras,
+        "diffusion",
+        fields.task,
+        "diffusion_policy",
         sha256_file(path),
-    )  # fmt: skip
+    )
     about = {"type": kind, "start_index": start, "averaged_weights": averaged}
     made = Policy(config, network.eval(), fields.statistics)
     return Imported(made, "diffusion_policy checkpoint", {}, about)
@@ -147,11 +156,15 @@ def _schedule(policy: Values, what: str) -> ScheduleConfig:
     if values.value.get("variance_type", "fixed_small") != "fixed_small":
         raise PolicyError(f"{values.what}: variance_type: expected fixed_small.")
     return ScheduleConfig(
-        scheduler=kinds[name], train_steps=values.whole("num_train_timesteps"),
-        beta_schedule=str(values["beta_schedule"]), beta_start=values.number("beta_start"),
-        beta_end=values.number("beta_end"), predicts=predicts,
-        clip=1.0 if values["clip_sample"] else None, steps=policy.whole("num_inference_steps"),
-    )  # fmt: skip
+        scheduler=kinds[name],
+        train_steps=values.whole("num_train_timesteps"),
+        beta_schedule=str(values["beta_schedule"]),
+        beta_start=values.number("beta_start"),
+        beta_end=values.number("beta_end"),
+        predicts=predicts,
+        clip=1.0 if values["clip_sample"] else None,
+        steps=policy.whole("num_inference_steps"),
+    )
 
 
 def _feature(tensors: Mapping[str, Any], field: str, key: str, path: Path) -> Feature:

@@ -100,13 +100,21 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
     statistics, modes = _spread(ordered, features)
     action_statistics, action_modes = _spread(actions, [action])
     spec = PolicySpec(
-        tuple(ordered), tuple(actions), times.n_obs_steps, times.horizon, times.n_action_steps,
-        control_hz or 0.0, times.start_index,
-    )  # fmt: skip
+        tuple(ordered),
+        tuple(actions),
+        times.n_obs_steps,
+        times.horizon,
+        times.n_action_steps,
+        control_hz or 0.0,
+        times.start_index,
+    )
     return Fields(
-        spec, {name: cameras[name] for name in spec.cameras}, task,
-        {**statistics, **action_statistics}, {**modes, **action_modes},
-    )  # fmt: skip
+        spec,
+        {name: cameras[name] for name in spec.cameras},
+        task,
+        {**statistics, **action_statistics},
+        {**modes, **action_modes},
+    )
 
 
 def _joined_states(features: Sequence[Feature]) -> Sequence[Feature]:
@@ -192,6 +200,8 @@ def _action(feature: Feature) -> ActionField:
 
 def _range(statistics: FieldStatistics) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What the training saw, opened where it was one value only."""
-    pairs = [(a, b) if a < b else (a - 0.5, a + 0.5)
-             for a, b in zip(statistics.low, statistics.high, strict=True)]  # fmt: skip
+    pairs = [
+        (a, b) if a < b else (a - 0.5, a + 0.5)
+        for a, b in zip(statistics.low, statistics.high, strict=True)
+    ]
     return tuple(a for a, _ in pairs), tuple(b for _, b in pairs)

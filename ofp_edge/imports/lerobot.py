@@ -54,22 +54,32 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
     tensors = read_tensors(folder / MODEL)
     features, action = _features(folder, config, tensors)
     times = Times(
-        config.whole("n_obs_steps"), config.whole("horizon"), config.whole("n_action_steps"),
+        config.whole("n_obs_steps"),
+        config.whole("horizon"),
+        config.whole("n_action_steps"),
         config.whole("n_obs_steps") - 1,
-    )  # fmt: skip
+    )
     fields = resolve(wanted, features, action, times)
     network_config = DenoiserConfig(
-        channels=config.wholes("down_dims"), kernel=config.whole("kernel_size"),
-        groups=config.whole("n_groups"), step_features=config.whole("diffusion_step_embed_dim"),
+        channels=config.wholes("down_dims"),
+        kernel=config.whole("kernel_size"),
+        groups=config.whole("n_groups"),
+        step_features=config.whole("diffusion_step_embed_dim"),
         scale_modulation=bool(config["use_film_scale_modulation"]),
         cameras=_cameras(config) if any(f.image for f in features) else None,
-        schedule=_schedule(config), normalization=fields.modes,
-    )  # fmt: skip
+        schedule=_schedule(config),
+        normalization=fields.modes,
+    )
     network = built(network_config, fields, from_lerobot(tensors), str(folder / MODEL))
     policy_config = config_of(
-        network_config, fields.spec, fields.cameras, "diffusion", fields.task, "lerobot",
+        network_config,
+        fields.spec,
+        fields.cameras,
+        "diffusion",
+        fields.task,
+        "lerobot",
         sha256_file(folder / MODEL),
-    )  # fmt: skip
+    )
     about = {"type": kind, "start_index": times.start_index, "tensors": len(tensors)}
     policy = Policy(policy_config, network.eval(), fields.statistics)
     return Imported(policy, "lerobot diffusion", {}, about)
@@ -86,11 +96,15 @@ def _schedule(config: Values) -> ScheduleConfig:
     train = config.whole("num_train_timesteps")
     steps = train if config["num_inference_steps"] is None else config.whole("num_inference_steps")
     return ScheduleConfig(
-        scheduler=kind, train_steps=train, beta_schedule=str(config["beta_schedule"]),
-        beta_start=config.number("beta_start"), beta_end=config.number("beta_end"),
+        scheduler=kind,
+        train_steps=train,
+        beta_schedule=str(config["beta_schedule"]),
+        beta_start=config.number("beta_start"),
+        beta_end=config.number("beta_end"),
         predicts=predicts,
-        clip=config.number("clip_sample_range") if config["clip_sample"] else None, steps=steps,
-    )  # fmt: skip
+        clip=config.number("clip_sample_range") if config["clip_sample"] else None,
+        steps=steps,
+    )
 
 
 def _cameras(config: Values) -> CameraConfig:
@@ -107,9 +121,13 @@ def _cameras(config: Values) -> CameraConfig:
         share = config.number("crop_ratio")
         crop = (int(resize[0] * share), int(resize[1] * share)) if share < 1 else None
     return CameraConfig(
-        backbone, bool(config["use_group_norm"]), config.whole("spatial_softmax_num_keypoints"),
-        resize, crop, not config["use_separate_rgb_encoder_per_camera"],
-    )  # fmt: skip
+        backbone,
+        bool(config["use_group_norm"]),
+        config.whole("spatial_softmax_num_keypoints"),
+        resize,
+        crop,
+        not config["use_separate_rgb_encoder_per_camera"],
+    )
 
 
 def _features(
@@ -124,8 +142,9 @@ def _features(
             norm_map, statistics = _processor(sources[group])
         else:
             norm_map = config.texts("normalization_mapping")
-            statistics = _legacy(tensors, "normalize_inputs" if group == "observations"
-                                 else "unnormalize_outputs")  # fmt: skip
+            statistics = _legacy(
+                tensors, "normalize_inputs" if group == "observations" else "unnormalize_outputs"
+            )
         for name, item in Values(config[key], f"{config.what}, {key}").value.items():
             entry = Values(item, f"{config.what}, {key}.{name}")
             kind, shape = entry.text("type"), entry.wholes("shape")

@@ -65,9 +65,14 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
     described, network, behaviour = opened()
     method = "flow" if given.predicts == "velocity" else "ofp"
     config = config_of(
-        described, given.spec, given.cameras, method, given.task, path.name,
+        described,
+        given.spec,
+        given.cameras,
+        method,
+        given.task,
+        path.name,
         entries[0].sha256,
-    )  # fmt: skip
+    )
     about = {"largest": behaviour.largest, "depends_on": list(behaviour.depends_on)}
     return Imported(
         Policy(config, network, field_statistics(given.spec)),

@@ -44,23 +44,41 @@ def config_of(
 ) -> PolicyConfig:
     """A configuration whose training record says only where the network came from."""
     settings = TrainingConfig(
-        steps=0, batch_size=0, learning_rate=0.0, weight_decay=0.0, warmup_steps=0,
-        gradient_clip=0.0, ema_decay=0.0, jitter_m=0.0, shift_m=0.0, train_points=0,
-    )  # fmt: skip
+        steps=0,
+        batch_size=0,
+        learning_rate=0.0,
+        weight_decay=0.0,
+        warmup_steps=0,
+        gradient_clip=0.0,
+        ema_decay=0.0,
+        jitter_m=0.0,
+        shift_m=0.0,
+        train_points=0,
+    )
     record = TrainingRecord(
         settings, 0, 0, f"{IMPORTED} from {source}", "", "trained elsewhere: unknown", (), sha256
     )
     return PolicyConfig(
-        method=method, method_options=options_of(build_method(method)), preset=IMPORTED,
-        network=network, spec=spec, task=task, cameras=cameras,
-        camera_tolerance=CameraTolerance(), time_rows=_TIMES, training=record,
-    )  # fmt: skip
+        method=method,
+        method_options=options_of(build_method(method)),
+        preset=IMPORTED,
+        network=network,
+        spec=spec,
+        task=task,
+        cameras=cameras,
+        camera_tolerance=CameraTolerance(),
+        time_rows=_TIMES,
+        training=record,
+    )
 
 
 def field_statistics(spec: PolicySpec) -> dict[str, FieldStatistics]:
     """The ranges that a spec states, where there are no others."""
-    seen = {f.name: FieldStatistics.of_range(f.low, f.high)
-            for f in spec.observations if isinstance(f, Measured)}  # fmt: skip
+    seen = {
+        f.name: FieldStatistics.of_range(f.low, f.high)
+        for f in spec.observations
+        if isinstance(f, Measured)
+    }
     return {**seen, **{f.name: FieldStatistics.of_range(f.low, f.high) for f in spec.actions}}
 
 

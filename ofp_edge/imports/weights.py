@@ -33,8 +33,9 @@ def from_lerobot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             found[_unet(rest.removeprefix("unet."))] = tensor
         elif rest.startswith("rgb_encoder."):
             rest = rest.removeprefix("rgb_encoder.").replace("pool.nets.", "nets.")
-            found[f"encoder.cameras.{rest}" if rest[0].isdigit()
-                  else f"encoder.cameras.0.{rest}"] = tensor  # fmt: skip
+            found[
+                f"encoder.cameras.{rest}" if rest[0].isdigit() else f"encoder.cameras.0.{rest}"
+            ] = tensor
         else:
             found[rest] = tensor  # refused by name where it is filled in
     return found

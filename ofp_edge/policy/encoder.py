@@ -120,8 +120,9 @@ class ObservationEncoder(Encoder):
             new = self._uses[-1] == len(self.encoders)
             self.encoders.append(_encoder(config, field) if new else nn.Identity())
         lengths = {
-            Points.part: config.point_features, Rgb.part: config.rgb.features if config.rgb else 0,
-        }  # fmt: skip
+            Points.part: config.point_features,
+            Rgb.part: config.rgb.features if config.rgb else 0,
+        }
         self.feature_dim = sum(lengths.get(f.part, math.prod(f.shape)) for f in self.fields)
 
     def forward(self, *observations: Tensor) -> Tensor:

@@ -108,9 +108,12 @@ class Network(ABC):
         return {ENCODE: network.encoder, ACT: Act(network, method)}
 
     def widened(
-        self, network: PolicyNetwork, method: str,
-        statistics: Mapping[str, FieldStatistics], what: str,
-    ) -> tuple[Network, PolicyNetwork]:  # fmt: skip
+        self,
+        network: PolicyNetwork,
+        method: str,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
         """A policy of many steps as the start of one that jumps, its time embedding widened to
         (t, r).
 

@@ -48,9 +48,11 @@ class PolicyNetwork(nn.Module):
         (B, To, 3, H, W) in 0..1 -> (B, To*F)."""
         batch, steps = observations[0].shape[:2]
         frames = [
-            x.flatten(0, 1).unsqueeze(2) if len(f.input_shape) > len(f.shape) + 1
-            else x.flatten(0, 1) for f, x in zip(self.spec.observations, observations, strict=True)
-        ]  # (B*To, D), (B*To, 3, 1, N) and (B*To, 3, H, W)  # fmt: skip
+            x.flatten(0, 1).unsqueeze(2)
+            if len(f.input_shape) > len(f.shape) + 1
+            else x.flatten(0, 1)
+            for f, x in zip(self.spec.observations, observations, strict=True)
+        ]  # (B*To, D), (B*To, 3, 1, N) and (B*To, 3, H, W)
         features: Tensor = self.encoder(*frames)
         return features.view(batch, steps * self.encoder.feature_dim)
 

@@ -51,8 +51,10 @@ class ResNet(nn.Module):
         self.layers: list[nn.Module] = []
         for i, (outputs, count) in enumerate(zip(config.channels, config.blocks, strict=True)):
             stride = 1 if i == 0 else 2
-            blocks = [Block(width if k == 0 else outputs, outputs, stride if k == 0 else 1)
-                      for k in range(count)]  # fmt: skip
+            blocks = [
+                Block(width if k == 0 else outputs, outputs, stride if k == 0 else 1)
+                for k in range(count)
+            ]
             self.layers.append(nn.Sequential(*blocks))
             self.add_module(f"layer{i + 1}", self.layers[-1])
             width = outputs

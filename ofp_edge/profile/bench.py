@@ -50,9 +50,14 @@ class Bench:
     """
 
     def __init__(
-        self, bundle: Bundle, inference: Inference, cameras: dict[str, Camera], observer: Observer,
-        *, real_cameras: bool,
-    ) -> None:  # fmt: skip
+        self,
+        bundle: Bundle,
+        inference: Inference,
+        cameras: dict[str, Camera],
+        observer: Observer,
+        *,
+        real_cameras: bool,
+    ) -> None:
         spec = bundle.spec
         self.spec, self.inference, self.observer = spec, inference, observer
         self.cameras, self.real_cameras = cameras, real_cameras

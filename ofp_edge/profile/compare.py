@@ -28,8 +28,10 @@ def read_profile(path: Path) -> dict[str, Any]:
         isinstance(row, dict) and "intervals" in row and "p99_9" in row for row in stages.values()
     )
     if not fits or "fingerprint" not in values:
-        raise OfpError(f"{path} is no profile. Make one with `ofp-edge profile … --json > {path}` "
-                       "or profile-loop.")  # fmt: skip
+        raise OfpError(
+            f"{path} is no profile. Make one with `ofp-edge profile … --json > {path}` "
+            "or profile-loop."
+        )
     found: dict[str, Any] = dict(values)
     if "capture_to_ready_ms" in values:  # `profile` keeps it apart
         found["stages"] = {**stages, "capture to ready": values["capture_to_ready_ms"]}
@@ -47,15 +49,21 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
         for percentile in PERCENTILES:
             first, second = a["stages"][name], b["stages"][name]
             row = {
-                "stage": name, "percentile": percentile, "a_ms": first[percentile],
-                "b_ms": second[percentile], "difference_ms": second[percentile] - first[percentile],
-                "interval_ms": None, "differs": None,
-            }  # fmt: skip
+                "stage": name,
+                "percentile": percentile,
+                "a_ms": first[percentile],
+                "b_ms": second[percentile],
+                "difference_ms": second[percentile] - first[percentile],
+                "interval_ms": None,
+                "differs": None,
+            }
             if percentile in first["intervals"] and percentile in second["intervals"]:
                 low, high = between(
-                    first[percentile], first["intervals"][percentile],
-                    second[percentile], second["intervals"][percentile],
-                )  # fmt: skip
+                    first[percentile],
+                    first["intervals"][percentile],
+                    second[percentile],
+                    second["intervals"][percentile],
+                )
                 row["interval_ms"], row["differs"] = [low, high], not low <= 0 <= high
             rows.append(row)
     if not rows:

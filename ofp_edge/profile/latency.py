@@ -41,10 +41,13 @@ class LatencyStatistics:
         ms = np.asarray(values, dtype=np.float64) / 1e6
         found = dict(zip(PERCENTILES, np.percentile(ms, list(PERCENTILES.values())), strict=True))
         return LatencyStatistics(
-            samples=len(ms), mean=float(ms.mean()), max=float(ms.max()),
-            jitter=float(found["p99_9"] - found["p50"]), intervals=intervals_of(ms),
+            samples=len(ms),
+            mean=float(ms.mean()),
+            max=float(ms.max()),
+            jitter=float(found["p99_9"] - found["p50"]),
+            intervals=intervals_of(ms),
             **{name: float(value) for name, value in found.items()},
-        )  # fmt: skip
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

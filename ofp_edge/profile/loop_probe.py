@@ -17,8 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Series = dict[str, NDArray[np.int64]]
-LINKS = ("exposure to arrival", "arrival to preprocess", "preprocess", "encode", "act",
-         "wait for the slot", "post", "send")  # fmt: skip
+LINKS = (
+    "exposure to arrival",
+    "arrival to preprocess",
+    "preprocess",
+    "encode",
+    "act",
+    "wait for the slot",
+    "post",
+    "send",
+)
 """The links of the chain, in order; their sum is "camera to action"."""
 
 
@@ -79,9 +87,13 @@ class LoopProbe:
             followed = values["t_obs_ns"] if values["sent"] else None
             before_ns, after_ns = self._sent
             self.commands.add(
-                values["tick_ns"], values["woke_ns"], -1 if followed is None else followed,
-                after_ns, after_ns - before_ns, self._step_ns,
-            )  # fmt: skip
+                values["tick_ns"],
+                values["woke_ns"],
+                -1 if followed is None else followed,
+                after_ns,
+                after_ns - before_ns,
+                self._step_ns,
+            )
         elif topic == "/plan":
             self.plans.add(t_ns, values["ready_ns"])
         elif topic == "/observation":
@@ -111,10 +123,15 @@ class LoopProbe:
             arrival_ns = min(arrivals.get(t_obs_ns, began_ns), began_ns)
             encode_ns, ready_ns = encodes.get(t_obs_ns, 0), plans[t_obs_ns]
             links = (
-                arrival_ns - t_obs_ns, began_ns - arrival_ns, prepared_ns - began_ns, encode_ns,
-                ready_ns - prepared_ns - encode_ns, sent_ns - send_ns - step_ns - ready_ns,
-                step_ns, send_ns,
-            )  # fmt: skip
+                arrival_ns - t_obs_ns,
+                began_ns - arrival_ns,
+                prepared_ns - began_ns,
+                encode_ns,
+                ready_ns - prepared_ns - encode_ns,
+                sent_ns - send_ns - step_ns - ready_ns,
+                step_ns,
+                send_ns,
+            )
             for name, value in zip(LINKS, links, strict=True):
                 found[name].append(value)
             whole.append(sent_ns - t_obs_ns)

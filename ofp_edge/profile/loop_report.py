@@ -38,21 +38,27 @@ def render_loop(values: dict[str, Any], series: Series) -> str:
         f"in {values['duration_s']:.0f} s</p>",
         _tiles(values),
         "".join(f"<p class='note'>{escape(note)}</p>" for note in values["notes"]),
-        "<h2>From camera to action</h2>", bars,
+        "<h2>From camera to action</h2>",
+        bars,
         "<p class='caption'>Of each plan its first action: the later ones wait on purpose. “Wait "
         "for the slot” is the fixed latency L at work: a plan takes over at t_obs + L, however "
         "early it was ready. p99 of each link do not add up to p99 of the whole.</p>",
-        "<h2>Figures</h2>", _figures(values, order),
-        "<h2>Counts</h2>", facts(values["counts"].items()),
-        "<h2>Cold start</h2>", facts(flat(values["cold_start"])),
-        "<h2>Course</h2>", plots,
+        "<h2>Figures</h2>",
+        _figures(values, order),
+        "<h2>Counts</h2>",
+        facts(values["counts"].items()),
+        "<h2>Cold start</h2>",
+        facts(flat(values["cold_start"])),
+        "<h2>Course</h2>",
+        plots,
         "<p class='caption'>Left: how often which latency. Right: <span class='key-median'>median"
         "</span> and <span class='key-max'>maximum</span> over the run. Axes in milliseconds are "
         "logarithmic where they span more than a factor of 20.</p>",
-        "<h2>Machine</h2>", facts(flat(values["fingerprint"])),
+        "<h2>Machine</h2>",
+        facts(flat(values["fingerprint"])),
         facts((f"real time · {s['name']}", s["detail"]) for s in values["realtime"]),
         facts([("bundle", values["bundle"]), ("manifest SHA-256", values["bundle_sha256"])]),
-    ]  # fmt: skip
+    ]
     return page(f"{name}: the whole loop", sections)
 
 
@@ -64,20 +70,35 @@ def _tiles(values: dict[str, Any]) -> str:
             row = stages[name]
             tiles.append((name, f"{row['p50']:.2f} ms", f"p99.9 {row['p99_9']:.2f} ms"))
     counts = values["counts"]
-    tiles.append(("late plans", f"{counts['misses']}", f"of {counts['plans']}, "
-                  f"{counts['skipped ticks']} ticks skipped"))  # fmt: skip
+    tiles.append(
+        (
+            "late plans",
+            f"{counts['misses']}",
+            f"of {counts['plans']}, {counts['skipped ticks']} ticks skipped",
+        )
+    )
     if values["proposed_latency_ms"] is not None:
-        tiles.append(("proposed L", f"{values['proposed_latency_ms']:g} ms",
-                      f"the rig has {values['latency_ms']:g} ms"))  # fmt: skip
+        tiles.append(
+            (
+                "proposed L",
+                f"{values['proposed_latency_ms']:g} ms",
+                f"the rig has {values['latency_ms']:g} ms",
+            )
+        )
     if values["budget_ms"] is not None:
         kept = {True: "kept", False: "missed", None: "not measured"}[values["within_budget"]]
         worth = "" if values["verdict"] else ", not a verdict"
         tiles.append((f"budget {values['budget_ms']:g} ms", kept, f"p99.9{worth}"))
-    return "<div class='tiles'>" + "".join(
-        f"<div class='tile'><div class='what'>{escape(what)}</div><div class='big'>{escape(big)}"
-        f"</div><div class='small'>{escape(small)}</div></div>"
-        for what, big, small in tiles
-    ) + "</div>"  # fmt: skip
+    return (
+        "<div class='tiles'>"
+        + "".join(
+            f"<div class='tile'><div class='what'>{escape(what)}</div>"
+            f"<div class='big'>{escape(big)}"
+            f"</div><div class='small'>{escape(small)}</div></div>"
+            for what, big, small in tiles
+        )
+        + "</div>"
+    )
 
 
 def _figures(values: dict[str, Any], order: list[str]) -> str:

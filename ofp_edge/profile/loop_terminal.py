@@ -12,8 +12,12 @@ _COLUMNS = ("p50", "p90", "p99", "p99_9", "max")
 
 def show_loop(console: Console, values: dict[str, Any]) -> None:
     """Print the chain and what follows from it."""
-    table = Table(title=f"{values['bundle']}: {values['ticks']} ticks", title_justify="left",
-                  box=None, pad_edge=False)  # fmt: skip
+    table = Table(
+        title=f"{values['bundle']}: {values['ticks']} ticks",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     table.add_column("ms")
     for name in _COLUMNS:
         table.add_column(name.replace("_", "."), justify="right")
@@ -24,8 +28,10 @@ def show_loop(console: Console, values: dict[str, Any]) -> None:
     console.print(", ".join(f"{count} {name}" for name, count in counts.items()))
     console.print(f"stopped because: {values['stopped_because']}", soft_wrap=True)
     if values["proposed_latency_ms"] is not None:
-        console.print(f"proposed L: {values['proposed_latency_ms']:g} ms; the rig has "
-                      f"{values['latency_ms']:g} ms")  # fmt: skip
+        console.print(
+            f"proposed L: {values['proposed_latency_ms']:g} ms; the rig has "
+            f"{values['latency_ms']:g} ms"
+        )
     if values["within_budget"] is not None:
         kept = "[green]kept[/]" if values["within_budget"] else "[bold red]missed[/]"
         console.print(f"budget of {values['budget_ms']:g} ms (p99.9 of camera to action): {kept}")

@@ -92,9 +92,15 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
         gc.enable()
     return Measured(
         {name: samples.values() for name, samples in times.items() if samples.count},
-        engine.values(), act_engine.values(), overhead.values(), ready.values(), first,
-        rounds - warm_up_rounds, warm_up_rounds, time.monotonic() - counted_from,
-    )  # fmt: skip
+        engine.values(),
+        act_engine.values(),
+        overhead.values(),
+        ready.values(),
+        first,
+        rounds - warm_up_rounds,
+        warm_up_rounds,
+        time.monotonic() - counted_from,
+    )
 
 
 def _bare(bench: Bench) -> tuple[int, int]:

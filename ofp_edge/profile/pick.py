@@ -96,9 +96,12 @@ def pick(
                 continue
             try:
                 inference = load_inference(
-                    bundle, candidate.engine, candidate.precision,
-                    threads=candidate.threads, cpus=cpus,
-                )  # fmt: skip
+                    bundle,
+                    candidate.engine,
+                    candidate.precision,
+                    threads=candidate.threads,
+                    cpus=cpus,
+                )
             except OfpError as cause:
                 refused[candidate] = _short(cause)
                 continue
@@ -112,12 +115,15 @@ def pick(
     found = {c: statistics.median(values) for c, values in medians.items()}
     rows = [
         {
-            "engine": c.engine, "precision": c.precision, "threads": c.threads,
+            "engine": c.engine,
+            "precision": c.precision,
+            "threads": c.threads,
             "chunk_ms": round(found[c], 4),
-            "slowest_ms": round(float(np.percentile(calls[c], 99)), 4), "calls": len(calls[c]),
+            "slowest_ms": round(float(np.percentile(calls[c], 99)), 4),
+            "calls": len(calls[c]),
         }
         for c in sorted(found, key=lambda c: found[c])
-    ]  # fmt: skip
+    ]
     rows += [
         {"engine": c.engine, "precision": c.precision, "threads": c.threads, "refused": why}
         for c, why in refused.items()

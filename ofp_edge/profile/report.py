@@ -33,9 +33,15 @@ def render(values: dict[str, Any], measured: Measured) -> str:
         "<h2>Machine</h2>",
         facts(flat(values["fingerprint"])),
         "<h2>Bundle</h2>",
-        facts([("folder", values["bundle"]), ("manifest SHA-256", values["bundle_sha256"]),
-                ("target", values["target"]), *flat(values["provenance"])]),
-    ]  # fmt: skip
+        facts(
+            [
+                ("folder", values["bundle"]),
+                ("manifest SHA-256", values["bundle_sha256"]),
+                ("target", values["target"]),
+                *flat(values["provenance"]),
+            ]
+        ),
+    ]
     return page(f"{name}: latency", sections)
 
 
@@ -45,23 +51,37 @@ def _tiles(values: dict[str, Any]) -> str:
     tiles = [
         ("capture to ready", f"{ready['p50']:.2f} ms", f"p99.9 {ready['p99_9']:.2f} ms"),
         ("bare engine", f"{values['engine_ms_p50']:.3f} ms", "p50, encode and act"),
-        ("overhead of infer", f"{values['overhead_us_p50']:.1f} µs",
-         "p50" if share is None else f"p50, {share:.1f} % of act"),
-        ("proposed L", "void" if proposed is None else f"{proposed:g} ms",
-         "p99.9, rounded up to 1 ms"),
-    ]  # fmt: skip
+        (
+            "overhead of infer",
+            f"{values['overhead_us_p50']:.1f} µs",
+            "p50" if share is None else f"p50, {share:.1f} % of act",
+        ),
+        (
+            "proposed L",
+            "void" if proposed is None else f"{proposed:g} ms",
+            "p99.9, rounded up to 1 ms",
+        ),
+    ]
     own = [e for e in values["evaluations"] if e["frames"] == "own"]
     if own:
         best = next((e for e in own if e["sha256"] == values["bundle_sha256"]), own[0])
         tiles.append(
-            ("success", f"{100 * best['success']:.1f} %",
-             f"{best['episodes']} unseen episodes, {best['precision']}")
-        )  # fmt: skip
-    return "<div class='tiles'>" + "".join(
-        f"<div class='tile'><div class='what'>{escape(what)}</div><div class='big'>{escape(big)}"
-        f"</div><div class='small'>{escape(small)}</div></div>"
-        for what, big, small in tiles
-    ) + "</div>"  # fmt: skip
+            (
+                "success",
+                f"{100 * best['success']:.1f} %",
+                f"{best['episodes']} unseen episodes, {best['precision']}",
+            )
+        )
+    return (
+        "<div class='tiles'>"
+        + "".join(
+            f"<div class='tile'><div class='what'>{escape(what)}</div>"
+            f"<div class='big'>{escape(big)}"
+            f"</div><div class='small'>{escape(small)}</div></div>"
+            for what, big, small in tiles
+        )
+        + "</div>"
+    )
 
 
 def _stage_table(values: dict[str, Any]) -> str:
@@ -71,10 +91,13 @@ def _stage_table(values: dict[str, Any]) -> str:
     rows.append(("capture to ready", values["capture_to_ready_ms"]))
     rows.append(("bare engine", values["engine_ms"]))
     body = [
-        (name, *("–" if column not in row else f"{row[column]:.3f}" for column in _COLUMNS),
-         f"{row['samples']:,}")
+        (
+            name,
+            *("–" if column not in row else f"{row[column]:.3f}" for column in _COLUMNS),
+            f"{row['samples']:,}",
+        )
         for name, row in rows
-    ]  # fmt: skip
+    ]
     head = ("ms", *(c.replace("_", ".") for c in _COLUMNS[:-1]), "first call", "samples")
     return table(head, body) + (
         "<p class='caption'>Milliseconds. Jitter = p99.9 − p50. The warm-up "
@@ -106,12 +129,29 @@ def _evaluations(evaluations: Sequence[dict[str, Any]], bundle_sha256: str) -> s
         low, high = item["interval"]
         frames = "its own" if item["frames"] == "own" else "another’s"
         rows.append(
-            (item["task"].rpartition("/")[2], item["precision"], item["engine"], frames,
-             str(item["nfe"]), f"{item['latency_ms']:g} ms", str(item["episodes"]),
-             f"{100 * item['success']:.1f} %", f"{100 * low:.1f} … {100 * high:.1f} %")
-        )  # fmt: skip
-    head = ("task", "precision", "engine", "camera frames", "nfe", "L", "episodes",
-            "success", "95 % interval")  # fmt: skip
+            (
+                item["task"].rpartition("/")[2],
+                item["precision"],
+                item["engine"],
+                frames,
+                str(item["nfe"]),
+                f"{item['latency_ms']:g} ms",
+                str(item["episodes"]),
+                f"{100 * item['success']:.1f} %",
+                f"{100 * low:.1f} … {100 * high:.1f} %",
+            )
+        )
+    head = (
+        "task",
+        "precision",
+        "engine",
+        "camera frames",
+        "nfe",
+        "L",
+        "episodes",
+        "success",
+        "95 % interval",
+    )
     other = (
         " With another episode’s camera frames the policy acts on a picture of a different scene: "
         "what it still achieves is luck and habit, the rest is what it sees."

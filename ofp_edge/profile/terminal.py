@@ -18,8 +18,11 @@ def show(console: Console, values: dict[str, Any]) -> None:
     table.add_column("ms")
     for name in _COLUMNS:
         table.add_column(name.replace("_", "."), justify="right")
-    rows = {**values["stages"], "capture to ready": values["capture_to_ready_ms"],
-            "bare engine": values["engine_ms"]}  # fmt: skip
+    rows = {
+        **values["stages"],
+        "capture to ready": values["capture_to_ready_ms"],
+        "bare engine": values["engine_ms"],
+    }
     for name, row in rows.items():
         table.add_row(name, *(f"{row[column]:.3f}" for column in _COLUMNS))
     console.print(table)

@@ -40,9 +40,11 @@ def engine_entry(top: Table) -> EngineEntry | None:
         return None
     table = top.sub(TABLE)
     entry = EngineEntry(
-        table.take("name", str), table.take("precision", str), table.count("threads"),
+        table.take("name", str),
+        table.take("precision", str),
+        table.count("threads"),
         table.take("picked", dict, {}),
-    )  # fmt: skip
+    )
     table.nothing_left()
     return entry
 
@@ -58,8 +60,10 @@ def set_engine(
     document = parse_toml(path, RigError)
     wanted = document.unwrap()
     values: dict[str, Any] = {
-        "name": entry.name, "precision": entry.precision, "threads": entry.threads,
-    }  # fmt: skip
+        "name": entry.name,
+        "precision": entry.precision,
+        "threads": entry.threads,
+    }
     array = tomlkit.array()
     for row in rows:
         line = tomlkit.inline_table()

@@ -206,8 +206,10 @@ def set_camera(
                 camera[table].add(tomlkit.nl())
     text = tomlkit.dumps(document)
     if tomlkit.parse(text).unwrap() != wanted:
-        raise RigError(f"{path}: this file's order of tables can't be kept. Write by hand, under "
-                       f"[cameras.{name}]: {changes}")  # fmt: skip
+        raise RigError(
+            f"{path}: this file's order of tables can't be kept. Write by hand, under "
+            f"[cameras.{name}]: {changes}"
+        )
     write_bytes(path, text.encode())
 
 
@@ -246,8 +248,10 @@ def _camera(table: Table, name: str) -> CameraEntry:
         "frozen_after" in table.values
         and (frozen_after := table.count("frozen_after", least=0)) == 1
     ):
-        raise RigError(f"{table.path}: {table.where('frozen_after')}: expected 0 (never) or 2 and "
-                       "more, got 1: every picture is its own first.")  # fmt: skip
+        raise RigError(
+            f"{table.path}: {table.where('frozen_after')}: expected 0 (never) or 2 and "
+            "more, got 1: every picture is its own first."
+        )
     entry = CameraEntry(
         name,
         table.take("driver", str),

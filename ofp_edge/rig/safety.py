@@ -155,7 +155,7 @@ def read_safety(table: Table) -> SafetyEntry:
 def _field(table: Table) -> FieldLimits:
     values: dict[str, Any] = {
         key: table.positive(key) for key in (*_RATES, "physical_speed") if key in table.values
-    } | {key: _numbers(table, key) for key in _BOX if key in table.values}  # fmt: skip
+    } | {key: _numbers(table, key) for key in _BOX if key in table.values}
     values["measured"] = _name(table, "measured")
     values["measured_offset"] = table.count("measured_offset", 0, least=0)
     table.nothing_left()
@@ -208,12 +208,15 @@ def _check_field(
     elif needs:
         raise RigError(f"{entry} {needs[0]}: expected `measured` with it.")
     if limits.max_lead is not None and not absolute:
-        raise RigError(f"{entry} max_lead: a {action.kind} has no target that could lead; give "
-                       "position_low and position_high.")  # fmt: skip
+        raise RigError(
+            f"{entry} max_lead: a {action.kind} has no target that could lead; give "
+            "position_low and position_high."
+        )
     fast, most = limits.physical_speed, limits.max_velocity
     if fast is not None and most is not None and fast < most:
-        raise RigError(f"{entry} physical_speed: expected max_velocity = {most:g} or more, got "
-                       f"{fast:g}.")  # fmt: skip
+        raise RigError(
+            f"{entry} physical_speed: expected max_velocity = {most:g} or more, got {fast:g}."
+        )
     given = [key for key in (*_RATES, *_BOX) if getattr(limits, key) is not None]
     if given and action.rotation in ("quaternion", "rot6d"):
         raise RigError(f"{entry}: a {action.rotation}'s numbers can't be limited one by one.")

@@ -143,8 +143,11 @@ class Observer:
                 del self._frames[name]
             elif (ahead_ns := pictures.newest_ns(held) - now_ns) > 0:
                 self.counters.future += 1
-                pictures.remarks.say("from the future", f"stamped {ahead_ns / 1e6:.3g} ms ahead of "
-                                     "the clock, which is time.monotonic_ns()'s")  # fmt: skip
+                pictures.remarks.say(
+                    "from the future",
+                    f"stamped {ahead_ns / 1e6:.3g} ms ahead of "
+                    "the clock, which is time.monotonic_ns()'s",
+                )
                 del self._frames[name]
                 pictures.forget()  # frames by a clock set right again are news
         self._drop_skewed()
@@ -163,9 +166,10 @@ class Observer:
     def drop_before(self, t_ns: int) -> bool:
         """Drop polled frames captured before `t_ns`; whether every camera still has one."""
         self._frames = {
-            name: frame for name, frame in self._frames.items()
+            name: frame
+            for name, frame in self._frames.items()
             if self._pictures[name].oldest_ns(frame) >= t_ns
-        }  # fmt: skip
+        }
         return len(self._frames) == len(self._cameras)
 
     def _take(self, name: str, frame: Frame | None) -> None:
@@ -253,7 +257,9 @@ def _require_alike(
         tolerance.require(name, trained, live)
     except SpecMismatch as cause:
         raise SpecMismatch(
-            cause.what, cause.expected, cause.got,
+            cause.what,
+            cause.expected,
+            cause.got,
             "The first is the policy's training camera, the second this rig's. Calibrate it "
             "(ofp-edge calibrate hand-eye), put it where it belongs, or train with this one.",
-        ) from None  # fmt: skip
+        ) from None

@@ -110,9 +110,10 @@ class Pictures:
             if image is not None and self._frozen[stream](image):
                 frozen = True
                 self.remarks.say(
-                    "frozen image", f"new frames, but {self._frozen_after} times the same "
+                    "frozen image",
+                    f"new frames, but {self._frozen_after} times the same "
                     f"{STREAM_NAMES[stream]} bit for bit",
-                )  # fmt: skip
+                )
         return frozen
 
     def late(self, frame: Frame, now_ns: int, most_ns: int) -> bool:

@@ -198,12 +198,18 @@ def _ticks_again(
             return
         command = controller.step(row.tick_ns, events)
         now = {
-            "kind": command.kind, "reason": command.reason, "t_obs_ns": command.t_obs_ns,
-            "index": command.index, "misses": controller.counters.misses,
-        }  # fmt: skip
+            "kind": command.kind,
+            "reason": command.reason,
+            "t_obs_ns": command.t_obs_ns,
+            "index": command.index,
+            "misses": controller.counters.misses,
+        }
         then = {key: getattr(row, key) for key in now}
-        other = [f"{key}: {shown(then[key])} then, {shown(now[key])} now" for key in now
-                 if then[key] != now[key]]  # fmt: skip
+        other = [
+            f"{key}: {shown(then[key])} then, {shown(now[key])} now"
+            for key in now
+            if then[key] != now[key]
+        ]
         apart = _action_apart(command, row, what)
         if other or apart is not None:
             report.note(Difference("command", row.tick_ns, apart, "; ".join(other)))

@@ -127,9 +127,16 @@ def make_observer(
     ages = {name: round(min(rig.cameras[name].max_age_ms, useful_ms) * 1e6) for name in cameras}
     frozen = {name: x for name in cameras if (x := rig.cameras[name].frozen_after) is not None}
     return Observer(
-        bundle.spec, cameras, manifest.cameras, manifest.camera_tolerance, ages, frozen,
-        round(timing.max_skew_ms * 1e6), mark, rig.instruction,
-    )  # fmt: skip
+        bundle.spec,
+        cameras,
+        manifest.cameras,
+        manifest.camera_tolerance,
+        ages,
+        frozen,
+        round(timing.max_skew_ms * 1e6),
+        mark,
+        rig.instruction,
+    )
 
 
 def read_run(request: Request) -> RunFiles:
@@ -171,9 +178,15 @@ def open_session(
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
         observer = make_observer(bundle, rig, cameras, mark)
         inference = load_inference(
-            bundle, choice.engine, choice.precision, threads=choice.threads, cpus=choice.cpus,
-            seed=request.seed, nfe=request.nfe, guard=request.guard,
-        )  # fmt: skip
+            bundle,
+            choice.engine,
+            choice.precision,
+            threads=choice.threads,
+            cpus=choice.cpus,
+            seed=request.seed,
+            nfe=request.nfe,
+            guard=request.guard,
+        )
         nfe: Nfe = "auto" if inference.scheme.refining else inference.scheme.nfe
         first_ns = inference.slowest_act_ns
         controller = make_controller(bundle.spec, rig, first_ns if nfe == "auto" else None)
@@ -189,18 +202,29 @@ def open_session(
         places = [place for place in (log, recorder, hooks.probe) if place is not None]
         telemetry: Telemetry = Several(*places) if places else NoTelemetry()
         planner = Planner(
-            inference, observer, telemetry,
+            inference,
+            observer,
+            telemetry,
             max_state_age_ns=round(rig.safety.max_state_age_ms * 1e6),
-        )  # fmt: skip
+        )
         stack.callback(lambda: inference.close() if planner.close() else None)
         heartbeat = Heartbeat()
         stack.callback(heartbeat.close)
         loop = ControlLoop(
-            inference, controller, observer, robot, planner=planner, telemetry=telemetry,
-            heartbeat=heartbeat, stop_input=stop_input, supervision=supervision,
-            max_stall_ns=round(rig.safety.max_stall_ms * 1e6), on_start=hooks.on_start,
-            on_tick=hooks.on_tick, mark=mark,
-        )  # fmt: skip
+            inference,
+            controller,
+            observer,
+            robot,
+            planner=planner,
+            telemetry=telemetry,
+            heartbeat=heartbeat,
+            stop_input=stop_input,
+            supervision=supervision,
+            max_stall_ns=round(rig.safety.max_stall_ms * 1e6),
+            on_start=hooks.on_start,
+            on_tick=hooks.on_tick,
+            mark=mark,
+        )
         yield Session(bundle, rig, choice, nfe, inference, observer, loop, log, recorder)
 
 

@@ -40,11 +40,19 @@ class SimulatedCamera(RealSenseCamera):
     """
 
     def __init__(
-        self, name: str, clock: Clock, parameters: Mapping[str, Any], *, task: str,
-        world: str = "demo", seed: int = 0, color: bool = False,
-        size: tuple[int, int] | None = None, depth_by: str | None = None,
+        self,
+        name: str,
+        clock: Clock,
+        parameters: Mapping[str, Any],
+        *,
+        task: str,
+        world: str = "demo",
+        seed: int = 0,
+        color: bool = False,
+        size: tuple[int, int] | None = None,
+        depth_by: str | None = None,
         record_to: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         seen = shared_world(world, task, seed)
         if not isinstance(seen, MetaWorld):
             raise OfpError(f"{task} can't be seen by a camera: only Meta-World's tasks can.")
@@ -194,8 +202,14 @@ def start_cameras(
             _, height, width = image.shape
             size = height, width
         cameras[name] = SimulatedCamera(
-            name, clock, {}, task=task, world=world or task, size=size, depth_by=depth_by,
+            name,
+            clock,
+            {},
+            task=task,
+            world=world or task,
+            size=size,
+            depth_by=depth_by,
             color=color or image is not None,
-        )  # fmt: skip
+        )
         cameras[name].start()
     return cameras

@@ -45,9 +45,15 @@ def observation_fields(
             for name in task.views
         )
     points = Points(
-        "points", (3, task.n_points), "m", BASE_FRAME, task.crop_low, task.crop_high,
-        camera=CAMERA, origin="state",
-    )  # fmt: skip
+        "points",
+        (3, task.n_points),
+        "m",
+        BASE_FRAME,
+        task.crop_low,
+        task.crop_high,
+        camera=CAMERA,
+        origin="state",
+    )
     return hand, points
 
 
@@ -58,8 +64,18 @@ def action_fields(task: AnyTask) -> tuple[ActionField, ...]:
     if isinstance(task, PlanarTask):
         return task.action_fields()
     return (
-        ActionField("hand", (3,), "m", BASE_FRAME, "delta", task.step_m, (-1.0,) * 3, (1.0,) * 3,
-                    0.0),
-        ActionField("gripper", (1,), "1", BASE_FRAME, "absolute", 1.0, (-1.0,), (1.0,),
-                    interpolation="nearest"),
-    )  # fmt: skip
+        ActionField(
+            "hand", (3,), "m", BASE_FRAME, "delta", task.step_m, (-1.0,) * 3, (1.0,) * 3, 0.0
+        ),
+        ActionField(
+            "gripper",
+            (1,),
+            "1",
+            BASE_FRAME,
+            "absolute",
+            1.0,
+            (-1.0,),
+            (1.0,),
+            interpolation="nearest",
+        ),
+    )

@@ -54,9 +54,12 @@ def _starts(name: str) -> bool:
         return False
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROBE], env={**os.environ, "MUJOCO_GL": name},
-            capture_output=True, timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", _PROBE],
+            env={**os.environ, "MUJOCO_GL": name},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0

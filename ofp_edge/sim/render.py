@@ -123,9 +123,18 @@ class RayRenderer:
             for name in _POSES:
                 getattr(self._data, name)[:] = getattr(self._world.data, name)
         self._mujoco.mj_multiRay(
-            model, self._data, self._position, self._directions, _SHOWN_GROUPS, 1, -1,
-            self._geoms, self._distance, len(self._geoms), FAR_M,
-        )  # fmt: skip
+            model,
+            self._data,
+            self._position,
+            self._directions,
+            _SHOWN_GROUPS,
+            1,
+            -1,
+            self._geoms,
+            self._distance,
+            len(self._geoms),
+            FAR_M,
+        )
         distance = self._distance.reshape(self._length.shape)
         depth_m = np.where(distance > 0, distance / self._length, FAR_M)
         return quantise(depth_m, self._view.depth_unit_m), None

@@ -30,9 +30,14 @@ class SimulatedRobot:
     stops_by_itself = True  # its world is gone with its process
 
     def __init__(
-        self, spec: PolicySpec, *, task: str, world: str = "demo", seed: int = 0,
+        self,
+        spec: PolicySpec,
+        *,
+        task: str,
+        world: str = "demo",
+        seed: int = 0,
         clock: Clock = time.monotonic_ns,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.world: World = shared_world(world, task, seed)
         self._clock = clock
         states = spec.states
@@ -48,9 +53,10 @@ class SimulatedRobot:
             )
         if spec.control_hz != self.world.task.control_hz:
             raise SpecMismatch(
-                f"simulated robot, control_hz of {task}", self.world.task.control_hz,
+                f"simulated robot, control_hz of {task}",
+                self.world.task.control_hz,
                 spec.control_hz,
-            )  # fmt: skip
+            )
         self._stopped = False
         self._later = clock is time.monotonic_ns
         self._half_ns = spec.dt_ns // 2

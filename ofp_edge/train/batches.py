@@ -98,5 +98,7 @@ def _shifted_columns(spec: PolicySpec) -> list[list[int]] | None:
     )
     if not frames or absolute or any(isinstance(f, Rgb) for f in spec.observations):
         return None
-    return [[0] if isinstance(f, State) and f.frame in frames and f.is_position else []
-            for f in spec.observations]  # fmt: skip
+    return [
+        [0] if isinstance(f, State) and f.frame in frames and f.is_position else []
+        for f in spec.observations
+    ]

@@ -76,8 +76,10 @@ def load_history(folder: Path) -> History:
     values: Any = read_json(folder / CURVE, PolicyError)
     rows = values if isinstance(values, list) else []
     try:
-        points = [read_as(Point, row, str(folder / CURVE), PolicyError, f"[{i}]")
-                  for i, row in enumerate(rows)]  # fmt: skip
+        points = [
+            read_as(Point, row, str(folder / CURVE), PolicyError, f"[{i}]")
+            for i, row in enumerate(rows)
+        ]
     except PolicyError as cause:
         points, why = [], str(cause)
     else:

@@ -90,10 +90,12 @@ def train(
             # fields (B, To, ...), raw actions (B, H, A)
             observations, actions = batches.draw(settings, state.generator)
             losses = losses_of(
-                state.average, observations,
+                state.average,
+                observations,
                 state.network.normalize_actions(actions),  # (B, H*A)
-                done, state.generator,
-            )  # fmt: skip
+                done,
+                state.generator,
+            )
             terms = torch.stack(list(losses.values()))
             state.optimizer.zero_grad(set_to_none=True)
             terms.sum().backward()  # type: ignore[no-untyped-call]
@@ -140,10 +142,16 @@ def train(
     )
     loss_now = sum(state.losses.values()) if state.losses else None
     return TrainResult(
-        plan.checkpoints if interrupted else plan.request.output, state.step, loss_now, validation,
-        plan.history.best, state.network.parameter_count, state.seconds, plan.resumed_from,
+        plan.checkpoints if interrupted else plan.request.output,
+        state.step,
+        loss_now,
+        validation,
+        plan.history.best,
+        state.network.parameter_count,
+        state.seconds,
+        plan.resumed_from,
         interrupted,
-    )  # fmt: skip
+    )
 
 
 class _Losses(nn.Module):

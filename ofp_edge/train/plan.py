@@ -165,9 +165,12 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         order = [f.name for f in start.config.spec.observations]
         observations = tuple(sorted(observations, key=lambda f: _place(order, f.name)))
     chunking = Chunking(
-        times.n_obs_steps, times.horizon, times.n_action_steps, dataset.control_hz,
+        times.n_obs_steps,
+        times.horizon,
+        times.n_action_steps,
+        dataset.control_hz,
         start.config.spec.start_index if start else 0,
-    )  # fmt: skip
+    )
     spec = PolicySpec.of(Interface(observations, dataset.interface.actions), chunking)
     split = dataset.split()
     if start:
@@ -179,18 +182,32 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
     settings = _settings(request, chosen.training, method)
     seed = 0 if request.seed is None else request.seed
     record = TrainingRecord(
-        settings, seed, 0, dataset.path.name, dataset.sha256, SPLIT_RULE, split.held_out,
+        settings,
+        seed,
+        0,
+        dataset.path.name,
+        dataset.sha256,
+        SPLIT_RULE,
+        split.held_out,
         sha256_file(request.init / MODEL) if request.init else None,
-        versions={"ofp-edge": ofp_edge.__version__, "torch": torch.__version__,
-                  "python": platform.python_version()},
-    )  # fmt: skip
+        versions={
+            "ofp-edge": ofp_edge.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    )
     config = PolicyConfig(
-        method=method.name, method_options=options_of(method), preset=chosen.name,
-        network=start.config.network if start else chosen.network, spec=spec, task=dataset.task,
+        method=method.name,
+        method_options=options_of(method),
+        preset=chosen.name,
+        network=start.config.network if start else chosen.network,
+        spec=spec,
+        task=dataset.task,
         cameras=dataset.cameras,
         camera_tolerance=start.config.camera_tolerance if start else CameraTolerance(),
-        time_rows=start.config.time_rows if start else chosen.time_rows, training=record,
-    )  # fmt: skip
+        time_rows=start.config.time_rows if start else chosen.time_rows,
+        training=record,
+    )
     network = start.network if start else _seeded_network(config, statistics)
     if request.rgb_weights:
         load_resnet_weights(network, request.rgb_weights)
@@ -244,10 +261,13 @@ def _settings(request: Request, base: TrainingConfig, method: Method) -> Trainin
 def _require_same(request: Request, config: PolicyConfig) -> None:
     settings = config.training.settings
     have = {
-        "method": config.method, "preset": config.preset, "steps": settings.steps,
-        "batch_size": settings.batch_size, "learning_rate": settings.learning_rate,
+        "method": config.method,
+        "preset": config.preset,
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
         "seed": config.training.seed,
-    }  # fmt: skip
+    }
     for name, value in have.items():
         got = getattr(request, name)
         if got is not None and got != value:

@@ -76,9 +76,12 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
     """
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
-        betas=(0.9, 0.99), fused=True,
-    )  # fmt: skip
+        network.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        betas=(0.9, 0.99),
+        fused=True,
+    )
     generator = RowGenerator()
     generator.manual_seed(seed)
     return TrainState(network.train(), average, optimizer, generator)
@@ -89,8 +92,12 @@ def save_state(state: TrainState, folder: Path) -> None:
     (folder / FOLDER).mkdir()
     tensors = save(state.tensors())
     (folder / FOLDER / TENSORS).write_bytes(tensors)
-    numbers = {"step": state.step, "seconds": state.seconds, "losses": state.losses,
-               "sha256": sha256_bytes(tensors)}  # fmt: skip
+    numbers = {
+        "step": state.step,
+        "seconds": state.seconds,
+        "losses": state.losses,
+        "sha256": sha256_bytes(tensors),
+    }
     write_json(folder / FOLDER / NUMBERS, numbers)
 
 

@@ -125,9 +125,13 @@ class LeRobotSource(Source):
         require_rows(file, metadata, self._rows[file])
         with said_by(f"{file} cannot be read", DatasetError):
             scanner = sets.dataset(str(file), format="parquet").scanner(
-                columns=[name], filter=sets.field("episode_index") == episode, batch_size=rows,
-                batch_readahead=1, fragment_readahead=1, use_threads=False,
-            )  # fmt: skip
+                columns=[name],
+                filter=sets.field("episode_index") == episode,
+                batch_size=rows,
+                batch_readahead=1,
+                fragment_readahead=1,
+                use_threads=False,
+            )
             found = iter(scanner.to_batches())
         while True:
             with said_by(f"{file} cannot be read", DatasetError):

@@ -22,8 +22,20 @@ from ofp_edge.strict import parse_json, read_as, read_json_file, shown
 VERSIONS = ("v3.0", "v2.1")
 IMAGES = ("video", "image")
 _LEFT_OUT = ("string", "language")
-_NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16",
-            "uint32", "uint64", "bool")  # fmt: skip
+_NUMBERS = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
 _FIELD = re.compile(r"\{([a-z_]{1,40})(?::0?([0-9]{0,2})d?)?\}")
 _MOST_ROWS, _MOST_EPISODES, _LARGEST_FRAME = 10**8, 10**6, 1 << 28
 _LARGEST_NUMBER = 10**9

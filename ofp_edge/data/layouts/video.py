@@ -49,9 +49,14 @@ class VideoReader:
         self._free: list[_Decoder] = []
 
     def frames(
-        self, path: Path, first_s: float, count: int, rate_hz: float, shape: tuple[int, ...],
+        self,
+        path: Path,
+        first_s: float,
+        count: int,
+        rate_hz: float,
+        shape: tuple[int, ...],
         where: str,
-    ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+    ) -> Iterator[NDArray[np.uint8]]:
         """`count` frames (H, W, 3) RGB of `shape` from `first_s` seconds on, every 1 / rate_hz.
 
         Each is the decoded frame nearest to its time. DatasetError, beginning with `where`, when
@@ -65,8 +70,12 @@ class VideoReader:
         failed = False
         try:
             with open_plain(path, DatasetError) as file:
-                wanted = {"first_s": first_s, "count": count, "rate_hz": rate_hz,
-                          "shape": list(shape)}  # fmt: skip
+                wanted = {
+                    "first_s": first_s,
+                    "count": count,
+                    "rate_hz": rate_hz,
+                    "shape": list(shape),
+                }
                 decoder.ask(wanted, file.fileno())
             yield from decoder.answers(shape)
         except _Failed as cause:
@@ -94,10 +103,14 @@ class _Decoder:
         command = [sys.executable, "-c", _START, str(theirs.fileno()), str(writing), *sys.path]
         try:
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(), writing), stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                command,
+                pass_fds=(theirs.fileno(), writing),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
                 env={**os.environ, "MALLOC_ARENA_MAX": "2"},  # its address space is bounded
-            )  # fmt: skip
+            )
         finally:
             theirs.close()
             os.close(writing)

@@ -39,10 +39,16 @@ def check(
         return [Finding("jetson", "absent", "this is no Jetson Orin")]
     live = look(machine)
     return [
-        _board(jetson), _python(jetson, python), _tensorrt(jetson, tensorrt or _found_tensorrt()),
-        _power(live), _clocks(live), _heat(live), _memory(machine), _swap(live),
+        _board(jetson),
+        _python(jetson, python),
+        _tensorrt(jetson, tensorrt or _found_tensorrt()),
+        _power(live),
+        _clocks(live),
+        _heat(live),
+        _memory(machine),
+        _swap(live),
         _realsense_kernel(machine, python),
-    ]  # fmt: skip
+    ]
 
 
 def _board(jetson: Jetson) -> Finding:
@@ -114,9 +120,11 @@ def _heat(live: Live) -> Finding:
     detail = "no zone can be read" if hottest is None else f"{hottest[0]} {hottest[1]:.0f} °C"
     if live.throttled:
         return Finding(
-            "jetson heat", "warn", f"{detail}, throttled by {', '.join(live.throttled)}",
+            "jetson heat",
+            "warn",
+            f"{detail}, throttled by {', '.join(live.throttled)}",
             "Cool it: sudo jetson_clocks --fan, a heat sink, or a smaller power mode.",
-        )  # fmt: skip
+        )
     return Finding("jetson heat", "ok", detail)
 
 

@@ -61,9 +61,11 @@ def clean_archive(data: bytes, what: str) -> bytes:
     program = _parsed(files[models[0]], f"{what}, {models[0]}")
     check_program(program, what)
     kept = {
-        "archive_format": b"pt2", "archive_version": files.get("archive_version", b"0"),
-        models[0]: json.dumps(program).encode(), f"data/sample_inputs/{name}.pt": b"",
-    }  # fmt: skip
+        "archive_format": b"pt2",
+        "archive_version": files.get("archive_version", b"0"),
+        models[0]: json.dumps(program).encode(),
+        f"data/sample_inputs/{name}.pt": b"",
+    }
     for folder, suffix, prefix in (
         (_WEIGHTS, "_weights_config.json", "weight_"),
         (_CONSTANTS, "_constants_config.json", "tensor_"),

@@ -187,9 +187,12 @@ class DenoiserConfig(UnetSizes, Network):
         return super().sampling(method, options) if self.average else Denoise(self.schedule)
 
     def widened(
-        self, network: PolicyNetwork, method: str,
-        statistics: Mapping[str, FieldStatistics], what: str,
-    ) -> tuple[Network, PolicyNetwork]:  # fmt: skip
+        self,
+        network: PolicyNetwork,
+        method: str,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
         """See Network."""
         if self.average:
             return super().widened(network, method, statistics, what)

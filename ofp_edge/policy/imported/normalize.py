@@ -43,9 +43,10 @@ class ModeNormalize(Actions):
         span = torch.where(span == 0, torch.full_like(span, _EPS), span)
         self.register_buffer("span", span, persistent=False)
         slope = {
-            "scale_offset": 1 / self.second, "mean_std": self.second,
+            "scale_offset": 1 / self.second,
+            "mean_std": self.second,
             "identity": torch.ones_like(self.first),
-        }.get(mode, self.span / 2)  # fmt: skip
+        }.get(mode, self.span / 2)
         self.register_buffer("slope", slope, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

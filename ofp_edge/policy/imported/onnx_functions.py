@@ -52,10 +52,17 @@ def act_graph(module: OnnxModule, act: Act, trunk: ProgramTrunk, features: int) 
     steps, size = trunk.chunk
     whole = steps * size
     constants = {
-        "chunk_shape": [1, steps, size], "flat_shape": [1, whole],
-        "seen_shape": [1, trunk.frames, features // trunk.frames], "axis": [1], "at0": [0],
-        "at1": [1], "at2": [2], "at3": [3], "first": [act.first], "end": [whole],
-    }  # fmt: skip
+        "chunk_shape": [1, steps, size],
+        "flat_shape": [1, whole],
+        "seen_shape": [1, trunk.frames, features // trunk.frames],
+        "axis": [1],
+        "at0": [0],
+        "at1": [1],
+        "at2": [2],
+        "at3": [3],
+        "first": [act.first],
+        "end": [whole],
+    }
     node, ends = helper.make_node, [x.name for x in inner.graph.input]
     before = [
         node("Reshape", ["z", "chunk_shape"], [ends[0]]),
@@ -85,14 +92,15 @@ def act_graph(module: OnnxModule, act: Act, trunk: ProgramTrunk, features: int) 
     planned = {"slope": act.actions.slope, "offset": act.actions.get_buffer("offset")}
     floats = {name: _planned(x, act) for name, x in planned.items()}
     graph = helper.make_graph(
-        [*before, *inner.graph.node, *after], "main",
+        [*before, *inner.graph.node, *after],
+        "main",
         [value("features", features), value("z", whole), value("time_row", 3)],
         [value("chunk", whole - act.first), value("chunk_normalised", whole)],
         [
             *inner.graph.initializer,
             *(onnx.numpy_helper.from_array(x, n) for n, x in {**arrays, **floats}.items()),
         ],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=list(module.model.opset_import))
     onnx.checker.check_model(model)
     return model

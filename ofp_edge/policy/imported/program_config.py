@@ -112,9 +112,11 @@ class ProgramConfig(Network):
         """See Network."""
         size, encoder = self.feature_dim, None
         program = as_module(
-            self.form, self.program.read(folder), str(folder / self.program.file),
+            self.form,
+            self.program.read(folder),
+            str(folder / self.program.file),
             network_inputs(self.predicts, spec, size),
-        )  # fmt: skip
+        )
         if self.encoder is not None:
             what = str(folder / self.encoder.file)
             encoder = as_module(self.form, self.encoder.read(folder), what, encoder_inputs(spec))

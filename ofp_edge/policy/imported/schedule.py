@@ -63,11 +63,14 @@ def scheduler(config: ScheduleConfig) -> Any:
     kind = getattr(require("diffusers", "train"), f"{config.scheduler}Scheduler")
     try:
         return kind(
-            num_train_timesteps=config.train_steps, beta_start=config.beta_start,
-            beta_end=config.beta_end, beta_schedule=config.beta_schedule,
-            clip_sample=config.clip is not None, clip_sample_range=config.clip or 1.0,
+            num_train_timesteps=config.train_steps,
+            beta_start=config.beta_start,
+            beta_end=config.beta_end,
+            beta_schedule=config.beta_schedule,
+            clip_sample=config.clip is not None,
+            clip_sample_range=config.clip or 1.0,
             prediction_type=config.predicts,
-        )  # fmt: skip
+        )
     except NotImplementedError as cause:
         raise PolicyError(f"noise schedule: {cause}") from None
 

@@ -90,12 +90,12 @@ class ConditionalUnet(nn.Module):
 
         self.down_modules = nn.ModuleList(
             level(
-                a, b,
-                nn.Identity() if i == len(pairs) - 1
-                else nn.Conv2d(b, b, (1, 3), (1, 2), (0, 1)),
+                a,
+                b,
+                nn.Identity() if i == len(pairs) - 1 else nn.Conv2d(b, b, (1, 3), (1, 2), (0, 1)),
             )
             for i, (a, b) in enumerate(pairs)
-        )  # fmt: skip
+        )
         top = sizes[-1]
         self.mid_modules = nn.ModuleList([residual(top, top), residual(top, top)])
         self.up_modules = nn.ModuleList(

@@ -94,6 +94,8 @@ class Diffusion(Method):
 def _scheduler(name: str, count: int) -> Any:
     kind = getattr(require("diffusers", "train"), name)
     return kind(
-        num_train_timesteps=count, beta_schedule="squaredcos_cap_v2", clip_sample=True,
+        num_train_timesteps=count,
+        beta_schedule="squaredcos_cap_v2",
+        clip_sample=True,
         prediction_type="epsilon",
-    )  # fmt: skip
+    )

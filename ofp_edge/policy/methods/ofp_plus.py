@@ -87,10 +87,17 @@ class OfpPlus(Method):
         jumping = max(1, rows // int(self.jump_every))
         if progress >= self.rollout_from:
             return rollout_losses(
-                network, teacher, observations, actions, jumping=jumping,
-                steps=int(self.rollout_steps), weight=self.lambda_r,
-                smallest_step=self.smallest_step, p_drop=self.p_drop, generator=generator,
-            )  # fmt: skip
+                network,
+                teacher,
+                observations,
+                actions,
+                jumping=jumping,
+                steps=int(self.rollout_steps),
+                weight=self.lambda_r,
+                smallest_step=self.smallest_step,
+                p_drop=self.p_drop,
+                generator=generator,
+            )
         guided = rows // int(self.guide_every) if progress >= self.guide_from else 0
         jump, guide = slice(jumping), slice(guided)
         eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))

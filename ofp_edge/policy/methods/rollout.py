@@ -41,9 +41,11 @@ def rollout_losses(
     features = network.encode(observations)
     condition = times.drop_condition(features, network.null, p_drop, generator)
     u_t, u_r = network(
-        torch.cat([z_flow, z_t]), torch.cat([t_flow, t]), torch.cat([t_flow, r]),
+        torch.cat([z_flow, z_t]),
+        torch.cat([t_flow, t]),
+        torch.cat([t_flow, r]),
         torch.cat([condition, features[some]]),
-    ).split([rows, jumping])  # fmt: skip
+    ).split([rows, jumping])
     with torch.no_grad():
         seen = teacher.encode([field[some] for field in observations])
         velocity = _mean_velocity(teacher, seen, z_t, t, r, steps)

@@ -26,8 +26,9 @@ class FilterChain:
 
     def __init__(self, camera: str, filters: Mapping[str, Any]) -> None:
         if unknown := sorted(set(filters) - set(_ORDER)):
-            raise CameraError(f"camera {camera!r}: filters: unknown {unknown[0]!r}. "
-                              f"Known: {', '.join(_ORDER)}.")  # fmt: skip
+            raise CameraError(
+                f"camera {camera!r}: filters: unknown {unknown[0]!r}. Known: {', '.join(_ORDER)}."
+            )
         self.decimates = "decimation" in filters
         self.names: list[str] = []
         self._steps: list[Any] = []
@@ -60,8 +61,9 @@ class FilterChain:
         if isinstance(values, (int, float)) and not isinstance(values, bool):
             values = {"magnitude": values}
         if not isinstance(values, Mapping):
-            raise CameraError(f"camera {camera!r}: filters.{name}: expected a table or a number, "
-                              f"got {values!r}.")  # fmt: skip
+            raise CameraError(
+                f"camera {camera!r}: filters.{name}: expected a table or a number, got {values!r}."
+            )
         for key, value in values.items():
             names = (f"filter_{key}", f"filter_smooth_{key}", key)
             known = [getattr(rs.option, name) for name in names if hasattr(rs.option, name)]

@@ -126,6 +126,8 @@ def read_stamp(frame: Any) -> Stamp:
         value = frame.get_frame_metadata
         before_ns = 1000 * (value(key.frame_timestamp) - value(key.sensor_timestamp))
     return Stamp(
-        frame.get_frame_number(), round(frame.get_timestamp() * 1e6),
-        frame.get_frame_timestamp_domain().name, before_ns,
-    )  # fmt: skip
+        frame.get_frame_number(),
+        round(frame.get_timestamp() * 1e6),
+        frame.get_frame_timestamp_domain().name,
+        before_ns,
+    )

@@ -16,8 +16,11 @@ def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
     """Build the camera of a rig, not yet started. Raises CameraError, in one line, when it cannot
     be built."""
     arguments: dict[str, Any] = {
-        "name": entry.name, "clock": clock, "parameters": entry.parameters, **entry.options,
-    }  # fmt: skip
+        "name": entry.name,
+        "clock": clock,
+        "parameters": entry.parameters,
+        **entry.options,
+    }
     factory: Callable[..., Any]
     what = f"camera {entry.name!r}, driver {entry.driver}"
     if entry.driver == "realsense":

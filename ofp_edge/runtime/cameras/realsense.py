@@ -53,10 +53,17 @@ class RealSenseCamera:
     """
 
     def __init__(
-        self, name: str, source: Source, clock: Clock, parameters: Mapping[str, Any],
-        *, delivery_ms: float = 0.0, align: bool = True,
-        filters: Mapping[str, Any] | None = None, remarks: Remarks | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        source: Source,
+        clock: Clock,
+        parameters: Mapping[str, Any],
+        *,
+        delivery_ms: float = 0.0,
+        align: bool = True,
+        filters: Mapping[str, Any] | None = None,
+        remarks: Remarks | None = None,
+    ) -> None:
         if unknown := sorted(set(parameters) - set(_OWN_CALIBRATION)):
             raise CameraError(
                 f"camera {name!r}: unknown parameter {unknown[0]!r}. "
@@ -186,8 +193,10 @@ class RealSenseCamera:
         with one_line_errors(self.name, "Check the USB 3 link."):
             frameset = self._source.newest(_FIRST_FRAME_MS)
             if frameset is None:
-                raise CameraError(f"camera {self.name!r}: no frame in {_FIRST_FRAME_MS:g} ms. "
-                                  "Check the USB 3 link.")  # fmt: skip
+                raise CameraError(
+                    f"camera {self.name!r}: no frame in {_FIRST_FRAME_MS:g} ms. "
+                    "Check the USB 3 link."
+                )
             depth = self._filters.process(frameset).get_depth_frame()
         return depth.profile.as_video_stream_profile()
 
@@ -243,9 +252,15 @@ def device_camera(
         device, remarks, restart_after_ms, on_restart=lambda: camera.times.restart()
     )
     camera = RealSenseCamera(
-        name, source, clock, parameters, delivery_ms=delivery_ms, align=align, filters=filters,
+        name,
+        source,
+        clock,
+        parameters,
+        delivery_ms=delivery_ms,
+        align=align,
+        filters=filters,
         remarks=remarks,
-    )  # fmt: skip
+    )
     return camera
 
 

@@ -39,9 +39,12 @@ class RecoveringSource:
     stamps_on_clock = False
 
     def __init__(
-        self, source: Resettable, remarks: Remarks, restart_after_ms: float,
+        self,
+        source: Resettable,
+        remarks: Remarks,
+        restart_after_ms: float,
         on_restart: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.source, self.color = source, source.color
         self._on_restart = on_restart
         self._remarks, self._patience_s = remarks, restart_after_ms / 1000
@@ -89,8 +92,9 @@ class RecoveringSource:
 
     def _climb(self) -> None:
         rungs: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("restart", self._restart), ("hardware reset", self._reset),
-        )  # fmt: skip
+            ("restart", self._restart),
+            ("hardware reset", self._reset),
+        )
         if self._rungs_tried == len(rungs):
             detail = f" ({self._trouble})" if self._trouble else ""
             raise CameraError(

@@ -37,9 +37,12 @@ def read_sensors(started: Started) -> Sensors:
         rotation = np.array(between.rotation).reshape(3, 3).T  # the SDK's matrices are column-major
         T_color_depth = make_pose(rotation, between.translation)
     return Sensors(
-        started.serial, _lens(started.depth.get_intrinsics()), started.depth_unit_m, color,
+        started.serial,
+        _lens(started.depth.get_intrinsics()),
+        started.depth_unit_m,
+        color,
         T_color_depth,
-    )  # fmt: skip
+    )
 
 
 def _lens(p: Any) -> Lens:

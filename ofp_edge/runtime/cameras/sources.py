@@ -63,9 +63,17 @@ class DeviceSource:
     stamps_on_clock = False
 
     def __init__(
-        self, serial: str | None, width: int, height: int, fps: int, color: bool,
-        context: Any | None, *, sync: str = "none", global_time: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        serial: str | None,
+        width: int,
+        height: int,
+        fps: int,
+        color: bool,
+        context: Any | None,
+        *,
+        sync: str = "none",
+        global_time: bool = False,
+    ) -> None:
         self.serial, self.color = serial, color
         self._size = (width, height, fps)
         self._context = context
@@ -128,15 +136,20 @@ class DeviceSource:
         deadline_s = time.monotonic() + _BACK_AFTER_RESET_S
         while serial not in dict(_devices(context)):
             if time.monotonic() > deadline_s:
-                raise CameraError(f"camera {camera!r}: not there {_BACK_AFTER_RESET_S:g} s after "
-                                  "its reset. Check the cable.")  # fmt: skip
+                raise CameraError(
+                    f"camera {camera!r}: not there {_BACK_AFTER_RESET_S:g} s after "
+                    "its reset. Check the cable."
+                )
             time.sleep(0.2)
 
     def _set_options(self, camera: str, device: Any) -> None:
         rs = realsense()
         # Exposure must not lengthen the period; one frame queued is the newest.
-        wanted = [(rs.option.frames_queue_size, 1), (rs.option.auto_exposure_priority, 0),
-                  (rs.option.global_time_enabled, int(self._global_time))]  # fmt: skip
+        wanted = [
+            (rs.option.frames_queue_size, 1),
+            (rs.option.auto_exposure_priority, 0),
+            (rs.option.global_time_enabled, int(self._global_time)),
+        ]
         sensors = list(device.query_sensors())
         for sensor in sensors:
             for option, value in wanted:
@@ -147,8 +160,9 @@ class DeviceSource:
         option = rs.option.inter_cam_sync_mode
         able = [sensor for sensor in sensors if sensor.supports(option)]
         if not able:
-            raise CameraError(f"camera {camera!r}: this model knows no sync. Take sync out of its "
-                              "options.")  # fmt: skip
+            raise CameraError(
+                f"camera {camera!r}: this model knows no sync. Take sync out of its options."
+            )
         for sensor in able:
             sensor.set_option(option, SYNC_MODES[self._sync])
 

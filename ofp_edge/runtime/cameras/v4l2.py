@@ -39,11 +39,20 @@ class V4l2Camera:
     """
 
     def __init__(
-        self, name: str, clock: Clock, parameters: Mapping[str, Any], *, device: str | int,
-        width: int = 0, height: int = 0, fps: float = 0.0, fourcc: str = "",
-        delivery_ms: float = 0.0, restart_after_ms: float = 1000.0,
+        self,
+        name: str,
+        clock: Clock,
+        parameters: Mapping[str, Any],
+        *,
+        device: str | int,
+        width: int = 0,
+        height: int = 0,
+        fps: float = 0.0,
+        fourcc: str = "",
+        delivery_ms: float = 0.0,
+        restart_after_ms: float = 1000.0,
         opened: Callable[[], Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if missing := [key for key in _NEEDED if key not in parameters]:
             raise CameraError(
                 f"camera {name!r}: [cameras.{name}.parameters] lacks {', '.join(missing)}: "
@@ -86,10 +95,15 @@ class V4l2Camera:
         self._depth = np.zeros((height, width), dtype=np.uint16)
         self._depth.flags.writeable = False
         try:
-            self._parameters = CameraParameters.from_json({
-                "width": width, "height": height, "depth_unit_m": _DEPTH_UNIT_M,
-                "base_frame": "base", **self._own,
-            })  # fmt: skip
+            self._parameters = CameraParameters.from_json(
+                {
+                    "width": width,
+                    "height": height,
+                    "depth_unit_m": _DEPTH_UNIT_M,
+                    "base_frame": "base",
+                    **self._own,
+                }
+            )
         except (SpecMismatch, TypeError, ValueError) as cause:
             capture.release()
             raise CameraError(f"camera {self.name!r}: {cause} Check its parameters.") from None
@@ -124,18 +138,22 @@ class V4l2Camera:
         cv2 = require("cv2", "v4l2")
         device = self._device
         if isinstance(device, str) and not Path(device).exists():
-            raise CameraError(f"camera {self.name!r}: {device} does not exist. Look at "
-                              "v4l2-ctl --list-devices.")  # fmt: skip
+            raise CameraError(
+                f"camera {self.name!r}: {device} does not exist. Look at v4l2-ctl --list-devices."
+            )
         capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
         if not capture.isOpened():
-            raise CameraError(f"camera {self.name!r}: {device} can't be opened as a V4L2 camera. "
-                              "Is your user in the group video?")  # fmt: skip
+            raise CameraError(
+                f"camera {self.name!r}: {device} can't be opened as a V4L2 camera. "
+                "Is your user in the group video?"
+            )
         width, height, fps, fourcc = self._wanted
         settings = [
             (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*fourcc) if fourcc else 0),
-            (cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height),
+            (cv2.CAP_PROP_FRAME_WIDTH, width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, height),
             (cv2.CAP_PROP_FPS, fps),
-        ]  # fmt: skip
+        ]
         for key, value in settings:
             if value and not (capture.set(key, value) and round(capture.get(key)) == round(value)):
                 got = capture.get(key)
@@ -191,8 +209,8 @@ class V4l2Camera:
         t_ns = round(driver_ms * 1e6)
         if not 0 <= arrival_ns - t_ns < _PLAUSIBLE_NS:
             self.remarks.say(
-                "no device timestamps", "the driver's are not of the monotonic clock: capture "
-                "times are arrival times",
-            )  # fmt: skip
+                "no device timestamps",
+                "the driver's are not of the monotonic clock: capture times are arrival times",
+            )
             t_ns = arrival_ns
         return t_ns - self._delivery_ns

@@ -274,9 +274,13 @@ class Controller:
         self._ordered = True
         steps = 1 if self._every_frame else self.spec.n_action_steps
         return Order(
-            now_ns, due, self.warm_source if due else None, self.latency_ns,
-            now_ns + steps * self.spec.dt_ns, None if self._refine is None else self._refine.ns,
-        )  # fmt: skip
+            now_ns,
+            due,
+            self.warm_source if due else None,
+            self.latency_ns,
+            now_ns + steps * self.spec.dt_ns,
+            None if self._refine is None else self._refine.ns,
+        )
 
 
 def _check_limits(spec: PolicySpec, latency_ns: int, max_plan_age_ns: int, fade_steps: int) -> None:

@@ -51,9 +51,11 @@ def to_row(event: Event) -> dict[str, Any]:
         return {"event": "planning", "t_ns": event.t_ns, "t_obs_ns": event.t_obs_ns}
     if isinstance(event, ChunkReady):
         return {
-            "event": "chunk", "t_obs_ns": event.chunk.t_obs_ns, "refined": event.chunk.refined,
+            "event": "chunk",
+            "t_obs_ns": event.chunk.t_obs_ns,
+            "refined": event.chunk.refined,
             "refine_ns": event.refine_ns,
-        }  # fmt: skip
+        }
     if isinstance(event, PlannerFree):
         return {"event": "free"}
     if isinstance(event, NotSent):

@@ -227,14 +227,23 @@ class ControlLoop:
     ) -> None:
         self.report.tick_late_ns.add(woke_ns - tick_ns)
         self.telemetry.write(
-            "/command", tick_ns, tick_ns=tick_ns, woke_ns=woke_ns,
-            sent_ns=self.clock() if sent is None else sent, kind=command.kind,
-            reason=command.reason, t_obs_ns=command.t_obs_ns, index=command.index,
-            action=command.action, wanted=command.wanted, cut=list(command.cut),
+            "/command",
+            tick_ns,
+            tick_ns=tick_ns,
+            woke_ns=woke_ns,
+            sent_ns=self.clock() if sent is None else sent,
+            kind=command.kind,
+            reason=command.reason,
+            t_obs_ns=command.t_obs_ns,
+            index=command.index,
+            action=command.action,
+            wanted=command.wanted,
+            cut=list(command.cut),
             sent=sent is not None,
             plan_ordered=command.order is not None and command.order.plan,
-            misses=self.controller.counters.misses, heard=[to_row(event) for event in events],
-        )  # fmt: skip
+            misses=self.controller.counters.misses,
+            heard=[to_row(event) for event in events],
+        )
 
     def _rest(self, stop: StopFlag, number: int) -> bool:
         """Wait for the planner; False when the run is to end meanwhile."""

@@ -40,9 +40,13 @@ class Planner:
     """
 
     def __init__(
-        self, inference: Inference, observer: Observer, telemetry: Telemetry,
-        clock: Clock = time.monotonic_ns, max_state_age_ns: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        inference: Inference,
+        observer: Observer,
+        telemetry: Telemetry,
+        clock: Clock = time.monotonic_ns,
+        max_state_age_ns: int | None = None,
+    ) -> None:
         self.inference, self.observer, self.telemetry = inference, observer, telemetry
         self.clock = clock
         self.states = StateHistory(max_state_age_ns)
@@ -114,14 +118,24 @@ class Planner:
         timings, inference = self.inference.timings, self.inference
         source = order.warm_from if inference.started_warm else None
         self.telemetry.write(
-            "/plan", chunk.t_obs_ns, t_obs_ns=chunk.t_obs_ns, tick_ns=order.tick_ns,
-            ready_ns=ready_ns, due_ns=chunk.t_obs_ns + order.latency_ns, refined=chunk.refined,
+            "/plan",
+            chunk.t_obs_ns,
+            t_obs_ns=chunk.t_obs_ns,
+            tick_ns=order.tick_ns,
+            ready_ns=ready_ns,
+            due_ns=chunk.t_obs_ns + order.latency_ns,
+            refined=chunk.refined,
             warm_from_ns=None if source is None else source.t_obs_ns,
             warm_from_refined=source is not None and source.refined,
-            refine_budget_ns=order.refine_budget_ns, wanted_ns=order.wanted_ns,
-            nfe=timings.nfe, evaluations=timings.evaluations, chunk=chunk.actions,
-            chunk_normalised=chunk.normalised, infer_ns=timings.infer_ns, act_ns=timings.act_ns,
-        )  # fmt: skip
+            refine_budget_ns=order.refine_budget_ns,
+            wanted_ns=order.wanted_ns,
+            nfe=timings.nfe,
+            evaluations=timings.evaluations,
+            chunk=chunk.actions,
+            chunk_normalised=chunk.normalised,
+            infer_ns=timings.infer_ns,
+            act_ns=timings.act_ns,
+        )
         return ready_ns
 
     def _observe(self) -> int | None:
@@ -139,9 +153,14 @@ class Planner:
         self.inference.observe(seen.t_obs_ns, seen.arrays)
         timings = self.inference.timings
         self.telemetry.write(
-            "/observation", seen.t_obs_ns, t_obs_ns=seen.t_obs_ns, state_ns=state.t_ns,
-            inputs=seen.arrays, observe_ns=timings.observe_ns, encode_ns=timings.encode_ns,
-        )  # fmt: skip
+            "/observation",
+            seen.t_obs_ns,
+            t_obs_ns=seen.t_obs_ns,
+            state_ns=state.t_ns,
+            inputs=seen.arrays,
+            observe_ns=timings.observe_ns,
+            encode_ns=timings.encode_ns,
+        )
         return seen.t_obs_ns
 
     def _patience_ms(self, order: Order) -> float:

@@ -223,9 +223,11 @@ class Inference:
         self.timings.act_ns = engine_ns
         self.timings.evaluations = self.guard * len(self._cold)
         return Chunk(
-            t_obs_ns, self._dt_ns, self._candidates_raw[taken].copy(),
+            t_obs_ns,
+            self._dt_ns,
+            self._candidates_raw[taken].copy(),
             self._candidates[taken].copy(),
-        )  # fmt: skip
+        )
 
     @staticmethod
     def _check(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -274,8 +276,13 @@ def load_inference(
     scheme = shipped_scheme(manifest.time_rows, nfe, warm=warm)
     runners = engine_of(engine).load(bundle, precision, Threads(threads, tuple(cpus)))
     inference = Inference(
-        manifest.spec, manifest.functions, runners, manifest.time_rows, seed, scheme=scheme,
+        manifest.spec,
+        manifest.functions,
+        runners,
+        manifest.time_rows,
+        seed,
+        scheme=scheme,
         guard=guard,
-    )  # fmt: skip
+    )
     inference.warm_up()
     return inference

@@ -84,6 +84,7 @@ def shipped_scheme(time_rows: Sequence[TimeRow], nfe: Nfe = 1, *, warm: bool = T
     always = more if nfe == 2 else ()
     first = rows.get("warm") if warm else None
     return Scheme(
-        (Step(rows["cold"]), *always), None if first is None else (Step(first), *always),
+        (Step(rows["cold"]), *always),
+        None if first is None else (Step(first), *always),
         more if nfe == "auto" else (),
-    )  # fmt: skip
+    )

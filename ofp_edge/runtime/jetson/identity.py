@@ -80,10 +80,16 @@ def identify(machine: Machine) -> Jetson | None:
     l4t = _l4t(machine)
     jetpack, _ = _jetpack(l4t)
     return Jetson(
-        model, module, part, board, l4t, jetpack,
+        model,
+        module,
+        part,
+        board,
+        l4t,
+        jetpack,
         package_version(machine, "libnvinfer10") or package_version(machine, "libnvinfer8"),
-        _cuda(machine), memory_kib // 1024,
-    )  # fmt: skip
+        _cuda(machine),
+        memory_kib // 1024,
+    )
 
 
 def unsupported(jetson: Jetson) -> str | None:

@@ -49,8 +49,11 @@ class Live:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {**asdict(self), "throttled": list(self.throttled),
-                "clocks_locked": self.clocks_locked}  # fmt: skip
+        return {
+            **asdict(self),
+            "throttled": list(self.throttled),
+            "clocks_locked": self.clocks_locked,
+        }
 
 
 def look(machine: Machine, *, power_mode: str | None = None) -> Live:
@@ -58,9 +61,15 @@ def look(machine: Machine, *, power_mode: str | None = None) -> Live:
     again."""
     rails = _rails(machine)
     return Live(
-        power_mode or read_power_mode(machine), _clocks(machine), _temperatures(machine), rails,
-        _total(rails), _throttled(machine), _events(machine), _swap_used_mib(machine),
-    )  # fmt: skip
+        power_mode or read_power_mode(machine),
+        _clocks(machine),
+        _temperatures(machine),
+        rails,
+        _total(rails),
+        _throttled(machine),
+        _events(machine),
+        _swap_used_mib(machine),
+    )
 
 
 def read_power_mode(machine: Machine) -> str | None:

@@ -16,9 +16,13 @@ def run_command(arguments: Sequence[str]) -> str | None:
     ten seconds."""
     try:
         done = subprocess.run(
-            arguments, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S,
+            arguments,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

@@ -60,8 +60,12 @@ def enter(entry: RealtimeEntry, root: Path = Path("/")) -> list[Setting]:
     usable = sorted(os.sched_getaffinity(0))
     cpu = choose_cpu(entry.cpu, usable, root)
     if cpu not in usable:
-        found = Setting("core", False, f"cpu {cpu} is not among those to be used: {usable}",
-                        "set cpu in the rig's [realtime], or widen CPUAffinity")  # fmt: skip
+        found = Setting(
+            "core",
+            False,
+            f"cpu {cpu} is not among those to be used: {usable}",
+            "set cpu in the rig's [realtime], or widen CPUAffinity",
+        )
         return [found, *_priorities(entry.priority)]
     pinned = _pin(cpu, usable)
     return [pinned, *_priorities(entry.priority)]

@@ -78,8 +78,9 @@ class LogReader:
             elif isinstance(record, Message):
                 topic = names.get(record.channel_id)
                 if topic is None:
-                    raise OfpError(f"{path}: a row of topic {record.channel_id}, which it names "
-                                   "nowhere.")  # fmt: skip
+                    raise OfpError(
+                        f"{path}: a row of topic {record.channel_id}, which it names nowhere."
+                    )
                 gap = record.sequence - last.get(topic, 0) - 1
                 self.missing[topic] = self.missing.get(topic, 0) + gap
                 last[topic] = record.sequence

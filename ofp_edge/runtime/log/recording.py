@@ -114,9 +114,12 @@ class CalibrationRecorder:
         for i, name in enumerate(("episode", "frame")):
             arrays[name] = np.asarray([moment[i] for moment in kept], np.int64)
         about = {
-            **self._header, "kind": KIND, "schema_version": SCHEMA_VERSION, "seen": self.seen,
+            **self._header,
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "seen": self.seen,
             "lost": self.lost,
-        }  # fmt: skip
+        }
         buffer = io.BytesIO()
         text = np.frombuffer(canonical_json(about), np.uint8)
         np.savez_compressed(buffer, allow_pickle=False, about=text, **arrays)

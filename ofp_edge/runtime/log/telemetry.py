@@ -87,9 +87,12 @@ class McapLog:
     """
 
     def __init__(
-        self, path: Path, header: dict[str, Any], limit_bytes: int = DEFAULT_MB << 20,
+        self,
+        path: Path,
+        header: dict[str, Any],
+        limit_bytes: int = DEFAULT_MB << 20,
         on_trouble: Callable[[str], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path = path
         self.series = LogSeries(path, header, limit_bytes)
         # `next` is one step of the interpreter: two threads never draw the same number.

@@ -40,9 +40,11 @@ def raw_image(camera: str, frame: Frame) -> dict[str, Any]:
     small = whole[::every, ::every]
     sec, nsec = divmod(frame.t_capture_ns, 10**9)
     return {
-        "timestamp": {"sec": sec, "nsec": nsec}, "frame_id": camera,
-        "width": small.shape[1], "height": small.shape[0],
+        "timestamp": {"sec": sec, "nsec": nsec},
+        "frame_id": camera,
+        "width": small.shape[1],
+        "height": small.shape[0],
         "encoding": "16UC1" if frame.color is None else "rgb8",
         "step": small.shape[1] * small.itemsize * (small.shape[2] if small.ndim == 3 else 1),
         "data": small.astype(small.dtype.newbyteorder("<")).tobytes(),
-    }  # fmt: skip
+    }

@@ -26,8 +26,13 @@ TORQUE_ENABLE, ACCELERATION, GOAL_POSITION = (40, 1), (41, 1), (42, 2)
 PRESENT_POSITION, PRESENT_VELOCITY = (56, 2), (58, 2)
 STS3215 = 777
 _STATE_BYTES = 4  # position and velocity stand beside each other
-_ERRORS = {1: "voltage out of range", 2: "angle sensor", 4: "too hot", 8: "over-current",
-           32: "overload"}  # fmt: skip
+_ERRORS = {
+    1: "voltage out of range",
+    2: "angle sensor",
+    4: "too hot",
+    8: "over-current",
+    32: "overload",
+}
 
 
 class ServoPort:
@@ -81,9 +86,7 @@ class ServoBus:
     when a servo does not answer in time, answers damaged bytes, or reports a fault of its own;
     OSError when the port is gone."""
 
-    def __init__(
-        self, path: str, baudrate: int, names: dict[int, str], patience_ms: float
-    ) -> None:  # fmt: skip
+    def __init__(self, path: str, baudrate: int, names: dict[int, str], patience_ms: float) -> None:
         self.names, self._ids = names, list(names)
         self._sdk = require("scservo_sdk", "so101")
         self._packets: Any = self._sdk.protocol_packet_handler()

@@ -31,9 +31,13 @@ class LeRobot:
     """
 
     def __init__(
-        self, spec: PolicySpec, *, robot: str, config: dict[str, Any] | None = None,
+        self,
+        spec: PolicySpec,
+        *,
+        robot: str,
+        config: dict[str, Any] | None = None,
         fields: dict[str, list[str]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         found = load_class(robot, RobotError)
         require_methods(found, robot, _METHODS, RobotError)
         try:
@@ -42,20 +46,26 @@ class LeRobot:
             raise RobotError(f"{robot}: {cause}. Check config in the rig.") from None
         self._names = list(self._robot.action_features)
         if len(self._names) != spec.action_dim:
-            raise RobotError(f"{robot} takes {len(self._names)} actions "
-                             f"({', '.join(self._names)}); the policy commands "
-                             f"{spec.action_dim}.")  # fmt: skip
+            raise RobotError(
+                f"{robot} takes {len(self._names)} actions "
+                f"({', '.join(self._names)}); the policy commands "
+                f"{spec.action_dim}."
+            )
         if any(field.kind != "absolute" for field in spec.actions):
-            raise RobotError(f"{robot}: LeRobot's robots take absolute actions; the policy's are "
-                             f"{', '.join(field.kind for field in spec.actions)}.")  # fmt: skip
+            raise RobotError(
+                f"{robot}: LeRobot's robots take absolute actions; the policy's are "
+                f"{', '.join(field.kind for field in spec.actions)}."
+            )
         self._fields = {
             item.name: (fields or {}).get(item.name, self._names) for item in spec.states
         }
         known = set(self._robot.observation_features)
         for name, parts in self._fields.items():
             if unknown := set(parts) - known:
-                raise RobotError(f"{robot}: field {name!r}: no {sorted(unknown)} in its "
-                                 f"observation; it has {sorted(known)}.")  # fmt: skip
+                raise RobotError(
+                    f"{robot}: field {name!r}: no {sorted(unknown)} in its "
+                    f"observation; it has {sorted(known)}."
+                )
         self._scale = np.asarray(spec.action_scale, dtype=np.float64)
         self._hold: dict[str, float] = {}
         self._stopped = self._holds = False

@@ -52,30 +52,41 @@ class RemoteRobot:
     """
 
     def __init__(
-        self, spec: Interface, *, robot: str, options: dict[str, Any] | None = None,
-        python: str = sys.executable, state_hz: float | None = None,
-        max_age_ms: float | None = None, start_s: float = 60.0,
-    ) -> None:  # fmt: skip
+        self,
+        spec: Interface,
+        *,
+        robot: str,
+        options: dict[str, Any] | None = None,
+        python: str = sys.executable,
+        state_hz: float | None = None,
+        max_age_ms: float | None = None,
+        start_s: float = 60.0,
+    ) -> None:
         self._name = robot
         self._shapes = {f.name: f.shape for f in spec.states}
         rate_hz = spec.control_hz if isinstance(spec, PolicySpec) else _ASKED_HZ
-        self._max_age_ns = round(5e3 / rate_hz * 1e6 if max_age_ms is None
-                                 else max_age_ms * 1e6)  # fmt: skip
+        self._max_age_ns = round(5e3 / rate_hz * 1e6 if max_age_ms is None else max_age_ms * 1e6)
         self._newest: RobotState | None = None
         self._trouble = ""
         self._stopped = self._closed = self._rested = False
         self._socket, theirs = pair()
         start = encode(
-            "start", spec=spec.to_json(), robot=robot, options=options or {},
+            "start",
+            spec=spec.to_json(),
+            robot=robot,
+            options=options or {},
             state_hz=2 * rate_hz if state_hz is None else state_hz,
-        )  # fmt: skip
+        )
         command = [python, "-m", "ofp_edge.runtime.robots.host", str(theirs.fileno())]
         try:
             # Its stdout is our stderr: under --json our stdout carries one document and no more.
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=sys.stderr,
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as cause:
             self._socket.close()
             raise RobotError(f"{python}: {cause.strerror}. Check python in the rig.") from None

@@ -52,18 +52,27 @@ class So101:
     """
 
     def __init__(
-        self, spec: PolicySpec, *, port: str, calibration: str, unit: str = "",
-        velocity_fields: tuple[str, ...] = (), baudrate: int = 1_000_000, acceleration: int = 254,
-        timeout_ms: float | None = None, max_age_ms: float | None = None, torque_off: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        spec: PolicySpec,
+        *,
+        port: str,
+        calibration: str,
+        unit: str = "",
+        velocity_fields: tuple[str, ...] = (),
+        baudrate: int = 1_000_000,
+        acceleration: int = 254,
+        timeout_ms: float | None = None,
+        max_age_ms: float | None = None,
+        torque_off: bool = False,
+    ) -> None:
         self._closed = self._stopped = False
         self._fields = _state_fields(spec, velocity_fields)
         unit = unit or _unit(spec)
         kinds = [(f.kind, f.scale) for f in spec.actions for _ in range(f.shape[0])]
         self._absolute = np.array([kind == "absolute" for kind, _ in kinds])
-        self._step = np.array([
-            scale * (spec.dt_s if kind == "velocity" else 1.0) for kind, scale in kinds
-        ])  # fmt: skip
+        self._step = np.array(
+            [scale * (spec.dt_s if kind == "velocity" else 1.0) for kind, scale in kinds]
+        )
         joints = read_joints(Path(calibration), JOINTS, "gripper", unit)
         self._units = JointUnits(joints)
         period_ms = 1000 * spec.dt_s
@@ -99,8 +108,11 @@ class So101:
                 f"SO-101: no state for {age_ns / 1e6:.0f} ms, limit {self._max_age_ns / 1e6:g} ms: "
                 f"{self._trouble or 'the bus thread was not run'}"
             )
-        seen = {"position": positions, "velocity": velocities,
-                "both": np.concatenate([positions, velocities])}  # fmt: skip
+        seen = {
+            "position": positions,
+            "velocity": velocities,
+            "both": np.concatenate([positions, velocities]),
+        }
         values = {name: seen[what].astype(np.float32) for name, what in self._fields.items()}
         return RobotState(t_ns, values)
 
@@ -154,8 +166,9 @@ class So101:
             except OSError as cause:
                 raise RobotError(f"SO-101: {cause}. Check the USB cable.") from None
             if has != goal:
-                raise RobotError(f"servo {servo} ({name}): its goal is {has}, not the {goal} of "
-                                 "the stop.")  # fmt: skip
+                raise RobotError(
+                    f"servo {servo} ({name}): its goal is {has}, not the {goal} of the stop."
+                )
 
     def _read_goal(self, servo: int) -> int:
         with contextlib.suppress(RobotError):  # one lost answer is none
@@ -232,24 +245,31 @@ def _unit(spec: PolicySpec) -> str:
     for prefix, unit in (("deg", "deg"), ("rad", "rad")):
         if text.startswith(prefix):
             return unit
-    raise RobotError(f"SO-101: the policy's actions are in {text!r}: set unit in [robot.options] "
-                     "to deg, rad or normalised.")  # fmt: skip
+    raise RobotError(
+        f"SO-101: the policy's actions are in {text!r}: set unit in [robot.options] "
+        "to deg, rad or normalised."
+    )
 
 
 def _state_fields(spec: PolicySpec, velocity_fields: tuple[str, ...]) -> dict[str, str]:
     if spec.action_dim != len(JOINTS):
-        raise RobotError(f"SO-101 moves {len(JOINTS)} joints; the policy commands "
-                         f"{spec.action_dim}.")  # fmt: skip
+        raise RobotError(
+            f"SO-101 moves {len(JOINTS)} joints; the policy commands {spec.action_dim}."
+        )
     fields = {}
     for item in spec.states:
         if item.shape not in ((6,), (12,)):
-            raise RobotError(f"SO-101: state field {item.name!r}: expected shape (6,) or (12,), "
-                             f"got {item.shape}.")  # fmt: skip
+            raise RobotError(
+                f"SO-101: state field {item.name!r}: expected shape (6,) or (12,), "
+                f"got {item.shape}."
+            )
         both = item.shape == (12,)
         fields[item.name] = (
             "both" if both else "velocity" if item.name in velocity_fields else "position"
         )
     if unknown := set(velocity_fields) - set(fields):
-        raise RobotError(f"SO-101: velocity_fields: the policy has no {sorted(unknown)}; "
-                         f"it has {sorted(fields)}.")  # fmt: skip
+        raise RobotError(
+            f"SO-101: velocity_fields: the policy has no {sorted(unknown)}; "
+            f"it has {sorted(fields)}."
+        )
     return fields

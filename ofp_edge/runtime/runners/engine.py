@@ -111,9 +111,12 @@ class Engine(ABC):
                 artefact = bundle.artefact(function.name, self.name, precision)
                 check_requirements(artefact, {self.name: self.distribution})
                 runner = self.runner(
-                    self.program(bundle, artefact), function.inputs, function.outputs, threads,
+                    self.program(bundle, artefact),
+                    function.inputs,
+                    function.outputs,
+                    threads,
                     sources_of(function.inputs, runners),
-                )  # fmt: skip
+                )
                 opened.callback(runner.close)
                 runners[function.name] = runner
             check_parity(bundle, self.name, precision, runners)

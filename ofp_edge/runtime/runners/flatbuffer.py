@@ -15,8 +15,17 @@ from typing import Any
 Schema = dict[str, tuple[str, ...]]
 Row = dict[str, Any]
 
-_NUMBERS = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
-            "f4": "f"}  # fmt: skip
+_NUMBERS = {
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+    "i1": "b",
+    "i2": "h",
+    "i4": "i",
+    "i8": "q",
+    "f4": "f",
+}
 _DEEPEST, _MOST_TABLES = 16, 1_000_000
 
 

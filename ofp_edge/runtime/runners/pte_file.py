@@ -110,9 +110,11 @@ def _check_plan(plan: Row) -> None:
     nowhere = {
         number
         for number, x in enumerate(values)
-        if x["value_kind"] == "Tensor" and number not in outside
-        and not x["value"]["constant"] and x["value"]["place"] is None
-    }  # fmt: skip
+        if x["value_kind"] == "Tensor"
+        and number not in outside
+        and not x["value"]["constant"]
+        and x["value"]["place"] is None
+    }
     for chain in plan["chains"]:
         for step in chain["instructions"]:
             if step["call"] is None:
@@ -150,6 +152,7 @@ def _calls(plan: Row, number: int) -> list[list[tuple[int, ...] | None]]:
         for step in chain["instructions"]:
             if step["call_kind"] == "Call" and step["call"]["delegate"] == number:
                 rows = [plan["values"][x] for x in step["call"]["args"]]
-                found.append([x["value"]["sizes"] if x["value_kind"] == "Tensor" else None
-                              for x in rows])  # fmt: skip
+                found.append(
+                    [x["value"]["sizes"] if x["value_kind"] == "Tensor" else None for x in rows]
+                )
     return found

@@ -19,8 +19,16 @@ _CONV = (
     "setting9 u4", "input u4", "filter u4", "bias u4", "output u4", "flags u4",
 )  # fmt: skip
 _POOL = (*(f"setting{i} u4" for i in range(10)), *_ONE)
-_CAT = ("axis u4", "input1 u4", "input2 u4", "input3 u4", "input4 u4", "output u4", "flags u4",
-        "input5 u4")  # fmt: skip
+_CAT = (
+    "axis u4",
+    "input1 u4",
+    "input2 u4",
+    "input3 u4",
+    "input4 u4",
+    "output u4",
+    "flags u4",
+    "input5 u4",
+)
 _NODES: dict[str, tuple[str, ...]] = {
     "Add": _TWO,
     "FullyConnected": ("input u4", "filter u4", "bias u4", "output u4", "flags u4"),
@@ -66,8 +74,22 @@ _SCHEMA = {
     "Constant": ("offset u8", "size u8", "key s"),
     **_NODES,
 }  # fmt: skip
-_BITS = {1: 32, 2: 16, 3: 8, 4: 8, 5: 32, 6: 8, 7: 32, 8: 4, 9: 8, 10: 4, 11: 8, 12: 32, 13: 32,
-         14: 16}  # fmt: skip
+_BITS = {
+    1: 32,
+    2: 16,
+    3: 8,
+    4: 8,
+    5: 32,
+    6: 8,
+    7: 32,
+    8: 4,
+    9: 8,
+    10: 4,
+    11: 8,
+    12: 32,
+    13: 32,
+    14: 16,
+}
 _NONE = 0xFFFFFFFF  # XNN_INVALID_VALUE_ID
 _MOST_AXES, _MOST_VALUES = 6, 1 << 20
 _EXTRA_INPUTS = {"Concatenate2": 2, "Concatenate3": 3, "Concatenate4": 4, "Concatenate5": 5}

@@ -98,9 +98,10 @@ class SafetyLayer:
             if (name := limiter.limits.measured) is not None:
                 if self.readings.believed is None:
                     return Checked(
-                        action, fault=f"the robot has said nothing, and {limiter.field.name} is "
+                        action,
+                        fault=f"the robot has said nothing, and {limiter.field.name} is "
                         f"limited by its {name!r}",
-                    )  # fmt: skip
+                    )
                 first = limiter.limits.measured_offset
                 measured = self.readings.believed.values[name][
                     first : first + limiter.field.shape[0]
@@ -115,9 +116,11 @@ class SafetyLayer:
         self._cut_in_a_row = self._cut_in_a_row + 1 if cut else 0
         if self._cut_in_a_row > self.entry.max_cut_in_a_row:
             return Checked(
-                inside, tuple(cut), f"{self._cut_in_a_row} commands in a row were cut "
+                inside,
+                tuple(cut),
+                f"{self._cut_in_a_row} commands in a row were cut "
                 f"({', '.join(cut)}; max_cut_in_a_row = {self.entry.max_cut_in_a_row})",
-            )  # fmt: skip
+            )
         return Checked(inside, tuple(cut))
 
     def _out_of_range(self, where: NDArray[np.bool_], cut: list[str]) -> list[str]:

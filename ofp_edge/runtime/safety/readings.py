@@ -130,8 +130,15 @@ def _parts(spec: PolicySpec, entry: SafetyEntry) -> tuple[_Part, ...]:
         limits, first = entry.limits_of(field), entry.limits_of(field).measured_offset
         if limits.measured is not None:
             part = slice(first, first + field.shape[0])
-            parts.append(_Part(f"[safety.limits.{field.name}]", limits.measured, part,
-                               limits.physical_speed, is_cartesian(field)))  # fmt: skip
+            parts.append(
+                _Part(
+                    f"[safety.limits.{field.name}]",
+                    limits.measured,
+                    part,
+                    limits.physical_speed,
+                    is_cartesian(field),
+                )
+            )
     if (box := entry.workspace) is not None:
         part = slice(0, len(box.low))
         parts.append(_Part("[safety.workspace]", box.measured, part, box.physical_speed, True))

@@ -27,8 +27,17 @@ REST = b"bring it to rest"
 HOST = b"host "
 """A process of the robot's own is driving it (its pid follows), and holds this line too."""
 
-DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT,
-           signal.SIGTSTP, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2)  # fmt: skip
+DEAF_TO = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGABRT,
+    signal.SIGTSTP,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 """The signals that end other programs and that a supervisor ignores."""
 
 _PATIENCE_S = 1.0

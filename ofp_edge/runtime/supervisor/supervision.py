@@ -45,9 +45,12 @@ class Supervision:
         self.line, theirs = pair()
         self.line.setblocking(False)
         task = {
-            "driver": entry.driver, "options": entry.options, "spec": spec.to_json(),
-            "run": os.getpid(), "patience_s": patience_s,
-        }  # fmt: skip
+            "driver": entry.driver,
+            "options": entry.options,
+            "spec": spec.to_json(),
+            "run": os.getpid(),
+            "patience_s": patience_s,
+        }
         command = [
             sys.executable,
             "-m",
@@ -59,9 +62,12 @@ class Supervision:
         try:
             # Its stdout is our stderr: under --json our stdout carries one document and no more.
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=2,
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=2,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as cause:
             self.line.close()
             raise RobotError(f"the supervisor can't be started: {cause.strerror}.") from None

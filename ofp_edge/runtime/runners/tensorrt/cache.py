@@ -77,9 +77,14 @@ class EngineCache:
         write_bytes(path, plan)
         write_json(
             _record_file(path),
-            {"schema_version": SCHEMA_VERSION, "sha256": sha256_bytes(plan), "size": len(plan),
-             "key": asdict(key), **facts},
-        )  # fmt: skip
+            {
+                "schema_version": SCHEMA_VERSION,
+                "sha256": sha256_bytes(plan),
+                "size": len(plan),
+                "key": asdict(key),
+                **facts,
+            },
+        )
 
     def timing(self) -> bytes:
         """The timing cache of earlier builds on this device; empty at first."""

@@ -52,11 +52,14 @@ def open_device() -> Device:
 def _warnings(live: Live) -> tuple[str, ...]:
     found = []
     if live.clocks_locked is False:
-        found.append("the GPU's clock is not locked, so tactics and latencies vary: run "
-                     "`sudo jetson_clocks`")  # fmt: skip
+        found.append(
+            "the GPU's clock is not locked, so tactics and latencies vary: run `sudo jetson_clocks`"
+        )
     if live.power_mode is not None and "MAXN" not in live.power_mode:
-        found.append(f"the power mode is {live.power_mode}: an engine is tuned for the clocks it "
-                     "was built under; `sudo nvpmodel -q` lists the modes")  # fmt: skip
+        found.append(
+            f"the power mode is {live.power_mode}: an engine is tuned for the clocks it "
+            "was built under; `sudo nvpmodel -q` lists the modes"
+        )
     if live.throttled:
         found.append(f"throttled by {', '.join(live.throttled)}: cool it, then build again")
     return tuple(found)

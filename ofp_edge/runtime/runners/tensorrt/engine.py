@@ -137,10 +137,17 @@ class TensorRT(Engine):
                 parity = self._parity(bundle, name, precision, runners, golden)
                 cache.keep_timing(built.timing)
                 cache.keep(
-                    name, self._key(bundle, name, precision, device), built.plan,
-                    {"seconds": seconds, "parity": parity, "power_mode": device.live.power_mode,
-                     "clocks_hz": device.live.clocks_hz, "warnings": list(log.warnings)},
-                )  # fmt: skip
+                    name,
+                    self._key(bundle, name, precision, device),
+                    built.plan,
+                    {
+                        "seconds": seconds,
+                        "parity": parity,
+                        "power_mode": device.live.power_mode,
+                        "clocks_hz": device.live.clocks_hz,
+                        "warnings": list(log.warnings),
+                    },
+                )
                 file = str(cache.engine_file(name, precision))
                 prepared.append(
                     Prepared(name, precision, file, reason, seconds, parity, built.plan)
@@ -148,9 +155,14 @@ class TensorRT(Engine):
         return prepared
 
     def _make(
-        self, bundle: Bundle, function: str, precision: str, device: Device, cache: EngineCache,
+        self,
+        bundle: Bundle,
+        function: str,
+        precision: str,
+        device: Device,
+        cache: EngineCache,
         progress: Progress,
-    ) -> tuple[BuiltEngine, Any]:  # fmt: skip
+    ) -> tuple[BuiltEngine, Any]:
         model = self.program(bundle, bundle.artefact(function, self.name, precision))
         require_memory(len(model), machines.this_machine())
         log = make_log(device.trt)
@@ -166,18 +178,27 @@ class TensorRT(Engine):
         """A runner of the engine, which joins those of the functions before it."""
         try:
             made = TensorRTRunner(
-                device.trt, make_log(device.trt), open_cuda(self._cuda_name), plan,
-                function.inputs, function.outputs, sources_of(function.inputs, runners),
-            )  # fmt: skip
+                device.trt,
+                make_log(device.trt),
+                open_cuda(self._cuda_name),
+                plan,
+                function.inputs,
+                function.outputs,
+                sources_of(function.inputs, runners),
+            )
         except RuntimeError as cause:
             raise BundleError(f"the engine of {function.name} cannot be loaded: {cause}.") from None
         runners[function.name] = made
         return made
 
     def _parity(
-        self, bundle: Bundle, function: str, precision: str, runners: Mapping[str, Runner],
+        self,
+        bundle: Bundle,
+        function: str,
+        precision: str,
+        runners: Mapping[str, Runner],
         golden: Golden,
-    ) -> dict[str, float]:  # fmt: skip
+    ) -> dict[str, float]:
         artefact = bundle.artefact(function, self.name, precision)
         try:
             runners[function].warm_up()
@@ -187,9 +208,13 @@ class TensorRT(Engine):
 
     def _key(self, bundle: Bundle, function: str, precision: str, device: Device) -> EngineKey:
         return EngineKey(
-            bundle.artefact(function, self.name, precision).sha256, precision,
-            device.trt.__version__, device.gpu, device.compute_capability, device.jetson.jetpack,
-        )  # fmt: skip
+            bundle.artefact(function, self.name, precision).sha256,
+            precision,
+            device.trt.__version__,
+            device.gpu,
+            device.compute_capability,
+            device.jetson.jetpack,
+        )
 
     def _next_precision(self, bundle: Bundle, precision: str) -> str | None:
         have = [p for engine, p in bundle.engines() if engine == self.name]

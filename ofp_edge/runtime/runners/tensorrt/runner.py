@@ -149,8 +149,10 @@ class TensorRTRunner:
 
 def _signatures(trt: Any, engine: Any, side: str) -> list[Signature]:
     dtypes = {
-        trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16", trt.DataType.INT64: "int64",
-    }  # fmt: skip
+        trt.DataType.FLOAT: "float32",
+        trt.DataType.HALF: "float16",
+        trt.DataType.INT64: "int64",
+    }
     wanted = trt.TensorIOMode.INPUT if side == "input" else trt.TensorIOMode.OUTPUT
     found: list[Signature] = []
     for i in range(engine.num_io_tensors):
