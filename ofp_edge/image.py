@@ -63,8 +63,8 @@ class ColorImage:
 
 
 def as_input(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """A field as it is stored -> as the network takes it, into `out` if given: uint8 to 0..1, the
-    rest as it is."""
+    """Turn a stored field into what the network takes, in `out` if given: uint8 becomes 0..1, the
+    rest stays."""
     if values.dtype == np.uint8:
         return np.asarray(np.multiply(values, UNIT, out=out, dtype=np.float32))
     if out is not None:

@@ -22,7 +22,7 @@ from ofp_edge.outside import MEBIBYTE, read_plain, require_size
 T = TypeVar("T")
 
 LARGEST_JSON = 16 * MEBIBYTE
-"""Of a file; those we write have some hundred kilobytes."""
+"""The most bytes of a JSON file; those we write have some hundred kilobytes."""
 DEEPEST = 48
 _LARGEST_WHOLE = 2**63 - 1
 _LONGEST_TEXT, _SHOWN = 1 << 20, 60
@@ -105,11 +105,11 @@ class Place:
         return ": ".join(x for x in (self.what, self.at) if x)
 
     def entry(self, key: str) -> Place:
-        """Of an object."""
+        """The place of an entry of an object."""
         return Place(self.what, f"{self.at}.{key}" if self.at else key, self.error, self.others)
 
     def item(self, number: int) -> Place:
-        """Of a list."""
+        """The place of an item of a list."""
         return Place(self.what, f"{self.at}[{number}]", self.error, self.others)
 
     def refuse(self, expected: str, got: str) -> NoReturn:

@@ -135,7 +135,7 @@ def policy_sha256(folder: Path) -> str:
 
 
 def own_sha256(folder: Path, name: str) -> str:
-    """Of a plain file that no link leads out of the folder to. PolicyError."""
+    """Hash a plain file that no link leads out of the folder to. PolicyError."""
     return sha256_file(require_plain(folder / name, PolicyError, inside=folder))
 
 

@@ -31,7 +31,7 @@ class Converted:
 
     @property
     def frames(self) -> int:
-        """Of all episodes."""
+        """The frames of all episodes."""
         return sum(self.reading.lengths)
 
 

@@ -94,7 +94,7 @@ class Dataset:
         return np.concatenate(parts).astype(np.int64)
 
     def statistics(self, episodes: Sequence[int]) -> dict[str, FieldStatistics]:
-        """Of every field that has any, over these episodes."""
+        """Compute the statistics of every field that has any, over these episodes."""
         rows = self.frames(episodes)
         statistics = {}
         for item in self.interface.observations:

@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Of the field."""
+        """The name of the field."""
         return str(self.values["name"])
 
 

@@ -73,7 +73,7 @@ class Reading:
             done += len(block)
 
     def sha256(self) -> str:
-        """Of the source's bytes and of what the mapping makes of them."""
+        """The hash of the source's bytes and of what the mapping makes of them."""
         plain = {"source": self.source.sha256(), "mapping": self.mapping.to_json()}
         return sha256_bytes(canonical_json(plain))
 

@@ -48,7 +48,7 @@ class Key:
 
     @property
     def frame_bytes(self) -> int:
-        """Of one frame."""
+        """The bytes of one frame."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -93,7 +93,7 @@ class Source(ABC):
         return self.rates_hz[0] if self.rates_hz else None
 
     def sha256(self) -> str:
-        """Of every byte below `path`. DatasetError where a link leads out of it."""
+        """Hash every byte below `path`. DatasetError where a link leads out of it."""
         if not self.path.is_dir():
             return sha256_file(self.path)
         require_closed(self.path, DatasetError)

@@ -40,7 +40,7 @@ def _lz4(data: bytes, _: int) -> int:
 
 
 def _zstd(data: bytes, _: int) -> int:
-    """Of the first frame's header; the decoder takes no more than that for all of them."""
+    """Return the size that the first frame's header states; the decoder takes no more for all."""
     if data[:4] != b"\x28\xb5\x2f\xfd" or len(data) < 6:
         return -1
     flags = data[4]

@@ -34,7 +34,7 @@ class ArrayForm:
 
 
 def array_form(value: dict[str, Any], path: Path) -> ArrayForm | None:
-    """Of an array's metadata file; None of any other. DatasetError for what is not plain data."""
+    """Read an array's metadata file; None for any other. DatasetError for what is no plain data."""
     if path.name == ".zarray":
         return _format_2(value, path)
     if path.name == "zarr.json" and value.get("node_type") != "group":

@@ -39,7 +39,7 @@ SUCCESS_MARGIN = 0.03
 """How far below 0 the 95 % interval of the difference in success may reach."""
 EPISODES = 500
 FEWEST_EPISODES = 100
-"""Of fewer, even no loss at all would not show that less than 3 points are lost."""
+"""The fewest episodes of which no loss at all shows that less than 3 points are lost."""
 CLOSED_LOOP = "closed-loop"
 
 

@@ -73,7 +73,7 @@ class ObservationField(ABC):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one value as `encode` takes it, with a leading batch axis of 1."""
+        """The shape of one value as `encode` takes it, with a leading batch axis of 1."""
         return (1, *self.shape)
 
     @property

@@ -234,7 +234,7 @@ def _statistics(
 ) -> FieldStatistics | None:
     """Statistics as ours; None where those that `mode` needs are missing or not finite.
 
-    Others that are missing follow from these. Of quantiles the low and high ones are low and high.
+    Others that are missing follow from these. The low and high quantiles are low and high.
     """
     needs = {"mean_std": ("mean", "std"), "identity": ()}.get(mode, ("min", "max"))
     if any(len(values.get(name, ())) != size for name in needs):

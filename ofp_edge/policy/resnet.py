@@ -18,7 +18,7 @@ from ofp_edge.policy.sizes import RgbConfig
 from ofp_edge.policy.trunks.trunk import zero
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours, 0..1: what torchvision's weights expect to have been taken out."""
+"""The mean of ImageNet's colours, 0..1, which torchvision's weights expect to be taken out."""
 
 
 class Block(nn.Module):

@@ -192,7 +192,7 @@ class Observer:
 
     def prepare(self, state: RobotState, *, keep: bool = False) -> Observation:
         """Use up the polled frames (unless `keep`): points from depth, images from
-        colour, state as it is.
+        colour, the state unchanged.
 
         t_obs_ns is the capture time of the oldest stream used, or the state's own without a camera.
         Raises SpecMismatch when the robot's state lacks a field or has another shape.
@@ -226,7 +226,7 @@ class Observer:
 
     @property
     def remarks(self) -> dict[str, Remarks]:
-        """What there is to say of each camera's frames, by the camera and by this."""
+        """The remarks on each camera's frames, by the camera and by this."""
         return {name: pictures.remarks for name, pictures in self._pictures.items()}
 
     @property

@@ -34,7 +34,7 @@ class Hdf5:
         self.path, self._file, self._h5py = path, file, require("h5py", "data")
 
     def names(self, group: str) -> list[str]:
-        """Of what lies in a group."""
+        """The names of what lies in a group."""
         with said_by(f"{self.path} cannot be read", DatasetError):
             found = self._reach(group)
             return [] if found is None else [str(x) for x in found]

@@ -91,7 +91,7 @@ class LeRobotSource(Source):
         self._require_rows(made, episode)
 
     def _image_bytes(self, item: Any, where: str) -> bytes:
-        """Of {"bytes", "path"}: in the table, or in a file of the dataset."""
+        """Return the picture of {"bytes", "path"}: the table's, or that of the dataset's file."""
         data, name = (
             (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (None,) * 2
         )

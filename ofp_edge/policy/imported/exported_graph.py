@@ -101,7 +101,7 @@ def _check_node(node: dict[str, Any], what: str) -> None:
 
 
 def _is_sane(value: Any) -> bool:
-    """Of an argument: infinity (a mask's) and the end of a slice are."""
+    """Say whether an argument is sane: infinity (a mask's) and the end of a slice are."""
     if isinstance(value, str):  # how JSON carries what it has no number for
         return value in ("Infinity", "-Infinity", "NaN")
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)

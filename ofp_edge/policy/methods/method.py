@@ -15,7 +15,7 @@ from ofp_edge.policy import sampler
 from ofp_edge.policy.network import PolicyNetwork
 
 EULER_STEPS = 10
-"""Of a bundle whose policy learned velocities at r = t alone; --nfe asks for another number."""
+"""The Euler steps of a bundle whose policy learned velocities at r = t alone, without --nfe."""
 
 
 class Sampling:

@@ -44,7 +44,7 @@ class Ofp(Method):
 
     @property
     def teacher_decay(self) -> float | None:
-        """Of u_ema."""
+        """The decay of the moving average u_ema."""
         return self.ema_decay
 
     def losses(

@@ -96,7 +96,7 @@ class Walk:
 
 
 def _shares(step: Step, first: bool) -> tuple[np.float32, np.float32]:
-    """Of noise and of the last result in the z that a step starts from."""
+    """Return the shares of noise and of the last result in the z that a step starts from."""
     if first or step.renoise:
         return np.float32(1 - step.row.t), np.float32(step.row.t)
     return np.float32(step.row.noise), np.float32(1)

@@ -17,7 +17,7 @@ _COMPARE = {
 }  # fmt: skip
 _MIB = 2**20
 COPIES = 3
-"""Of a program while it is loaded, at most: its bytes, the engine's own, packed for the CPU."""
+"""The most copies of a program while it loads: its bytes, the engine's own, packed for the CPU."""
 
 
 def check_requirements(
