@@ -25,6 +25,10 @@ class Board(BoardFile):
     camera's distributions with their versions.
     """
 
+    figures = BoardFile.figures | {
+        "clock_hz", "fp32_gflops", "int8_gops", "cache_bytes", "glibc", "wheels",
+    }  # fmt: skip
+
     cpu: str
     machine: str
     cores: int
@@ -43,12 +47,6 @@ class Board(BoardFile):
             raise OfpError(f"threads: {self.threads} on {self.cores} cores.")
         if len(set(self.cpus)) != self.cores or min(self.cpus) < 0:
             raise OfpError(f"cpus: {list(self.cpus)} for {self.cores} cores.")
-
-    @classmethod
-    def figures(cls) -> set[str]:
-        """See BoardFile."""
-        own = {"clock_hz", "fp32_gflops", "int8_gops", "cache_bytes", "glibc", "wheels"}
-        return super().figures() | own
 
     @property
     def python(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ofp_edge.errors import OfpError
 from ofp_edge.files import read_json
@@ -25,10 +25,13 @@ JETSON_ORIN = "jetson-orin"
 @dataclass(frozen=True)
 class BoardFile:
     """What every board has. name: its file's. target: the compile target that fits it.
-    bandwidth_gb_s: of the main memory. memory_bytes: the smallest sold. sources: by field name.
+    bandwidth_gb_s: of the main memory. memory_bytes: the smallest sold. sources: by field name, one
+    for each of `figures`.
 
     Raises OfpError where an entry is empty or not positive, or a figure has no source.
     """
+
+    figures: ClassVar[frozenset[str]] = frozenset({"bandwidth_gb_s", "memory_bytes"})
 
     name: str
     title: str
@@ -45,13 +48,8 @@ class BoardFile:
                 raise OfpError(f"{field.name}: expected more than 0, got {value}.")
             if value == "":
                 raise OfpError(f"{field.name}: expected a text, got an empty one.")
-        if missing := sorted(self.figures() - set(self.sources)):
+        if missing := sorted(self.figures - set(self.sources)):
             raise OfpError(f"sources: {missing[0]} has none.")
-
-    @classmethod
-    def figures(cls) -> set[str]:
-        """Names of the fields that need a source."""
-        return {"bandwidth_gb_s", "memory_bytes"}
 
 
 B = TypeVar("B", bound=BoardFile)
@@ -59,7 +57,11 @@ B = TypeVar("B", bound=BoardFile)
 
 def parse_board(kind: type[B], value: Any, where: str) -> B:
     """One file's content, checked. OfpError names the entry that is wrong."""
-    return read_as(kind, unversioned(value, where), where, OfpError)
+    try:
+        return read_as(kind, unversioned(value, where), where, OfpError)
+    except OfpError as cause:  # a board's own refusals do not know its file
+        text = str(cause)
+        raise OfpError(text if text.startswith(where) else f"{where}: {text}") from None
 
 
 def unversioned(value: Any, where: str) -> dict[str, Any]:

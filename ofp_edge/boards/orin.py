@@ -30,14 +30,11 @@ _WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 class OrinBoard(BoardFile):
     """One module in one configuration. gpu_hz: the highest GPU clock it allows."""
 
+    figures = BoardFile.figures | {"cuda_cores", "tensor_cores", "gpu_hz"}
+
     cuda_cores: int
     tensor_cores: int
     gpu_hz: int
-
-    @classmethod
-    def figures(cls) -> set[str]:
-        """See BoardFile."""
-        return super().figures() | {"cuda_cores", "tensor_cores", "gpu_hz"}
 
     def peak(self, precision: str, gpu_hz: int) -> float:
         """Dense operations a second at a GPU clock; a multiply-add counts as two."""

@@ -62,7 +62,7 @@ def test_unknown_board_lists_the_known() -> None:
 def test_a_broken_board_file_names_the_entry(
     good: dict[str, Any], change: dict[str, Any], what: str
 ) -> None:
-    with pytest.raises(OfpError, match=what):
+    with pytest.raises(OfpError, match=rf"^x\.json: .*{what}"):
         parse_board(Board, {**good, **change}, "x.json")
 
 
