@@ -96,7 +96,7 @@ class Steps(Embedding):
         return embedded
 
     def forward(self, t: Tensor, r: Tensor) -> Tensor:
-        """Return (B, size). A denoiser's t is 1 - (k + 1) / T; others add z's scale and the gain."""
+        """Return (B, size). A denoiser's t is 1 - (k + 1) / T; others add scale and gain of z."""
         if not self.average:
             return self.of_step(torch.round((1 - t) * self.count - 1).clamp(0, self.count - 1))
         rate = math.pi / 2 * 2.0 ** torch.arange(_OCTAVES, device=t.device)
