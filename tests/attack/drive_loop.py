@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -12,6 +12,7 @@ import numpy as np
 
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.errors import OfpError, RigError
+from ofp_edge.functions import Function, encode_and_act
 from ofp_edge.runtime.control.events import Command, Event
 from ofp_edge.runtime.control.loop import ControlLoop, Limits
 from ofp_edge.runtime.control.stopping import StopFlag
@@ -159,13 +160,8 @@ class _Stand:
         if (back := troubles.get("clock_back")) is not None:
             self.clock.now_ns -= dt_ns * (1 + back.which)
 
-    def _runners(self) -> tuple[FunctionRunner, FunctionRunner]:
-        spec = self.scenario.spec
-        size = spec.horizon * spec.action_dim
-        fields = {
-            f.name: (1, 3, 1, f.shape[1]) if f.kind == "points" else (1, *f.shape)
-            for f in spec.observations
-        }
+    def _runners(self) -> tuple[Sequence[Function], dict[str, FunctionRunner]]:
+        functions = encode_and_act(self.scenario.spec, FEATURE, 2)
 
         def encode(inputs: Any, outputs: Any) -> None:
             outputs["feature"][:] = 0
@@ -180,12 +176,15 @@ class _Stand:
             chunk = self.policy.actions(self.world.staying(), troubles)
             outputs["chunk"].reshape(-1)[:] = np.resize(chunk.reshape(-1), outputs["chunk"].size)
 
-        inputs = {"features": (1, spec.n_obs_steps * FEATURE), "z": (1, size), "time_row": (1, 2)}
-        outputs = {"chunk": (1, spec.plan_steps * spec.action_dim), "chunk_normalised": (1, size)}
-        return (
-            FunctionRunner(fields, {"feature": (1, FEATURE)}, encode),
-            FunctionRunner(inputs, outputs, act),
-        )
+        answers = {"encode": encode, "act": act}
+        return functions, {
+            f.name: FunctionRunner(
+                {x.name: x.shape for x in f.inputs},
+                {x.name: x.shape for x in f.outputs},
+                answers[f.name],
+            )
+            for f in functions
+        }
 
     def write(self, topic: str, t_ns: int, /, **values: Any) -> None:
         """As the telemetry: every observation that a plan is made from."""

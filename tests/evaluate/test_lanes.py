@@ -101,7 +101,7 @@ def test_an_error_in_one_episode_is_the_jobs(policy: Path) -> None:
 
 def test_a_refined_chunk_is_re_noised_to_its_time(policy: Path) -> None:
     from ofp_edge.policy.folder import load_policy
-    from ofp_edge.policy.sampler import mix, refine, sample
+    from ofp_edge.policy.sampler import jump, sample
 
     contestant = open_contestant(policy, Choice(t_refine=0.7, cold=True))
     inference, network = contestant.inference, load_policy(policy).network
@@ -118,9 +118,10 @@ def test_a_refined_chunk_is_re_noised_to_its_time(policy: Path) -> None:
     with torch.no_grad():
         features = torch.from_numpy(inference.act.inputs["features"].copy())
         answer = sample(network, features, first)
-        expected = refine(network, features, second, answer, 0.7)
+        noised = (1 - 0.7) * second + 0.7 * answer
+        expected = jump(network, features, noised, 0.7, 1.0)
     np.testing.assert_allclose(chunk.normalised.reshape(1, -1), expected, atol=2e-5)
-    assert not np.allclose(mix(second, answer, 0.7), expected)
+    assert not np.allclose(noised, expected)
     with pytest.raises(OfpError, match="--nfe 3: a refined chunk takes 2"):
         open_contestant(policy, Choice(nfe=3, t_refine=0.7))
 

@@ -49,7 +49,7 @@ def bundle(gl: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_dataset_holds_what_each_camera_saw_in_the_size_asked_for(dataset: Path) -> None:
     found = open_dataset(dataset)
-    assert [f.name for f in found.observations] == ["state", "rgb_front", "rgb_side"]
+    assert [f.name for f in found.interface.observations] == ["state", "rgb_front", "rgb_side"]
     world = shared_world(TASK, TASK)
     world.reset(found.seeds[0])
     for name, view in find_task(TASK).views.items():
