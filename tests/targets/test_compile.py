@@ -222,13 +222,10 @@ def test_unknown_names_and_taken_outputs_are_found_before_any_work(
 def test_a_full_disk_leaves_the_old_bundle_as_it_was(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     from ofp_edge.targets.registry import TARGETS
 
-    monkeypatch.setitem(
-        TARGETS, "host", replace(TARGETS["host"], engines=("onnxruntime",), picks_fastest=False)
-    )
+    monkeypatch.setitem(TARGETS, "host", replace(TARGETS["host"], picks_fastest=False))
+    monkeypatch.setattr(ENGINES["executorch"], "targets", ())
     shutil.copytree(built.bundle, tmp_path / "bundle")
     real = Path.write_bytes
 
