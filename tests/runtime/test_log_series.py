@@ -18,6 +18,7 @@ from mcap.reader import make_reader
 from ofp_edge.errors import OfpError, OutputExists
 from ofp_edge.runtime.log import file as log_file
 from ofp_edge.runtime.log import series as log_series
+from ofp_edge.runtime.log.file import LogFile
 from ofp_edge.runtime.log.reader import LogReader, later_files
 from ofp_edge.runtime.log.series import LogSeries, check_log
 from ofp_edge.runtime.log.telemetry import McapLog
@@ -189,6 +190,25 @@ def killed(path: Path, rows: int, enough: Any) -> None:
         while not enough() and time.monotonic() < until:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
+
+
+def test_at_no_moment_between_two_files_does_the_log_look_as_if_its_run_had_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series, real, seen = LogSeries(tmp_path / "run.mcap", {}, 1 << 24), LogFile.finish, []
+
+    def finish(file: LogFile) -> int:
+        size = real(file)
+        reader = LogReader(tmp_path / "run.mcap")
+        list(reader.rows())
+        seen.append(reader.whole)
+        return size
+
+    monkeypatch.setattr(LogFile, "finish", finish)
+    fill(series, 1500)
+    assert len(seen) >= 2 and not any(seen)
+    series.finish()
+    assert seen[-1]
 
 
 def test_a_kill_leaves_every_earlier_file_whole_and_the_last_one_readable(tmp_path: Path) -> None:

@@ -81,13 +81,20 @@ class LogSeries:
         self._file.finish()
 
     def _next(self) -> None:
-        size = self._file.finish()
-        self._closed_bytes += size
-        if self._number > 1:
-            self._later.append((self._name, size))
-        self._make_room()
+        """Begin the next file, then end this one: until the run ends, a file lacks its end, so that
+        a kill at any moment shows."""
+        before, name = self._file, self._name
         self._number += 1
-        self._file = self._begin(self._free_name())
+        try:
+            self._file = self._begin(self._free_name())
+        except BaseException:
+            self._number -= 1
+            raise
+        size = before.finish()
+        self._closed_bytes += size
+        if self._number > 2:
+            self._later.append((name, size))
+        self._make_room()
 
     def _make_room(self) -> None:
         while self._later and (
