@@ -95,7 +95,8 @@ class RemoteRobot:
         self._thread = threading.Thread(target=self._receive, name="remote robot", daemon=True)
         deadline = time.monotonic() + start_s
         try:
-            self._socket.send(start)
+            with contextlib.suppress(ConnectionError):  # it has ended: the thread hears how
+                self._socket.send(start)
             self._thread.start()
             while self._newest is None and not self._trouble and time.monotonic() < deadline:
                 time.sleep(0.005)

@@ -169,6 +169,20 @@ def test_calibration_asks_a_robot_in_a_process_of_its_own_that_has_no_action_to_
         robot.close()
 
 
+def test_a_process_that_ends_before_it_is_told_anything_is_one_line(monkeypatch):
+    real = subprocess.Popen
+
+    def ended(*arguments, **options):
+        process = real(*arguments, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    with pytest.raises(RobotError, match="process|ended") as caught:
+        RemoteRobot(make_spec(), robot="a:B", python="/bin/false", start_s=5.0)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_robot_that_does_not_open_says_why(make, diary):
     with pytest.raises(RobotError, match="no such arm. Plug it in."):
         make("open")
