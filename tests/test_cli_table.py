@@ -60,6 +60,13 @@ def test_every_option_says_what_it_is_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_no_help_holds_brackets_which_would_be_taken_for_markup_and_vanish(name: str) -> None:
+    command = COMMANDS[name]
+    texts = [command.help or "", *(p.help or "" for p in command.params)]
+    assert [text for text in texts if "[" in text] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_takes_json_and_answers_help(name: str) -> None:
     result = CliRunner().invoke(build_app(), [*name.split(), "--help"], env={"COLUMNS": "80"})
     assert result.exit_code == 0

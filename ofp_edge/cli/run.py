@@ -134,7 +134,8 @@ class RealtimeOptions:
     realtime: Annotated[
         bool,
         typer.Option(
-            "--realtime", help="Real-time priority, a core, locked memory; see [realtime]."
+            "--realtime",
+            help="Real-time priority, a core, locked memory; see the rig's realtime table.",
         ),
     ] = False
     require_realtime: Annotated[
