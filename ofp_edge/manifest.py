@@ -79,9 +79,8 @@ class TimeRow:
 
 @dataclass(frozen=True)
 class Start:
-    """The noise and the evaluations a chunk starts with: the standard deviation of the noise of a
-    cold and of a warm start, and a cold chunk's evaluations where they differ from
-    `Default.nfe`."""
+    """The start of a chunk: the standard deviation of the noise of a cold and of a warm start, and
+    a cold chunk's evaluations where they differ from `Default.nfe`."""
 
     cold_nfe: int | None = None
     noise_cold: float = 1.0

@@ -60,11 +60,10 @@ class PointCloud:
     def __call__(
         self, depth: NDArray[np.uint16], out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Turn (H, W) uint16 raw depth into (3, N) float32, metres in the base frame; `out` if
-        given.
+        """Turn raw depth (H, W) uint16 into points (3, N) float32, metres in the base frame.
 
-        A frame with nothing inside the box gives N copies of the box's centre. Raises SpecMismatch
-        when the frame is of another size or type.
+        Writes into `out` if given. A frame with nothing inside the box gives N copies of the box's
+        centre. Raises SpecMismatch when the frame is of another size or type.
         """
         p = self.parameters
         if depth.shape != (p.height, p.width) or depth.dtype != np.uint16:

@@ -42,8 +42,7 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class Difference:
-    """A place that differs. t_ns: the tick, or a chunk's observation; apart: the largest
-    difference."""
+    """One difference. t_ns: the tick, or the chunk's observation; apart: the largest difference."""
 
     what: str
     t_ns: int

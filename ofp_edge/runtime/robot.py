@@ -36,8 +36,7 @@ class Outcome:
 
 
 class Robot(Protocol):
-    """A robot's interface. All methods are called from the control thread alone and must return
-    fast.
+    """A robot. All methods are called from the control thread alone and must return fast.
 
     The class named in the rig is built as `Class(spec=PolicySpec, **options)`, or by `calibrate
     record` with an Interface that has no actions. Building it must move nothing: when the process
@@ -90,8 +89,7 @@ def find_robot(entry: RobotEntry) -> type[Any]:
 
 
 def build_robot(found: type[Any], entry: RobotEntry, spec: Interface) -> Robot:
-    """Build an instance of that class. RobotError when its options do not fit or it can't be
-    reached."""
+    """Build an instance of it. RobotError when its options do not fit or it can't be reached."""
     robot: Robot = build(found, entry.driver, {"spec": spec, **entry.options}, RobotError)
     return robot
 

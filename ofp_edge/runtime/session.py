@@ -237,8 +237,7 @@ def _supervised(
 
 
 def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> Controller:
-    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation so
-    far."""
+    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet."""
     return Controller(
         spec,
         round(rig.timing.latency_ms * 1e6),

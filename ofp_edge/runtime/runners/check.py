@@ -1,5 +1,4 @@
-"""Parity: compare an engine's answers with the golden outputs, after every compile, at every
-load."""
+"""Parity: compare an engine with the golden outputs, after every compile and at every load."""
 
 from __future__ import annotations
 
@@ -20,8 +19,7 @@ Golden = Mapping[str, NDArray[Any]]
 
 
 def per_dimension(output: str, difference: NDArray[Any], action_dim: int) -> NDArray[np.float64]:
-    """Return the largest entries of |difference| (K, n): one an action dimension for `chunk`, else
-    one."""
+    """Return the largest |difference| of (K, n): one an action dimension for `chunk`, else one."""
     columns = action_dim if output == "chunk" else 1
     worst: NDArray[np.float64] = (
         np.abs(difference.astype(np.float64)).reshape(-1, columns).max(axis=0)
@@ -87,10 +85,9 @@ class GoldenRun:
 def check_artefact(
     artefact: Artefact, runners: Mapping[str, Runner], bundle: Bundle, golden: Golden
 ) -> dict[str, float]:
-    """Return the worst absolute difference of each output, in its units. ParityError past
-    tolerance.
+    """Return the worst absolute difference of each output, in its units.
 
-    runners: by function; see `GoldenRun`.
+    runners: by function; see `GoldenRun`. Raises ParityError past tolerance.
     """
     manifest, function = bundle.manifest, artefact.function
     worst: dict[str, float] = {}

@@ -100,8 +100,7 @@ class Engine(ABC):
         return ()
 
     def load(self, bundle: Bundle, precision: str, threads: Threads = ONE) -> dict[str, Runner]:
-        """Load every function of a bundle by name and check it against the golden outputs. Build
-        nothing.
+        """Load every function of a bundle by name; check it against golden outputs. Builds nothing.
 
         All or none: where one fails, the others are closed. Raises MissingExtra, BundleError,
         OfpError (too little memory), ParityError.

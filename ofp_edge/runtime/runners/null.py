@@ -13,8 +13,7 @@ from ofp_edge.runtime.runners.buffers import allocate
 
 
 class NullRunner:
-    """A runner that guarantees: outputs keep the values given (zeros otherwise); `calls` counts
-    `infer`.
+    """A runner whose outputs keep the values given (zeros otherwise); `calls` counts `infer`.
 
     values: by output name, broadcast to the output's shape.
     """

@@ -16,8 +16,7 @@ _ISOLATED = Path("/sys/devices/system/cpu/isolated")
 
 @dataclass(frozen=True)
 class Threads:
-    """An engine's threads. count: with the caller's. cpus: theirs, the caller's first; empty:
-    anywhere.
+    """Engine threads. count: the caller's too. cpus: theirs, the caller's first; empty: anywhere.
 
     The caller's own thread is not moved: its owner may do so (taskset, the loop).
     """
@@ -36,8 +35,7 @@ class Threads:
 
     @property
     def spinning(self) -> bool:
-        """Return whether idle threads may poll for work: only where nothing else can want their
-        CPUs."""
+        """Return whether idle threads may poll for work: only where nothing else wants the CPU."""
         return bool(self.helpers) and set(self.cpus[: self.count]) <= isolated_cpus()
 
     @contextlib.contextmanager

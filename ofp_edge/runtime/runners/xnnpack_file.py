@@ -98,8 +98,7 @@ _EXTRA_INPUTS = {"Concatenate2": 2, "Concatenate3": 3, "Concatenate4": 4, "Conca
 def check_graph(
     blob: memoryview, named: dict[str, int], calls: list[list[tuple[int, ...] | None]]
 ) -> None:
-    """Raise ValueError when the graph contradicts itself. named: bytes of the program's data by
-    name.
+    """Raise ValueError if a graph contradicts itself. named: bytes of the program's data by name.
 
     calls: the shapes of the arguments that the program gives it; None: no tensor.
     """

@@ -17,8 +17,7 @@ _KEPT = 8
 
 
 def import_tensorrt() -> Any:
-    """Import the module `tensorrt` in a supported version. Raises OfpError saying where to get
-    it."""
+    """Import `tensorrt` in a supported version. OfpError says where it comes from."""
     try:
         trt = importlib.import_module("tensorrt")
     except ImportError as cause:
@@ -33,8 +32,7 @@ def import_tensorrt() -> Any:
 
 
 def start(trt: Any, kind: Any, log: Any) -> Any:
-    """Make an object of TensorRT's `kind`, Builder or Runtime. Raises BundleError when it gives
-    none."""
+    """Make TensorRT's `kind`, Builder or Runtime. BundleError when it gives none."""
     try:
         return kind(log)
     except TypeError:  # what its bindings make of a null pointer: the reason is in the log
@@ -42,8 +40,7 @@ def start(trt: Any, kind: Any, log: Any) -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """Make a `trt.ILogger` that keeps the last warnings and errors: `said()` for an error's
-    text."""
+    """Make a `trt.ILogger` that keeps the last warnings and errors; `said()` returns them."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -33,8 +33,7 @@ def build_engine(
     progress: Progress = silent,
     configure: Callable[[Any], None] | None = None,
 ) -> BuiltEngine:
-    """Build an engine. BundleError carries TensorRT's message; KeyboardInterrupt leaves nothing
-    behind.
+    """Build. BundleError carries TensorRT's own message; KeyboardInterrupt leaves nothing behind.
 
     timing: a timing cache of an earlier build on this device. configure: last word on the config.
     """

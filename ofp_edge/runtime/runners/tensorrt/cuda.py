@@ -25,8 +25,7 @@ _CLASSES: dict[str, Callable[[Any], Cuda]] = {"cuda-python": CudaPython, "pycuda
 
 
 class Cuda(Protocol):
-    """One CUDA device and one stream. `stream`: its handle. `graphs`: whether it can capture
-    graphs.
+    """One CUDA device, one stream. `stream`: its handle. `graphs`: whether it can capture.
 
     Every failure is a RuntimeError with CUDA's own name for it.
     """
@@ -67,8 +66,7 @@ class Cuda(Protocol):
 
 
 def open_cuda(name: str | None = None) -> Cuda:
-    """Open the library asked for, or the first of NAMES that loads. Raises OfpError saying why none
-    does."""
+    """Open the library asked for, or the first of NAMES that loads. OfpError says why none does."""
     reasons = []
     for candidate in NAMES if name is None else (name,):
         try:

@@ -30,8 +30,7 @@ class CudaPython:
         self._to_device = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
 
     def current(self) -> AbstractContextManager[None]:
-        """Do nothing: the CUDA runtime takes device 0's primary context in every thread by
-        itself."""
+        """Do nothing: the CUDA runtime takes device 0's primary context in every thread."""
         return _NOTHING
 
     def device(self) -> tuple[str, tuple[int, int]]:

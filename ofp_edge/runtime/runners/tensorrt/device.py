@@ -28,8 +28,7 @@ class Device:
 
 
 def open_device() -> Device:
-    """Open and check TensorRT, CUDA and the board. OfpError names what is missing or
-    unsupported."""
+    """Find TensorRT, CUDA and the board. OfpError names what is missing or unsupported."""
     machine = machines.this_machine()
     jetson = identify(machine)
     if jetson is None:

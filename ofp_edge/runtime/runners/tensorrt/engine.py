@@ -1,5 +1,4 @@
-"""TensorRT as an engine: built on this Orin, kept beside the bundle, checked against golden,
-run."""
+"""TensorRT as an engine: built on this Orin, kept beside the bundle, held to golden, run."""
 
 from __future__ import annotations
 
@@ -78,8 +77,7 @@ class TensorRT(Engine):
                 return self._build(bundle, lower, device, cache, progress)
 
     def load(self, bundle: Bundle, precision: str, threads: Threads = ONE) -> dict[str, Runner]:
-        """Load what `prepare` built; see `Engine.load`. OfpError names the command that builds the
-        rest."""
+        """Load every function; see `Engine.load`. OfpError names the command that builds one."""
         device, cache, golden = open_device(), EngineCache(bundle), bundle.golden()
         runners: dict[str, Runner] = {}
         with ExitStack() as opened:
@@ -104,8 +102,7 @@ class TensorRT(Engine):
         threads: Threads = ONE,
         bound: Sources | None = None,
     ) -> TensorRTRunner:
-        """Make a runner; see `Engine.runner`. `program` is an engine that was built on this
-        device."""
+        """Make a runner; see `Engine.runner`. `program` is an engine built on this device."""
         trt = open_device().trt
         cuda = open_cuda(self._cuda_name)
         return TensorRTRunner(trt, make_log(trt), cuda, program, inputs, outputs, bound)
