@@ -68,7 +68,7 @@ class CameraParameters:
 
 @dataclass(frozen=True)
 class CameraTolerance:
-    """How far a robot's camera may differ from the training camera before `run` refuses."""
+    """The most that a robot's camera may differ from the training camera; beyond, `run` refuses."""
 
     focal_percent: float = 2.0
     centre_px: float = 3.0

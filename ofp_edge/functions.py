@@ -2,7 +2,7 @@
 
 Every policy has two: `encode` makes a feature of the newest frame, `act` makes a chunk of features,
 noise and a time row. A bundle's manifest lists them, and may list more, which run in its order
-between the two. Whoever needs a shape or a name looks here.
+between the two. Every shape and name comes from here.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Role = Literal[
 class Tensor:
     """One input or output of a deployed function, of fixed shape.
 
-    role: what it means to whoever calls the function; None only outside a manifest. source: the
-    output "function.tensor" that an input is made of. resident: it stays where the engine computes
-    (on a GPU in its memory), is never read by the host, and its source is bound to it.
+    role: its meaning to the function's caller; None only outside a manifest. source: the output
+    "function.tensor" that an input is made of. resident: it stays where the engine computes (on a
+    GPU in its memory), is never read by the host, and its source is bound to it.
     """
 
     name: str

@@ -64,7 +64,7 @@ class ColorImage:
 
 def as_input(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Turn a stored field into the network's input, in `out` if given: uint8 becomes 0..1, the rest
-    stays as it is."""
+    is unchanged."""
     if values.dtype == np.uint8:
         return np.asarray(np.multiply(values, UNIT, out=out, dtype=np.float32))
     if out is not None:

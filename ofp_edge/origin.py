@@ -1,4 +1,4 @@
-"""Find where this ofp-edge was installed from, and print pip lines that work as they are.
+"""Find where this ofp-edge comes from, and pip lines that add to it and work as printed.
 
 ofp-edge and its ExecuTorch engine are in no package index. pip takes the ofp-edge that is installed
 for what it is, so a line that adds an extra need not say where it came from; where that is known,
@@ -30,7 +30,7 @@ class Origin:
     """The source that the running ofp-edge was installed from.
 
     checkout: the repository's folder. editable: its files are run where they stand. wheels: the
-    folder of the wheel that was installed. installed: pip knows of it. None where it can't be told:
+    folder of the wheel that was installed. installed: pip knows of it. None where that is unknown:
     pip keeps no record of a --find-links.
     """
 

@@ -1,4 +1,4 @@
-"""Poses as 4 x 4 matrices: check, split into position and quaternion, compare.
+"""Check poses (4 x 4 matrices), split them into position and quaternion, and compare them.
 
 T_a_b takes a point in frame b into frame a; metres. Quaternions are (x, y, z, w).
 """

@@ -76,7 +76,7 @@ class ActionField:
 
 @dataclass(frozen=True)
 class Interface:
-    """What is seen and done. Immutable; equality is field by field.
+    """The fields that a policy sees and does. Immutable; equality is field by field.
 
     `actions` is empty for a robot that is only asked for its state (`calibrate record`); datasets
     and policies have at least one.
@@ -193,7 +193,7 @@ class Chunking:
 
     @property
     def plan_steps(self) -> int:
-        """Return how many actions follow the observation: `horizon` without the leading ones."""
+        """Return the number of actions from the observation on: all but the leading ones."""
         return self.horizon - self.start_index
 
     @property
@@ -209,10 +209,9 @@ class Chunking:
 
 @dataclass(frozen=True)
 class PolicySpec(Chunking, Interface):
-    """What a policy sees and does, and in which steps: an Interface that has a Chunking, so it
-    stands wherever either is asked for. Its JSON and its arguments are the interface's, then the
-    chunking's. Immutable; equality is field by field.
-    """
+    """A policy's whole spec: an Interface that has a Chunking, so it stands wherever either is
+    asked for. Its JSON and its arguments are the interface's, then the chunking's. Immutable;
+    equality is field by field."""
 
     def __post_init__(self) -> None:
         Interface.__post_init__(self)

@@ -44,8 +44,7 @@ def both_chunks(
 def action_errors(
     spec: PolicySpec, difference: NDArray[np.floating], budget_percent: float
 ) -> tuple[ActionError, ...]:
-    """Return the largest and mean |difference| per action dimension; (..., action_dim) raw
-    units."""
+    """Return largest and mean |difference| per action dimension; (..., action_dim) raw units."""
     raw = np.abs(difference).reshape(-1, spec.action_dim)
     scale = np.asarray(spec.action_scale)
     largest, mean = raw.max(0) * scale, raw.mean(0) * scale

@@ -29,7 +29,8 @@ __all__ = [
 
 
 def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> ObservationWindows:
-    """Return at most `count` of a policy's calibration samples, evenly spaced. Or PolicyError."""
+    """Return at most `count` of a quantised policy's calibration samples, evenly spaced. Raises
+    PolicyError."""
     windows = read_samples(folder / FILE, spec).samples
     return windows.take(
         np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))

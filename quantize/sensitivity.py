@@ -22,7 +22,7 @@ from ofp_edge.quantize.units import shown
 FILE = "sensitivity.json"
 SCHEMA_VERSION = 1
 TO_SPARE = 0.8
-"""Share of the budget for `mixed` on the calibration samples: unseen windows differ."""
+"""The share of the budget for `mixed` on the calibration samples: unseen windows differ."""
 _WINDOWS = 48
 
 

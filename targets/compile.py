@@ -71,13 +71,13 @@ def compile_policy(
 ) -> Compiled:
     """Build, check and write a bundle.
 
-    nfe: network evaluations a chunk, for a policy that takes many; None: its own number. An engine
-    that is not installed here is left out: nothing enters a bundle unchecked. leave_out: further
-    omissions, each "ENGINE" or "ENGINE:PRECISION". strict: an operation that XNNPACK does not take
-    is an error. Raises UnknownName, MissingExtra, PolicyError, OutputExists, ParityError (an engine
-    differs from torch by more than the cap), OfpError (a recipe that does not fit the target),
-    CheckFailed (a plan whose gate failed, a board with too little memory, an operation left out
-    under `strict`).
+    nfe: network evaluations a chunk, for a policy that takes many; None: its own number.
+    An engine that is not installed here is left out: nothing enters a bundle unchecked. leave_out:
+    further omissions, each "ENGINE" or "ENGINE:PRECISION".
+    strict: an operation that XNNPACK does not take is an error. Raises UnknownName, MissingExtra,
+    PolicyError, OutputExists, ParityError (an engine differs from torch by more than the cap),
+    OfpError (a recipe that does not fit the target), CheckFailed (a plan whose gate failed, a board
+    with too little memory, an operation left out under `strict`).
     """
     chosen = _with_installed_engines(target(target_name))
     board = board_for(target_name, board_name)

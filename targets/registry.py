@@ -43,7 +43,7 @@ def orin_boards_of(name: str) -> list[OrinBoard]:
 
 
 def board_for(target_name: str, board_name: str | None) -> Board | OrinBoard | None:
-    """Return the board asked for, checked with the target. UnknownName, or OfpError when unfit."""
+    """Return the board asked for, fit for the target. UnknownName, or OfpError when unfit."""
     if board_name is None:
         return None
     known = {*boards(), *orin_boards()}

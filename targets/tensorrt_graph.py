@@ -1,4 +1,4 @@
-"""Whether TensorRT 10.3 takes a graph: its operator table as data, and the rules around it.
+"""Check a graph against TensorRT 10.3: its operator table as data, and the rules around it.
 
 tensorrt_operators.json says where the table comes from. What passes here is a strongly typed
 network: every tensor's type is the graph's own, and int8 is symmetric QuantizeLinear and

@@ -1,4 +1,4 @@
-"""Turn int8 into uint8: the same steps, other integers, for ONNX Runtime on x86 (int8_kernels.py).
+"""Turn int8 into uint8: same steps, other integers, for ONNX Runtime on x86 (int8_kernels.py).
 
 Its kernels take unsigned activations there. It shifts signed ones by itself, but later than it
 looks for quantised operations, and misses some; and it leaves a ReLU between a layer and its

@@ -72,7 +72,7 @@ def run_gate(
 
 
 def check_episodes(episodes: int) -> None:
-    """Raise OfpError when so many pairs prove nothing, or have no seeds; 0 leaves them out."""
+    """Raise OfpError when `episodes` pairs prove nothing, or have no seeds; 0 leaves them out."""
     if episodes < 0 or 0 < episodes < FEWEST_EPISODES:
         raise OfpError(
             f"--episodes {episodes}: expected 0 or at least {FEWEST_EPISODES}: fewer can't show "
@@ -143,7 +143,7 @@ def check_success(exact: Sequence[bool], other: Sequence[bool], task: str) -> Ch
     """Check the quantised policy's success minus the float one's, over the same episodes.
 
     Where no pair was lost, a bootstrap knows no loss; the rule of three (Hanley and Lippman-Hand,
-    JAMA 1983) does: at 95 %, less than 3 in so many.
+    JAMA 1983) does: at 95 %, less than 3 in that many.
     """
     difference, low, high = paired_difference(exact, other)
     if not any(a and not b for a, b in zip(exact, other, strict=True)):

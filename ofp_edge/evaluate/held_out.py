@@ -23,7 +23,7 @@ from ofp_edge.runtime.chunk import Chunk
 
 
 def open_training_data(path: Path, config: PolicyConfig) -> Dataset:
-    """Open the dataset a policy was trained on, its held-out episodes known. Or DatasetError."""
+    """Open the dataset a policy was trained on, its held-out episodes known. DatasetError else."""
     dataset = open_dataset(path)
     if dataset.sha256 != config.training.dataset_sha256:
         raise DatasetError(

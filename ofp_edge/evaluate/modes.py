@@ -25,7 +25,7 @@ from ofp_edge.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of where chunks pass the obstacle; left, right, between and short add up to 1.
+    """Shares of chunks by where they pass the obstacle; left, right, between, short add up to 1.
 
     between: closer to the midpoint than a quarter of the distance between the two modes' means, or
     colliding. short: the chunk does not reach the obstacle. outside (of left and right): farther

@@ -60,7 +60,7 @@ def half_ranges(spec: PolicySpec) -> NDArray[np.float32]:
 
 
 def jump(old: Chunk, new: Chunk, t_ns: int, half: NDArray[np.float32]) -> float:
-    """Return the distance of the plans' actions at `t_ns`: RMS, in `half_ranges`."""
+    """Return how far the plans' actions at `t_ns` are apart: RMS, in `half_ranges`."""
     difference = (new.at(t_ns) - old.at(t_ns)) / half
     return float(np.sqrt(np.mean(difference**2)))
 

@@ -27,7 +27,7 @@ from ofp_edge.runtime.infer.sampler import Scheme, Step
 ROWS = 16
 """Episodes sharing a call of a many-step policy. A world costs 0.2 s and 26 MB, so no more."""
 MANY_STEPS = 10
-"""The nfe from which rows are batched; below it physics outlast the network: little to gain."""
+"""From this nfe on rows are batched; below it the physics dominate and a batch gains little."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Acting:
 
 
 def sampled(policy: Policy, choice: Choice) -> Acting:
-    """Make a chunk by the method's own `sample`, as one call: it is no ladder of (t, r) rows."""
+    """Return the Acting of a method that has no (t, r) rows: its own `sample`, as one call."""
     method = policy.sampling
     if choice.t_w is not None or choice.t_refine is not None:
         option = "--t-w" if choice.t_w is not None else "--t-refine"
@@ -60,7 +60,7 @@ def sampled(policy: Policy, choice: Choice) -> Acting:
 
 
 def walking(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
-    """Make a diffusion policy's chunk by its sampler's steps one by one, as a bundle takes them."""
+    """Return the Acting of a diffusion policy: its sampler's steps one by one, as in a bundle."""
     if choice.t_w is not None or choice.t_refine is not None:
         option = "--t-w" if choice.t_w is not None else "--t-refine"
         raise OfpError(f"{option}: a diffusion policy starts every chunk from noise.")
@@ -90,7 +90,7 @@ def _functions(path: Path, deployed: Deployed, choice: Choice) -> tuple[Any, Any
 
 
 def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> tuple[Acting, str]:
-    """Make a chunk in one step, one and a refining step, or a ladder; in float or by the plan."""
+    """Return the Acting of one step, one and a refining step, or a ladder, in float or by plan."""
     deployed = deploy(policy)
     encode, act, precision, quantised = _functions(path, deployed, choice)
     fixed = quantised or policy.config.network.one_row

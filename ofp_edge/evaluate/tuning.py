@@ -70,8 +70,7 @@ def choose_warm(settings: Sequence[Measured]) -> tuple[Measured, list[Comparison
 def choose_refine(
     once: Measured, twice: Sequence[Measured]
 ) -> tuple[Measured, bool, list[Comparison]]:
-    """Choose the best refining time; return it, whether it beats one evaluation, and all settings
-    against one evaluation."""
+    """Choose a refining time; return it, whether it beats one evaluation, and all comparisons."""
     confidence = 1 - (1 - _CONFIDENCE) / len(twice)  # Bonferroni: the best of several is looked at
     rows = [_compare(once, setting, confidence) for setting in twice]
     best = max(rows, key=lambda row: (row.measured.score, -(row.measured.jump or 0.0)))

@@ -1,4 +1,4 @@
-"""The interface the loop expects of a camera; a rig's [cameras.<name>] entry becomes one."""
+"""The camera interface that the loop expects; a rig's [cameras.<name>] entry becomes a camera."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True)
 class Frame:
-    """One capture, copied out of the SDK: it stays as it is.
+    """One capture, copied out of the SDK: it does not change.
 
     depth: (H, W) uint16, raw (times `depth_unit_m` = metres along the optical axis; 0 = unknown).
     color: (H, W, 3) uint8 RGB seen from the depth camera, or None. A camera that only images are
@@ -65,8 +65,8 @@ class Camera(Protocol):
     def read(self, timeout_ms: float) -> Frame | None:
         """Return the newest frame if it is newer than the last one returned; else wait for one.
 
-        Returns None when none came within `timeout_ms` (0 = do not wait). An old frame is never
-        returned as new. Raises CameraError when the camera is gone.
+        None when none came within `timeout_ms` (0 = do not wait). An old frame is never returned
+        as new. Raises CameraError when the camera is gone.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Turn cameras and robot state into the arrays the policy sees, and drop what is too old to act on.
 
-A frame is used when each stream of it that the policy sees is newer than the one before, not frozen
-(pictures.py), at most `max_age_ns` old, not from the future, and within `max_skew_ns` of every
-other camera's and stream's. Any other frame counts as absent.
+A frame is used when each stream of it that the policy sees is newer than the one before, not
+frozen (pictures.py), at most `max_age_ns` old, not from the future, and within `max_skew_ns` of
+every other camera's and stream's. Any other frame counts as absent.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ class Observer:
     """Polls the cameras a spec names and prepares observations. One thread.
 
     cameras: by the spec's names, started. trained: the parameters the policy was trained with.
-    max_age_ns: per camera; a frame older than that is dropped, never acted upon. frozen_after: per
-    camera, the number of equal pictures in a row that is too many, 0: unlimited; by default 5, or 0
-    for a camera that calls itself `noise_free`. instruction: text for a policy with a text field,
-    the same in every observation. max_skew_ns: how far apart the frames of one observation may have
-    been taken; None: any time. Raises SpecMismatch when a camera is missing or differs by more than
-    `tolerance`, or when there is an instruction and no field for it or the other way round;
-    UnknownName for another one.
+    max_age_ns: per camera; a frame older than that is dropped, never acted upon.
+    frozen_after: per camera, the number of equal pictures in a row that is too many, 0: unlimited;
+    by default 5, or 0 for a camera that calls itself `noise_free`. instruction: text for a policy
+    with a text field, the same in every observation.
+    max_skew_ns: how far apart the frames of one observation may have been taken; None: any time.
+    Raises SpecMismatch when a camera is missing or differs by more than `tolerance`, or when there
+    is an instruction and no field for it or the other way round; UnknownName for another one.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from ofp_edge.runtime.camera import Frame, Stream
 from ofp_edge.runtime.cameras.remarks import Remarks
 
 FROZEN_AFTER = 5
-"""Equal pictures in a row that no sensor gives; the default where a rig says nothing else."""
+"""The number of equal pictures in a row that no sensor gives, where a rig says nothing else."""
 _GLANCE = 8  # every so many rows and columns are looked at first
 _SOMETHING = 0.01  # of the pixels: a dark image has some that shine
 STREAM_NAMES: dict[Stream, str] = {"depth": "depth", "color": "colour"}

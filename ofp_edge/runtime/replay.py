@@ -52,7 +52,7 @@ class Difference:
 
 @dataclass
 class ReplayReport:
-    """The outcome of a replay: what was run again, and the first 20 places where it differs.
+    """The outcome of a replay: what was run again, and the first 20 of `differ` places that differ.
 
     files_left_out: those after a gap of files deleted to make room: the state in which they begin
     is unknown.

@@ -1,4 +1,4 @@
-"""The interface the loop expects of a robot; a rig's [robot] entry becomes one."""
+"""The robot interface that the loop expects; a rig's [robot] entry becomes a robot."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Samples:
         return np.roll(self._ring, -(self.count % len(self._ring)))
 
     def newest(self, count: int) -> NDArray[np.int64]:
-        """Return a copy of at most so many of the newest values, in no order."""
+        """Return a copy of at most `count` of the newest values, in no order."""
         kept = min(self.count, count, len(self._ring))
         places = np.arange(self.count - kept, self.count) % len(self._ring)
         return self._ring[places]

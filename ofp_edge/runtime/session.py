@@ -62,7 +62,7 @@ class Probe(Telemetry, Protocol):
     """A listener to a run: gets rows by `write`, moments by `mark` (marks.py)."""
 
     def mark(self, moment: str, of: Any, /) -> None:
-        """Hear of a moment; see `Mark`."""
+        """Take a mark; see `Mark`."""
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,10 @@ class Controller:
 
     latency_ns: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no longer; the
     robot holds for the rest of that period and is stopped at the next tick unless a newer plan has
-    taken over. Without a first plan the age counts from the episode's start. fade_steps: control
-    steps over which one plan fades into the next. safety: the layer every command passes, or None.
-    refine: decides when there is time for a refining step; None never refines. Raises RigError when
-    the limits can't be met by any schedule.
+    taken over. Without a first plan the age counts from the episode's start.
+    fade_steps: control steps over which one plan fades into the next. safety: the layer every
+    command passes, or None. refine: judges the time for a refining step; None: never.
+    Raises RigError when the limits can't be met by any schedule.
     """
 
     def __init__(

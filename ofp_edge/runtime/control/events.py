@@ -97,10 +97,10 @@ class Command:
     """The command of a tick.
 
     kind "act": send `action`, the plan of `t_obs_ns` at `index`. "hold": send `action`, or nothing
-    where it is None (an absolute robot to which nothing was sent yet stays where it is). "stop":
-    stop the robot; `reason` says why, and every later command is the same. wanted: the action
-    before the safety layer; cut: which of its limits changed it. order: the planner's next one,
-    handed over after the action has gone out.
+    where it is None (an absolute robot to which nothing was sent yet stays where it is).
+    "stop": stop the robot; `reason` says why, and every later command is the same.
+    wanted: the action before the safety layer; cut: which of its limits changed it.
+    order: the planner's next one, handed over after the action has gone out.
     """
 
     kind: Kind

@@ -48,10 +48,10 @@ class ControlLoop:
     """Runs one policy on one robot. Its arguments are open, warm and started.
 
     robot: the Robot protocol; one that also has `reset(seed)` and `outcome()` runs in episodes.
-    planner: by default a thread of its own. heartbeat, stop_input: see runtime/safety. supervision:
-    see supervision.py. max_stall_ns: a tick whose work takes longer is a fault. on_start: called in
-    the control thread when everything else is ready. on_tick: called in it after every tick that
-    does not end the episode. mark: see marks.py.
+    planner: by default a thread of its own. heartbeat, stop_input: see runtime/safety.
+    supervision: see supervision.py. max_stall_ns: a tick whose work takes longer is a fault.
+    on_start: called in the control thread when everything else is ready. on_tick: called in it
+    after every tick that does not end the episode. mark: see marks.py.
     """
 
     def __init__(

@@ -34,9 +34,9 @@ _END_S = 3.0
 class Planner:
     """Serves one order at a time. `give`, `take`, `rest` and `close` belong to the control thread.
 
-    cameras and inference are used by this thread alone while an order is served. max_state_age_ns:
-    a picture without a state this near in time is not planned from. capture_to_ready_ns: age of the
-    observation when its (first) chunk was ready.
+    cameras and inference are used by this thread alone while an order is served.
+    max_state_age_ns: a picture without a state this near in time is not planned from.
+    capture_to_ready_ns: age of the observation when its (first) chunk was ready.
     """
 
     def __init__(

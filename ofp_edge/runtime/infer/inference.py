@@ -51,14 +51,14 @@ class InferenceTimings:
 
 
 class Inference:
-    """Runs what comes before `act` once a frame, `act` once a chunk (or as the scheme says).
+    """Runs the functions before `act` once a frame, `act` once a chunk (or as the scheme says).
 
     functions, runners: what the manifest lists, and a runner of each by name, whose inputs are
     written in place. A feature is kept by the time of its frame and given to `act` with those
     before it; other outputs that feed an input are handed on as they are made.
     seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
-    guard: a cold start makes so many chunks, each from its own noise, and takes one that others
+    guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     """
 

@@ -30,7 +30,7 @@ _DESCENT = ("int8", "fp16", "fp32")
 
 
 class TensorRT(Engine):
-    """TensorRT. Only `prepare` builds an engine file, from a bundle's ONNX graph.
+    """The engine TensorRT. Only `prepare` builds an engine file, from a bundle's ONNX graph.
 
     cuda_name: one of cuda.NAMES; None takes the first that loads.
     """
@@ -77,7 +77,7 @@ class TensorRT(Engine):
                 return self._build(bundle, lower, device, cache, progress)
 
     def load(self, bundle: Bundle, precision: str, threads: Threads = ONE) -> dict[str, Runner]:
-        """Load every function; see `Engine.load`. OfpError names the command that builds one."""
+        """Load every function; see `Engine.load`. OfpError, with the command, for one not built."""
         device, cache, golden = open_device(), EngineCache(bundle), bundle.golden()
         runners: dict[str, Runner] = {}
         with ExitStack() as opened:
