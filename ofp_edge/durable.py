@@ -1,4 +1,4 @@
-"""How writing is "whole or not at all": syncs, exchange, lock, and clean-up after killed writers.
+"""The parts of writing "whole or not at all": syncs, exchange, lock, and clean-up after kills.
 
 Every temporary name stands beside the output, so no rename leaves its file system:
 
@@ -96,7 +96,7 @@ def clear(path: Path) -> None:
 
 
 def put_back(path: Path) -> None:
-    """Before reading, put back what a killed writer had set aside, if nothing stands at `path`."""
+    """Put back what a killed writer set aside, if nothing stands at `path`. Call before reading."""
     if os.path.lexists(path):
         return
     with contextlib.suppress(OSError):

@@ -174,8 +174,8 @@ def remove_folder(path: Path) -> None:
 
 
 def put_back(path: Path) -> None:
-    """Before reading an artefact, put back what a killed writer had set aside on a file system that
-    can't exchange two folders atomically."""
+    """Put back what a killed writer had set aside on a file system that can't exchange two folders
+    atomically. Call it before reading an artefact."""
     durable.put_back(_target(path))
 
 

@@ -26,7 +26,7 @@ FEWEST_SAMPLES = 16
 LARGEST_OUTSIDE = 0.05
 """The share of a tensor's values on held-out windows that its range may cut off."""
 WIDEST = 16.0
-"""How far a range may exceed what held-out windows show, as a factor: 4 of the 8 bits remain."""
+"""The most a range may exceed what held-out windows show, as a factor: 4 of the 8 bits remain."""
 _HALF_STEP = 0.5 + 1e-3
 
 

@@ -31,7 +31,7 @@ class Check:
     figures: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """JSON has no NaN."""
+        """Turn figures that are not finite into None: JSON has no NaN."""
         plain = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in self.figures.items()

@@ -18,9 +18,9 @@ from ofp_edge.errors import OfpError, UnknownName
 class Board(BoardFile):
     """A board whose CPU computes.
 
-    cores: those worth computing on; clock_hz: theirs, cpus: their numbers. threads: compute threads
-    that a policy should take at most, one core left for the loop. fp32_gflops, int8_gops: dense
-    peaks over `cores`. cache_bytes: what the cores' caches hold together. glibc: of its usual
+    cores: those worth computing on; clock_hz, cpus: their clock and numbers. threads: compute
+    threads that a policy should take at most, one core left for the loop. fp32_gflops, int8_gops:
+    dense peaks over `cores`. cache_bytes: what the cores' caches hold together. glibc: of its usual
     system, the newest that wheels may ask for. wheels: by Python version, the engines' and the
     camera's distributions with their versions.
     """

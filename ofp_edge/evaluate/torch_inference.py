@@ -27,7 +27,7 @@ from ofp_edge.runtime.infer.sampler import Scheme, Step
 ROWS = 16
 """Episodes sharing a call of a many-step policy. A world costs 0.2 s and 26 MB, so no more."""
 MANY_STEPS = 10
-"""From this nfe on rows are batched; below it the physics dominate and a batch gains little."""
+"""The nfe from which rows are batched; below it the physics dominate and a batch gains little."""
 
 
 @dataclass

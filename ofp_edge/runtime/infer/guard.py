@@ -1,7 +1,7 @@
 """The guarded choice among several candidate chunks: one that others agree with.
 
-A one-step chunk may land between two ways of doing a task, where no demonstration went. There its
-neighbours are few. Taking the first candidate of the half that is least alone, and not the one
+A one-step chunk may land between two ways of doing a task, where no demonstration went. There it
+has few neighbours. Taking the first candidate of the half that is least alone, and not the one
 with the closest neighbours, nearly leaves the shares of the ways as the policy draws them.
 """
 
