@@ -1,7 +1,7 @@
-"""A call tried in a child process first: where it would end this one, it is an error of one line.
+"""Try a call in a child process first: what would end this process becomes a one-line error.
 
-For libraries in C++ that trust what they are given. The child is a copy of this process and its
-answer is thrown away; who has tried a call then makes it.
+For C++ libraries that trust their input. The child is a copy of this process and its answer is
+thrown away; the caller makes the call again after trying it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def try_apart(
     seconds: float = 300.0,
     memory: int = 8 * GIBIBYTE,
 ) -> None:
-    """Call `function` in a child; `error`, beginning with `what`, when that dies or goes too far.
+    """Call `function` in a child; raise `error`, beginning with `what`, if it dies or goes too far.
 
     What the call raises is left to the caller's own call. seconds, memory (bytes beyond what this
     process has): more ends the child. The function must start no threads that were stopped by the

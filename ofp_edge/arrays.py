@@ -1,5 +1,5 @@
-"""Arrays from outside: npy and npz, and bytes of a stated type and shape; measured before they are
-made, plain numbers alone, never an object.
+"""Read arrays from outside: npy, npz, and bytes of a stated type and shape. Sizes are checked
+before anything is allocated; only plain numbers are read, never objects.
 
 numpy's own reader evaluates a header as Python and takes the memory that it states; this one reads
 the one form that numpy writes, and a shape that does not fit its bytes is refused.
@@ -27,7 +27,7 @@ DTYPES = frozenset(
                              {"u": (2, 4, 8), "i": (2, 4, 8), "f": (2, 4, 8)}.items()
                              for size in sizes}
 )  # fmt: skip
-"""The types that are read, as numpy writes them."""
+"""The types that are read, by the names numpy writes."""
 _MOST_AXES, _LONGEST_AXIS, _LONGEST_HEADER = 8, 1 << 48, 1 << 12
 _HEADER = re.compile(
     rb"\{'descr': '([<|=]?[a-z][0-9]+)', 'fortran_order': (True|False), "
@@ -39,7 +39,7 @@ _MAGIC = b"\x93NUMPY"
 def array_of(
     data: bytes | memoryview, dtype: Any, shape: Any, what: str, error: type[OfpError]
 ) -> NDArray[Any]:
-    """A new array of `data`; `error` unless dtype is one of DTYPES and shape fits the bytes."""
+    """Return a new array of `data`; raise `error` unless dtype is in DTYPES and the shape fits."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise error(f"{what}: expected plain little-endian numbers, got type {shown(dtype)}.")
     kind = np.dtype(dtype)
@@ -54,7 +54,7 @@ def array_of(
 
 
 def read_npy(data: bytes, what: str, error: type[OfpError]) -> NDArray[Any]:
-    """An array in numpy's npy form."""
+    """Read an array in numpy's npy format."""
     version = data[6:8]
     size = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}.get(version)
     if data[:6] != _MAGIC or size is None:
@@ -74,7 +74,7 @@ def read_npy(data: bytes, what: str, error: type[OfpError]) -> NDArray[Any]:
 def read_npz(
     data: bytes, what: str, error: type[OfpError], largest: int
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz file by name; together at most `largest` bytes, unpacked."""
+    """Read the arrays of an npz file, by name; together at most `largest` bytes, unpacked."""
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -42,11 +42,11 @@ class Bundle:
 
     @property
     def spec(self) -> PolicySpec:
-        """The policy's interface."""
+        """Return the policy's interface."""
         return self.manifest.spec
 
     def engines(self) -> list[tuple[str, str]]:
-        """Every (engine, precision) for which all functions are there, in manifest order."""
+        """Return every (engine, precision) that has all functions, in manifest order."""
         have: dict[tuple[str, str], set[str]] = {}
         for item in self.manifest.artefacts:
             have.setdefault((item.engine, item.precision), set()).add(item.function)
@@ -54,7 +54,7 @@ class Bundle:
         return [key for key, functions in have.items() if functions == every]
 
     def choose(self, engine: str | None, precision: str | None) -> tuple[str, str]:
-        """Fill in the manifest's defaults; UnknownName lists what the bundle holds.
+        """Fill in the manifest's defaults. Raises UnknownName listing what the bundle holds.
 
         A precision alone takes the default engine when that has it, else the first that does.
         """
@@ -72,7 +72,7 @@ class Bundle:
         return fitting[0]
 
     def artefact(self, function: str, engine: str, precision: str) -> Artefact:
-        """The artefact, or UnknownName listing what the bundle holds."""
+        """Return the artefact. Raises UnknownName listing what the bundle holds."""
         for item in self.manifest.artefacts:
             if (item.function, item.engine, item.precision) == (function, engine, precision):
                 return item
@@ -80,7 +80,7 @@ class Bundle:
         raise UnknownName("engine/precision", f"{engine}/{precision}", known)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a listed file, checked again as they are read."""
+        """Return the bytes of a listed file, checked again as they are read."""
         for entry in self.manifest.entries:
             if entry.file == name:
                 data = read_plain(self.path / name, BundleError, entry.size, inside=self.path)
@@ -90,7 +90,7 @@ class Bundle:
         raise BundleError(f"{name} is not listed in {self.path / MANIFEST}.")
 
     def golden(self) -> dict[str, NDArray[np.float32]]:
-        """Arrays of golden.npz: `input/<function>/<tensor>` (K, ...) and
+        """Return the arrays of golden.npz: `input/<function>/<tensor>` (K, ...) and
         `output/<function>/<precision>/<tensor>` (K, ...), computed by torch in that precision."""
         what = str(self.path / GOLDEN)
         arrays = read_npz(self.read(GOLDEN), what, BundleError, self._largest_golden())

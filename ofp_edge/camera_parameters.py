@@ -1,4 +1,4 @@
-"""What is known of a depth camera: pinhole intrinsics, depth unit, pose; and how far two agree."""
+"""A depth camera's parameters (pinhole intrinsics, depth unit, pose), and how far two differ."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class CameraParameters:
 
     @property
     def pose(self) -> NDArray[np.float64]:
-        """T_base_camera as (4, 4) float64, metres."""
+        """Return T_base_camera as (4, 4) float64, metres."""
         return np.asarray(self.T_base_camera, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         return {**asdict(self), "T_base_camera": [list(row) for row in self.T_base_camera]}
 
     @staticmethod
     def from_json(value: Any) -> CameraParameters:
-        """Raises SpecMismatch on missing or unknown keys."""
+        """Read what `to_json` wrote. Raises SpecMismatch on missing or unknown keys."""
         known = set(CameraParameters.__dataclass_fields__)
         if not isinstance(value, dict) or set(value) != known:
             got = shown(sorted(value)) if isinstance(value, dict) else type(value).__name__
@@ -68,7 +68,7 @@ class CameraParameters:
 
 @dataclass(frozen=True)
 class CameraTolerance:
-    """How far a robot's camera may differ from the training camera before `run` refuses."""
+    """The most that a robot's camera may differ from the training camera; beyond, `run` refuses."""
 
     focal_percent: float = 2.0
     centre_px: float = 3.0
@@ -82,7 +82,7 @@ class CameraTolerance:
                 raise SpecMismatch(f"camera tolerance, {name}", "0 or more", repr(value))
 
     def to_json(self) -> dict[str, float]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     def require(self, name: str, expected: CameraParameters, got: CameraParameters) -> None:

@@ -1,4 +1,4 @@
-"""What "whole or not at all" rests on: syncs, the exchange, the lock, and what killed writers left.
+"""The parts of writing "whole or not at all": syncs, exchange, lock, and clean-up after kills.
 
 Every temporary name stands beside the output, so no rename leaves its file system:
 
@@ -34,12 +34,12 @@ _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def temporary_name(path: Path, kind: str = PARTIAL) -> Path:
-    """A name beside `path` that nothing has."""
+    """Return an unused name beside `path`."""
     return path.with_name(f"{temporary_start(path)}{secrets.token_hex(4)}.{kind}")
 
 
 def temporary_start(path: Path) -> str:
-    """How every temporary name of `path` starts."""
+    """Return the prefix of every temporary name of `path`."""
     name = os.fsencode(path.name)
     stem = path.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()
     return f".{stem}."
@@ -47,9 +47,9 @@ def temporary_start(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Be the only one who makes, exchanges or clears temporary names of `path`. Not reentrant.
+    """Hold the sole right to make, exchange or clear temporary names of `path`. Not reentrant.
 
-    The lock's file is gone afterwards; where the file system knows no locks, nothing is locked.
+    The lock file is removed afterwards. On a file system without locks, nothing is locked.
     """
     lock = path.with_name(f"{temporary_start(path)}lock")
     while True:
@@ -72,7 +72,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def hold(handle: int) -> None:
-    """Say that the writer of this open file or folder is alive, until the handle is closed."""
+    """Mark the writer of this open file or folder as alive until the handle is closed."""
     _flock(handle, fcntl.LOCK_EX)
 
 
@@ -96,7 +96,7 @@ def clear(path: Path) -> None:
 
 
 def put_back(path: Path) -> None:
-    """Before reading: where nothing stands at `path`, what a killed writer had set aside."""
+    """Put back what a killed writer set aside, if nothing stands at `path`. Call before reading."""
     if os.path.lexists(path):
         return
     with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def place(new: Path, path: Path) -> None:
-    """Give `new` the name `path`. FileExistsError where something has it. Locked."""
+    """Rename `new` to `path`. Raises FileExistsError if something is there. Call it locked."""
     if not _renameat2(new, path, _NO_REPLACE):
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
@@ -138,10 +138,10 @@ def place(new: Path, path: Path) -> None:
 
 
 def exchange(new: Path, path: Path) -> Path:
-    """Give `new` the name `path` and return the name that the old one has now.
+    """Rename `new` to `path` and return the name that the old one has now.
 
-    Both at once; where that can't be had, by two renames, which `clear` and `put_back` undo when
-    a kill came between them. Locked.
+    Atomic where the file system can exchange; otherwise two renames, which `clear` and `put_back`
+    undo after a kill between them. Call it locked.
     """
     if _renameat2(new, path, _EXCHANGE):
         return new
@@ -156,7 +156,7 @@ def exchange(new: Path, path: Path) -> Path:
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a folder and all below it, folders without write permission too."""
+    """Delete a file, or a folder and everything below it, even folders without write permission."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -172,8 +172,8 @@ def delete(path: Path) -> None:
 
 @contextlib.contextmanager
 def made_parents(path: Path) -> Iterator[None]:
-    """The folders above `path`, made and synced; those that are new are gone where the block fails
-    and leaves them empty."""
+    """Make and sync the folders above `path`; remove the new, still empty ones if the block
+    fails."""
     new = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

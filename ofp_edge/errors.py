@@ -35,10 +35,10 @@ _LONGEST_LINE = 1900
 
 
 class OfpError(Exception):
-    """A user's mistake or a failed check: what, expected against got, what to do; one line.
+    """A user's mistake or a failed check, in one line: what, expected against got, what to do.
 
-    It is made one here, whatever names and values from outside stand in it: what a terminal would
-    act on is shown as a sign, and what nobody would read is cut off.
+    The message is reduced to one line here, whatever outside names and values it holds: control
+    characters are shown as symbols, and excess length is cut off.
     """
 
     exit_code = 1
@@ -51,14 +51,14 @@ class OfpError(Exception):
 
 
 class OutputExists(OfpError):
-    """The output path exists and was not to be replaced."""
+    """The output path exists and may not be replaced."""
 
     def __init__(self, path: object) -> None:
         super().__init__(f"{path} exists. Give --force to replace it, or another -o.")
 
 
 class MissingExtra(OfpError):
-    """An optional dependency is missing; names the pip line that brings it, if one can."""
+    """An optional dependency is missing; names the pip line that installs it, if there is one."""
 
     def __init__(self, module: str, extra: str) -> None:
         todo = f"Run: {install_line(extra)}"
@@ -68,7 +68,7 @@ class MissingExtra(OfpError):
 
 
 class UnknownName(OfpError):
-    """A name that does not exist; lists what does, the nearest first."""
+    """A name does not exist; lists those that do, the nearest first."""
 
     def __init__(self, what: str, got: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -86,23 +86,23 @@ class SpecMismatch(OfpError):
 
 
 class DatasetError(OfpError):
-    """A dataset that is empty, malformed or holds NaN; names episode and field."""
+    """A dataset is empty, malformed or holds NaN; names episode and field."""
 
 
 class PolicyError(OfpError):
-    """A policy folder that is missing, damaged or of another method."""
+    """A policy folder is missing, damaged or of another method."""
 
 
 class BundleError(OfpError):
-    """A bundle that is damaged, edited, padded, incomplete or of another schema version."""
+    """A bundle is damaged, edited, padded, incomplete or of another schema version."""
 
 
 class RigError(OfpError):
-    """A rig file with a missing or wrong entry; names the field."""
+    """A rig file has a missing or wrong entry; names the field."""
 
 
 class SuiteError(OfpError):
-    """A suite file with a missing, unknown or wrong entry; names the field."""
+    """A suite file has a missing, unknown or wrong entry; names the field."""
 
 
 class ParityError(OfpError):
@@ -114,18 +114,18 @@ class EngineError(OfpError, RuntimeError):
 
 
 class CheckFailed(OfpError):
-    """A check that was asked for (gate, budget, verdict) did not pass."""
+    """A requested check (gate, budget, verdict) did not pass."""
 
 
 class CameraError(OfpError):
-    """A camera that cannot be opened, or has stopped delivering frames."""
+    """A camera cannot be opened, or has stopped delivering frames."""
 
 
 class RobotError(OfpError):
-    """A robot that cannot be opened, or has stopped answering."""
+    """A robot cannot be opened, or has stopped answering."""
 
 
 class StopUnconfirmed(RobotError):
-    """The robot was to be stopped, and neither its driver nor its supervisor could confirm it."""
+    """The robot was to stop; neither its driver nor its supervisor could confirm that it has."""
 
     exit_code = 3

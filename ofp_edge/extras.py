@@ -23,6 +23,6 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def require_installed(module: str, extra: str) -> None:
-    """MissingExtra unless `module` is there; it is not imported (some are slow, or talk)."""
+    """Raise MissingExtra unless `module` is there; do not import it (some are slow, or print)."""
     if importlib.util.find_spec(module) is None:
         raise MissingExtra(module, extra)

@@ -1,4 +1,4 @@
-"""Folders and files that appear whole or not at all, and the hashes that hold them together."""
+"""Write folders and files that appear whole or not at all, and hash them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _NO_PLACE = (
 
 
 def sha256_bytes(data: bytes) -> str:
-    """Hex SHA-256 of `data`."""
+    """Return the hex SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file, read in blocks."""
+    """Return the hex SHA-256 of a file, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -41,7 +41,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_folder(path: Path) -> str:
-    """Hex SHA-256 over the names and contents of every file below `path`, in sorted order."""
+    """Return the hex SHA-256 over names and contents of all files below `path`, in sorted order."""
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
@@ -49,13 +49,13 @@ def sha256_folder(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """One byte string per value: sorted keys, no spaces, ASCII, no NaN. What gets hashed."""
+    """Return one byte string per value, for hashing: sorted keys, no spaces, ASCII, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
 
 def read_json(path: Path, error: type[OfpError] = OfpError) -> Any:
-    """Parse a JSON file; `error` (one line) when it is missing, too large, too deep or not JSON."""
+    """Parse a JSON file; raise `error` (one line) if missing, too large, too deep or not JSON."""
     return read_json_file(path, error)
 
 
@@ -65,7 +65,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """What `write_json` writes: readable, the keys in their order."""
+    """Return what `write_json` writes: readable JSON, the keys in their order."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
@@ -77,9 +77,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def new_file(path: Path, *, suffix: str = "") -> Iterator[Path]:
-    """Yield an empty temporary file, to be written, that takes the name `path` when the block ends
-    well; it replaces a file, and keeps that one's permissions. suffix: of the temporary name, for
-    writers that go by it.
+    """Yield an empty temporary file that takes the name `path` when the block succeeds; it replaces
+    an existing file and keeps its permissions. suffix: of the temporary name, for writers that go
+    by it.
 
     As with `new_folder`, a link is followed and stays, and what stood there stays until the new
     file is on the disk. Raises OfpError where no file can be written, or when the disk is full.
@@ -126,7 +126,7 @@ def check_output(path: Path, *, force: bool, marker: str) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
-    """Yield a temporary folder that takes the name `path` when the block ends well.
+    """Yield a temporary folder that takes the name `path` when the block succeeds.
 
     An error, a full disk, a kill or a loss of power leaves what stood at `path` untouched, or the
     whole new folder there. A link is followed: it stays, and what it leads to is replaced.
@@ -161,7 +161,7 @@ def new_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder of ours at once: a kill leaves it whole or gone. OfpError, see new_folder."""
+    """Delete a folder of ours at once: a kill leaves it whole or gone. OfpError: see new_folder."""
     target = _target(path)
     with _plain_disk_errors(path), _plain_places(path):
         partial = durable.temporary_name(target)
@@ -174,8 +174,8 @@ def remove_folder(path: Path) -> None:
 
 
 def put_back(path: Path) -> None:
-    """Before an artefact is read: put back what a writer that was killed had set aside, where the
-    file system can't exchange two folders at once."""
+    """Put back what a killed writer had set aside on a file system that can't exchange two folders
+    atomically. Call it before reading an artefact."""
     durable.put_back(_target(path))
 
 

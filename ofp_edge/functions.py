@@ -1,8 +1,8 @@
-"""The deployed functions: what each takes and gives, tensor by tensor, and the part each plays.
+"""The deployed functions: the tensors that each takes and gives, and the part each tensor plays.
 
 Every policy has two: `encode` makes a feature of the newest frame, `act` makes a chunk of features,
 noise and a time row. A bundle's manifest lists them, and may list more, which run in its order
-between the two. Whoever needs a shape or a name looks here.
+between the two. Every shape and name comes from here.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Role = Literal[
 class Tensor:
     """One input or output of a deployed function, of fixed shape.
 
-    role: what it means to whoever calls the function; None only outside a manifest. source: the
-    output "function.tensor" that an input is made of. resident: it stays where the engine computes
-    (on a GPU in its memory), is never read by the host, and its source is bound to it.
+    role: its meaning to the function's caller; None only outside a manifest. source: the output
+    "function.tensor" that an input is made of. resident: it stays where the engine computes (on a
+    GPU in its memory), is never read by the host, and its source is bound to it.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Its number of values."""
+        """Return the number of values."""
         return math.prod(self.shape)
 
 
@@ -53,12 +53,12 @@ class Function:
     outputs: tuple[Tensor, ...]
 
     def of_role(self, role: Role) -> tuple[Tensor, ...]:
-        """The tensors that play a part, inputs first."""
+        """Return the tensors that play a part, inputs first."""
         return tuple(x for x in (*self.inputs, *self.outputs) if x.role == role)
 
 
 def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[Function, Function]:
-    """The two functions of a policy whose feature is one row and whose time is one row.
+    """Return the two functions of a policy whose feature and time are one row each.
 
     encode takes the observation fields of the newest frame, each with a leading batch axis of 1
     ((1, D) for a state; (1, 3, 1, N) for points; (1, 3, H, W), 0..1, for a picture), and gives
@@ -94,14 +94,14 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
 
 
 def observed(spec: PolicySpec) -> tuple[Tensor, ...]:
-    """The observation fields as functions take them."""
+    """Return the observation fields as functions take them."""
     return tuple(
         Tensor(f.name, f.input_shape, f.input_dtype, "observation") for f in spec.observations
     )
 
 
 def named(functions: Sequence[Function], name: str) -> Function:
-    """The function of a name; UnknownName lists those there are."""
+    """Return the function of that name. Raises UnknownName listing them."""
     for function in functions:
         if function.name == name:
             return function

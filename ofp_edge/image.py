@@ -1,4 +1,4 @@
-"""Colour frame to a small image of fixed size: the one copy, used everywhere.
+"""Shrink a colour frame to a small image of fixed size: the one implementation, used everywhere.
 
 Outside the network an image is uint8 (3, H, W); `as_input` makes the float32 0..1 that the network
 takes, at the one place where its input is written. Both are exact: sums of whole numbers and one
@@ -43,7 +43,7 @@ class ColorImage:
     def __call__(
         self, color: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """(H0, W0, 3) uint8 -> (3, H, W) uint8, into `out` if given.
+        """Shrink a frame (H0, W0, 3) uint8 to (3, H, W) uint8, into `out` if given.
 
         Raises SpecMismatch when the frame is of another size or type.
         """
@@ -63,8 +63,8 @@ class ColorImage:
 
 
 def as_input(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Turn a stored field into what the network takes, in `out` if given: uint8 becomes 0..1, the
-    rest stays."""
+    """Turn a stored field into the network's input, in `out` if given: uint8 becomes 0..1, the rest
+    is unchanged."""
     if values.dtype == np.uint8:
         return np.asarray(np.multiply(values, UNIT, out=out, dtype=np.float32))
     if out is not None:

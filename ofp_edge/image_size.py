@@ -1,6 +1,6 @@
-"""Height and width of a packed image from its first bytes: JPEG, PNG, JPEG 2000, JPEG XL.
+"""Read height and width of a packed image from its first bytes: JPEG, PNG, JPEG 2000, JPEG XL.
 
-Whoever unpacks an image takes memory for its pixels, and a few bytes may state any number of them.
+A decoder allocates memory for every pixel, and a few bytes may state any number of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LOOKED_AT, _MOST_CHANNELS = 1 << 16, 4
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) that a decoder would make, None when the bytes are none of these formats."""
+    """Return the (height, width) that a decoder would allocate, or None for any other format."""
     try:
         if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
             return _number(data, 20, 4), _number(data, 16, 4)

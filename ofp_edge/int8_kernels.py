@@ -30,12 +30,12 @@ UNFUSED = "session.disable_quant_qdq"
 
 
 def unsigned_here() -> bool:
-    """Whether ONNX Runtime's integer kernels want unsigned weights on this machine."""
+    """Return whether ONNX Runtime's integer kernels want unsigned weights on this machine."""
     return platform.machine() in ("x86_64", "AMD64")
 
 
 def open_exactly(options: Any, model: bytes) -> None:
-    """Set what `onnxruntime.SessionOptions` need for `model` to be right on this CPU."""
+    """Set the `onnxruntime.SessionOptions` that `model` needs to be right on this CPU."""
     if unsigned_here() and _signed(model):
         options.add_session_config_entry(UNFUSED, "1")
 

@@ -1,4 +1,4 @@
-"""A camera's lens: pinhole and distortion as the RealSense SDK names them; pixels straightened."""
+"""A camera's lens, pinhole and distortion as the RealSense SDK names them; straightens pixels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ofp_edge.errors import SpecMismatch
 
 MODELS = ("none", "brown_conrady", "inverse_brown_conrady", "modified_brown_conrady")
-"""brown_conrady is OpenCV's, with k1, k2, p1, p2, k3. In the other two the tangential part is made
-from the radially bent point; the SDK projects both alike. Any further model will do as long as all
-its coefficients are 0."""
+"""The distortion models. brown_conrady is OpenCV's, with k1, k2, p1, p2, k3. In the other two the
+tangential part is made from the radially bent point; the SDK projects both alike. Any further model
+will do as long as all its coefficients are 0."""
 _ROUNDS = 20  # of the fixed-point iteration; ten are the SDK's own
 
 
@@ -45,11 +45,11 @@ class Lens:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(3, 3), the pinhole alone: what holds for straightened pixels."""
+        """Return the pinhole alone, (3, 3): it holds for straightened pixels."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
 
     def straighten(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
-        """Where an ideal pinhole would have seen these pixels: (n, 2) x, y to (n, 2)."""
+        """Return where an ideal pinhole would have seen these pixels: (n, 2) x, y to (n, 2)."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         if self.model == "none" or not any(self.coefficients):
             return pixels
@@ -71,7 +71,7 @@ class Lens:
         return factor[:, None], np.stack(shift, axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `read_as` is the inverse."""
+        """Return plain JSON values; `read_as` is the inverse."""
         return {**asdict(self), "coefficients": list(self.coefficients)}
 
 

@@ -1,4 +1,4 @@
-"""manifest.json of a bundle as dataclasses: what it holds, how it is called, what it came from."""
+"""manifest.json of a bundle as dataclasses: its contents, their use and their origin."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class TimeRow:
 
 @dataclass(frozen=True)
 class Start:
-    """How a chunk begins: the standard deviation of the noise of a cold and of a warm start, and
-    the evaluations of a cold chunk where they are others than `Default.nfe`."""
+    """The start of a chunk: the standard deviation of the noise of a cold and of a warm start, and
+    a cold chunk's evaluations where they differ from `Default.nfe`."""
 
     cold_nfe: int | None = None
     noise_cold: float = 1.0
@@ -89,7 +89,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Default:
-    """What runs when the user names neither engine nor precision."""
+    """The engine and precision that run when the user names neither."""
 
     engine: str
     precision: str
@@ -123,23 +123,23 @@ class Manifest:
 
     @property
     def entries(self) -> tuple[FileEntry, ...]:
-        """Every file the manifest lists: the artefacts and the others."""
+        """Return every file the manifest lists: the artefacts and the others."""
         artefacts = (FileEntry(a.file, a.size, a.sha256) for a in self.artefacts)
         return (*artefacts, *self.files)
 
     def function(self, name: str) -> Function:
-        """What a deployed function takes and gives."""
+        """Return the deployed function of that name."""
         return named(self.functions, name)
 
     def time_row(self, name: str) -> TimeRow:
-        """The shipped (t, r) pair called cold, warm or refine."""
+        """Return the shipped (t, r) pair called cold, warm or refine."""
         for row in self.time_rows:
             if row.name == name:
                 return row
         raise UnknownName("time row", name, [row.name for row in self.time_rows])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON; `manifest_reader.read_manifest` is the inverse. The spec is parted into
+        """Return plain JSON; `manifest_reader.read_manifest` is the inverse. The spec is split into
         `interface`, what is seen and done, and `chunking`, its times."""
         value = asdict(self)
         chunking = self.spec.to_json()

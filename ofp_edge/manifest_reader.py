@@ -1,4 +1,4 @@
-"""manifest.json from outside: read by its schema version, typed, and held against itself."""
+"""Read manifest.json from outside: by its schema version, typed, and checked against itself."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _FILE_ROLES = (None, "golden", "plan")
 
 
 def read_manifest(value: Any) -> Manifest:
-    """The manifest that a JSON value states. BundleError names the entry that is missing, of
-    another type, or no bundle's, and a schema version that this ofp-edge does not read."""
+    """Read the manifest from a JSON value. Raises BundleError naming the entry that is missing,
+    mistyped or unknown, or a schema version that this ofp-edge does not read."""
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version == 1:
         manifest = _upgraded(read_as(_Version1, value, FILE, BundleError))

@@ -17,7 +17,7 @@ _SMALLEST_SPAN = 1e-4  # a dimension that hardly moves is centred, not blown up
 
 @dataclass(frozen=True)
 class FieldStatistics:
-    """Per dimension of one field, in the field's own unit; each (D,) float64."""
+    """Statistics of one field per dimension, in the field's own unit; each (D,) float64."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -27,7 +27,7 @@ class FieldStatistics:
 
     @staticmethod
     def of(values: NDArray[Any]) -> FieldStatistics:
-        """values: (rows, D)."""
+        """Compute the statistics of `values`, (rows, D)."""
         wide = np.asarray(values, dtype=np.float64)
         return FieldStatistics(
             tuple(wide.min(0).tolist()),
@@ -39,7 +39,7 @@ class FieldStatistics:
 
     @staticmethod
     def of_range(low: tuple[float, ...], high: tuple[float, ...]) -> FieldStatistics:
-        """A fixed range (a crop box) instead of data; count 0."""
+        """Return a fixed range (a crop box) in place of measured statistics; its count is 0."""
         mean = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
         std = tuple((b - a) / 2 for a, b in zip(low, high, strict=True))
         return FieldStatistics(tuple(low), tuple(high), mean, std, 0)
@@ -47,7 +47,7 @@ class FieldStatistics:
 
 @dataclass(frozen=True)
 class Affine:
-    """normalised = (x - offset) / scale, so that low..high becomes -1..1. Each (D,) float32."""
+    """An affine map, normalised = (x - offset) / scale: low..high to -1..1. Each (D,) float32."""
 
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
@@ -61,22 +61,22 @@ class Affine:
 
     @staticmethod
     def concatenated(parts: list[Affine]) -> Affine:
-        """The map of several fields laid end to end."""
+        """Concatenate the maps of several fields."""
         return Affine(
             np.concatenate([p.offset for p in parts]), np.concatenate([p.scale for p in parts])
         )
 
     def normalize(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """(..., D) physical -> (..., D) normalised."""
+        """Map physical values (..., D) to normalised ones (..., D)."""
         return ((x - self.offset) / self.scale).astype(np.float32)
 
     def denormalize(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """(..., D) normalised -> (..., D) physical. The inverse of `normalize`."""
+        """Map normalised values (..., D) to physical ones (..., D). The inverse of `normalize`."""
         return (x * self.scale + self.offset).astype(np.float32)
 
 
 def joined(parts: Sequence[FieldStatistics]) -> FieldStatistics:
-    """The statistics of several fields laid end to end."""
+    """Concatenate the statistics of several fields."""
 
     def whole(name: str) -> tuple[float, ...]:
         return tuple(x for part in parts for x in getattr(part, name))
@@ -86,7 +86,7 @@ def joined(parts: Sequence[FieldStatistics]) -> FieldStatistics:
 
 
 def statistics_to_json(statistics: dict[str, FieldStatistics]) -> dict[str, Any]:
-    """Plain JSON; `statistics_from_json` is the inverse."""
+    """Return plain JSON; `statistics_from_json` is the inverse."""
     return {
         name: {
             "low": list(s.low),
@@ -100,7 +100,7 @@ def statistics_to_json(statistics: dict[str, FieldStatistics]) -> dict[str, Any]
 
 
 def statistics_from_json(value: Any) -> dict[str, FieldStatistics]:
-    """Raises SpecMismatch when an entry is missing."""
+    """Read statistics from plain JSON. Raises SpecMismatch when an entry is missing."""
     wanted = {field.name for field in fields(FieldStatistics)}
     whole = isinstance(value, dict) and all(
         isinstance(item, dict) and set(item) == wanted for item in value.values()

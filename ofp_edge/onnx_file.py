@@ -1,7 +1,7 @@
-"""The tensors that an ONNX file holds, found without the onnx package: a robot has only an engine.
+"""Find the tensors in an ONNX file without the onnx package: a robot has only an engine.
 
-A walk over protobuf's wire format that steps over whatever it does not look for, weights included:
-nothing is copied. Field numbers are those of onnx.proto3.
+Walks protobuf's wire format and skips whatever it does not look for, weights included: nothing is
+copied. Field numbers are those of onnx.proto3.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Field = tuple[int, int | memoryview]  # its number; a whole number, or bytes
 
 
 def tensor_types(model: bytes, what: str = "the file") -> set[int]:
-    """The data types (TensorProto.DataType) of all constants: weights, zero points, attributes.
+    """Return the data types (TensorProto.DataType) of constants: weights, zero points, attributes.
 
     Raises BundleError where `what` is no ONNX model.
     """

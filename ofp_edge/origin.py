@@ -1,4 +1,4 @@
-"""Where this ofp-edge was installed from, and the lines that add to it: they work as printed.
+"""Find where this ofp-edge comes from, and pip lines that add to it and work as printed.
 
 ofp-edge and its ExecuTorch engine are in no package index. pip takes the ofp-edge that is installed
 for what it is, so a line that adds an extra need not say where it came from; where that is known,
@@ -27,10 +27,10 @@ _PLACEHOLDER = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the running ofp-edge comes from.
+    """The source that the running ofp-edge was installed from.
 
     checkout: the repository's folder. editable: its files are run where they stand. wheels: the
-    folder of the wheel that was installed. installed: pip knows of it. None where it can't be told:
+    folder of the wheel that was installed. installed: pip knows of it. None where that is unknown:
     pip keeps no record of a --find-links.
     """
 
@@ -41,7 +41,7 @@ class Origin:
 
 
 def origin() -> Origin:
-    """Look it up: by where this file stands, else by what pip wrote down (direct_url.json)."""
+    """Find the origin: from where this file stands, else from pip's record (direct_url.json)."""
     here = Path(__file__).resolve().parents[1]
     if _is_checkout(here):
         return Origin(checkout=here, editable=True)
@@ -62,7 +62,7 @@ def origin() -> Origin:
 
 
 def install_line(extra: str = "") -> str:
-    """The command that installs ofp-edge with an extra, or brings the extra to what is there."""
+    """Return the command that installs ofp-edge with an extra, or adds the extra to it."""
     here = origin()
     before = links = after = ""
     if extra == _ENGINE:
@@ -79,7 +79,7 @@ def install_line(extra: str = "") -> str:
 
 
 def reinstall_line(module: str) -> str:
-    """The command that installs anew what brought a module, which is there but does not load."""
+    """Return the command that reinstalls a module's package, when it is there but does not load."""
     from importlib import metadata
 
     names = metadata.packages_distributions().get(module, [])
@@ -91,7 +91,7 @@ def reinstall_line(module: str) -> str:
 
 
 def pip() -> str:
-    """The pip of the running Python: `pip` where that is it, as in an activated environment."""
+    """Return the pip of the running Python: `pip` where that is it, as in an active environment."""
     found = shutil.which("pip")
     if sys.prefix != sys.base_prefix and found == str(Path(sys.executable).parent / "pip"):
         return "pip"

@@ -1,7 +1,7 @@
-"""Files that come from outside: plain ones, in their own folder, measured before they are read.
+"""Read files from outside: plain ones only, in their own folder, of limited size.
 
 A device or a pipe is never opened for reading, and a link is followed only as far as the folder
-that the file belongs to. Everything that is wrong is one line of the caller's own error.
+that the file belongs to. Anything wrong raises the caller's own error, in one line.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _COMMIT, _REPOSITORY = re.compile(r"[0-9a-f]{40}"), re.compile(r"(?:datasets|mod
 
 
 def open_plain(path: Path, error: type[OfpError], *, inside: Path | None = None) -> BinaryIO:
-    """A plain file, open for reading; `error` for anything else.
+    """Open a plain file for reading; raise `error` for anything else.
 
-    inside: the folder that the file must lie in, whatever links lead to it.
+    inside: the folder that the file must lie in, after following links.
     """
     if inside is not None:
         path = within(inside, path, error)
@@ -45,7 +45,7 @@ def open_plain(path: Path, error: type[OfpError], *, inside: Path | None = None)
 def read_plain(
     path: Path, error: type[OfpError], largest: int, *, inside: Path | None = None
 ) -> bytes:
-    """The bytes of a plain file of at most `largest` bytes; `error` (one line) for anything else.
+    """Return the bytes of a plain file of at most `largest` bytes; else raise `error` (one line).
 
     inside: as for `open_plain`.
     """
@@ -62,7 +62,7 @@ def read_plain(
 
 
 def require_size(path: Path, size: int, error: type[OfpError], largest: int) -> None:
-    """`error` when a file is far larger than what it is said to be ever is."""
+    """Raise `error` when a file is far larger than its kind ever is."""
     if size > largest:
         raise error(
             f"{path}: {_bytes(size)}, expected at most {_bytes(largest)}. Is it another file?"
@@ -70,7 +70,7 @@ def require_size(path: Path, size: int, error: type[OfpError], largest: int) -> 
 
 
 def within(folder: Path, path: Path, error: type[OfpError]) -> Path:
-    """Where `path` really lies; `error` unless that is in `folder`, which may itself be a link.
+    """Return where `path` really lies; raise `error` unless in `folder`, which may be a link.
 
     A snapshot in the cache of Hugging Face's hub consists of links to the `blobs` of the same
     download: they belong to it.
@@ -96,8 +96,8 @@ def _blobs(root: Path) -> Path | None:
 
 
 def listed(folder: Path, path: Path, error: type[OfpError]) -> list[Path]:
-    """What lies in the folder `path`, in order; nothing where it is none, and `error` where a link
-    leads out of `folder`: not even its names are read."""
+    """List the folder `path`, sorted; nothing if it is no folder. Raises `error` when a link leads
+    out of `folder`: not even the names are read then."""
     real = within(folder, path, error)
     try:
         return sorted(real.iterdir()) if real.is_dir() else []
@@ -106,7 +106,7 @@ def listed(folder: Path, path: Path, error: type[OfpError]) -> list[Path]:
 
 
 def require_plain(path: Path, error: type[OfpError], *, inside: Path | None = None) -> Path:
-    """The real path of a plain file, for a library that opens by name; `error` if it is none."""
+    """Return the real path of a plain file, for a library that opens by name, or raise `error`."""
     real = within(inside, path, error) if inside is not None else path
     try:
         mode = os.stat(real).st_mode
@@ -117,7 +117,7 @@ def require_plain(path: Path, error: type[OfpError], *, inside: Path | None = No
 
 
 def plain_tree(folder: Path, error: type[OfpError]) -> Iterator[os.DirEntry[str]]:
-    """Every plain file below a folder; `error` at a link or anything else that is none."""
+    """Return every plain file below a folder; raise `error` at a link or anything else."""
     waiting = [str(folder)]
     while waiting:
         try:
@@ -139,7 +139,7 @@ def plain_tree(folder: Path, error: type[OfpError]) -> Iterator[os.DirEntry[str]
 
 
 def require_closed(folder: Path, error: type[OfpError]) -> None:
-    """`error` when a link anywhere below a folder leads out of it."""
+    """Raise `error` when a link anywhere below a folder leads out of it."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             if os.path.islink(item := os.path.join(place, name)):
@@ -148,7 +148,7 @@ def require_closed(folder: Path, error: type[OfpError]) -> None:
 
 @contextlib.contextmanager
 def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
-    """Whatever a library raises over data from outside becomes one line of `error`.
+    """Turn whatever a library raises over data from outside into one line of `error`.
 
     For the library's call alone: around code of ours it would hide our bugs.
     """
@@ -164,7 +164,7 @@ def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
 
 
 def require_memory(size: int, what: str, error: type[OfpError]) -> None:
-    """`error` when `size` bytes can't be had: more than is free, or than this process may take."""
+    """Raise `error` when `size` bytes exceed what is free, or what this process may take."""
     left = _memory_left()
     if left is not None and size > left:
         raise error(f"{what}: {_bytes(size)} of memory needed, {_bytes(left)} free.")

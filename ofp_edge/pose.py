@@ -1,4 +1,4 @@
-"""Poses as 4 x 4 matrices: checked, taken apart into position and quaternion, compared.
+"""Check poses (4 x 4 matrices), split them into position and quaternion, and compare them.
 
 T_a_b takes a point in frame b into frame a; metres. Quaternions are (x, y, z, w).
 """
@@ -17,7 +17,7 @@ Pose = NDArray[np.float64]
 
 
 def checked_pose(value: Any, what: str) -> Pose:
-    """(4, 4) float64 from rows of numbers; SpecMismatch unless it is a rigid motion."""
+    """Return (4, 4) float64 from rows of numbers. SpecMismatch unless it is a rigid motion."""
     try:
         pose = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -35,14 +35,14 @@ def checked_pose(value: Any, what: str) -> Pose:
 
 
 def make_pose(rotation: Any, position_m: Any) -> Pose:
-    """(4, 4) from a rotation (3, 3) and a position of three numbers."""
+    """Build a pose (4, 4) from a rotation (3, 3) and a position of three numbers."""
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, np.asarray(position_m, dtype=np.float64).reshape(3)
     return pose
 
 
 def from_quaternion(position_m: Any, xyzw: Any) -> Pose:
-    """(4, 4) from a position and a unit quaternion (x, y, z, w)."""
+    """Build a pose (4, 4) from a position and a unit quaternion (x, y, z, w)."""
     x, y, z, w = np.asarray(xyzw, dtype=np.float64) / np.linalg.norm(xyzw)
     rotation = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -53,7 +53,7 @@ def from_quaternion(position_m: Any, xyzw: Any) -> Pose:
 
 
 def quaternion(pose: Pose) -> list[float]:
-    """The rotation as a unit quaternion (x, y, z, w), w not negative."""
+    """Return the rotation as a unit quaternion (x, y, z, w), w not negative."""
     r = pose[:3, :3]
     # The eigenvector of the largest eigenvalue (Bar-Itzhack 2000): sound at every angle.
     k = np.array(
@@ -69,7 +69,7 @@ def quaternion(pose: Pose) -> list[float]:
 
 
 def rotation_vector(rotation: NDArray[Any]) -> NDArray[np.float64]:
-    """Axis times angle (rad, 0..pi) of a rotation (3, 3)."""
+    """Return axis times angle (rad, 0..pi) of a rotation (3, 3)."""
     x, y, z, w = quaternion(make_pose(rotation, (0, 0, 0)))
     length = math.sqrt(x * x + y * y + z * z)
     scale = 2 * math.atan2(length, w) / length if length > 0 else 2.0
@@ -77,23 +77,23 @@ def rotation_vector(rotation: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def nearest_rotation(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    """The rotation (3, 3) closest to a matrix: of a sum of rotations, their mean."""
+    """Return the rotation (3, 3) closest to a matrix: given a sum of rotations, their mean."""
     u, _, v = np.linalg.svd(matrix)
     return np.asarray(u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v)
 
 
 def mean_pose(poses: NDArray[Any]) -> Pose:
-    """Mean position and mean rotation of (n, 4, 4)."""
+    """Return the pose of mean position and mean rotation of (n, 4, 4)."""
     return make_pose(nearest_rotation(poses[:, :3, :3].sum(axis=0)), poses[:, :3, 3].mean(axis=0))
 
 
 def distance(a: Pose, b: Pose) -> tuple[float, float]:
-    """How far two poses are apart: millimetres between their origins, degrees of rotation."""
+    """Return how far apart two poses are: millimetres between origins, degrees of rotation."""
     millimetres = 1000 * float(np.linalg.norm(a[:3, 3] - b[:3, 3]))
     turn = rotation_vector(a[:3, :3].T @ b[:3, :3])
     return millimetres, math.degrees(float(np.linalg.norm(turn)))
 
 
 def rows(pose: Pose) -> list[list[float]]:
-    """Plain rows, as JSON and TOML hold them; -0 becomes 0."""
+    """Return plain rows, as JSON and TOML hold them; -0 becomes 0."""
     return [[float(x) + 0.0 for x in row] for row in pose]

@@ -1,4 +1,4 @@
-"""Depth image to a fixed number of points in the robot's frame: the one copy, used everywhere.
+"""Turn a depth image into a fixed number of points in the robot's frame: the one implementation.
 
 For a fixed camera the crop box is, pixel by pixel, an interval of depth: a ray meets the box
 between two distances that never change. They are computed once; each frame is then cropped by two
@@ -60,10 +60,10 @@ class PointCloud:
     def __call__(
         self, depth: NDArray[np.uint16], out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """(H, W) uint16 raw depth -> (3, N) float32 metres in the base frame, into `out` if given.
+        """Turn raw depth (H, W) uint16 into points (3, N) float32, metres in the base frame.
 
-        A frame with nothing inside the box gives N copies of the box's centre. Raises SpecMismatch
-        when the frame is of another size or type.
+        Writes into `out` if given. A frame with nothing inside the box gives N copies of the box's
+        centre. Raises SpecMismatch when the frame is of another size or type.
         """
         p = self.parameters
         if depth.shape != (p.height, p.width) or depth.dtype != np.uint16:

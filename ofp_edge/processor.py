@@ -1,4 +1,4 @@
-"""What kind of processor this is, as far as 8-bit integers go: by what the kernel says of it."""
+"""The kind of processor this is, as far as 8-bit integers go, from what the kernel reports."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 @dataclass(frozen=True)
 class Processor:
-    """machine: "x86_64", "aarch64". features: the kernel's names for what every core can do."""
+    """A processor. machine: "x86_64", "aarch64". features: the kernel's names, of all cores."""
 
     machine: str
     features: frozenset[str]
 
     @property
     def x86(self) -> bool:
-        """Whether it is a 64-bit x86."""
+        """Return whether it is a 64-bit x86."""
         return self.machine in ("x86_64", "AMD64")
 
     @property
     def vnni(self) -> bool:
-        """Whether it multiplies and adds 8-bit integers in 32 bits."""
+        """Return whether it multiplies 8-bit integers and adds them in 32 bits."""
         return self.x86 and bool(self.features & _VNNI)
 
     @property
     def kind(self) -> str:
-        """The features that 8-bit kernels are chosen by, and which are missing: "AVX2, no VNNI"."""
+        """Name the features that select 8-bit kernels, present and missing: "AVX2, no VNNI"."""
         known = _X86 if self.x86 else _ARM
         have = [name for flag, name in known.items() if flag in self.features]
         lacks = "VNNI" if self.x86 else "dotprod"
@@ -41,7 +41,7 @@ class Processor:
 
 
 def processor(root: Path = Path("/")) -> Processor:
-    """This machine's. root: where proc/cpuinfo is looked for; unreadable: no feature is known."""
+    """Return this machine's processor. root: where proc/cpuinfo lies; no features if unreadable."""
     try:
         text = (root / "proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

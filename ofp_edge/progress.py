@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress of long work, reported without knowing who listens."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with steps done, steps in all, and a short note (may be empty)."""
+    """A listener, called with steps done, steps in all, and a short note (may be empty)."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Move on."""
+        """Report progress."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """Listens to nothing."""
+    """Ignore progress."""

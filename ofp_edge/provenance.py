@@ -1,7 +1,7 @@
-"""What a bundle says of its origin, typed: the entries that commands read and show.
+"""A bundle's provenance, typed: the entries that commands read and show.
 
-`compile` writes more than these, and a bundle of another version may hold others: they are kept as
-they are and read by nobody.
+`compile` writes more than these, and a bundle of another version may hold others: they are kept
+unchanged and never read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ofp_edge.strict import read_as
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call of a function costs."""
+    """The cost of one call of a function."""
 
     parameters: int
     flops: int
@@ -23,7 +23,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Graph:
-    """What is in one artefact's file. delegates, delegated_share, left_out: see `Exported`."""
+    """The contents of one artefact's file. delegates, delegated_share, left_out: see `Exported`."""
 
     operations: dict[str, int] = field(default_factory=dict)
     delegates: int | None = None
@@ -33,7 +33,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class GateSummary:
-    """What the gate found, as `Gate.summary` writes it."""
+    """The gate's findings, as `Gate.summary` writes them."""
 
     passed: bool
     says: dict[str, str]
@@ -42,7 +42,7 @@ class GateSummary:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two engines are apart in one action dimension, in its unit."""
+    """The difference between two engines in one action dimension, in its unit."""
 
     name: str
     unit: str
@@ -52,21 +52,21 @@ class Difference:
 
 @dataclass(frozen=True)
 class EnginePair:
-    """Two engines and how far their actions are apart."""
+    """Two engines, and how far their actions differ."""
 
     actions: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the engines of one precision agree."""
+    """The agreement of the engines of one precision."""
 
     pairs: tuple[EnginePair, ...]
 
 
 @dataclass(frozen=True)
 class SlowLayer:
-    """A layer of the roofline, the longest first."""
+    """A layer of the roofline; they are listed longest first."""
 
     name: str
     bound_by: str
@@ -91,7 +91,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the loop's process takes with each engine, and what the board has; bytes."""
+    """The memory that the loop's process takes with each engine, and that of the board; bytes."""
 
     needed_bytes: dict[str, int]
     available_bytes: int
@@ -109,7 +109,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Provenance:
-    """`provenance` of a manifest. costs: by function. graphs: by file. left_out: why, by what."""
+    """A manifest's `provenance`. costs: by function. graphs: by file. left_out: why, by what."""
 
     task: str | None = None
     recipe: str | None = None
@@ -123,5 +123,5 @@ class Provenance:
 
 
 def check_provenance(value: dict[str, Any], what: str, error: type[OfpError]) -> None:
-    """Raise `error` naming the entry of `value` that is of another type than `compile` writes."""
+    """Raise `error` naming the entry of `value` whose type is not the one `compile` writes."""
     read_as(Provenance, value, what, error, "provenance", others=True)

@@ -1,4 +1,4 @@
-"""Keep what native libraries write to file descriptor 2 off the terminal, but not lose it."""
+"""Keep what native libraries write to file descriptor 2 off the terminal without losing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Captured:
 
     @property
     def last_line(self) -> str:
-        """The last line that is not empty, without a leading `[file:line]`."""
+        """Return the last line that is not empty, without a leading `[file:line]`."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
         return lines[-1].split("] ", 1)[-1] if lines else ""
 

@@ -1,4 +1,4 @@
-"""Rotations as actions state them, and the way from one to another along the shorter arc.
+"""Rotations in the forms that actions use, and blends between them along the shorter arc.
 
 quaternion   (4,) x, y, z, w, unit length     rotvec   (3,) axis times angle, radians
 rot6d        (6,) the first two columns of the matrix, one after the other (Zhou et al. 2019)
@@ -19,7 +19,7 @@ def blend_rotation(
     form: Rotation, old: NDArray[np.float32], new: NDArray[np.float32], share: float,
     scale: float = 1.0,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """The rotation `share` (0..1) of the way from `old` to `new`, in the same form (D,) float32.
+    """Turn `old` towards `new` by `share` (0..1) of the way, in the same form (D,) float32.
 
     scale: a raw value times it is in the form's own unit (only a rotvec's is not 1).
     """
@@ -28,7 +28,7 @@ def blend_rotation(
 
 
 def slerp(a: Array, b: Array, share: float) -> Array:
-    """Between two unit quaternions x, y, z, w, along the shorter arc."""
+    """Interpolate between two unit quaternions x, y, z, w, along the shorter arc."""
     cosine = float(a @ b)
     if cosine < 0:
         b, cosine = -b, -cosine
@@ -41,7 +41,7 @@ def slerp(a: Array, b: Array, share: float) -> Array:
 
 
 def to_quaternion(form: Rotation, value: Array) -> Array:
-    """(4,) x, y, z, w, unit length."""
+    """Return the unit quaternion (4,) x, y, z, w."""
     if form == "rotvec":
         angle = float(np.linalg.norm(value))
         half = np.sinc(angle / 2 / np.pi) / 2  # sin(angle / 2) / angle, also at 0
@@ -57,7 +57,7 @@ def to_quaternion(form: Rotation, value: Array) -> Array:
 
 
 def from_quaternion(form: Rotation, turn: Array) -> Array:
-    """The inverse of `to_quaternion`; a rotvec's angle is in 0..pi."""
+    """Invert `to_quaternion`; the angle of a rotvec is in 0..pi."""
     x, y, z, w = turn
     if form == "quaternion":
         return turn

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM as a wish, not as an end at any line: what all commands, a run and a training
-share. The standard library alone: it is imported before Ctrl-C is one line."""
+"""Ctrl-C and SIGTERM as a request, not an abrupt end: shared by all commands, runs and training.
+The standard library alone: it is imported before Ctrl-C is handled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], None]
 
 ASKED = (signal.SIGINT, signal.SIGTERM)
-"""The two by which people and service managers ask a program to end."""
+"""The two signals by which people and service managers ask a program to end."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,8 +28,8 @@ class Interrupted(KeyboardInterrupt):
 def stop_signals_to(
     handler: Handler, numbers: tuple[signal.Signals, ...] = ASKED
 ) -> Iterator[None]:
-    """The signals `numbers` go to `handler` inside the block; outside the main thread, where Python
-    allows no handlers, nothing is handled. A SIGHUP that nohup let the process ignore stays
+    """Send the signals `numbers` to `handler` inside the block; outside the main thread, where
+    Python allows no handlers, do nothing. A SIGHUP that nohup made the process ignore stays
     ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,15 +45,15 @@ def stop_signals_to(
 
 
 def end_on_interrupt() -> None:
-    """Ctrl-C ends the process at once with a line and exit code 130: where nothing is begun yet, or
-    everything done. Whoever ignores it (a script's background job) goes on ignoring it."""
+    """End the process on Ctrl-C at once with a line and exit code 130: for when nothing has begun,
+    or all is done. A process that ignores it (a script's background job) still does."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
 @contextlib.contextmanager
 def interrupts_raise() -> Iterator[None]:
-    """After `end_on_interrupt`: inside the block Ctrl-C raises KeyboardInterrupt again."""
+    """Make Ctrl-C raise KeyboardInterrupt again inside the block, after `end_on_interrupt`."""
     if signal.getsignal(signal.SIGINT) is not _end:
         yield
         return

@@ -76,7 +76,7 @@ class ActionField:
 
 @dataclass(frozen=True)
 class Interface:
-    """What is seen and done. Immutable; equality is field by field.
+    """The fields that a policy sees and does. Immutable; equality is field by field.
 
     `actions` is empty for a robot that is only asked for its state (`calibrate record`); datasets
     and policies have at least one.
@@ -105,37 +105,37 @@ class Interface:
 
     @property
     def action_dim(self) -> int:
-        """Length of one action vector: the action fields in order, concatenated."""
+        """Return the length of one action vector: the action fields in order, concatenated."""
         return sum(field.shape[0] for field in self.actions)
 
     @property
     def action_scale(self) -> tuple[float, ...]:
-        """Per action dimension: `ActionField.scale`."""
+        """Return `ActionField.scale` per action dimension."""
         return tuple(field.scale for field in self.actions for _ in range(field.shape[0]))
 
     @property
     def action_units(self) -> tuple[str, ...]:
-        """Per action dimension: `ActionField.unit`."""
+        """Return `ActionField.unit` per action dimension."""
         return tuple(field.unit for field in self.actions for _ in range(field.shape[0]))
 
     @property
     def states(self) -> tuple[ObservationField, ...]:
-        """The observations that the robot tells."""
+        """Return the observations that the robot reports."""
         return tuple(f for f in self.observations if f.stream is None and not f.told)
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras the observations need, without repetition."""
+        """Return the names of the cameras the observations need, without repetition."""
         return tuple(dict.fromkeys(f.camera for f in self.observations if f.camera is not None))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
     @classmethod
     def from_json(cls: type[AnyInterface], value: Any) -> AnyInterface:
-        """Strict: unknown, missing or ill-typed entries raise SpecMismatch."""
+        """Read plain JSON strictly: unknown, missing or ill-typed entries raise SpecMismatch."""
         _check_keys(cls, value, "spec")
         for key, kind in (("observations", ObservationField), ("actions", ActionField)):
             if not isinstance(value[key], list):
@@ -151,14 +151,14 @@ class Interface:
         return read_as(cls, value, "spec", SpecMismatch)
 
     def require_actions(self) -> None:
-        """Raise SpecMismatch when nothing is done."""
+        """Raise SpecMismatch when there are no actions."""
         if not self.actions:
             raise SpecMismatch("spec", "at least one observation and one action", "none")
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """In which steps a policy sees and acts.
+    """The steps in which a policy sees and acts.
 
     It sees the last `n_obs_steps` observations and predicts `horizon` actions, of which the first
     `n_action_steps` are executed before the next inference; one control step lasts `1 / control_hz`
@@ -193,26 +193,25 @@ class Chunking:
 
     @property
     def plan_steps(self) -> int:
-        """Actions from the observation on: what is left of `horizon` without the leading ones."""
+        """Return the number of actions from the observation on: all but the leading ones."""
         return self.horizon - self.start_index
 
     @property
     def dt_s(self) -> float:
-        """Seconds of one control step."""
+        """Return the seconds of one control step."""
         return 1.0 / self.control_hz
 
     @property
     def dt_ns(self) -> int:
-        """Nanoseconds of one control step."""
+        """Return the nanoseconds of one control step."""
         return round(1e9 / self.control_hz)
 
 
 @dataclass(frozen=True)
 class PolicySpec(Chunking, Interface):
-    """What a policy sees and does, and in which steps: an Interface that has a Chunking, so it
-    stands wherever either is asked for. Its JSON and its arguments are the interface's, then the
-    chunking's. Immutable; equality is field by field.
-    """
+    """A policy's whole spec: an Interface that has a Chunking, so it stands wherever either is
+    asked for. Its JSON and its arguments are the interface's, then the chunking's. Immutable;
+    equality is field by field."""
 
     def __post_init__(self) -> None:
         Interface.__post_init__(self)
@@ -221,17 +220,17 @@ class PolicySpec(Chunking, Interface):
 
     @staticmethod
     def of(interface: Interface, chunking: Chunking) -> PolicySpec:
-        """The two together."""
+        """Join an interface and its chunking."""
         return PolicySpec(**{**_entries(Interface, interface), **_entries(Chunking, chunking)})
 
     @property
     def interface(self) -> Interface:
-        """The fields alone."""
+        """Return the fields alone."""
         return Interface(**_entries(Interface, self))
 
     @property
     def chunking(self) -> Chunking:
-        """The steps alone."""
+        """Return the steps alone."""
         return Chunking(**_entries(Chunking, self))
 
     def require_same(self, other: PolicySpec, what: str) -> None:
@@ -243,7 +242,7 @@ class PolicySpec(Chunking, Interface):
 
 
 def require_rate(control_hz: float) -> None:
-    """Raise SpecMismatch when nothing is controlled at this rate."""
+    """Raise SpecMismatch when `control_hz` is no control rate."""
     if isinstance(control_hz, bool) or not SLOWEST_HZ <= control_hz <= FASTEST_HZ:
         raise SpecMismatch("control_hz", f"{SLOWEST_HZ:g}..{FASTEST_HZ:g} Hz", control_hz)
 

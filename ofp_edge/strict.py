@@ -1,4 +1,4 @@
-"""JSON from outside: bounded in size and depth, read into dataclasses entry by entry.
+"""Read JSON from outside, bounded in size and depth, into dataclasses entry by entry.
 
 What is missing, unknown or of another type is named by its place:
 manifest.json: artefacts[2].size: expected a whole number, got 'x' (a str, no int).
@@ -22,7 +22,7 @@ from ofp_edge.outside import MEBIBYTE, read_plain, require_size
 T = TypeVar("T")
 
 LARGEST_JSON = 16 * MEBIBYTE
-"""The most bytes of a JSON file; those we write have some hundred kilobytes."""
+"""The most bytes a JSON file may have; those we write have a few hundred kilobytes."""
 DEEPEST = 48
 _LARGEST_WHOLE = 2**63 - 1
 _LONGEST_TEXT, _SHOWN = 1 << 20, 60
@@ -34,9 +34,9 @@ _MANY = {int: "whole numbers", float: "numbers", str: "texts", bool: "true and f
 def read_json_file(
     path: Path, error: type[OfpError], *, largest: int = LARGEST_JSON, inside: Path | None = None
 ) -> Any:
-    """A plain file's JSON. `error`, one line, when it is missing, too large, too deep or no JSON.
+    """Read a plain file's JSON, or raise `error`, one line: missing, too large, too deep, no JSON.
 
-    inside: the folder it must lie in, whatever links lead to it.
+    inside: the folder it must lie in, after following links.
     """
     data = read_plain(path, error, largest, inside=inside)
     return parse_json(data, str(path), error, largest=largest)
@@ -45,7 +45,7 @@ def read_json_file(
 def parse_json(
     data: bytes | str, what: str, error: type[OfpError], *, largest: int = LARGEST_JSON
 ) -> Any:
-    """JSON of at most `largest` bytes and DEEPEST levels, without NaN and infinity; `error`."""
+    """Parse JSON of at most `largest` bytes and DEEPEST levels, no NaN or infinity; or `error`."""
     require_size(Path(what), len(data), error, largest)
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
@@ -83,7 +83,7 @@ def read_as(
     kind: type[T], value: Any, what: str, error: type[OfpError], at: str = "", *,
     others: bool = False, **built: Any,
 ) -> T:  # fmt: skip
-    """`value` as the dataclass `kind`, by its annotations: strict about names and types.
+    """Read `value` as the dataclass `kind`, by its annotations: strict about names and types.
 
     A dataclass with a static `class_of(value, place)` is read as the class that this names.
     Entries with a default may be missing; others: those that are not ours are passed over. what:
@@ -96,7 +96,7 @@ def read_as(
 
 
 class Place:
-    """Where a value stands in a file, and which error complains of it."""
+    """The place of a value in a file, and the error to raise about it."""
 
     def __init__(self, what: str, at: str, error: type[OfpError], others: bool = False) -> None:
         self.what, self.at, self.error, self.others = what, at, error, others
@@ -105,11 +105,11 @@ class Place:
         return ": ".join(x for x in (self.what, self.at) if x)
 
     def entry(self, key: str) -> Place:
-        """The place of an entry of an object."""
+        """Return the place of an object's entry."""
         return Place(self.what, f"{self.at}.{key}" if self.at else key, self.error, self.others)
 
     def item(self, number: int) -> Place:
-        """The place of an item of a list."""
+        """Return the place of a list's item."""
         return Place(self.what, f"{self.at}[{number}]", self.error, self.others)
 
     def refuse(self, expected: str, got: str) -> NoReturn:
@@ -120,7 +120,7 @@ class Place:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: short, in one line, without what a terminal can't print."""
+    """Format a value for a message: short, one line, without what a terminal can't print."""
     if isinstance(value, (dict, list, tuple)) and len(repr(value)) > _SHOWN:
         return f"{type(value).__name__} of {len(value)}"
     text = repr(value) if not isinstance(value, str) or value.isprintable() else ascii(value)

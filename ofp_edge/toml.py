@@ -1,4 +1,4 @@
-"""A TOML file read strictly: entries are taken by name and type, and nothing may be left over."""
+"""Read a TOML file strictly: entries are taken by name and type, and nothing may be left over."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ofp_edge.outside import read_plain, said_by
 from ofp_edge.strict import shown
 
 LARGEST_BYTES = 64 << 10
-"""Of a file; a rig has some kilobytes."""
+"""The most bytes a file may have; a rig has a few kilobytes."""
 SMALLEST, LARGEST = 1e-12, 1e12
-"""Of a positive number: what a unit or a time can mean."""
+"""The bounds of a positive number: what a unit or a time can sensibly be."""
 _LARGEST_WHOLE = 2**63 - 1
 
 
 def parse_toml(path: Path, error: type[OfpError]) -> tomlkit.TOMLDocument:
-    """The document, which keeps the file's comments. Raises `error` (one line) when the file is
+    """Parse a document, keeping the file's comments. Raises `error` (one line) when the file is
     missing, too large, no plain file or not TOML."""
     data = read_plain(path, error, LARGEST_BYTES)
     with said_by(f"{path} is not valid TOML", error):
@@ -29,7 +29,7 @@ def parse_toml(path: Path, error: type[OfpError]) -> tomlkit.TOMLDocument:
 
 
 def read_toml(path: Path, error: type[OfpError]) -> Table:
-    """The file's top table. Raises `error` (one line) as `parse_toml` does."""
+    """Return the file's top table. Raises `error` (one line) as `parse_toml` does."""
     return Table(path, "", parse_toml(path, error).unwrap(), error)
 
 
@@ -42,7 +42,7 @@ class Table:
         self.path, self.name, self.values, self.error = path, name, dict(values), error
 
     def take(self, key: str, kind: type[Any], default: Any = None) -> Any:
-        """An entry of a type (float takes an integer too); without a default it must be there."""
+        """Take an entry of a type (float takes an integer too); without a default it is needed."""
         if key not in self.values:
             if default is None:
                 raise self.error(f"{self.path}: {self.where(key)}: missing.")
@@ -59,7 +59,7 @@ class Table:
     def positive(
         self, key: str, default: float | None = None, *, allow_zero: bool = False
     ) -> float:
-        """A number above 0, or from 0 on, and neither beyond SMALLEST nor LARGEST."""
+        """Take a number above 0, or from 0 on, within SMALLEST and LARGEST."""
         value = float(self.take(key, float, default))
         if not (SMALLEST <= value <= LARGEST or (allow_zero and value == 0)):
             raise self.error(
@@ -68,7 +68,7 @@ class Table:
         return value
 
     def count(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """A whole number from `least` on."""
+        """Take a whole number, `least` or more."""
         value = int(self.take(key, int, default))
         if value < least:
             raise self.error(
@@ -77,13 +77,13 @@ class Table:
         return value
 
     def sub(self, key: str, *, optional: bool = False) -> Table:
-        """A table inside this one."""
+        """Take a table inside this one."""
         name = f"{self.name}.{key}" if self.name else key
         values = self.take(key, dict, {} if optional else None)
         return Table(self.path, name, values, self.error)
 
     def each(self, key: str, *, optional: bool = False) -> list[Table]:
-        """An array of tables, [[key]]; one that is not optional has at least one."""
+        """Take an array of tables, [[key]]; unless optional, it has at least one."""
         values = self.take(key, list, [] if optional else None)
         if not optional and not values:
             raise self.error(f"{self.path}: {self.where(key)}: expected at least one, got none.")
@@ -98,10 +98,10 @@ class Table:
         ]
 
     def nothing_left(self) -> None:
-        """Refuse what was not taken."""
+        """Refuse entries that were not taken."""
         if self.values:
             raise self.error(f"{self.path}: {self.where(next(iter(self.values)))}: unknown entry.")
 
     def where(self, key: str) -> str:
-        """The entry, as a user finds it in the file."""
+        """Name the entry as a user finds it in the file."""
         return f"[{self.name}] {key}" if self.name else key

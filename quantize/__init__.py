@@ -1,1 +1,1 @@
-"""Quantisation: recipes, the plan they lead to, and the quantised modules built from a plan."""
+"""Quantisation: recipes, the plans they lead to, and the quantised modules built from a plan."""

@@ -1,4 +1,4 @@
-"""`quantize`: a policy and calibration samples in, the policy with its plan out."""
+"""`quantize`: turn a policy and calibration samples into a quantised policy with its plan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEFAULT_METHOD = "min-max"
 
 @dataclass(frozen=True)
 class Quantised:
-    """The plan that was written; what each layer costs alone, where that was measured."""
+    """The plan that was written, and the cost of each layer alone where that was measured."""
 
     plan: Plan
     calibration: CalibrationSet

@@ -1,7 +1,7 @@
-"""Checks of a plan that need no simulator: its samples, weights, ranges, and error in robot units.
+"""Check a plan without a simulator: its samples, weights, ranges, and error in robot units.
 
-What a mean error over whole chunks would dilute (one layer's scale, one channel's) is looked at
-where it happens.
+A fault that a mean error over whole chunks would dilute (in one layer's scale, or one channel's) is
+checked where it occurs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ofp_edge.quantize.units import shown
 
 FEWEST_SAMPLES = 16
 LARGEST_OUTSIDE = 0.05
-"""Share of a tensor's values on held-out windows that its range may cut off."""
+"""The share of a tensor's values on held-out windows that its range may cut off."""
 WIDEST = 16.0
-"""How many times what was seen on held-out windows a range may cover: 4 of the 8 bits are left."""
+"""The most a range may exceed what held-out windows show, as a factor: 4 of the 8 bits remain."""
 _HALF_STEP = 0.5 + 1e-3
 
 
 def check_samples(samples: ObservationWindows) -> Check:
-    """Enough samples, and different ones."""
+    """Check that there are enough samples, and different ones."""
     distinct, count = samples.distinct(), len(samples)
     passed = distinct >= FEWEST_SAMPLES and 2 * distinct > count
     return Check(
@@ -44,7 +44,7 @@ def check_samples(samples: ObservationWindows) -> Check:
 
 
 def check_error(errors: Sequence[ActionError], measured_on: str) -> Check:
-    """The worst dimension's mean error within its budget. A NaN fails."""
+    """Check that the worst dimension's mean error is within its budget. A NaN fails."""
     worst = max(errors, key=lambda e: e.mean / e.budget if e.mean == e.mean else float("inf"))
     return Check(
         "error",
@@ -63,7 +63,7 @@ def check_error(errors: Sequence[ActionError], measured_on: str) -> Check:
 
 
 def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -> Check:
-    """Every weight of the quantised functions within half a step of the float one."""
+    """Check that every weight of the quantised functions is within half a step of the float one."""
     worst, where, layers = 0.0, "", 0
     for function, module in floats.items():
         names = [layer.name for layer in find_layers(export_graph(module, example[function]))]
@@ -88,8 +88,8 @@ def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -
 def check_ranges(
     floats: Modules, layers: Sequence[Layer], calls: Mapping[str, Sequence[Inputs]]
 ) -> Check:
-    """Every range fits what its tensor holds on held-out windows: cuts little off, covers not far
-    more."""
+    """Check that every range fits its tensor on held-out windows: it cuts little off and is not far
+    too wide."""
     worst: dict[str, Any] = {"layer": "", "outside": 0.0, "wider": 0.0}
     bad: dict[str, Any] | None = None
     for function, module in floats.items():

@@ -1,4 +1,4 @@
-"""Float against another precision: the error of whole chunks, in robot units."""
+"""Compare float with another precision: the error of whole chunks, in robot units."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass(frozen=True)
 class Chunks:
-    """Chunks for the same K inputs, (K, horizon, action_dim) in raw action units."""
+    """Chunks of two precisions, same K inputs, (K, horizon, action_dim) in raw action units."""
 
     exact: NDArray[np.float32]
     other: NDArray[np.float32]
@@ -26,7 +26,7 @@ class Chunks:
 def both_chunks(
     deployed: Deployed, functions: Modules, windows: ObservationWindows, seed: int
 ) -> Chunks:
-    """Encoder included, same noise; cold, warm and refine rows."""
+    """Run both networks, encoders included, from the same noise; cold, warm and refine rows."""
     spec = deployed.spec
     flat = act_inputs(deployed, windows, seed)
     per_window = len(flat) // len(windows)
@@ -44,7 +44,7 @@ def both_chunks(
 def action_errors(
     spec: PolicySpec, difference: NDArray[np.floating], budget_percent: float
 ) -> tuple[ActionError, ...]:
-    """Largest and mean of |difference|, (..., action_dim) in raw units, per action dimension."""
+    """Return largest and mean |difference| per action dimension; (..., action_dim) raw units."""
     raw = np.abs(difference).reshape(-1, spec.action_dim)
     scale = np.asarray(spec.action_scale)
     largest, mean = raw.max(0) * scale, raw.mean(0) * scale
@@ -62,6 +62,6 @@ def compare(
     seed: int,
     error_budget_percent: float,
 ) -> tuple[ActionError, ...]:
-    """The errors of `both_chunks`, in each action dimension's physical unit."""
+    """Return the errors of `both_chunks`, in each action dimension's physical unit."""
     chunks = both_chunks(deployed, functions, windows, seed)
     return action_errors(deployed.spec, chunks.other - chunks.exact, error_budget_percent)

@@ -24,18 +24,18 @@ class Half(nn.Module):
         self.function = copy.deepcopy(function).half()
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """What the function gives, as float32."""
+        """Return what the function gives, as float32."""
         result = self.function(*(x.half() for x in inputs))
         return result.float() if isinstance(result, Tensor) else tuple(x.float() for x in result)
 
 
 def in_half(deployed: Deployed) -> Modules:
-    """Every function in half precision."""
+    """Return every function in half precision."""
     return {name: Half(module) for name, module in deployed.modules.items()}
 
 
 def build_functions(deployed: Deployed, plan: Plan) -> Modules:
-    """The functions that a plan describes."""
+    """Build the functions that a plan describes."""
     if plan.precision == "fp16":
         return in_half(deployed)
     return {

@@ -1,4 +1,4 @@
-"""gate.json: whether a plan has passed its checks, beside the plan that it belongs to.
+"""gate.json: whether a plan has passed its checks; it lies beside the plan.
 
 A plan is good only where this file says so for that very plan. `compile` refuses one that failed.
 """
@@ -22,8 +22,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Check:
-    """One check. passed: None when it was not run, and `says` why. figures: what was measured and
-    the limit, plain JSON; what is no finite number becomes None."""
+    """A check's result. passed: None when it was not run, and `says` why. figures: the measurement
+    and the limit, plain JSON; a number that is not finite becomes None."""
 
     name: str
     passed: bool | None
@@ -31,7 +31,7 @@ class Check:
     figures: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """JSON has no NaN."""
+        """Turn figures that are not finite into None: JSON has no NaN."""
         plain = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in self.figures.items()
@@ -48,16 +48,16 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed."""
+        """Return whether no check failed."""
         return not self.failed
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """Those that failed."""
+        """Return the checks that failed."""
         return tuple(check for check in self.checks if check.passed is False)
 
     def summary(self) -> dict[str, Any]:
-        """For a bundle's provenance: {"passed", "not_run", "says"}, the last by check."""
+        """Return, for a bundle's provenance, {"passed", "not_run", "says"}, the last by check."""
         missing = [check.name for check in self.checks if check.passed is None]
         return {
             "passed": self.passed,
@@ -73,8 +73,8 @@ def write_gate(gate: Gate, folder: Path) -> None:
 
 
 def read_gate(folder: Path) -> Gate | None:
-    """The gate of a policy folder, None when it was never run. PolicyError when the file is
-    malformed or belongs to another plan."""
+    """Read the gate of a policy folder, None when it was never run. Raises PolicyError when the
+    file is malformed or belongs to another plan."""
     path = folder / FILE
     if not path.exists():
         return None

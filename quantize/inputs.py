@@ -1,4 +1,4 @@
-"""Inputs of the deployed functions: from observation windows, or synthetic where there are none."""
+"""Make inputs of the deployed functions: from observation windows, or synthetic without any."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ __all__ = [
 
 
 def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> ObservationWindows:
-    """At most `count` of a quantised policy's calibration samples, evenly spaced. PolicyError."""
+    """Return at most `count` of a quantised policy's calibration samples, evenly spaced. Raises
+    PolicyError."""
     windows = read_samples(folder / FILE, spec).samples
     return windows.take(
         np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).astype(np.int64))
@@ -37,14 +38,14 @@ def calibration_windows(folder: Path, spec: PolicySpec, count: int) -> Observati
 
 
 def synthetic_windows(spec: PolicySpec, count: int, seed: int) -> ObservationWindows:
-    """Windows drawn uniformly from the fields' ranges (points: the crop box; images: noise)."""
+    """Draw windows uniformly from the fields' ranges (points: the crop box; images: noise)."""
     rng = np.random.default_rng(seed)
     fields = {f.name: f.synthetic(rng, (count, spec.n_obs_steps)) for f in spec.observations}
     return ObservationWindows(fields, np.zeros(count, np.int64), np.arange(count))
 
 
 def encode_inputs(deployed: Deployed, windows: ObservationWindows) -> list[list[Inputs]]:
-    """Per window, per frame (oldest first), what `encode` takes."""
+    """Return, per window and per frame (oldest first), what `encode` takes."""
     return [
         [
             tuple(
@@ -60,7 +61,7 @@ def encode_inputs(deployed: Deployed, windows: ObservationWindows) -> list[list[
 def calls(
     deployed: Deployed, windows: ObservationWindows, seed: int
 ) -> dict[str, list[Inputs]]:  # fmt: skip
-    """What every function is called with for these windows, by its name."""
+    """Return the inputs of every function for these windows, by its name."""
     return {
         ENCODE: [frame for frames in encode_inputs(deployed, windows) for frame in frames],
         ACT: [values for _, values in act_inputs(deployed, windows, seed)],
@@ -70,9 +71,9 @@ def calls(
 def act_inputs(
     deployed: Deployed, windows: ObservationWindows, seed: int
 ) -> list[tuple[str, Inputs]]:
-    """Per window and time row: the row's name and (features, z, time_row).
+    """Return, per window and time row, the row's name and (features, z, time_row).
 
-    z is what the robot would draw: noise for the cold row; for every other row, entered at time t,
+    z is as the robot would draw it: noise for the cold row; for every other row, entered at time t,
     (1 - t) noise + t a, where a is the float policy's cold answer for the same observations.
     """
     generator = torch.Generator().manual_seed(seed)

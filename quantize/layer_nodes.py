@@ -1,4 +1,4 @@
-"""The layers of an exported function: what can be quantised, and what a recipe leaves in float."""
+"""The layers of an exported function: those to quantise, and those a recipe leaves in float."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class LayerNode:
 
     @property
     def channel_axis(self) -> int:
-        """The axis of its weight that counts the outputs."""
+        """Return the axis of its weight that counts the outputs."""
         return weight_axis(self.node)
 
     @property
     def input(self) -> fx.Node:
-        """What the layer reads."""
+        """Return what the layer reads."""
         return _node(self.node.args[0])
 
     @property
     def weight(self) -> fx.Node:
-        """Its weight."""
+        """Return its weight."""
         return _node(self.node.args[1])
 
 
 def export_graph(module: nn.Module, example: Sequence[Tensor]) -> fx.GraphModule:
-    """The module as a flat graph of aten operations, on fixed shapes."""
+    """Export the module as a flat graph of aten operations, on fixed shapes."""
     exported = torch.export.export(module, tuple(example)).module()
     if not isinstance(exported, fx.GraphModule):
         raise TypeError(f"torch.export gave {type(exported).__name__}")
@@ -57,17 +57,17 @@ def export_graph(module: nn.Module, example: Sequence[Tensor]) -> fx.GraphModule
 
 
 def is_layer(node: fx.Node) -> bool:
-    """Whether the node is a linear layer or a convolution."""
+    """Return whether the node is a linear layer or a convolution."""
     return node.target in _OPERATIONS
 
 
 def weight_axis(node: fx.Node) -> int:
-    """The axis of a layer's weight that counts the outputs."""
+    """Return the axis of a layer's weight that counts the outputs."""
     return 1 if node.target is _ATEN.conv_transpose2d.input else 0
 
 
 def find_layers(graph: fx.GraphModule) -> list[LayerNode]:
-    """Every linear and convolution, in the order of execution."""
+    """Return every linear and convolution, in the order of execution."""
     layers = []
     for node in graph.graph.nodes:
         if is_layer(node):
@@ -81,7 +81,7 @@ def find_layers(graph: fx.GraphModule) -> list[LayerNode]:
 
 
 def float_reasons(graph: fx.GraphModule, function: str, recipe: Recipe) -> dict[str, str]:
-    """Layers of `function` that the recipe keeps in float, by name, with the reason."""
+    """Return the layers of `function` that the recipe keeps in float, by name, with the reason."""
     reasons = {}
     for layer in find_layers(graph):
         if layer.operation not in recipe.operations:

@@ -34,19 +34,19 @@ _POLICY_FILES = (CONFIG, "model.safetensors", "statistics.json")
 
 @dataclass(frozen=True)
 class Range:
-    """Lowest and highest value of a tensor that its int8 grid covers: see `ranges.METHODS`."""
+    """The lowest and highest value of a tensor that its int8 grid covers: see `ranges.METHODS`."""
 
     low: float
     high: float
 
     @property
     def scale(self) -> float:
-        """Step of the symmetric int8 grid that covers the range; never zero."""
+        """Return the step of the symmetric int8 grid that covers the range; never zero."""
         largest = max(abs(self.low), abs(self.high))
         return float(np.float32(largest / 127)) if largest > 1e-6 else 1 / 127
 
     def joined(self, other: Range | None) -> Range:
-        """What covers both."""
+        """Return the range that covers both."""
         if other is None:
             return self
         return Range(min(self.low, other.low), max(self.high, other.high))
@@ -54,7 +54,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer. `reason` says why it stays in float, where the recipe would quantise others.
+    """A layer of a plan. `reason`: why it stays in float where the recipe would quantise others.
 
     input, output: the ranges of what it reads and gives, also where they are not used; None where
     the recipe quantises no such layer. weight_scale: smallest and largest of its per-channel weight
@@ -73,7 +73,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class ActionError:
-    """Float against quantised, one action dimension, in its physical unit (all time rows).
+    """Float against quantised in one action dimension, in its physical unit (all time rows).
 
     budget: how far the mean may be off. The largest difference is reported, not limited.
     """
@@ -114,14 +114,14 @@ class Plan:
     schema_version: int = SCHEMA_VERSION
 
     def budget_fraction(self) -> float:
-        """The error budget as a fraction of each action's range."""
+        """Return the error budget as a fraction of each action's range."""
         return self.error_budget_percent / 100
 
 
 def policy_sha256(folder: Path) -> str:
-    """Hash of what makes a policy answer as it does: configuration, weights, statistics.
+    """Hash everything that decides a policy's answers: configuration, weights, statistics.
 
-    Which plan the configuration names does not count: the plan holds this hash.
+    The plan that the configuration names does not count: the plan holds this hash.
     """
     missing = [name for name in _POLICY_FILES if not (folder / name).is_file()]
     if missing:
@@ -135,12 +135,12 @@ def policy_sha256(folder: Path) -> str:
 
 
 def own_sha256(folder: Path, name: str) -> str:
-    """Hash a plain file that no link leads out of the folder to. PolicyError."""
+    """Hash a plain file of the folder; no link may lead out of it. Raises PolicyError."""
     return sha256_file(require_plain(folder / name, PolicyError, inside=folder))
 
 
 def action_names(spec: PolicySpec) -> tuple[str, ...]:
-    """One name an action dimension: the field's, numbered where it has several."""
+    """Return one name per action dimension: the field's, numbered where it has several."""
     return tuple(
         f"{f.name}[{i}]" if f.shape[0] > 1 else f.name
         for f in spec.actions
@@ -149,7 +149,7 @@ def action_names(spec: PolicySpec) -> tuple[str, ...]:
 
 
 def action_ranges(spec: PolicySpec) -> tuple[float, ...]:
-    """high - low of each action dimension, in raw action units."""
+    """Return high - low of each action dimension, in raw action units."""
     return tuple(h - low for f in spec.actions for low, h in zip(f.low, f.high, strict=True))
 
 
@@ -161,7 +161,7 @@ def write_plan(plan: Plan, folder: Path) -> None:
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a policy folder, or None of a float policy.
+    """Read the plan of a policy folder; None for a float policy.
 
     Raises PolicyError when the plan is malformed, or made for other weights or other samples than
     those beside it, and when it is gone: the policy would run in float and nobody would notice.
@@ -198,7 +198,7 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def plan_from_json(value: Any, what: str, error: type[OfpError]) -> Plan:
-    """The plan that `what`, a quantization.json, holds. `error` names the entry that is wrong."""
+    """Parse the plan in `what`, a quantization.json. `error` names the entry that is wrong."""
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise error(

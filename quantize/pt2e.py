@@ -1,4 +1,4 @@
-"""torchao's PT2E, imported without its remarks on GPU libraries that this machine does not need."""
+"""Import torchao's PT2E without its remarks on GPU libraries that this machine does not need."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def measure_layers(
 def build_quantized(
     module: nn.Module, function: str, example: Sequence[Tensor], plan: Plan | Iterable[Layer]
 ) -> fx.GraphModule:
-    """The quantised module that the plan's ranges describe; the float module stays as it is."""
+    """Build the quantised module that the plan's ranges describe; the float module is unchanged."""
     layers = plan.layers if isinstance(plan, Plan) else tuple(plan)
     entries = {layer.name: layer for layer in layers if layer.function == function}
     # An exported graph shares its parameters with the module: biases are changed below.

@@ -1,4 +1,4 @@
-"""Float ranges of activations: from what was seen on the calibration samples to what int8 covers.
+"""Choose the float ranges that int8 covers from the activations seen on calibration samples.
 
 `min-max` covers everything. The others look at a histogram and give up the tails, so that the grid
 is finer for the rest. Percentile and entropy are onnxruntime's. Its and torchao's searches for the
@@ -34,7 +34,7 @@ def measure_ranges(
     nodes: set[fx.Node],
     method: str,
 ) -> dict[fx.Node, Range]:
-    """The range of each node over the samples, by `method`; one pass over them, or two."""
+    """Measure the range of each node over the samples, by `method`; one pass, or two."""
     found: dict[fx.Node, Range] = {}
 
     def widen(node: fx.Node, value: Tensor) -> None:
@@ -63,7 +63,7 @@ def measure_ranges(
 
 
 def percentile_limit(histogram: Histogram, top: float) -> float:
-    """The limit that 99.99 % of the magnitudes stay within."""
+    """Return the limit that 99.99 % of the magnitudes stay within."""
     folded = _folded(histogram)
     edges = np.linspace(0, top, len(folded) + 1).astype(np.float32)
     collector = _collector("percentile")
@@ -76,7 +76,7 @@ def percentile_limit(histogram: Histogram, top: float) -> float:
 
 
 def entropy_limit(histogram: Histogram, top: float) -> float:
-    """The limit of least Kullback-Leibler divergence (Migacz, GTC 2017)."""
+    """Return the limit of least Kullback-Leibler divergence (Migacz, GTC 2017)."""
     edges = np.linspace(-top, top, len(histogram) + 1).astype(np.float32)
     least, most = np.float32(-top), np.float32(top)
     low, high = _collector("entropy").get_entropy_threshold(
@@ -86,7 +86,7 @@ def entropy_limit(histogram: Histogram, top: float) -> float:
 
 
 def mse_limit(histogram: Histogram, top: float) -> float:
-    """The limit of the symmetric grid with the least squared error; bins count at their middle."""
+    """Return the symmetric grid's limit of least squared error; bins count at their middle."""
     folded = _folded(histogram)
     edges = np.linspace(0, top, len(folded) + 1)
     middle, counts = (edges[1:] + edges[:-1]) / 2, folded.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Recipes: which operations of a policy run in which precision, as data; how ranges are chosen."""
+"""Recipes, as data: the precision of each operation of a policy, and the choice of ranges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ofp_edge.errors import UnknownName
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to quantise.
+    """A way to quantise a policy.
 
     precision: what the plan's bundle artefacts are called. operations: quantised kinds ("conv2d",
     "conv_transpose2d", "linear"); empty leaves all in float. keep_float: parts that stay in float,
@@ -66,7 +66,7 @@ RECIPES = {
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe, or UnknownName listing them."""
+    """Return the recipe. Raises UnknownName listing them."""
     if name not in RECIPES:
         raise UnknownName("recipe", name, RECIPES)
     return RECIPES[name]

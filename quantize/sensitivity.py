@@ -1,4 +1,4 @@
-"""Which layer's rounding costs what: each one alone in int8, and the fewest to keep in float.
+"""Measure each layer's rounding, alone in int8, and find the fewest layers to keep in float.
 
 The error is that of whole chunks against float, encoder included, for the same noise.
 """
@@ -22,14 +22,14 @@ from ofp_edge.quantize.units import shown
 FILE = "sensitivity.json"
 SCHEMA_VERSION = 1
 TO_SPARE = 0.8
-"""Share of the budget that `mixed` may use on the calibration samples: unseen windows differ."""
+"""The share of the budget for `mixed` on the calibration samples: unseen windows differ."""
 _WINDOWS = 48
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer alone in int8. share: the worst dimension's mean error over its budget; macs: its
-    multiplications a call; kept: why the plan leaves it in float, if it does."""
+    """The cost of one layer alone in int8. share: the worst dimension's mean error over its budget;
+    macs: its multiplications a call; kept: why the plan leaves it in float, if it does."""
 
     function: str
     name: str
@@ -41,16 +41,16 @@ class LayerCost:
 
     @property
     def worst(self) -> ActionError:
-        """The dimension with the largest mean error for its budget."""
+        """Return the dimension with the largest mean error for its budget."""
         return max(self.error, key=lambda e: e.mean / e.budget)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "error": [asdict(e) for e in self.error]}
 
 
 class Trial:
-    """Chunks of a policy with any layers in int8, on the same observations and noise.
+    """Compares chunks of a policy with any layers in int8, on the same observations and noise.
 
     At most 48 of the windows, evenly spaced.
     """
@@ -67,7 +67,7 @@ class Trial:
         self._exact = in_batches(deployed.act, self._calls)
 
     def macs(self) -> dict[tuple[str, str], int]:
-        """By (function, layer), of one call of each function."""
+        """Return the multiplications by (function, layer), for one call of each function."""
         return {
             (function, name): count
             for function, samples in self._every.items()
@@ -75,7 +75,7 @@ class Trial:
         }
 
     def error(self, layers: Sequence[Layer]) -> tuple[ActionError, ...]:
-        """With these layers in int8 and all others in float."""
+        """Return the error with these layers in int8 and all others in float."""
         spec, samples = self.deployed.spec, self._calls
         encode = [layer for layer in layers if layer.function == "encode"]
         act = [layer for layer in layers if layer.function == "act"]
@@ -91,14 +91,14 @@ class Trial:
         return action_errors(spec, difference.numpy(), self.budget_percent)
 
     def share(self, layers: Sequence[Layer]) -> float:
-        """The worst dimension's mean error over its budget; at most 1 is within it."""
+        """Return the worst dimension's mean error over its budget; at most 1 is within it."""
         return max(e.mean / e.budget for e in self.error(layers))
 
 
 def measure_sensitivity(
     trial: Trial, layers: Sequence[Layer], progress: Progress = silent
 ) -> list[LayerCost]:
-    """Every layer that could be int8 alone, the costliest first."""
+    """Measure every layer that could be int8, each alone; return the costliest first."""
     count = trial.macs()
     found = []
     candidates = [layer for layer in layers if layer.input is not None]
@@ -122,9 +122,9 @@ def measure_sensitivity(
 def keep_within_budget(
     trial: Trial, layers: Sequence[Layer], ranked: Sequence[LayerCost]
 ) -> list[Layer]:
-    """The layers with the fewest in float that meet the error budget, and why each is.
+    """Return the layers with the fewest in float that meet the error budget, and why each is.
 
-    Met means within four fifths of the budget on the trial's windows; what the plan states is
+    "Meet" is within four fifths of the budget on the trial's windows; what the plan states is
     measured on unseen ones. The costliest are put into float one by one until the budget is met;
     then each of them goes back to int8 if it is met without it too. So none of them can be spared;
     a smaller set of quite other layers is not searched for.
@@ -156,6 +156,6 @@ def keep_within_budget(
 def float_macs_percent(
     count: Mapping[tuple[str, str], int], layers: Sequence[Layer]
 ) -> float:  # fmt: skip
-    """How much of the multiplications of one `encode` and one `act` stays in float."""
+    """Return how much of the multiplications of one `encode` and one `act` stays in float."""
     left = sum(count[x.function, x.name] for x in layers if x.precision == "fp32")
     return 100 * left / max(1, sum(count.values()))

@@ -1,4 +1,4 @@
-"""The ranked layers as a JSON document and as one HTML page."""
+"""Report the ranked layers as a JSON document and as one HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = ("layer", "worst action", "mean error", "of budget", "MACs", "in the plan
 
 
 def write_sensitivity(folder: Path, plan: Plan, costs: Sequence[LayerCost]) -> None:
-    """sensitivity.json and sensitivity.html, beside the plan; costs: the costliest first."""
+    """Write sensitivity.json and sensitivity.html beside the plan; costs: the costliest first."""
     write_json(
         folder / FILE,
         {
@@ -34,7 +34,7 @@ def write_sensitivity(folder: Path, plan: Plan, costs: Sequence[LayerCost]) -> N
 
 
 def render(plan: Plan, costs: Sequence[LayerCost]) -> str:
-    """One page: a bar for each layer's error over its budget, and the figures."""
+    """Render one page: a bar for each layer's error over its budget, and the figures."""
     known = facts(
         [
             ("recipe", plan.recipe),
@@ -50,7 +50,7 @@ def render(plan: Plan, costs: Sequence[LayerCost]) -> str:
 
 
 def cells(cost: LayerCost, macs: int) -> tuple[str, ...]:
-    """One row of the table, as text; macs: of all layers."""
+    """Return one row of the table, as text; macs: of all layers."""
     worst = cost.worst
     return (
         f"{cost.function}.{cost.name}",
@@ -63,7 +63,7 @@ def cells(cost: LayerCost, macs: int) -> tuple[str, ...]:
 
 
 def bars(costs: Sequence[LayerCost]) -> str:
-    """An SVG bar for each layer, as long as its share of the budget; float ones are hollow."""
+    """Draw an SVG bar per layer, as long as its share of the budget; float ones are hollow."""
     rows = [
         Bar(
             f"{cost.function}.{cost.name}",

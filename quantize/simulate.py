@@ -1,4 +1,4 @@
-"""Some layers in int8, the others in float, on a batch: what `build_quantized` computes, by hooks.
+"""Simulate some layers in int8, the others in float, on a batch: as `build_quantized`, by hooks.
 
 Building the real module takes seconds; this takes none, so every layer can be tried alone. A test
 holds the two together.
@@ -36,7 +36,7 @@ def in_int8(module: nn.Module, layers: Sequence[Layer]) -> Iterator[None]:
 
 
 def in_batches(module: nn.Module, calls: Sequence[Inputs]) -> Tensor:
-    """The module's (first) output for every call, (K, ...); calls are of batch 1."""
+    """Return the module's (first) output for every call, (K, ...); calls are of batch 1."""
     answers = []
     with torch.no_grad():
         for start in range(0, len(calls), _BATCH):
@@ -47,7 +47,7 @@ def in_batches(module: nn.Module, calls: Sequence[Inputs]) -> Tensor:
 
 
 def macs(module: nn.Module, example: Inputs) -> dict[str, int]:
-    """Multiplications of one call by layer name: linear layers and convolutions."""
+    """Count one call's multiplications by layer name: linear layers and convolutions."""
     found: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         for name, part in module.named_modules():

@@ -1,4 +1,4 @@
-"""One torch thread while quantising and compiling: calls are small, and answers then repeat."""
+"""Limit torch to one thread while quantising and compiling: calls are small, and answers repeat."""
 
 from __future__ import annotations
 

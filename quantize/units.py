@@ -1,4 +1,4 @@
-"""Robot units for people: millimetres and degrees; a unit without a name is the gripper's."""
+"""Show robot units to people: millimetres and degrees; a unit without a name is the gripper's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SHOWN = {
 
 
 def shown(value: float, unit: str) -> str:
-    """0.0012, "m" -> "1.2 mm"."""
+    """Format a value: 0.0012, "m" -> "1.2 mm"."""
     factor, name = _SHOWN.get(unit, (1.0, unit))
     return f"{value * factor:.3g}{'' if name == '1' else ' ' * (name != '°') + name}"
 
 
 def farthest(pairs: Sequence[Mapping[str, Any]]) -> str:
-    """The largest difference for each unit, "1.2 mm (hand[0]), 0.01 (grip)", of any of the pairs
+    """Format the largest difference for each unit, "1.2 mm (hand[0]), 0.01 (grip)", over all pairs
     that `agreement.measure_agreement` gives."""
     worst: dict[str, Mapping[str, Any]] = {}
     for action in (action for pair in pairs for action in pair["actions"]):

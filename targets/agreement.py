@@ -1,4 +1,4 @@
-"""How far the engines agree: whole chunks for the same observations and noise, in robot units.
+"""Measure how far engines agree: whole chunks, same observations and noise, in robot units.
 
 Each engine runs its own `encode` and then its own `act`; parity, in contrast, looks at the two
 functions one by one.
@@ -32,8 +32,8 @@ def measure_agreement(
     windows: ObservationWindows,
     seed: int,
 ) -> dict[str, Any]:
-    """By precision: {"chunks", "pairs"}; for each pair of engines (torch is one), {"engines",
-    "actions": [{"name", "unit", "max", "mean"}]}.
+    """Measure agreement by precision: {"chunks", "pairs"}; for each pair of engines (torch is one),
+    {"engines", "actions": [{"name", "unit", "max", "mean"}]}.
 
     references: torch modules by precision; runners: by (engine, precision).
     """
@@ -55,7 +55,7 @@ def measure_agreement(
 
 
 def pairs_of(agreement: Mapping[str, Any], engine: str, precision: str) -> list[Mapping[str, Any]]:
-    """An engine against torch, of what `measure_agreement` gave."""
+    """Return the pairs of an engine and torch, from what `measure_agreement` gave."""
     return [x for x in agreement[precision]["pairs"] if x["engines"] == [TORCH, engine]]
 
 
@@ -70,7 +70,7 @@ def _actions(deployed: Deployed, difference: NDArray[np.float32]) -> list[dict[s
 
 
 def torch_chunks(modules: Pair, frames: Sequence[Any], calls: Sequence[Any]) -> NDArray[np.float32]:
-    """Chunks in raw action units, (calls, horizon, action_dim), of torch modules.
+    """Return torch modules' chunks in raw action units, (calls, horizon, action_dim).
 
     frames, calls: of `encode_inputs`, and the inputs of `act_inputs`, for the same windows.
     """
@@ -84,7 +84,7 @@ def torch_chunks(modules: Pair, frames: Sequence[Any], calls: Sequence[Any]) -> 
 def engine_chunks(
     deployed: Deployed, pair: Pair, frames: Sequence[Any], calls: Sequence[Any]
 ) -> NDArray[np.float32]:
-    """The same of an engine's runners."""
+    """Return the same of an engine's runners."""
     encode: Runner = pair["encode"]
     act: Runner = pair["act"]
     each, chunks = len(calls) // len(frames), []

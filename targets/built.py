@@ -1,4 +1,4 @@
-"""One function for one engine and precision: exported, loaded, and run over the golden inputs."""
+"""Build one function for one engine and precision: export, load, and run the golden inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ofp_edge.targets.leave_out import word
 
 @dataclass
 class Built:
-    """difference: by output, how far the engine is from torch on the golden inputs."""
+    """A built function. difference: by output, the engine's from torch on the golden inputs."""
 
     function: str
     engine: str
@@ -37,7 +37,7 @@ def build(
     draft: Manifest, engine: str, precision: str, function: Function, module: Any, golden: Golden,
     form: Callable[[bytes], bytes] | None = None,
 ) -> Built:  # fmt: skip
-    """Export `module` for `engine` and compare it with torch. form: what is made of the export.
+    """Export `module` for `engine` and compare it with torch. form: applied to the exported bytes.
 
     Raises BundleError, naming the engine, where it refuses what was exported for it.
     """

@@ -1,4 +1,4 @@
-"""`compile`: a policy in, a bundle out, with every engine checked against the torch reference."""
+"""`compile`: turn a policy into a bundle, with every engine checked against the torch reference."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SEED = 0  # of golden inputs: fixed, so that equal policies give equal bundles
 
 @dataclass(frozen=True)
 class Compiled:
-    """What was written. parity: worst difference by artefact file and output, in its own units.
+    """The written bundle. parity: worst difference by artefact file and output, in its own units.
     unfit: why an engine of the target can't run this policy at all."""
 
     manifest: Manifest
@@ -71,9 +71,9 @@ def compile_policy(
 ) -> Compiled:
     """Build, check and write a bundle.
 
-    nfe: network evaluations a chunk, of a policy that takes many; None: its own number.
+    nfe: network evaluations a chunk, for a policy that takes many; None: its own number.
     An engine that is not installed here is left out: nothing enters a bundle unchecked. leave_out:
-    what else the bundle does without, each "ENGINE" or "ENGINE:PRECISION".
+    further omissions, each "ENGINE" or "ENGINE:PRECISION".
     strict: an operation that XNNPACK does not take is an error. Raises UnknownName, MissingExtra,
     PolicyError, OutputExists, ParityError (an engine differs from torch by more than the cap),
     OfpError (a recipe that does not fit the target), CheckFailed (a plan whose gate failed, a board

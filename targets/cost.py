@@ -1,4 +1,4 @@
-"""What a function costs, whatever runs it: floating-point operations and parameters."""
+"""Count what a function costs, on any engine: floating-point operations and parameters."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ofp_edge.policy.deployed import Deployed
 
 
 def flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
-    """Operations of one call (a multiply-add counts as two); matrix products and convolutions."""
+    """Count one call's operations (a multiply-add is two): matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(*(torch.zeros(x.shape) for x in inputs))
     return int(counter.get_total_flops())
 
 
 def parameters(module: nn.Module) -> int:
-    """Numbers that were trained."""
+    """Count the numbers that were trained."""
     return sum(x.numel() for x in module.parameters())
 
 
 def costs(deployed: Deployed) -> dict[str, dict[str, int]]:
-    """Per deployed function: {"parameters", "flops"}."""
+    """Return {"parameters", "flops"} per deployed function."""
     return {
         function.name: {
             "parameters": parameters(deployed.modules[function.name]),

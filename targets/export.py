@@ -1,4 +1,4 @@
-"""From a torch module to the bytes an engine runs: ONNX, and ExecuTorch programs for XNNPACK.
+"""Export a torch module to the bytes an engine runs: ONNX, and ExecuTorch programs for XNNPACK.
 
 Everything that turns torch into an artefact is here. The bytes depend on the module alone: paths,
 stack traces and dates are left out, so that compiling twice gives the same hashes.
@@ -28,7 +28,7 @@ IR_VERSION = 10  # the newest that onnxruntime 1.23, the last on Python 3.10, re
 
 @dataclass(frozen=True)
 class Exported:
-    """A compiled function. operations: how many nodes of each kind the graph holds.
+    """A compiled function. operations: the number of nodes of each kind in the graph.
 
     delegates, delegated_share: ExecuTorch only, the number of XNNPACK subgraphs (1 is best) and
     the share of operations inside them, 0..1; `left_out` names those outside.
@@ -42,12 +42,12 @@ class Exported:
 
 
 def example_inputs(inputs: Sequence[Tensor]) -> tuple[torch.Tensor, ...]:
-    """Zeros of the deployed shapes."""
+    """Return zeros of the deployed shapes."""
     return tuple(torch.zeros(x.shape, dtype=getattr(torch, x.dtype)) for x in inputs)
 
 
 def export_onnx(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Exported:
-    """ONNX with fixed shapes, opset 20; a quantised module gives quantise/dequantise pairs."""
+    """Export ONNX, fixed shapes, opset 20; a quantised module gives quantise/dequantise pairs."""
     require("onnxscript", "quantize")
     if (as_graph := getattr(module, "onnx_graph", None)) is not None:  # it came as one
         return _onnx(as_graph(inputs))
@@ -79,7 +79,7 @@ def _onnx(model: Any) -> Exported:
 def export_executorch(
     module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor] = ()
 ) -> Exported:
-    """An ExecuTorch program, as much of it as possible in XNNPACK subgraphs; no names."""
+    """Export an ExecuTorch program, as much as possible in XNNPACK subgraphs; no names."""
     partition = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "quantize")
     exir = require("executorch.exir", "quantize")
     passes = require("executorch.exir.passes", "quantize")
@@ -111,7 +111,7 @@ def export_executorch(
 FORMS: dict[str, Callable[[nn.Module, Sequence[Tensor], Sequence[Tensor]], Exported]] = {
     "onnx": export_onnx, "pte": export_executorch,
 }  # fmt: skip
-"""How a program of each form is made, by `Engine.form`, which is also its file's suffix."""
+"""The exporter of each program form, by `Engine.form`, which is also the file's suffix."""
 
 
 def _strip(graph: Any) -> None:

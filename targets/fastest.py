@@ -1,4 +1,4 @@
-"""Which engine and precision is fastest on this machine: a quick look, not a benchmark."""
+"""Find the fastest engine and precision on this machine: a quick look, not a benchmark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROUNDS, _CALLS = 5, 40
 
 
 def fastest(runners: Mapping[tuple[str, str, str], Runner]) -> Default:
-    """runners: by (engine, precision, function). Compares the sum over the functions.
+    """Find the fastest by the sum over the functions. runners: by (engine, precision, function).
 
     Candidates take turns, so that a busy moment hits all of them; the median over the rounds
     counts. One thread each.

@@ -1,4 +1,4 @@
-"""Whether a bundle fits a board, and how fast it can be there at best: estimates."""
+"""Estimate whether a bundle fits a board, and how fast it can be there at best."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SYSTEM_BYTES = 512 * _MIB  # Linux, the camera driver, and what else a robot ru
 
 
 def require_delegated(file: str, left_out: Sequence[str]) -> None:
-    """CheckFailed naming the operations of a program that XNNPACK does not take."""
+    """Raise CheckFailed naming the operations of a program that XNNPACK does not take."""
     if left_out:
         raise CheckFailed(
             f"--strict: {file}: XNNPACK does not take {', '.join(left_out)}, which would run one "
@@ -35,10 +35,10 @@ def estimate_for(
     functions: Sequence[Function],
     default: Default,
 ) -> dict[str, Any]:
-    """What the board can be expected to do, plain JSON for the manifest.
+    """Estimate what the board can be expected to do, as plain JSON for the manifest.
 
     programs: engine, precision and bytes of every program. references: torch modules by precision
-    and function. CheckFailed: the default does not fit into the board's memory.
+    and function. Raises CheckFailed when the default does not fit into the board's memory.
     """
     sizes: dict[tuple[str, str], int] = {}
     for engine, precision, size in programs:
@@ -55,7 +55,7 @@ def estimate_for(
 
 
 def memory(board: Board, sizes: Mapping[tuple[str, str], int], bundle_bytes: int) -> dict[str, Any]:
-    """What a running loop needs, by "engine precision", against what the board can spare.
+    """Return the memory a running loop needs, by "engine precision", and what the board can spare.
 
     sizes: bytes of both programs by (engine, precision). A tmpfs or a log may hold the bundle in
     memory too, so it counts. Plain JSON.
@@ -71,7 +71,7 @@ def memory(board: Board, sizes: Mapping[tuple[str, str], int], bundle_bytes: int
 
 
 def require_memory(board: Board, found: Mapping[str, Any], default: str) -> None:
-    """CheckFailed when the default engine and precision would not fit into the board's memory."""
+    """Raise CheckFailed if the default engine and precision exceed the board's memory."""
     needed, available = found["needed_bytes"][default], found["available_bytes"]
     if needed > available:
         raise CheckFailed(
@@ -87,7 +87,7 @@ def floors(
     functions: Sequence[Function],
     nfe: int,
 ) -> dict[str, Any]:
-    """The roofline's floor by precision. references: torch modules by precision and function."""
+    """Return the roofline's floor by precision. references: modules by precision and function."""
     names: dict[str, list[str]] = {}
     found = {}
     for precision, modules in references.items():

@@ -1,4 +1,4 @@
-"""Golden inputs and outputs, and the parity tolerance that they justify.
+"""Make golden inputs and outputs, and the parity tolerance that they justify.
 
 A quantised network is not continuous: where an activation lies on the border of two int8 steps, a
 difference in the last bit of a float moves it by a whole step. Which side a given CPU falls on says
@@ -38,7 +38,7 @@ References = Mapping[str, Mapping[str, Function]]  # precision -> function -> to
 
 @dataclass(frozen=True)
 class Golden:
-    """arrays: the content of golden.npz (`Bundle.golden`).
+    """Golden data. arrays: the content of golden.npz (`Bundle.golden`).
 
     wobble: by (function, precision, output), how far the reference itself moves under the
     disturbance; per action dimension for `chunk`, one number otherwise; in the output's units.
@@ -48,7 +48,7 @@ class Golden:
     wobble: dict[tuple[str, str, str], NDArray[np.float64]]
 
     def to_bytes(self) -> bytes:
-        """golden.npz; the same bytes for the same arrays."""
+        """Return golden.npz; the same bytes for the same arrays."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self.arrays)
         return buffer.getvalue()
@@ -94,7 +94,7 @@ def tolerance(
     *,
     half: bool = False,
 ) -> NDArray[np.float64]:
-    """The largest difference an engine may show, one number an action dimension (or one).
+    """Return the largest difference an engine may show: one number an action dimension (or one).
 
     Three times the largest difference between the torch reference and the exported graphs, or
     three times the reference's own wobble where that is more. Never less than float32 rounding

@@ -1,4 +1,4 @@
-"""What each layer of a deployed function costs: operations, and the bytes of its weights."""
+"""Count the costs of each layer of a deployed function: operations, and bytes of weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Layer:
 
 
 def layers(module: nn.Module, inputs: Sequence[Tensor]) -> list[Layer]:
-    """The layers of `module` (float, or quantised by PT2E) in the order of its graph."""
+    """Return the layers of `module` (float, or quantised by PT2E) in the order of its graph."""
     graph = torch.export.export(module, example_inputs(inputs)).graph
     found = []
     for node in graph.nodes:

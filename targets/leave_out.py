@@ -1,4 +1,4 @@
-"""Engines and precisions that a bundle does without because the user said so: `--leave-out`."""
+"""Leave out engines and precisions of a bundle that the user named: `--leave-out`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Pair = tuple[str, str]  # engine, precision
 
 
 def word(engine: str, precision: str) -> str:
-    """What `--leave-out` takes to leave out one precision of an engine."""
+    """Return the word by which `--leave-out` leaves out one precision of an engine."""
     return f"{engine}:{precision}"
 
 
 def left_out_pairs(words: Sequence[str], of: Target, precisions: Sequence[str]) -> set[Pair]:
-    """The pairs that `words` name, each "ENGINE" or "ENGINE:PRECISION".
+    """Return the pairs that `words` name, each "ENGINE" or "ENGINE:PRECISION".
 
     An engine that is built on the device goes with the one that stands in for it while compiling:
     nothing enters a bundle unchecked. Raises UnknownName, or OfpError when nothing would be left.

@@ -1,4 +1,4 @@
-"""How far an engine may be from torch: the tolerance of each precision, computed, and its cap."""
+"""Compute how far an engine may be from torch: the tolerance of each precision, and its cap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def limits(
     built: Sequence[Built], golden: Golden, deployed: Deployed, fraction: float,
     agreement: Mapping[str, Any],
 ) -> dict[tuple[str, str], dict[str, list[float]]]:  # fmt: skip
-    """By precision and function, one list an output. ParityError when a difference exceeds the cap.
+    """Return limits by precision and function, a list an output. ParityError beyond the cap.
 
     fraction: of each action's range, the most that two engines may differ by. agreement: of
     `measure_agreement`; an engine that is off is named with what that means for whole chunks.
@@ -57,7 +57,7 @@ def limits(
 
 
 def half_unfit(golden: Golden, deployed: Deployed, fraction: float) -> str | None:
-    """Why the policy does not fit half precision; None when its golden chunks stay near float's.
+    """Say why the policy does not fit half precision; None if its golden chunks stay near float's.
 
     fraction: of each action's range, how far they may be off. Overflow shows as not finite.
     """

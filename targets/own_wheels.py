@@ -1,4 +1,4 @@
-"""ofp-edge's own two wheels for a board: given, or built from the checkout. No index has them."""
+"""Provide ofp-edge's own two wheels for a board, given or built: no index has them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bring_own(
 ) -> None:
     """Put ofp-edge's wheel, and the ExecuTorch engine's for the system's machine, into `folder`.
 
-    A wheel of the same version in `find_links` is taken; the others are built. say: told which.
+    A wheel of the same version in `find_links` is taken; the others are built. say: hears progress.
     Raises OfpError with the builder's last line, or where there is neither wheel nor checkout.
     """
     root = origin().checkout

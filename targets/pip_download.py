@@ -1,4 +1,4 @@
-"""pip, asked for single wheels of another system; pure Python that is source alone is built."""
+"""Ask pip for single wheels of another system; build pure Python that is source alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 def fetch_wheels(
     folder: Path, system: System, wanted: Sequence[str], find_links: Sequence[Path], say: Say
 ) -> None:
-    """Put the wheel of each requirement into `folder`. OfpError with the line that pip says."""
+    """Put the wheel of each requirement into `folder`. OfpError carries pip's own line."""
     say(f"fetching {', '.join(wanted)}")
     if not _download(folder, system, wanted, find_links):
         return

@@ -1,4 +1,4 @@
-"""What a bundle was made from, for its manifest."""
+"""Record what a bundle was made from, for its manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def provenance(
     folder: Path, policy: Policy, plan: Plan | None, deployed: Deployed,
     exported: Mapping[str, Exported],
 ) -> dict[str, Any]:  # fmt: skip
-    """What the bundle was made from. No dates and no paths: equal input gives equal bundles.
+    """Return what the bundle was made from. No dates and no paths: equal input gives equal bundles.
 
     exported: by artefact file.
     """

@@ -1,4 +1,4 @@
-"""Targets by name. A target is a file here and one entry below."""
+"""Look up targets by name. A target is a file here and one entry below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (arm_cpu.TARGET, host.TARGET, j
 
 
 def target(name: str) -> Target:
-    """The target with its engines, or UnknownName listing the targets."""
+    """Return the target with its engines. Raises UnknownName listing the targets."""
     if name not in TARGETS:
         raise UnknownName("target", name, TARGETS)
     engines = tuple(engine.name for engine in ENGINES.values() if name in engine.targets)
@@ -24,8 +24,8 @@ def target(name: str) -> Target:
 
 
 def checked_on(engine: str) -> str:
-    """The engine that a program is checked on while compiling: itself, or for one that is built on
-    the device alone the first that takes the same form. Nothing enters a bundle unchecked."""
+    """Return the engine that checks a program while compiling: itself, or for one built on the
+    device alone the first that takes the same form. Nothing enters a bundle unchecked."""
     of = ENGINES[engine]
     if not of.on_device:
         return engine
@@ -33,17 +33,17 @@ def checked_on(engine: str) -> str:
 
 
 def boards_of(name: str) -> list[Board]:
-    """The CPU boards that a target builds for."""
+    """Return the CPU boards that a target builds for."""
     return [b for b in boards().values() if b.target == name]
 
 
 def orin_boards_of(name: str) -> list[OrinBoard]:
-    """The Orin boards that a target builds for."""
+    """Return the Orin boards that a target builds for."""
     return [b for b in orin_boards().values() if b.target == name]
 
 
 def board_for(target_name: str, board_name: str | None) -> Board | OrinBoard | None:
-    """The board asked for, checked against the target. UnknownName, or OfpError when unfit."""
+    """Return the board asked for, fit for the target. UnknownName, or OfpError when unfit."""
     if board_name is None:
         return None
     known = {*boards(), *orin_boards()}
@@ -63,7 +63,7 @@ def board_for(target_name: str, board_name: str | None) -> Board | OrinBoard | N
 
 
 def unfit_reason(chosen: Target, of: Recipe) -> str | None:
-    """Why the target's engines don't run what the recipe makes; None when they do."""
+    """Say why the target's engines don't run what the recipe makes; None when they do."""
     if of.precision in (*chosen.float_precisions, *chosen.plan_precisions):
         return None
     return chosen.unfit.get(of.precision, f"{' and '.join(chosen.engines)} cannot run it.")

@@ -1,5 +1,5 @@
-"""A latency floor for a board: no call is faster than its operations at the silicon's peak, or than
-reading the weights that its caches can't hold. An estimate: nothing was measured there.
+"""Compute a latency floor for a board: no call is faster than its operations at the silicon's peak,
+or than reading the weights that its caches can't hold. An estimate: nothing was measured there.
 
 The roofline of Williams, Waterman and Patterson (2009), layer by layer.
 """
@@ -17,7 +17,7 @@ _SHOWN = 5  # layers, the longest first
 
 
 def floor(board: Board, functions: Mapping[str, Sequence[Layer]], nfe: int) -> dict[str, Any]:
-    """The least time of one chunk (a frame encoded, `act` nfe times) on the board's threads.
+    """Estimate a chunk's least time (a frame encoded, `act` nfe times) on the board's threads.
 
     functions: the layers of `encode` and `act`. Returns plain JSON: {"floor_ms": by function and
     for the "chunk", "compute_ms", "memory_ms": what it is made of, "streamed_bytes", "layers":

@@ -17,7 +17,7 @@ _TENSORRT = (
 
 @dataclass(frozen=True)
 class System:
-    """What runs on a board. glibc: the newest that wheels may ask for. python: e.g. "3.11".
+    """The software of a board. glibc: the newest that wheels may ask for. python: e.g. "3.11".
 
     extras: what a robot with such a board installs unless told otherwise. venv: the options that
     its virtual environment is made with. note: what the wheels can't bring; may be empty.
@@ -32,7 +32,7 @@ class System:
     note: str = ""
 
     def platforms(self) -> list[str]:
-        """The platform tags that the system can install, newest first."""
+        """Return the platform tags that the system can install, newest first."""
         newest = int(self.glibc.partition(".")[2])
         minors = range(newest, _OLDEST_GLIBC_MINOR - 1, -1)
         tags = [f"manylinux_2_{minor}_{self.machine}" for minor in minors]
@@ -40,7 +40,7 @@ class System:
 
 
 def system(board: str, python: str) -> System:
-    """UnknownName for a board that is not known, or a Python that wheels do not exist for there."""
+    """Return a board's system. UnknownName for an unknown board or a Python without wheels."""
     if board in orin_boards():
         found = {x.python: x for x in orin_systems()}
         if python not in found:

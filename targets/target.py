@@ -1,4 +1,4 @@
-"""What a target states about itself. Data only: nothing here imports torch or an engine."""
+"""A target's facts about itself. Data only: nothing here imports torch or an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Would TensorRT 10.3 take this graph? Its operator table as data, and the rules around it.
+"""Check a graph against TensorRT 10.3: its operator table as data, and the rules around it.
 
 tensorrt_operators.json says where the table comes from. What passes here is a strongly typed
 network: every tensor's type is the graph's own, and int8 is symmetric QuantizeLinear and
@@ -33,13 +33,13 @@ _CONSTANT = {
 
 @cache
 def operator_table() -> dict[str, Any]:
-    """{"tensorrt", "source", "opset": [first, last], "operators": {name: {"types", ...}}}."""
+    """Read {"tensorrt", "source", "opset": [first, last], "operators": {name: {"types", ...}}}."""
     table: dict[str, Any] = read_json(_TABLE)
     return table
 
 
 def check_graphs(graphs: Sequence[Built]) -> dict[str, Any]:
-    """By file, which layers do not run in the graph's precision; and the table's origin.
+    """Return, by file, the layers that do not run in the graph's precision; and the table's origin.
 
     Plain JSON for the manifest. OfpError names the first node that is refused.
     """
@@ -54,10 +54,10 @@ def check_graphs(graphs: Sequence[Built]) -> dict[str, Any]:
 
 
 def check_graph(model: bytes, precision: str, where: str) -> list[str]:
-    """Hold an ONNX graph against the table. OfpError names the first node that is refused.
+    """Check an ONNX graph against the table. OfpError names the first node that is refused.
 
-    precision: fp32, fp16 or int8, what the graph is called by. where: its file, for the error.
-    Returns the layers with weights that do not run in that precision, as `weight (type)`.
+    precision: fp32, fp16 or int8, the graph's name for it. where: its file, for the error. Returns
+    the layers with weights that do not run in that precision, as `weight (type)`.
     """
     onnx = require("onnx", "quantize")
     proto = onnx.shape_inference.infer_shapes(

@@ -1,4 +1,4 @@
-"""int8 as uint8: the same steps, other integers, for ONNX Runtime on x86 (int8_kernels.py).
+"""Turn int8 into uint8: same steps, other integers, for ONNX Runtime on x86 (int8_kernels.py).
 
 Its kernels take unsigned activations there. It shifts signed ones by itself, but later than it
 looks for quantised operations, and misses some; and it leaves a ReLU between a layer and its
@@ -18,10 +18,10 @@ _MIDDLE = 128
 
 
 def unsigned_integers(model: bytes, *, relu_from_zero: bool) -> bytes:
-    """The ONNX model with every int8 tensor as uint8 and its zero point at 128.
+    """Return the ONNX model with every int8 tensor as uint8 and its zero point at 128.
 
     relu_from_zero: the zero point of a ReLU's answers at 0, which cuts off at twice their range
-    instead of at it: equal bit by bit only where the ranges hold all that comes.
+    instead of at it: bit for bit equal only where the ranges hold every value.
     """
     onnx = require("onnx", "quantize")
     loaded = onnx.load_from_string(model)

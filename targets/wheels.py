@@ -1,4 +1,4 @@
-"""Every wheel that a board and a Python need, in one folder: the robot installs with no network.
+"""Collect every wheel that a board and a Python need in one folder: a robot installs offline.
 
 pip chooses and fetches each wheel for the board's tags, but it judges markers ("; python_version <
 '3.11'") by the machine it runs on. So requirements are followed here, by the board's own markers,
@@ -25,7 +25,7 @@ _ROUNDS = 12  # deeper than any tree of requirements we have
 
 @dataclass(frozen=True)
 class Wheel:
-    """One wheel. extras: those it provides. unpacked: bytes it takes when installed."""
+    """A wheel file. extras: those it provides. unpacked: bytes it takes when installed."""
 
     name: str
     version: str
@@ -42,10 +42,10 @@ def collect_wheels(
     find_links: Sequence[Path] = (),
     say: Say = lambda text: None,
 ) -> dict[str, Wheel]:
-    """Bring into `folder` whatever `requirements` need on the system, by canonical name.
+    """Bring whatever `requirements` need on the system into `folder`; return it by canonical name.
 
     find_links: folders with wheels besides those of pip's own configuration. What lies in `folder`
-    and fits is taken first. say: told each step in a few words. Raises UnknownName (an extra that
+    and fits is taken first. say: hears each step in a few words. Raises UnknownName (an extra that
     does not exist) or OfpError with pip's line for what can't be had.
     """
     for _ in range(_ROUNDS):
@@ -69,12 +69,12 @@ def collect_wheels(
 
 
 def closure(wheels: dict[str, Wheel], system: System, requirement: str) -> list[Wheel]:
-    """The wheels that one requirement needs, e.g. "ofp-edge[onnxruntime]"."""
+    """Return the wheels that one requirement needs, e.g. "ofp-edge[onnxruntime]"."""
     return [wheels[name] for name in _walk([requirement], wheels, system)]
 
 
 def document(wheels: dict[str, Wheel]) -> list[dict[str, Any]]:
-    """Plain JSON, one entry a wheel."""
+    """Return plain JSON, one entry a wheel."""
     return [
         {
             "name": x.name,

@@ -16,11 +16,11 @@ from ofp_edge.errors import OfpError, UnknownName
 
 @dataclass(frozen=True)
 class Board(BoardFile):
-    """One board.
+    """A board whose CPU computes.
 
-    cores: those worth computing on; clock_hz: theirs, cpus: their numbers. threads: compute threads
-    that a policy should take at most, one core left for the loop. fp32_gflops, int8_gops: dense
-    peaks over `cores`. cache_bytes: what the cores' caches hold together. glibc: of its usual
+    cores: those worth computing on; clock_hz, cpus: their clock and numbers. threads: compute
+    threads that a policy should take at most, one core left for the loop. fp32_gflops, int8_gops:
+    dense peaks over `cores`. cache_bytes: what the cores' caches hold together. glibc: of its usual
     system, the newest that wheels may ask for. wheels: by Python version, the engines' and the
     camera's distributions with their versions.
     """
@@ -50,27 +50,27 @@ class Board(BoardFile):
 
     @property
     def python(self) -> tuple[str, ...]:
-        """Python versions for which wheels of the engines exist."""
+        """Return the Python versions for which the engines have wheels."""
         return tuple(self.wheels)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "cpus": list(self.cpus), "python": list(self.python)}
 
 
 @cache
 def boards() -> dict[str, Board]:
-    """Every board by name. Raises OfpError when a board file is malformed."""
+    """Return every board by name. Raises OfpError when a board file is malformed."""
     return read_boards(Board, orin=False)
 
 
 def board(name: str) -> Board:
-    """A board by name, or UnknownName listing them."""
+    """Return a board by name. Raises UnknownName listing them."""
     if name not in boards():
         raise UnknownName("board", name, boards())
     return boards()[name]
 
 
 def this_machine() -> str:
-    """Architecture of the running machine, as `machine` names it: "x86_64", "aarch64"."""
+    """Return the running machine's architecture, as `machine` names it: "x86_64", "aarch64"."""
     return platform.machine()

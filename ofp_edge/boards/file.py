@@ -19,12 +19,12 @@ from ofp_edge.strict import read_as, shown
 SCHEMA_VERSION = 1
 FOLDER = Path(__file__).parent / "files"
 JETSON_ORIN = "jetson-orin"
-"""The target of boards whose GPU computes; all others' is one for CPUs."""
+"""The target of boards whose GPU computes; every other target is for CPUs."""
 
 
 @dataclass(frozen=True)
 class BoardFile:
-    """What every board has. name: its file's. target: the compile target that fits it.
+    """The entries every board has. name: that of its file. target: the compile target that fits it.
     bandwidth_gb_s: of the main memory. memory_bytes: the smallest sold. sources: by field name, one
     for each of `figures`.
 
@@ -56,7 +56,7 @@ B = TypeVar("B", bound=BoardFile)
 
 
 def parse_board(kind: type[B], value: Any, where: str) -> B:
-    """One file's content, checked. OfpError names the entry that is wrong."""
+    """Parse and check one file's content. Raises OfpError naming the entry that is wrong."""
     try:
         return read_as(kind, unversioned(value, where), where, OfpError)
     except OfpError as cause:  # a board's own refusals do not know its file
@@ -65,7 +65,7 @@ def parse_board(kind: type[B], value: Any, where: str) -> B:
 
 
 def unversioned(value: Any, where: str) -> dict[str, Any]:
-    """A file's object without its schema version; OfpError where that is not ours."""
+    """Return a file's object without its schema version. OfpError where the version is not ours."""
     if not isinstance(value, dict):
         raise OfpError(f"{where}: expected an object, got {type(value).__name__}.")
     version = value.get("schema_version")
@@ -77,7 +77,7 @@ def unversioned(value: Any, where: str) -> dict[str, Any]:
 
 
 def read_boards(kind: type[B], *, orin: bool) -> dict[str, B]:
-    """The boards of one kind by name, those of JETSON_ORIN or all others. Raises OfpError."""
+    """Return the boards of one kind, by name: JETSON_ORIN's or all others. Raises OfpError."""
     found = {}
     for path in sorted(FOLDER.glob("*.json")):
         value = read_json(path)

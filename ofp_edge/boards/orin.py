@@ -37,18 +37,18 @@ class OrinBoard(BoardFile):
     gpu_hz: int
 
     def peak(self, precision: str, gpu_hz: int) -> float:
-        """Dense operations a second at a GPU clock; a multiply-add counts as two."""
+        """Return the dense operations per second at a GPU clock; a multiply-add counts as two."""
         each = {"int8": 1024 * self.tensor_cores, "fp16": 512 * self.tensor_cores}
         return float(each.get(precision, 2 * self.cuda_cores)) * gpu_hz
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {key: getattr(self, key) for key in _TOLD}
 
 
 @dataclass(frozen=True)
 class OrinSystem:
-    """What a JetPack (its major version) has. python: the one that its TensorRT is built for."""
+    """The software of one JetPack major version. python: the version its TensorRT is built for."""
 
     jetpack: str
     python: str
@@ -65,19 +65,19 @@ class _JetPacks:
 
 @cache
 def orin_systems() -> tuple[OrinSystem, ...]:
-    """One a JetPack, the same on every board."""
+    """Return the systems, one per JetPack; they are the same on every board."""
     value = unversioned(read_json(_JETPACKS), str(_JETPACKS))
     return read_as(_JetPacks, value, str(_JETPACKS), OfpError).systems
 
 
 @cache
 def orin_boards() -> dict[str, OrinBoard]:
-    """Every board by name."""
+    """Return every board by name."""
     return read_boards(OrinBoard, orin=True)
 
 
 def orin_board(name: str) -> OrinBoard:
-    """A board by name, or UnknownName listing them."""
+    """Return a board by name. Raises UnknownName listing them."""
     if name not in orin_boards():
         raise UnknownName("board", name, orin_boards())
     return orin_boards()[name]
@@ -87,7 +87,7 @@ def floor(
     board: OrinBoard, costs: Mapping[str, Mapping[str, int]], precision: str, nfe: int,
     gpu_hz: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The least milliseconds of one chunk: {"chunk_ms", "compute_ms", "memory_ms", "gpu_mhz"}.
+    """Estimate the least time of one chunk: {"chunk_ms", "compute_ms", "memory_ms", "gpu_mhz"}.
 
     costs: by function, {"parameters", "flops"}, as a bundle's provenance has them. gpu_hz: the
     live clock; the board's highest by default. Every call reads the weights again: no cache counts.
@@ -106,7 +106,7 @@ def floor(
 
 
 def require_room(board: OrinBoard, need_bytes: int) -> None:
-    """Refuse what cannot be built in a board's memory. OfpError with both figures."""
+    """Refuse what cannot be built in a board's memory. Raises OfpError with both figures."""
     if need_bytes > board.memory_bytes - _SYSTEM_BYTES:
         raise OfpError(
             f"building for {board.name} needs about {need_bytes >> 20} MiB besides the system, the "

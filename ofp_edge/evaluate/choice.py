@@ -1,4 +1,4 @@
-"""How an artefact is to be run in an evaluation."""
+"""The way an artefact is to be run in an evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ofp_edge.runtime.infer.guard import check_guard
 
 @dataclass(frozen=True)
 class Choice:
-    """How to run it. None takes the artefact's own default.
+    """The options of a run. None takes the artefact's own default.
 
     nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's

@@ -31,7 +31,7 @@ _LOOK_S = 0.2
 def run_episodes(
     job: Job, seeds: Sequence[int], *, workers: int = 2, progress: Progress = silent
 ) -> list[Episode]:
-    """Run every seed once; the answers come in the order of `seeds`, whatever the workers did.
+    """Run every seed once; return the episodes in the order of `seeds`, whatever the workers did.
 
     workers: processes; 1 stays in this one.
     """
@@ -45,7 +45,7 @@ def run_jobs(
     workers: int = 2,
     progress: Progress = silent,
 ) -> list[list[Episode]]:
-    """`run_episodes` for several jobs over the same seeds, in the same processes and worlds."""
+    """Run `run_episodes` for several jobs over the same seeds, in the same processes and worlds."""
     if workers < 1:
         raise OfpError(f"--workers {workers}: expected 1 or more.")
     found: list[dict[int, Episode]] = [{} for _ in jobs]

@@ -1,4 +1,4 @@
-"""What is evaluated, a policy folder or a bundle, behind the one `Inference` that robots run."""
+"""A contestant of an evaluation, a policy folder or a bundle, behind the `Inference` robots run."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Contestant:
 
     @property
     def inference(self) -> Inference:
-        """The first one."""
+        """Return the first inference."""
         return self.inferences[0]
 
     @property
     def spec(self) -> PolicySpec:
-        """What it sees and does."""
+        """Return the spec of what it sees and does."""
         return self.inference.spec
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Decision:
     world: World = field(repr=False)
 
     def path(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(H + 1, 2) metres: the way of `actions` from here."""
+        """Return the path of `actions` from here, (H + 1, 2) metres."""
         return self.world.plan_path(actions, self.place)
 
 
@@ -42,7 +42,7 @@ def gather_decisions(
     task: str, contestant: Contestant, count: int, seeds: Sequence[int],
     progress: Progress = silent,
 ) -> list[Decision]:  # fmt: skip
-    """`count` decision states, all that an expert's episode has of each seed in turn.
+    """Gather `count` decision states: all that an expert's episode has, of each seed in turn.
 
     Raises OfpError for a task without sides, or when the seeds do not suffice.
     """

@@ -1,4 +1,4 @@
-"""One cold chunk of a policy or a bundle for each of many decision states."""
+"""Draw one cold chunk of a policy or a bundle for each of many decision states."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _BATCH = 512
 
 
 def in_batches(contestant: Contestant) -> bool:
-    """Whether its network can be asked many states at once: a quantised one and a bundle can't."""
+    """Return whether its network takes many states at once: a quantised one and a bundle can't."""
     return contestant.kind == POLICY and contestant.precision == "fp32"
 
 
 def drawn_one_by_one(
     contestant: Contestant, decisions: list[Decision], seed: int, progress: Progress
 ) -> list[NDArray[np.float32]]:
-    """(plan_steps, A) raw units each, by the Inference that robots run (guarded where it is)."""
+    """Draw (plan_steps, A) raw units each, by the Inference that robots run (guarded or not)."""
     inference, chunks = contestant.inference, []
     inference.reseed(seed)
     for number, decision in enumerate(decisions):
@@ -41,7 +41,7 @@ def drawn_in_batches(
     path: Path, contestant: Contestant, decisions: list[Decision], guard: int, seed: int,
     progress: Progress,
 ) -> list[NDArray[np.float32]]:  # fmt: skip
-    """The same from a policy folder's network in torch, a batch of states at a time.
+    """Draw the same from a policy folder's network in torch, a batch of states at a time.
 
     At one evaluation a chunk the noise, and so the chunk, is the one that Inference would draw.
     """

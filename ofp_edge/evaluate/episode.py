@@ -45,7 +45,7 @@ Frames = Literal["own", "other"]
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told. latency_ms: L. frames: the episode's own, or another one's.
+    """The task of every worker. latency_ms: L. frames: the episode's own, or another one's.
     fade_steps: control steps over which one plan fades into the next, without a rig. rig: whose
     limits and hand-over hold, at this L. refine_first_ns: what an evaluation takes at its slowest,
     by which there is time for a refining one; one figure for all workers."""
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Episode:
-    """How one episode went. jump: mean distance, over the chunk boundaries, of the new plan's
+    """The outcome of one episode. jump: mean distance, over the chunk boundaries, of the new plan's
     action from the old one's for the same tick, RMS over dimensions, in half ranges of the action;
     None without a boundary. jerk, flips: of the actions sent and of consecutive plans, see
     smoothness.py. fault: why the controller stopped, or empty. ticks, limited, refined: as the
@@ -117,7 +117,7 @@ class Evaluator:
             job.rig.require_fits(self.spec)
 
     def run(self, seed: int, watch: Callable[[], None] | None = None) -> Episode:
-        """One episode from reset to success, its last step, or a fault.
+        """Run one episode from reset to success, its last step, or a fault.
 
         watch: called before the first control step and after each one.
         """
@@ -195,7 +195,7 @@ class Evaluator:
         return events
 
     def record(self, seed: int) -> dict[str, list[Frame]]:
-        """What every camera sees of the expert's episode `seed`, through the camera path."""
+        """Record what every camera sees of the expert's episode `seed`, through the camera path."""
         robot, world = self.simulator.robot, self.simulator.world
         self._play({})
         robot.reset(seed)

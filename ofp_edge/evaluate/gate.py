@@ -34,12 +34,12 @@ from ofp_edge.quantize.threads import one_thread
 from ofp_edge.spec import PolicySpec
 
 JERK_LIMIT = 1.25
-"""How many times the float policy's jerk the chunks' may be."""
+"""The most that the chunks' jerk may be, as a multiple of the float policy's."""
 SUCCESS_MARGIN = 0.03
-"""How far below 0 the 95 % interval of the difference in success may reach."""
+"""The furthest below 0 that the 95 % interval of the difference in success may reach."""
 EPISODES = 500
 FEWEST_EPISODES = 100
-"""The fewest episodes of which no loss at all shows that less than 3 points are lost."""
+"""The fewest episodes that, all without loss, show that less than 3 points are lost."""
 CLOSED_LOOP = "closed-loop"
 
 
@@ -72,7 +72,7 @@ def run_gate(
 
 
 def check_episodes(episodes: int) -> None:
-    """OfpError when so many pairs tell nothing, or have no seeds; 0 leaves them out."""
+    """Raise OfpError when `episodes` pairs prove nothing, or have no seeds; 0 leaves them out."""
     if episodes < 0 or 0 < episodes < FEWEST_EPISODES:
         raise OfpError(
             f"--episodes {episodes}: expected 0 or at least {FEWEST_EPISODES}: fewer can't show "
@@ -104,7 +104,7 @@ def _open_loop(
 
 
 def check_jerk(spec: PolicySpec, chunks: Chunks) -> Check:
-    """RMS jerk of the chunks themselves, against the float policy's."""
+    """Check the RMS jerk of the chunks themselves against the float policy's."""
     exact, other = _jerk(spec, chunks.exact), _jerk(spec, chunks.other)
     unit = jerk_unit(spec)
     if exact is None or other is None or exact == 0:
@@ -140,10 +140,10 @@ def _closed_loop(
 
 
 def check_success(exact: Sequence[bool], other: Sequence[bool], task: str) -> Check:
-    """Success of the quantised policy minus the float one's, over the same episodes.
+    """Check the quantised policy's success minus the float one's, over the same episodes.
 
     Where no pair was lost, a bootstrap knows no loss; the rule of three (Hanley and Lippman-Hand,
-    JAMA 1983) does: at 95 %, less than 3 in so many.
+    JAMA 1983) does: at 95 %, less than 3 in that many.
     """
     difference, low, high = paired_difference(exact, other)
     if not any(a and not b for a, b in zip(exact, other, strict=True)):

@@ -1,4 +1,4 @@
-"""A policy on a dataset's held-out episodes, open loop: error of its chunks, and their jumps.
+"""Measure a policy on a dataset's held-out episodes, open loop: chunk error, and jumps.
 
 Every n_action_steps the policy plans from what was recorded, warm from its own last plan; the
 robot is not moved by it. Says less than closed-loop episodes, and needs no simulator.
@@ -23,7 +23,7 @@ from ofp_edge.runtime.chunk import Chunk
 
 
 def open_training_data(path: Path, config: PolicyConfig) -> Dataset:
-    """The dataset a policy was trained on: its held-out episodes are known. DatasetError else."""
+    """Open the dataset a policy was trained on, its held-out episodes known. DatasetError else."""
     dataset = open_dataset(path)
     if dataset.sha256 != config.training.dataset_sha256:
         raise DatasetError(
@@ -34,8 +34,8 @@ def open_training_data(path: Path, config: PolicyConfig) -> Dataset:
 
 
 def measure_held_out(path: Path, dataset: Dataset, choice: Choice, t: float) -> Measured:
-    """scores: minus each episode's chunk error, RMS over its plans in half ranges of the action;
-    actions past an episode's end are left out. jump: as of an Episode."""
+    """Measure the policy. scores: minus each episode's chunk error, RMS over its plans in half
+    ranges of the action; actions past an episode's end are left out. jump: as of an Episode."""
     contestant = open_contestant(path, choice)
     inference, spec = contestant.inference, contestant.spec
     half = half_ranges(spec)

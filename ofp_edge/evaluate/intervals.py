@@ -1,4 +1,4 @@
-"""How sure a success rate is: Wilson's interval, and the bootstrap of a paired difference."""
+"""Intervals of a success rate: Wilson's, and the bootstrap of a paired difference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Z = {0.9: 1.6448536269514722, 0.95: 1.959963984540054, 0.99: 2.5758293035489004
 
 
 def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of a success probability; also sound at 0 and at `episodes` successes.
+    """Return the interval of a success probability; sound also at 0 and at `episodes` successes.
 
     Wilson (1927), without continuity correction. confidence: 0.90, 0.95 or 0.99. Raises ValueError
     on counts that are impossible.
@@ -33,11 +33,11 @@ def paired_difference(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Mean of second - first over the same episodes, and its percentile-bootstrap interval.
+    """Return the mean of second - first over the same episodes, and its bootstrap interval.
 
-    first, second: one number an episode, or whether it succeeded. They are resampled in pairs, so
-    what makes an episode hard for both cancels. Returns (difference, low, high). Raises ValueError
-    when the two are not the same episodes.
+    first, second: one number an episode, or whether it succeeded. They are resampled in pairs
+    (percentile bootstrap), so what makes an episode hard for both cancels. Returns (difference,
+    low, high). Raises ValueError when the two are not the same episodes.
     """
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} episodes are not pairs")

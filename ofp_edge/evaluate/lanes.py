@@ -1,4 +1,4 @@
-"""Several episodes at once in one thread: each runs until it asks the network, then all are asked.
+"""Run several episodes at once in one thread: each until it asks the network, then all are asked.
 
 An episode is a greenlet, a coroutine that may wait from inside any call: `Evaluator.run` and
 `Inference` are the same ones that run alone. Rows of the batch without an episode keep what they
@@ -18,7 +18,7 @@ def run_lanes(
     next_seed: Callable[[], int | None],
     done: Callable[[Episode], None],
 ) -> None:
-    """Every evaluator takes seeds until `next_seed` gives None; evaluator i owns row i."""
+    """Let every evaluator take seeds until `next_seed` gives None; evaluator i owns row i."""
 
     def work(evaluator: Evaluator) -> None:
         while (seed := next_seed()) is not None:

@@ -1,6 +1,6 @@
-"""Between the modes: how often a cold chunk goes where no demonstration went, and which sides stay.
+"""Measure how often a cold chunk goes where no demonstration went, and which sides survive.
 
-At decision states (where the hand's place does not tell yet on which side the expert will pass the
+At decision states (where the hand's place does not show yet on which side the expert will pass the
 obstacle) one chunk each is drawn cold, its way rolled out in the plane, and its lateral coordinate
 read at the obstacle. The demonstrations of the same states say where the two modes are.
 """
@@ -25,7 +25,7 @@ from ofp_edge.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Shares:
-    """Where chunks pass the obstacle; left, right, between and short add up to 1.
+    """Shares of chunks by where they pass the obstacle; left, right, between, short add up to 1.
 
     between: closer to the midpoint than a quarter of the distance between the two modes' means, or
     colliding. short: the chunk does not reach the obstacle. outside (of left and right): farther
@@ -41,8 +41,8 @@ class Shares:
 
 @dataclass(frozen=True)
 class ModesReport:
-    """What was measured. interval: 95 %, Wilson, of `between`. keeps_left, keeps_right: the share
-    of each side over the demonstrations' own; None where they never went there."""
+    """A measurement of modes. interval: 95 %, Wilson, of `between`. keeps_left, keeps_right: the
+    share of each side over the demonstrations' own; None where they never went there."""
 
     contestant: Contestant
     task: str
@@ -55,12 +55,12 @@ class ModesReport:
 
     @property
     def keeps_left(self) -> float:
-        """Share of the left, over the demonstrations'."""
+        """Return the share of the left, over the demonstrations'."""
         return self.shares.left / self.demonstrations.left
 
     @property
     def keeps_right(self) -> float:
-        """Share of the right, over the demonstrations'."""
+        """Return the share of the right, over the demonstrations'."""
         return self.shares.right / self.demonstrations.right
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file: success against latency, as a plot and a table."""
+"""Render an evaluation as one HTML file: success against latency, as a plot and a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ofp_edge.report.svg import curve
 
 
 def render(values: dict[str, Any]) -> str:
-    """values: the document of `report.document`. Returns a whole HTML page."""
+    """Return a whole HTML page. values: the document of `report.document`."""
     name = Path(values["evaluated"]).name
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
     frames = "" if values["frames"] == "own" else " · another episode’s camera frames (control)"

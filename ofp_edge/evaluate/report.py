@@ -18,7 +18,7 @@ from ofp_edge.evaluate.smoothness import jerk_unit
 
 
 def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """How the episodes of one job went. success: 0..1; interval: 95 %, Wilson; steps: control
+    """Summarise the episodes of one job. success: 0..1; interval: 95 %, Wilson; steps: control
     steps; jump, jerk and flips: means over the episodes that have one, else None. limited, refined:
     how many commands the rig's safety layer changed, and plans a refining step improved."""
     good = sum(episode.success for episode in episodes)
@@ -45,7 +45,7 @@ def document(
     workers: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """What `eval` prints as JSON. jobs: alike but for their latency; runs: the episodes of each.
+    """Return what `eval` prints as JSON. jobs: alike but for latency; runs: the episodes of each.
 
     `by_latency` has an outcome for each; those of the first stand at the top too.
     """
@@ -79,7 +79,7 @@ def document(
 
 
 def table(values: dict[str, Any]) -> RenderableType:
-    """The document in a few lines of at most 80 columns; several latencies as a table below."""
+    """Format the document in a few lines of at most 80 columns; several latencies as a table."""
     low, high = values["interval"]
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
     if values["guard"] > 1:
@@ -116,7 +116,7 @@ def table(values: dict[str, Any]) -> RenderableType:
 
 
 def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of success against latency, as text."""
+    """Return head and rows of success against latency, as text."""
     sides = any(item["flips"] is not None for item in values["by_latency"])
     head = (
         "L, ms",
@@ -145,7 +145,7 @@ def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
 
 
 def short(value: float | None) -> str:
-    """Three digits, or a dash."""
+    """Format a number with three digits, or a dash."""
     return "–" if value is None else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""Which episode seeds are for what: ranges that never meet, in one place.
+"""The episode seeds by purpose: ranges that never meet, in one place.
 
           0 ..     999 999   demonstrations (`collect`)
   1 000 000 .. 299 999 999   evaluation: 10 000 a run (`eval --seed`)
@@ -12,7 +12,7 @@ from __future__ import annotations
 from ofp_edge.errors import OfpError
 
 FIRST_SEED = 1_000_000
-"""Demonstrations are collected from seed 0 on, far below: no evaluated episode was trained on."""
+"""The first seed of evaluation. Demonstrations start at seed 0, far below: none is evaluated."""
 SEEDS_A_RUN = 10_000
 VALIDATION = 300_000_000
 GATE = 400_000_000
@@ -21,7 +21,7 @@ _RUNS = (VALIDATION - FIRST_SEED) // SEEDS_A_RUN
 
 
 def evaluation_seeds(seed: int, episodes: int) -> range:
-    """Episode seeds of run `seed`: disjoint from other runs' and from demonstrations'."""
+    """Return the episode seeds of run `seed`: disjoint from other runs and demonstrations."""
     _check(episodes)
     if not 0 <= seed < _RUNS:
         raise OfpError(f"--seed {seed}: expected 0..{_RUNS - 1}.")
@@ -30,20 +30,20 @@ def evaluation_seeds(seed: int, episodes: int) -> range:
 
 
 def validation_seeds(episodes: int) -> range:
-    """The first `episodes` seeds of validation: the same ones for every policy."""
+    """Return the first `episodes` seeds of validation: the same ones for every policy."""
     _check(episodes)
     return range(VALIDATION, VALIDATION + episodes)
 
 
 def gate_seeds(episodes: int) -> range:
-    """The first `episodes` seeds of the gate: the same ones for every plan."""
+    """Return the first `episodes` seeds of the gate: the same ones for every plan."""
     _check(episodes)
     return range(GATE, GATE + episodes)
 
 
 def check_for_calibration(first: int) -> None:
-    """Refuse to record calibration samples in episodes from seed `first` on, unless they are
-    neither for evaluation nor for validation. OfpError."""
+    """Refuse to record calibration samples in episodes from seed `first` on if they are for
+    evaluation or validation. Raises OfpError."""
     if first + SEEDS_A_RUN > FIRST_SEED:
         raise OfpError(
             f"--record-calibration with --seed {first}: episodes from {FIRST_SEED} on are for "

@@ -1,4 +1,4 @@
-"""How smoothly a policy moves: jerk of what was sent, jumps and changes of mind between plans.
+"""Measures of smoothness: jerk of what was sent, jumps and changes of mind between plans.
 
 Sent actions imply positions x, one a control step of dt seconds: a delta field's x is the running
 sum of action * scale, a velocity's of action * scale * dt, an absolute field's is action * scale.
@@ -16,7 +16,7 @@ from ofp_edge.spec import ActionField, PolicySpec
 
 
 def positions(actions: NDArray[np.float32], field: ActionField, dt_s: float) -> NDArray[np.float64]:
-    """(T, D) raw actions of one field -> the positions they imply, in its unit, T rows; a delta
+    """Return the positions that (T, D) raw actions of one field imply, in its unit, T rows; a delta
     and a velocity begin at the origin before the first action: T + 1 rows."""
     moved = actions.astype(np.float64) * field.scale
     if field.kind == "absolute":
@@ -27,7 +27,7 @@ def positions(actions: NDArray[np.float32], field: ActionField, dt_s: float) -> 
 
 
 def jerk(actions: NDArray[np.float32], spec: PolicySpec) -> float | None:
-    """RMS over steps and dimensions of the third difference of the positions, over dt^3.
+    """Return the RMS over steps and dimensions of the positions' third difference, over dt^3.
 
     actions: (T, action_dim) raw, as sent, one a control step. Unit per s^3: of the continuous
     fields (interpolation "linear") that share the first one's unit; others cannot be averaged with
@@ -48,28 +48,28 @@ def jerk(actions: NDArray[np.float32], spec: PolicySpec) -> float | None:
 
 
 def jerk_unit(spec: PolicySpec) -> str | None:
-    """The unit of `jerk`, e.g. "m/s^3"; None where there is none to measure."""
+    """Return the unit of `jerk`, e.g. "m/s^3"; None where there is none to measure."""
     units = [field.unit for field in spec.actions if field.interpolation != "nearest"]
     return f"{units[0]}/s^3" if units else None
 
 
 def half_ranges(spec: PolicySpec) -> NDArray[np.float32]:
-    """(action_dim,) half of high - low of each action."""
+    """Return (action_dim,): half of high - low of each action."""
     half = [(b - a) / 2 for f in spec.actions for a, b in zip(f.low, f.high, strict=True)]
     return np.asarray(half, dtype=np.float32)
 
 
 def jump(old: Chunk, new: Chunk, t_ns: int, half: NDArray[np.float32]) -> float:
-    """How far the new plan's action at `t_ns` is from the old one's: RMS, in `half_ranges`."""
+    """Return how far the plans' actions at `t_ns` are apart: RMS, in `half_ranges`."""
     difference = (new.at(t_ns) - old.at(t_ns)) / half
     return float(np.sqrt(np.mean(difference**2)))
 
 
 def flips(sides: Sequence[int | None]) -> int | None:
-    """How often consecutive plans changed between side -1 and +1 (0: between; None: no side).
+    """Count how often consecutive plans changed between side -1 and +1 (0: between; None: no side).
 
-    A plan without a side does not end a change of mind: -1, 0, +1 is one. None when no plan had
-    anything to say: the task has no sides.
+    A plan without a side does not end a change of mind: -1, 0, +1 is one. Returns None when no plan
+    names a side: the task has none.
     """
     if all(side is None for side in sides):
         return None

@@ -1,4 +1,4 @@
-"""A policy folder behind `Inference`: which modules and evaluations make its chunk, in torch."""
+"""A policy folder behind `Inference`, in torch: the modules and evaluations that make its chunk."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.sampler import Scheme, Step
 
 ROWS = 16
-"""Episodes that share a call of a many-step policy. A world costs 0.2 s and 26 MB, so not more."""
+"""Episodes sharing a call of a many-step policy. A world costs 0.2 s and 26 MB, so no more."""
 MANY_STEPS = 10
-"""From this nfe on; below it the physics take longer than the network, and a batch gives little."""
+"""The nfe from which rows are batched; below it the physics dominate and a batch gains little."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Acting:
 
 
 def sampled(policy: Policy, choice: Choice) -> Acting:
-    """For a method whose chunk is no ladder of (t, r) rows: its own `sample`, as one call."""
+    """Return the Acting of a method that has no (t, r) rows: its own `sample`, as one call."""
     method = policy.sampling
     if choice.t_w is not None or choice.t_refine is not None:
         option = "--t-w" if choice.t_w is not None else "--t-refine"
@@ -60,7 +60,7 @@ def sampled(policy: Policy, choice: Choice) -> Acting:
 
 
 def walking(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
-    """A diffusion policy: its sampler's steps one by one, as a bundle takes them."""
+    """Return the Acting of a diffusion policy: its sampler's steps one by one, as in a bundle."""
     if choice.t_w is not None or choice.t_refine is not None:
         option = "--t-w" if choice.t_w is not None else "--t-refine"
         raise OfpError(f"{option}: a diffusion policy starts every chunk from noise.")
@@ -90,7 +90,7 @@ def _functions(path: Path, deployed: Deployed, choice: Choice) -> tuple[Any, Any
 
 
 def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> tuple[Acting, str]:
-    """One step, one and a refining step, or a ladder of many, in float or by the plan."""
+    """Return the Acting of one step, one and a refining step, or a ladder, in float or by plan."""
     deployed = deploy(policy)
     encode, act, precision, quantised = _functions(path, deployed, choice)
     fixed = quantised or policy.config.network.one_row
@@ -131,7 +131,7 @@ def _ladder(policy: Policy, act: Any, nfe: int, t_w: float | None) -> tuple[Any,
 def inferences_of(
     policy: Policy, acting: Acting, guard: int
 ) -> tuple[tuple[Inference, ...], TorchBatch | None]:
-    """Inferences over the same two modules: `ROWS` in a batch where many steps make that pay."""
+    """Make inferences over the same two modules: `ROWS` in a batch where many steps reward that."""
     deployed = split(policy)
     encode, act = functions = encode_and_act(deployed.spec, deployed.feature_dim, acting.row)
     rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed else 1
@@ -155,7 +155,7 @@ def inferences_of(
 
 
 class LadderAct(nn.Module):
-    """Act's first two inputs and its outputs, but several evaluations of `act` as one call.
+    """A module with act's first two inputs and its outputs: one call for several evaluations.
 
     ladders: (L, nfe, E) time rows. In place of a time row comes the number of the ladder to walk,
     (B, 1): each row of a batch walks its own.
@@ -171,7 +171,7 @@ class LadderAct(nn.Module):
     def forward(
         self, features: torch.Tensor, z: torch.Tensor, ladder: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(chunk, chunk_normalised) at the end of the ladder."""
+        """Return (chunk, chunk_normalised) at the end of the ladder."""
         rows = self.ladders[ladder[:, 0].long()]  # (B, nfe, E)
         chunk, z = self.act(features, z, rows[:, 0])
         for k in range(1, rows.shape[1]):
@@ -180,9 +180,9 @@ class LadderAct(nn.Module):
 
 
 class SampledAct(nn.Module):
-    """Act's inputs and outputs, but the whole chunk comes from `Sampling.sample`.
+    """A module with act's inputs and outputs whose whole chunk comes from `Sampling.sample`.
 
-    For evaluating in torch what has no deployed form; the time row is not looked at.
+    For evaluating in torch what has no deployed form; the time row is ignored.
     """
 
     def __init__(self, network: PolicyNetwork, method: Sampling, nfe: int) -> None:
@@ -193,6 +193,6 @@ class SampledAct(nn.Module):
     def forward(
         self, features: torch.Tensor, z: torch.Tensor, time_row: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(chunk, chunk_normalised) after `nfe` evaluations from noise z."""
+        """Return (chunk, chunk_normalised) after `nfe` evaluations from noise z."""
         chunk = self.method.sample(self.network, features, z, self.nfe)
         return self.network.actions.back(chunk)[:, self.first :], chunk

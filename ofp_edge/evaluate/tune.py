@@ -37,7 +37,7 @@ Measure = Callable[[Sequence[tuple[float, Choice]]], list[Measured]]
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was measured and chosen. table: the document, also tuning.json."""
+    """The measurements and the choice. table: the document, also tuning.json."""
 
     config: PolicyConfig
     table: dict[str, Any]

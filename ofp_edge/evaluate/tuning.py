@@ -1,4 +1,4 @@
-"""The rules by which `tune` chooses: from measured settings to a warm start and a refinement."""
+"""The rules by which `tune` chooses a warm start and a refinement from measured settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ofp_edge.evaluate.intervals import paired_difference
 
 WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
-"""t_w; 0 mixes nothing of the last plan in: a cold start."""
+"""The values of t_w to try; 0 mixes in nothing of the last plan: a cold start."""
 REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
 _CONFIDENCE = 0.95
 RULE = (
@@ -24,8 +24,8 @@ _GIVEN_UP = 0.02  # of the best score, for a calmer start: few episodes prove li
 
 @dataclass(frozen=True)
 class Measured:
-    """One setting. t: its time. scores: one an episode, higher is better, the same episodes in
-    every setting. summary: what is shown of it."""
+    """A measured setting. t: its time. scores: one an episode, higher is better, the same episodes
+    in every setting. summary: the figures shown for it."""
 
     t: float
     scores: tuple[float, ...]
@@ -35,7 +35,7 @@ class Measured:
 
     @property
     def score(self) -> float:
-        """The mean."""
+        """Return the mean score."""
         return sum(self.scores) / len(self.scores)
 
 
@@ -49,7 +49,7 @@ class Comparison:
     high: float
 
     def to_json(self) -> dict[str, Any]:
-        """The row of the table."""
+        """Return the row of the table."""
         return {
             "t": self.measured.t,
             **self.measured.summary,
@@ -59,7 +59,7 @@ class Comparison:
 
 
 def choose_warm(settings: Sequence[Measured]) -> tuple[Measured, list[Comparison]]:
-    """The start to use, and every setting against the one of the best score."""
+    """Choose the start; return it, and every setting compared with the one of the best score."""
     best = max(settings, key=lambda x: (x.score, -(x.jump or 0.0)))
     rows = [_compare(best, setting, _CONFIDENCE) for setting in settings]
     least = best.score - _GIVEN_UP * abs(best.score)
@@ -70,7 +70,7 @@ def choose_warm(settings: Sequence[Measured]) -> tuple[Measured, list[Comparison
 def choose_refine(
     once: Measured, twice: Sequence[Measured]
 ) -> tuple[Measured, bool, list[Comparison]]:
-    """The best refining time, whether it beats one evaluation, and all of them against that."""
+    """Choose a refining time; return it, whether it beats one evaluation, and all comparisons."""
     confidence = 1 - (1 - _CONFIDENCE) / len(twice)  # Bonferroni: the best of several is looked at
     rows = [_compare(once, setting, confidence) for setting in twice]
     best = max(rows, key=lambda row: (row.measured.score, -(row.measured.jump or 0.0)))

@@ -1,4 +1,4 @@
-"""Episodes as a film: the simulator's own picture, framed green or red at the end."""
+"""Film episodes: the simulator's own picture, framed green or red at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]
 
 
 def check_video(path: Path, *, force: bool) -> None:
-    """Refuse before the work: a taken path, another format than MP4, a missing extra."""
+    """Refuse before the work: an existing path, a format other than MP4, a missing extra."""
     if path.suffix != ".mp4":
         raise OfpError(f"--video {path}: expected a name that ends in .mp4.")
     check_output_file(path, force=force)
@@ -32,7 +32,7 @@ def check_video(path: Path, *, force: bool) -> None:
 
 
 def film(job: Job, seeds: Sequence[int], path: Path) -> list[Episode]:
-    """Run these episodes once more, one after another, into an MP4 at the control rate.
+    """Film these episodes once more, one after another, into an MP4 at the control rate.
 
     Each ends with a second of its last picture: framed green, it succeeded; red, it failed.
     Raises OfpError where a task has no picture.
@@ -56,7 +56,7 @@ def _filmed(
 
 
 def framed(picture: Picture, success: bool) -> Picture:
-    """(H, W, 3) RGB with a border: green for success, red for failure; a new array."""
+    """Frame (H, W, 3) RGB with a border: green for success, red for failure; a new array."""
     edge = np.ones(picture.shape[:2], dtype=bool)
     edge[_BORDER:-_BORDER, _BORDER:-_BORDER] = False
     done = picture.copy()

@@ -35,7 +35,7 @@ class EngineEntry:
 
 
 def engine_entry(top: Table) -> EngineEntry | None:
-    """Take [engine] out of a rig's top table; None when there is none."""
+    """Take [engine] out of a rig's top table; return None when there is none."""
     if TABLE not in top.values:
         return None
     table = top.sub(TABLE)
@@ -52,7 +52,7 @@ def engine_entry(top: Table) -> EngineEntry | None:
 def set_engine(
     path: Path, entry: EngineEntry, rows: list[dict[str, Any]], facts: dict[str, Any]
 ) -> None:
-    """Write [engine] and, as [engine.picked], the facts and the rows that justify it, a row a line.
+    """Write [engine] and, as [engine.picked], the facts and rows that justify it, one row a line.
 
     Everything else in the file stays, comments too. Raises RigError, with the file as it was, when
     its order of tables can't be kept.

@@ -65,7 +65,7 @@ class RobotEntry:
 
 @dataclass(frozen=True)
 class CameraEntry:
-    """[cameras.<name>]: the class that reads it, its options, and what is known of its optics.
+    """[cameras.<name>]: the class that reads it, its options, and its known optics.
 
     parameters: as camera classes take them. T_hand_camera and hand_frame of the file stand here as
     T_base_camera and base_frame: for a camera on the hand, the hand is its base. frozen_after: None
@@ -93,8 +93,8 @@ class Timing:
     max_skew_ms: float = 100.0
 
     def fade_steps(self, spec: PolicySpec) -> int:
-        """cross_fade_steps, or its default: what is left of the old plan when the next one takes
-        over, at most 5 steps."""
+        """Return cross_fade_steps, or its default: what is left of the old plan when the next one
+        takes over, at most 5 steps."""
         if self.cross_fade_steps is not None:
             return self.cross_fade_steps
         delay = math.ceil(self.latency_ms / 1000 / spec.dt_s - 1e-9)
@@ -116,7 +116,7 @@ class Rig:
     instruction: str | None = None
 
     def require_fits(self, spec: PolicySpec) -> None:
-        """Check the rig against a policy's spec; RigError names field, expected and got."""
+        """Check the rig against a policy's spec. Raises RigError naming field, expected and got."""
         for name in spec.cameras:
             if name not in self.cameras:
                 have = sorted(self.cameras) or "no camera"
@@ -146,7 +146,7 @@ class Rig:
 
 
 def read_rig(path: Path) -> Rig:
-    """Parse and check a rig file; RigError names the entry that is wrong."""
+    """Parse and check a rig file. Raises RigError naming the entry that is wrong."""
     table = read_toml(path, RigError)
     version = table.take("schema_version", int)
     if version != SCHEMA_VERSION:
@@ -180,8 +180,8 @@ def read_rig(path: Path) -> Rig:
 def set_camera(
     path: Path, name: str, changes: dict[str, dict[str, Any]], *, without: tuple[str, ...] = ()
 ) -> None:
-    """Write entries of [cameras.<name>.<table>] into a rig file; everything else, comments too,
-    stays.
+    """Write entries of [cameras.<name>.<table>] into a rig file; keep everything else, comments
+    too.
 
     changes: by table, e.g. {"parameters": {"fx": 615.3}}. A 4 x 4 list is written a row a line.
     without: entries of `parameters` to take out. Raises RigError when there is no such camera or
@@ -214,7 +214,7 @@ def set_camera(
 
 
 def require_camera(rig: Rig, name: str) -> CameraEntry:
-    """The rig's camera of this name; RigError names those there are."""
+    """Return the rig's camera of this name. Raises RigError listing them."""
     if name not in rig.cameras:
         have = sorted(rig.cameras) or "no camera"
         raise RigError(f"{rig.path}: [cameras.{name}]: expected, got {have}.")

@@ -19,7 +19,7 @@ HIGHEST_PRIORITY = 99
 
 @dataclass(frozen=True)
 class RealtimeEntry:
-    """None: chosen on the machine, or by the period."""
+    """[realtime]; an entry that is None is chosen by machine or control period."""
 
     priority: int = 80
     cpu: int | None = None
@@ -27,7 +27,7 @@ class RealtimeEntry:
 
 
 def read_realtime(table: Table) -> RealtimeEntry:
-    """Parse the table; RigError names the entry that is wrong."""
+    """Parse the table. Raises RigError naming the entry that is wrong."""
     priority = table.count("priority", 80)
     if priority > HIGHEST_PRIORITY:
         raise table.error(

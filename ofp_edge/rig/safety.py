@@ -39,7 +39,7 @@ from ofp_edge.toml import LARGEST, SMALLEST, Table
 
 DEFAULT_MAX_VELOCITY_M_S = 0.25
 HAND_POSE, HAND_POSE_SIZE = "hand_pose", 7
-"""The state that a robot may report besides the policy's: x, y, z in metres, then a quaternion."""
+"""A state that a robot may report besides the policy's: x, y, z in metres, then a quaternion."""
 _RATES = ("max_velocity", "max_acceleration", "max_jerk", "max_lead", "max_first_step")
 _BOX = ("position_low", "position_high")
 _WITH_MEASURED = ("max_lead", "max_first_step", "physical_speed")
@@ -85,16 +85,16 @@ class SafetyEntry:
     max_stall_ms: float = 1000.0
 
     def limits_of(self, action: ActionField) -> FieldLimits:
-        """The limits of an action field. One that moves a point (unit m or m/s, three numbers) and
-        names no velocity has 0.25 m/s."""
+        """Return the limits of an action field. A field that moves a point (unit m or m/s, three
+        numbers) and names no velocity gets 0.25 m/s."""
         limits = self.limits.get(action.name, FieldLimits())
         if limits.max_velocity is None and is_cartesian(action):
             return FieldLimits(**{**asdict(limits), "max_velocity": DEFAULT_MAX_VELOCITY_M_S})
         return limits
 
     def require_fits(self, spec: PolicySpec, where: str) -> None:
-        """RigError, one line, where an entry fits neither an action nor a state of the policy, or
-        where there is something to limit that nothing could limit."""
+        """Raise RigError, one line, when an entry fits no action or state of the policy, or limits
+        something that cannot be limited."""
         actions = {f.name: f for f in spec.actions}
         states = {f.name: f.shape[0] for f in spec.states}
         states.setdefault(HAND_POSE, HAND_POSE_SIZE)
@@ -115,23 +115,23 @@ class SafetyEntry:
             _check_measured(entry, box.measured, 0, len(box.low), states)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `safety_from_json` is the inverse."""
+        """Return plain JSON values; `safety_from_json` is the inverse."""
         return asdict(self)
 
 
 def is_cartesian(action: ActionField) -> bool:
-    """Whether the field moves a point in space: its rates are then lengths of vectors."""
+    """Return whether the field moves a point in space: its rates are then lengths of vectors."""
     return action.unit in ("m", "m/s") and action.shape[0] == 3
 
 
 def safety_from_json(value: Any, what: str = "safety") -> SafetyEntry:
-    """What `SafetyEntry.to_json` wrote, read back; what an older log does not name has its
-    default. RigError, one line that begins with `what`, where it is something else."""
+    """Read what `SafetyEntry.to_json` wrote; an entry that an older log lacks gets its default.
+    Raises RigError, one line that begins with `what`, when it is anything else."""
     return read_as(SafetyEntry, value, what, RigError)
 
 
 def read_safety(table: Table) -> SafetyEntry:
-    """The table [safety], which may be empty. RigError names the entry that is wrong."""
+    """Read the table [safety], which may be empty. Raises RigError naming the wrong entry."""
     limits = table.sub("limits", optional=True)
     box = table.sub("workspace") if "workspace" in table.values else None
     socket = _name(table, "stop_socket")

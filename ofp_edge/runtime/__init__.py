@@ -1,1 +1,1 @@
-"""What runs on the robot: cameras, inference, the control loop, telemetry. Never imports torch."""
+"""The code that runs on the robot: cameras, inference, control, telemetry. Never imports torch."""

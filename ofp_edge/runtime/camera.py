@@ -1,4 +1,4 @@
-"""What the loop asks of a camera, and how a rig's [cameras.<name>] entry becomes one."""
+"""The camera interface that the loop expects; a rig's [cameras.<name>] entry becomes a camera."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.fields.field import Stream as Stream
 
 Clock = Callable[[], int]
-"""Nanoseconds that never go back: time.monotonic_ns, or a simulated clock in evaluation."""
+"""A clock in nanoseconds that never goes back: time.monotonic_ns, or simulated in evaluation."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One capture, copied out of the SDK: it stays as it is.
+    """One capture, copied out of the SDK: it does not change.
 
     depth: (H, W) uint16, raw (times `depth_unit_m` = metres along the optical axis; 0 = unknown).
     color: (H, W, 3) uint8 RGB seen from the depth camera, or None. A camera that only images are
@@ -38,7 +38,7 @@ class Frame:
     raw: Mapping[Stream, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def stamp_ns(self, stream: Stream) -> int:
-        """The capture time of one of its streams."""
+        """Return the capture time of one of its streams."""
         of_color = stream == "color" and self.t_color_ns is not None
         return self.t_color_ns if of_color else self.t_capture_ns  # type: ignore[return-value]
 
@@ -55,7 +55,7 @@ class Camera(Protocol):
 
     @property
     def parameters(self) -> CameraParameters:
-        """Intrinsics, depth unit and pose of the image that the policy reads, as a rule depth."""
+        """Return intrinsics, depth unit and pose of the image the policy reads, usually depth."""
         ...
 
     def start(self) -> None:
@@ -63,7 +63,7 @@ class Camera(Protocol):
         ...
 
     def read(self, timeout_ms: float) -> Frame | None:
-        """The newest frame, if it is newer than the last one returned; else wait for one.
+        """Return the newest frame if it is newer than the last one returned; else wait for one.
 
         None when none came within `timeout_ms` (0 = do not wait). An old frame is never returned
         as new. Raises CameraError when the camera is gone.

@@ -1,4 +1,4 @@
-"""An action chunk: what the robot is to do at which moment.
+"""An action chunk: which action the robot takes at which moment.
 
 Index 0 acts at `t_obs_ns`, index i at `t_obs_ns + i * dt_ns`; the last action lasts one more step.
 """
@@ -29,15 +29,15 @@ class Chunk:
     refined: bool = False
 
     def index(self, t_ns: int) -> float:
-        """(t - t_obs) / dt: below 0 before the plan begins; horizon - 1 is the last action."""
+        """Return (t - t_obs) / dt: below 0 before the plan begins; the last is horizon - 1."""
         return (t_ns - self.t_obs_ns) / self.dt_ns
 
     def at(self, t_ns: int, nearest: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """The action at `t_ns`: (action_dim,) float32, a new array.
+        """Return the action at `t_ns`: (action_dim,) float32, a new array.
 
         Linear between neighbours; where `nearest` ((action_dim,) bool) is set, the nearer one, the
         later of two equally near. The last action holds past its index. Raises ValueError before
-        the plan begins: there is nothing to do then.
+        the plan begins.
         """
         index = self.index(t_ns)
         if index < 0:
@@ -55,13 +55,13 @@ class Chunk:
         return action
 
     def steps_to(self, t_obs_ns: int) -> int:
-        """Control steps from this plan's observation to another one's, rounded."""
+        """Return the control steps from this plan's observation to another one's, rounded."""
         return round((t_obs_ns - self.t_obs_ns) / self.dt_ns)
 
     def shifted_normalised(
         self, steps: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """The normalised plan `steps` control steps on, padded with its last action.
+        """Shift the normalised plan by `steps` control steps, padded with its last action.
 
         0 <= steps < horizon. (horizon, action_dim) float32, into `out` if given.
         """

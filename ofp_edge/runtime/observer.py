@@ -1,8 +1,8 @@
-"""From cameras and robot state to the arrays the policy sees; says what is too old to act upon.
+"""Turn cameras and robot state into the arrays the policy sees, and drop what is too old to act on.
 
 A frame is used when each stream of it that the policy sees is newer than the one before, not
 frozen (pictures.py), at most `max_age_ns` old, not from the future, and within `max_skew_ns` of
-every other camera's and stream's. Whatever is not, is not there.
+every other camera's and stream's. Any other frame counts as absent.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class ObserverCounters:
-    """`stale`: frames older than their limit when looked at; `absent`: looks without a frame;
-    `repeated`: frames not newer than one had before, or with its number; `future`: captured later
-    than now, which a jump of a clock does; `skewed`: frames dropped because another camera's, or
-    another stream of theirs, was taken too much later; `frozen`: frames that show the same as the
-    ones before, bit for bit; `stateless`: looks at frames of which no state of the robot's was near
+    """Counts of what was not used. `stale`: frames older than their limit when looked at; `absent`:
+    looks without a frame; `repeated`: frames not newer than the one before, or with its number;
+    `future`: captured later than now, as after a clock jump; `skewed`: frames dropped because
+    another camera, or another of their streams, captured too much later; `frozen`: frames bit for
+    bit equal to the ones before; `stateless`: looks at frames for which no robot state was near
     enough in time."""
 
     frames: int = 0
@@ -47,14 +47,14 @@ class ObserverCounters:
     stateless: int = 0
 
     def odd(self) -> str:
-        """How many frames were not used, and why: "12 stale, 3 frozen", or nothing."""
+        """Say how many frames were not used, and why: "12 stale, 3 frozen", or nothing."""
         names = ("stale", "repeated", "future", "skewed", "frozen", "stateless")
         return ", ".join(f"{n} {name}" for name in names if (n := getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What was seen at `t_obs_ns`: every observation field by name, in its spec's shape and dtype.
+    """An observation at `t_obs_ns`: every observation field by name, in its spec's shape and dtype.
 
     The arrays are the observer's own and are overwritten by its next observation.
     """
@@ -68,9 +68,9 @@ class Observer:
 
     cameras: by the spec's names, started. trained: the parameters the policy was trained with.
     max_age_ns: per camera; a frame older than that is dropped, never acted upon.
-    frozen_after: per camera, how many equal pictures in a row are one too many, 0: no number; by
-    default 5, of a camera that calls itself `noise_free` 0. instruction: what a policy with a text
-    field is told, the same in every observation.
+    frozen_after: per camera, the number of equal pictures in a row that is too many, 0: unlimited;
+    by default 5, or 0 for a camera that calls itself `noise_free`. instruction: text for a policy
+    with a text field, the same in every observation.
     max_skew_ns: how far apart the frames of one observation may have been taken; None: any time.
     Raises SpecMismatch when a camera is missing or differs by more than `tolerance`, or when there
     is an instruction and no field for it or the other way round; UnknownName for another one.
@@ -118,7 +118,7 @@ class Observer:
             self._arrays[item.name][...] = number
 
     def poll(self, clock: Clock, timeout_ms: float = 0.0, not_before_ns: int = 0) -> bool:
-        """Take every camera's newest frame; whether all of them have an unused, fresh one.
+        """Take every camera's newest frame; return whether each has an unused, fresh one.
 
         Waits up to `timeout_ms`, all cameras together, for frames captured at `not_before_ns` or
         later; an earlier one will do when none comes. A silent camera may use up the wait, and the
@@ -164,7 +164,7 @@ class Observer:
                 del self._frames[name]
 
     def drop_before(self, t_ns: int) -> bool:
-        """Drop polled frames captured before `t_ns`; whether every camera still has one."""
+        """Drop polled frames captured before `t_ns`; return whether every camera still has one."""
         self._frames = {
             name: frame
             for name, frame in self._frames.items()
@@ -191,8 +191,8 @@ class Observer:
             self._frames[name] = frame
 
     def prepare(self, state: RobotState, *, keep: bool = False) -> Observation:
-        """Use up the polled frames (unless `keep`): points from depth, images from
-        colour, the state unchanged.
+        """Turn the polled frames into an observation, and use them up (unless `keep`): points from
+        depth, images from colour, the state unchanged.
 
         t_obs_ns is the capture time of the oldest stream used, or the state's own without a camera.
         Raises SpecMismatch when the robot's state lacks a field or has another shape.
@@ -215,27 +215,27 @@ class Observer:
 
     @property
     def t_obs_ns(self) -> int | None:
-        """Capture time of the oldest stream held; None without a camera."""
+        """Return the capture time of the oldest stream held; None without a camera."""
         held = self._frames.items()
         return min((self._pictures[name].oldest_ns(frame) for name, frame in held), default=None)
 
     @property
     def cameras(self) -> dict[str, Camera]:
-        """The cameras it reads, by name."""
+        """Return the cameras it reads, by name."""
         return dict(self._cameras)
 
     @property
     def remarks(self) -> dict[str, Remarks]:
-        """The remarks on each camera's frames, by the camera and by this."""
+        """Return the remarks on each camera's frames, by the camera and by this observer."""
         return {name: pictures.remarks for name, pictures in self._pictures.items()}
 
     @property
     def frames(self) -> dict[str, Frame]:
-        """The frame held for each camera."""
+        """Return the frame held for each camera."""
         return dict(self._frames)
 
     def forget(self) -> None:
-        """Drop frames that were polled but not used, and what was seen before."""
+        """Drop frames that were polled but not used, and forget earlier ones."""
         self._frames.clear()
         for pictures in self._pictures.values():
             pictures.forget()

@@ -1,7 +1,6 @@
-"""Which frames of a camera are news: by the stamps of its streams, by their number, and by what
-they show. Age and skew are the observer's (observer.py); what is odd about a device's clock and
-numbers is the camera's (cameras/frame_times.py).
-"""
+"""Decide which frames of a camera are news: by their streams' stamps, their number and their
+content. Age and skew are the observer's concern (observer.py); a device's odd clock and numbers are
+the camera's (cameras/frame_times.py)."""
 
 from __future__ import annotations
 
@@ -15,17 +14,17 @@ from ofp_edge.runtime.camera import Frame, Stream
 from ofp_edge.runtime.cameras.remarks import Remarks
 
 FROZEN_AFTER = 5
-"""Equal pictures in a row that no sensor gives; of a camera whose rig says nothing else."""
+"""The number of equal pictures in a row that no sensor gives, where a rig says nothing else."""
 _GLANCE = 8  # every so many rows and columns are looked at first
 _SOMETHING = 0.01  # of the pixels: a dark image has some that shine
 STREAM_NAMES: dict[Stream, str] = {"depth": "depth", "color": "colour"}
 
 
 class FrozenImage:
-    """Knows an image that comes again and again: sensors are noisy, no two frames are the same.
+    """Detects an image that repeats: sensors are noisy, so no two frames are the same.
 
-    An image of one value nearly everywhere is none: the lens is covered, or nothing is in reach.
-    after: from the so manieth equal image on; 0: never.
+    An image of nearly one value does not count: the lens is covered, or nothing is in reach. after:
+    the number of equal images from which it reports; 0: never.
     """
 
     def __init__(self, after: int = FROZEN_AFTER) -> None:
@@ -35,7 +34,7 @@ class FrozenImage:
         self._count = 0
 
     def __call__(self, image: NDArray[Any]) -> bool:
-        """Whether this image has come `after` times in a row, and shows something."""
+        """Return whether this image has come `after` times in a row, and shows something."""
         if not self._after:
             return False
         # A copy: a driver that fills one buffer over and over has not frozen.
@@ -61,7 +60,7 @@ def _shows_something(image: NDArray[Any]) -> bool:
 class Pictures:
     """Judges the frames of one camera, in the order in which they are taken. One thread.
 
-    streams: those that the policy sees. remarks: where it is said, once each.
+    streams: those that the policy sees. remarks: receives each finding once.
     """
 
     def __init__(
@@ -73,15 +72,15 @@ class Pictures:
         self._last: Frame | None = None
 
     def oldest_ns(self, frame: Frame) -> int:
-        """When the oldest of its streams that the policy sees was captured."""
+        """Return when the oldest stream that the policy sees was captured."""
         return min(frame.stamp_ns(stream) for stream in self.streams)
 
     def newest_ns(self, frame: Frame) -> int:
-        """When the newest of them was captured."""
+        """Return when the newest stream that the policy sees was captured."""
         return max(frame.stamp_ns(stream) for stream in self.streams)
 
     def is_news(self, frame: Frame) -> bool:
-        """Whether every stream of it is newer than what came before, and so is its number.
+        """Return whether every stream, and the frame number, is newer than what came before.
 
         Raises CameraError when a stamp is not a whole number of nanoseconds.
         """
@@ -102,7 +101,7 @@ class Pictures:
         return True
 
     def is_frozen(self, frame: Frame) -> bool:
-        """Whether a stream of it shows what it has shown too often."""
+        """Return whether one of its streams has shown the same picture too often."""
         frozen = False
         for stream in self.streams:
             raw = frame.raw.get(stream)
@@ -117,7 +116,7 @@ class Pictures:
         return frozen
 
     def late(self, frame: Frame, now_ns: int, most_ns: int) -> bool:
-        """Whether a stream of it is older than that; said where another one is not."""
+        """Return whether a stream is older than that; remark on it when another one is not."""
         late = [s for s in self.streams if now_ns - frame.stamp_ns(s) > most_ns]
         if late and len(late) < len(self.streams):
             word, age_ms = STREAM_NAMES[late[0]], (now_ns - frame.stamp_ns(late[0])) / 1e6
@@ -125,7 +124,7 @@ class Pictures:
         return bool(late)
 
     def forget(self) -> None:
-        """Stamps and numbers may begin anew; what is frozen stays so."""
+        """Accept stamps and numbers that begin anew; what is frozen stays so."""
         self._last = None
 
     def _check_stamp(self, stream: Stream, stamp: object) -> None:

@@ -1,4 +1,4 @@
-"""`package.module:Class` in a rig file: a user's own robot or camera, found, checked and built."""
+"""Find, check and build a user's own robot or camera: `package.module:Class` in a rig file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ofp_edge.errors import OfpError
 
 
 def load_class(name: str, error: type[OfpError]) -> type[Any]:
-    """The class called `package.module:Class`, also from the current folder.
+    """Load the class called `package.module:Class`, also from the current folder.
 
     Raises `error`, one line: not of that form, no such module, no such class. What the module
     itself does wrong while it is imported (a syntax error, a missing dependency) is named; any

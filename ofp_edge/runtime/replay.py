@@ -42,7 +42,7 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class Difference:
-    """One place. t_ns: the tick, or the observation of a chunk; apart: the largest difference."""
+    """One difference. t_ns: the tick, or the chunk's observation; apart: the largest difference."""
 
     what: str
     t_ns: int
@@ -52,10 +52,10 @@ class Difference:
 
 @dataclass
 class ReplayReport:
-    """What was run again, and where it came out otherwise: the first 20 of `differ` places.
+    """The outcome of a replay: what was run again, and the first 20 of `differ` places that differ.
 
-    files_left_out: those after a gap of files that were deleted to make room: nothing tells the
-    state in which they begin.
+    files_left_out: those after a gap of files deleted to make room: the state in which they begin
+    is unknown.
     """
 
     chunks: int = 0
@@ -69,13 +69,13 @@ class ReplayReport:
 
     @property
     def same(self) -> bool:
-        """Whether all of it is there and bit for bit the same."""
+        """Return whether everything was replayed and is bit for bit the same."""
         alike = self.chunks == self.chunks_same and self.ticks == self.ticks_same
         complete = self.missing_rows == 0 and self.files_left_out == 0
         return alike and complete and self.ticks > 0
 
     def note(self, difference: Difference) -> None:
-        """Keep it, if there is room."""
+        """Keep a difference, if there is room."""
         if len(self.differences) < _LISTED:
             self.differences.append(difference)
 
@@ -85,8 +85,8 @@ class _Lost(Exception):
 
 
 def controller_of(header: Row, what: str = "the log") -> Controller:
-    """The state machine as it was: everything that decides is in the log's header. OfpError, one
-    line that begins with `what`, where it is not, or not as a run could have been."""
+    """Build the state machine as it was: everything that decides is in the log's header. Raises
+    OfpError, one line that begins with `what`, when it is not, or not as a run could have been."""
     run = decided_of(header, what)
     return Controller(
         run.spec,

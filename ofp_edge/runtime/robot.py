@@ -1,4 +1,4 @@
-"""What the loop asks of a robot, and how the rig's [robot] entry becomes one."""
+"""The robot interface that the loop expects; a rig's [robot] entry becomes a robot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RobotState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an episode stands: `success` once reached stays; `over` when it may be reset."""
+    """The state of an episode: `success` once reached stays; `over` when it may be reset."""
 
     success: bool
     over: bool
@@ -47,21 +47,21 @@ class Robot(Protocol):
     """
 
     def state(self) -> RobotState:
-        """The newest state; called once a tick, before `send`."""
+        """Return the newest state; called once a tick, before `send`."""
         ...
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Execute `action` (action_dim,) in raw units for one control step; returns at once."""
+        """Execute `action` (action_dim,) in raw units for one control step; return at once."""
         ...
 
     def stop(self) -> None:
-        """Come to a safe stop and stay there. Idempotent; also called after an error. To return is
-        to confirm: what could not be told to the robot is an error here, or in `close`."""
+        """Come to a safe stop and stay there. Idempotent; also called after an error. Returning
+        confirms it: a command that did not reach the robot is an error here, or in `close`."""
         ...
 
     def close(self) -> None:
-        """Stop, and release the hardware. Idempotent. RobotError when it can't be said that the
-        robot has been stopped."""
+        """Stop, and release the hardware. Idempotent. Raises RobotError when the stop can't be
+        confirmed."""
         ...
 
 
@@ -74,7 +74,7 @@ class EpisodicRobot(Robot, Protocol):
         ...
 
     def outcome(self) -> Outcome:
-        """How the running episode stands."""
+        """Return how the running episode stands."""
         ...
 
 
@@ -82,18 +82,18 @@ ROBOT_METHODS = ("state", "send", "stop", "close")
 
 
 def find_robot(entry: RobotEntry) -> type[Any]:
-    """The class of a rig's robot; RobotError in one line when it cannot be used."""
+    """Return the class of a rig's robot. Raises RobotError, one line, when it cannot be used."""
     found = load_class(entry.driver, RobotError)
     require_methods(found, entry.driver, ROBOT_METHODS, RobotError)
     return found
 
 
 def build_robot(found: type[Any], entry: RobotEntry, spec: Interface) -> Robot:
-    """An instance of that class; RobotError when its options do not fit or it can't be reached."""
+    """Build an instance of it. RobotError when its options do not fit or it can't be reached."""
     robot: Robot = build(found, entry.driver, {"spec": spec, **entry.options}, RobotError)
     return robot
 
 
 def open_robot(entry: RobotEntry, spec: Interface) -> Robot:
-    """Build the robot of a rig; RobotError in one line when its class cannot be used."""
+    """Build the robot of a rig. Raises RobotError, one line, when its class cannot be used."""
     return build_robot(find_robot(entry), entry, spec)

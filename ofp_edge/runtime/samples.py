@@ -19,19 +19,19 @@ class Samples:
         self.count += 1
 
     def values(self) -> NDArray[np.int64]:
-        """What is kept, oldest first; a copy."""
+        """Return a copy of what is kept, oldest first."""
         if self.count <= len(self._ring):
             return self._ring[: self.count].copy()
         return np.roll(self._ring, -(self.count % len(self._ring)))
 
     def newest(self, count: int) -> NDArray[np.int64]:
-        """At most so many of the newest, in no order; a copy."""
+        """Return a copy of at most `count` of the newest values, in no order."""
         kept = min(self.count, count, len(self._ring))
         places = np.arange(self.count - kept, self.count) % len(self._ring)
         return self._ring[places]
 
     def percentile(self, percent: float) -> float | None:
-        """A percentile of what is kept, or None when there is nothing."""
+        """Return a percentile of what is kept, or None when there is nothing."""
         if self.count == 0:
             return None
         return float(np.percentile(self._ring[: min(self.count, len(self._ring))], percent))

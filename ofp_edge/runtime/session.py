@@ -1,4 +1,4 @@
-"""Everything a run needs, opened in order and closed in reverse: bundle, rig, cameras, robot."""
+"""Open everything a run needs, in order, and close it in reverse: bundle, rig, cameras, robot."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. robot: a driver in place of the rig's own, built without options."""
+    """The user's request. robot: a driver in place of the rig's own, built without options."""
 
     bundle: Path
     rig: Path
@@ -59,16 +59,16 @@ class Request:
 
 
 class Probe(Telemetry, Protocol):
-    """Listens to a run: rows by `write`, moments by `mark` (marks.py)."""
+    """A listener to a run: gets rows by `write`, moments by `mark` (marks.py)."""
 
     def mark(self, moment: str, of: Any, /) -> None:
-        """See `Mark`."""
+        """Take a mark; see `Mark`."""
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """Who hears what of a run. on_start, on_tick: see ControlLoop. on_log_trouble: called once, by
-    the log's thread, where the log ends before the run. probe: hears every row and mark."""
+    """The listeners to a run. on_start, on_tick: see ControlLoop. on_log_trouble: called once, by
+    the log's thread, when the log ends before the run. probe: hears every row and mark."""
 
     on_start: Callable[[], None] | None = None
     on_tick: Callable[[RunReport, Command], None] | None = None
@@ -78,7 +78,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run is made of, read and held against each other; nothing is started yet."""
+    """The files of a run, read and checked against each other; nothing is started yet."""
 
     request: Request
     bundle: Bundle
@@ -103,7 +103,7 @@ class Session:
 
 @contextlib.contextmanager
 def open_cameras(rig: Rig, names: tuple[str, ...]) -> Iterator[dict[str, Camera]]:
-    """Start the rig's cameras of these names; all of them are closed at the end."""
+    """Start the rig's cameras of these names; close all of them at the end."""
     with contextlib.ExitStack() as stack:
         cameras = {}
         for name in names:
@@ -117,7 +117,7 @@ def open_cameras(rig: Rig, names: tuple[str, ...]) -> Iterator[dict[str, Camera]
 def make_observer(
     bundle: Bundle, rig: Rig, cameras: dict[str, Camera], mark: Mark = unmarked
 ) -> Observer:
-    """Hold the live cameras against the trained ones; SpecMismatch with the figures.
+    """Check the live cameras against the trained ones. Raises SpecMismatch with the figures.
 
     A frame so old that its plan could not be followed for one step is dropped too, whatever the
     camera's own limit.
@@ -140,7 +140,7 @@ def make_observer(
 
 
 def read_run(request: Request) -> RunFiles:
-    """Read the bundle and the rig, once. Raises OfpError (one line) where they do not fit."""
+    """Read the bundle and the rig, once. Raises OfpError (one line) when they do not fit."""
     bundle = open_bundle(request.bundle)
     rig = read_rig(request.rig)
     if request.instruction is not None:
@@ -156,7 +156,7 @@ def read_run(request: Request) -> RunFiles:
 def open_session(
     files: RunFiles, stop: StopFlag | None = None, hooks: Hooks | None = None
 ) -> Iterator[Session]:
-    """Open everything; what was opened is closed again, also when a later part refuses.
+    """Open everything; if a later part refuses, close what was opened.
 
     The order is from cheap to costly: the robot, the cameras, the engines. At the end the robot is
     stopped and closed first of all. A signal gives up the opening: `stop` raises until the loop
@@ -237,7 +237,7 @@ def _supervised(
 
 
 def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> Controller:
-    """The state machine of a rig. refine_first_ns: of --nfe auto, the slowest evaluation so far."""
+    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet."""
     return Controller(
         spec,
         round(rig.timing.latency_ms * 1e6),

@@ -1,1 +1,1 @@
-"""What decides what reaches the robot: the state machine, the loop, the planner's thread."""
+"""Decides what reaches the robot: the state machine, the loop, the planner's thread."""

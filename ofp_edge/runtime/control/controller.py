@@ -1,4 +1,4 @@
-"""Every decision of the control loop, one single-threaded state machine: (now, events) -> command.
+"""The decisions of the control loop, one single-threaded state machine: (now, events) -> command.
 
     t_obs           t_obs + L                          t_obs + limit   + one period
       |---- planning ----|---- this chunk is followed ----|---- hold ----|---- stop (latched)
@@ -45,8 +45,8 @@ class Controller:
     latency_ns: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no longer; the
     robot holds for the rest of that period and is stopped at the next tick unless a newer plan has
     taken over. Without a first plan the age counts from the episode's start.
-    fade_steps: control steps over which one plan fades into the next. safety: what every command
-    passes, or None. refine: when there is time for a refining step; None never refines.
+    fade_steps: control steps over which one plan fades into the next. safety: the layer every
+    command passes, or None. refine: judges the time for a refining step; None: never.
     Raises RigError when the limits can't be met by any schedule.
     """
 
@@ -83,22 +83,22 @@ class Controller:
 
     @property
     def plan(self) -> Chunk | None:
-        """The chunk that is followed now."""
+        """Return the chunk that is followed now."""
         return self._plans.followed
 
     @property
     def warm_source(self) -> Chunk | None:
-        """The newest plan made, followed yet or not; None when the next start has to be cold."""
+        """Return the newest plan made, followed yet or not; None when the next start is cold."""
         return self._plans.newest
 
     @property
     def state(self) -> RobotState | None:
-        """What the robot said last and can be believed; what the policy is to see."""
+        """Return the robot's latest credible state, which the policy is to see."""
         return self._state
 
     def plan_due(self, now_ns: int) -> bool:
-        """Whether inference should begin at this tick: n_action_steps after it last began, or at
-        once when there is neither a plan nor one to come."""
+        """Return whether inference should begin at this tick: n_action_steps after it last began,
+        or at once when there is neither a plan nor one to come."""
         if self.fault is not None:
             return False
         last_ns = self._plans.last_started

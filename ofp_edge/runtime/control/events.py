@@ -1,4 +1,4 @@
-"""What the state machine is told and what it answers: plain values, no clock and no thread."""
+"""The state machine's input and output: plain values, no clock and no thread."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ofp_edge.runtime.robot import RobotState
 
 @dataclass(frozen=True)
 class EpisodeStarted:
-    """What came before is over: no plan, no warm start. `t_ns`: the episode's first tick."""
+    """An episode begins: no plan, no warm start. `t_ns`: the episode's first tick."""
 
     t_ns: int
 
 
 @dataclass(frozen=True)
 class StateRead:
-    """What the robot says of itself, read at the beginning of this tick; `read_ns`: when that was
-    by the loop's clock, None: at the tick's nominal time."""
+    """The robot's own state, read at the beginning of this tick; `read_ns`: when it was read, by
+    the loop's clock, None: at the tick's nominal time."""
 
     state: RobotState
     read_ns: int | None = None
@@ -44,8 +44,8 @@ class PlanStarted:
 
 @dataclass(frozen=True, eq=False)
 class ChunkReady:
-    """Inference has answered. refine_ns: what the refining step of a refined chunk took; a chunk of
-    the same observation came before it and is good enough by itself."""
+    """Inference has answered. refine_ns: the duration of a refined chunk's refining step; a chunk
+    of the same observation came before it and is good enough by itself."""
 
     chunk: Chunk
     refine_ns: int = 0
@@ -53,12 +53,12 @@ class ChunkReady:
 
 @dataclass(frozen=True)
 class PlannerFree:
-    """The planner has done its last order, whatever came of it."""
+    """The planner has finished its last order, with or without a result."""
 
 
 @dataclass(frozen=True)
 class StopRequested:
-    """Somebody outside wants the robot to stop, for good."""
+    """Someone outside wants the robot to stop, for good."""
 
     reason: str
 
@@ -71,7 +71,7 @@ Kind = Literal["act", "hold", "stop"]
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What the planner is to do next: look at the newest frames and, if `plan`, make a chunk.
+    """The planner's next task: look at the newest frames and, if `plan`, make a chunk.
 
     warm_from: the plan to start warm from. A refining step may be begun as long as it would end,
     at its slowest (`refine_budget_ns`), before the chunk is due at t_obs + `latency_ns` and before
@@ -86,7 +86,7 @@ class Order:
     refine_budget_ns: int | None = None
 
     def may_refine(self, now_ns: int, t_obs_ns: int) -> bool:
-        """Whether there is time for a refining step that begins now."""
+        """Return whether there is time for a refining step that begins now."""
         if self.refine_budget_ns is None:
             return False
         return now_ns + self.refine_budget_ns <= min(t_obs_ns + self.latency_ns, self.wanted_ns)
@@ -94,13 +94,13 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What to do at this tick.
+    """The command of a tick.
 
     kind "act": send `action`, the plan of `t_obs_ns` at `index`. "hold": send `action`, or nothing
     where it is None (an absolute robot to which nothing was sent yet stays where it is).
     "stop": stop the robot; `reason` says why, and every later command is the same.
     wanted: the action before the safety layer; cut: which of its limits changed it.
-    order: what the planner is to do next, given to it after the action has gone out.
+    order: the planner's next one, handed over after the action has gone out.
     """
 
     kind: Kind
@@ -115,13 +115,13 @@ class Command:
 
 @dataclass
 class Counters:
-    """Since the controller was made. `misses`: chunks not there at the tick that should have
+    """Counts since the controller was made. `misses`: chunks not there at the tick that should have
     followed them; `dropped`: chunks that were never followed (out of order, too old, or a newer one
-    came first); `refused`: chunks with NaN, Inf or huge numbers, of another shape or an
-    observation from the future; `clamped`: actions cut to the spec's range; `limited`: actions that
-    the safety layer changed; `bridged`: readings of the robot that can't have been, in whose place
-    the last one was used; `refined`: chunks that a refining step improved in time, `refined_late`:
-    one that came too late (the unrefined chunk was followed)."""
+    came first); `refused`: chunks with NaN, Inf or huge numbers, of another shape or an observation
+    from the future; `clamped`: actions cut to the spec's range; `limited`: actions that the safety
+    layer changed; `bridged`: impossible robot readings, replaced by the last one; `refined`: chunks
+    that a refining step improved in time, `refined_late`: refined too late (the unrefined chunk was
+    followed)."""
 
     ticks: int = 0
     acted: int = 0
@@ -139,5 +139,5 @@ class Counters:
     refined_late: int = 0
 
     def to_json(self) -> dict[str, int]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""From one chunk to the next without a jerk: the overlap is cross-faded, each action by its kind.
+"""Move from one chunk to the next without a jerk: cross-fade the overlap, each action by its kind.
 
     old  ──────────────┐
                         ╲  weight of the new one: 1/(n+1) at the take-over, 1 from n steps on
@@ -20,7 +20,7 @@ from ofp_edge.spec import PolicySpec
 
 
 def cross_fade(spec: PolicySpec, old: Chunk, new: Chunk, t_ns: int, steps: int) -> Chunk:
-    """`new`, whose actions begin at those of `old` when it takes over at `t_ns`.
+    """Return `new` cross-faded: at the take-over, `t_ns`, its actions begin near those of `old`.
 
     Action i, of the moment t_i = t_obs + i dt, has the weight (s + 1) / (steps + 1) of the new
     chunk, s = (t_i - t_ns) / dt, cut to 0..1; beyond the old chunk's end it is the new one's alone.

@@ -1,4 +1,4 @@
-"""Events of the state machine as log rows, and back. A chunk is named by its observation."""
+"""Convert the state machine's events to log rows and back. A chunk is named by its observation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FARTHEST_NS = 2**62
 
 @dataclass(frozen=True)
 class Heard:
-    """One entry of a command's `heard`; which of the others it has, goes by `event`."""
+    """An entry of a command's `heard`; `event` decides which other fields it has."""
 
     event: Literal["episode", "state", "planning", "chunk", "free", "unsent", "stop"]
     t_ns: Any = None
@@ -40,7 +40,7 @@ class Heard:
 
 
 def to_row(event: Event) -> dict[str, Any]:
-    """One entry of a command's `heard`; arrays stay arrays, the log writes them."""
+    """Turn an event into an entry of a command's `heard`; arrays stay, the log writes them."""
     if isinstance(event, EpisodeStarted):
         return {"event": "episode", "t_ns": event.t_ns}
     if isinstance(event, StateRead):
@@ -64,8 +64,8 @@ def to_row(event: Event) -> dict[str, Any]:
 
 
 def from_row(row: Any, chunk_of: Callable[[int, bool], Chunk], what: str = "heard") -> Event:
-    """The event of an entry. chunk_of: by observation time, and whether the refined one. OfpError,
-    one line that begins with `what`, where it is none."""
+    """Turn an entry back into its event. chunk_of: by observation time, and whether the refined
+    one. Raises OfpError, one line that begins with `what`, when it is none."""
     heard = read_as(Heard, row, what, OfpError, others=True)
     if heard.event == "state":
         values = {k: array_from_json(x, f"{what}: {shown(k)}") for k, x in heard.values.items()}

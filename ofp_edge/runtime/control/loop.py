@@ -45,13 +45,13 @@ _TIDY_EVERY_TICKS = 50
 
 
 class ControlLoop:
-    """Runs one policy on one robot. Everything it is given is open, warm and started.
+    """Runs one policy on one robot. Its arguments are open, warm and started.
 
     robot: the Robot protocol; one that also has `reset(seed)` and `outcome()` runs in episodes.
     planner: by default a thread of its own. heartbeat, stop_input: see runtime/safety.
     supervision: see supervision.py. max_stall_ns: a tick whose work takes longer is a fault.
-    on_start: called in the control thread when all others are there. on_tick: called in it after
-    every tick that does not end the episode. mark: see marks.py.
+    on_start: called in the control thread when everything else is ready. on_tick: called in it
+    after every tick that does not end the episode. mark: see marks.py.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class ControlLoop:
 
     @property
     def episodic(self) -> bool:
-        """Whether the robot can start an episode over by itself."""
+        """Return whether the robot can start an episode over by itself."""
         return self._episodic is not None
 
     def run(self, limits: Limits, stop: StopFlag | None = None) -> RunReport:
-        """Run until a limit, a stop request or a fault; the robot is then stopped, first of all.
+        """Run until a limit, a stop request or a fault; then stop the robot before anything else.
 
-        The report is complete even when a camera or the robot raises: it is `self.report`. Raises
-        RobotError, too, when the robot did not take its stop.
+        The report is complete even when a camera or the robot raises: it is `self.report`. Also
+        raises RobotError when the robot did not take its stop.
         """
         stop = stop or StopFlag()
         began, episode = self.clock(), 0

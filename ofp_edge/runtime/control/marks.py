@@ -1,4 +1,4 @@
-"""Moments of a run that no row of its log has, called out where they happen.
+"""Marks: moments of a run that its log does not record, reported as they happen.
 
 "frame" (the frame) when a camera's read has ended, "prepare" and "prepared" (t_obs_ns) around an
 observation's preparation, in the planner's thread; "step" and "stepped" around the state machine,
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 Mark = Callable[[str, Any], None]
-"""Called with the moment's name and what is said of it. It must neither block nor raise."""
+"""A callback for the name and details of a moment. It must neither block nor raise."""
 
 
 def unmarked(moment: str, of: Any = None) -> None:
-    """Nobody listens."""
+    """Ignore marks."""

@@ -1,4 +1,4 @@
-"""From camera to chunk on a thread of its own: it looks, prepares, encodes and thinks.
+"""The planner's own thread, from camera to chunk: it looks, prepares, encodes and thinks.
 
 It decides nothing: the state machine's order says what to do, and until when a refining step may
 begin. What happened goes back as events, which the control thread fetches at its next tick.
@@ -35,7 +35,7 @@ class Planner:
     """Serves one order at a time. `give`, `take`, `rest` and `close` belong to the control thread.
 
     cameras and inference are used by this thread alone while an order is served.
-    max_state_age_ns: a picture is not planned from where no state was true within that of it.
+    max_state_age_ns: a picture without a state this near in time is not planned from.
     capture_to_ready_ns: age of the observation when its (first) chunk was ready.
     """
 
@@ -66,12 +66,12 @@ class Planner:
         self._thread.start()
 
     def give(self, order: Order) -> None:
-        """Hand over the next order; returns at once."""
+        """Hand over the next order; return at once."""
         self._idle.clear()
         self._orders.put(order)
 
     def take(self) -> list[Event]:
-        """What has happened since the last call. Raises what the planner's thread died of."""
+        """Return what has happened since the last call. Raises what ended the planner's thread."""
         events: list[Event] = []
         while self._events:
             event = self._events.popleft()
@@ -81,12 +81,12 @@ class Planner:
         return events
 
     def rest(self, timeout_s: float) -> bool:
-        """Wait until no order is being served; whether that came about in time."""
+        """Wait until no order is being served; return whether that came about in time."""
         return self._idle.wait(timeout_s)
 
     def close(self) -> bool:
-        """End the thread; False when it hangs in a camera or an engine, which then must not be
-        closed. Idempotent."""
+        """End the thread. Idempotent. Return False when it hangs in a camera or an engine, which
+        must then not be closed."""
         if self._thread is None:
             return True
         self._orders.put(None)
@@ -94,7 +94,7 @@ class Planner:
         return not self._thread.is_alive()
 
     def serve(self, order: Order) -> None:
-        """Look and, if the order says so, plan. In the planner's thread, where it has one."""
+        """Look and, if the order says so, plan. Call it in the planner's thread, if it has one."""
         fresh = self.observer.poll(self.clock, self._patience_ms(order), order.tick_ns)
         looked_ns = self.clock()
         if fresh and (t_obs_ns := self._observe()) is not None and order.plan:

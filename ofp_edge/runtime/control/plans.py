@@ -1,4 +1,4 @@
-"""The plans of one episode: those being made, those that wait, and the one that is followed."""
+"""The plans of one episode: being made, waiting, and followed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ofp_edge.runtime.chunk import Chunk
 
 @dataclass
 class Plans:
-    """What is forgotten when the next episode starts.
+    """The planning state of an episode, forgotten when the next one starts.
 
     began: its first tick. in_flight: observations whose answer is awaited. missed: the last 64
     whose tick passed before there was one; it may still come. sent: the last command; sent_before:
@@ -33,22 +33,22 @@ class Plans:
 
     @property
     def newest(self) -> Chunk | None:
-        """The newest plan made, followed yet or not."""
+        """Return the newest plan made, followed yet or not."""
         return self.waiting[-1] if self.waiting else self.followed
 
     @property
     def nothing_coming(self) -> bool:
-        """Neither a plan nor one to come."""
+        """Return whether there is neither a plan nor one to come."""
         return self.followed is None and not self.waiting and not self.in_flight
 
     def started(self, tick_ns: int, t_obs_ns: int | None) -> None:
-        """Inference began at this tick; None where its answer can't be used."""
+        """Note that inference began at this tick; None when its answer can't be used."""
         self.last_started = tick_ns
         if t_obs_ns is not None:
             self.in_flight.append(t_obs_ns)
 
     def answered(self, chunk: Chunk) -> bool:
-        """A plan has come; whether it will be of any use: not twice, not older than the followed
+        """Note that a plan has come; return whether it is of use: new, not older than the followed
         one, and asked for in this episode."""
         known = chunk.t_obs_ns in self.in_flight or chunk.t_obs_ns in self.missed
         twice = any(chunk.t_obs_ns == other.t_obs_ns for other in self.waiting)
@@ -61,7 +61,7 @@ class Plans:
         return True
 
     def improved(self, chunk: Chunk) -> bool:
-        """A better answer to the same observation; whether the first one still waits."""
+        """Take a better answer to the same observation; return whether the first still waits."""
         for i, other in enumerate(self.waiting):
             if other.t_obs_ns == chunk.t_obs_ns:
                 self.waiting[i] = chunk
@@ -69,7 +69,7 @@ class Plans:
         return False
 
     def has_due(self, t_obs_ns: int) -> bool:
-        """Whether a waiting plan was seen at `t_obs_ns` or before."""
+        """Return whether a waiting plan was seen at `t_obs_ns` or before."""
         return bool(self.waiting) and self.waiting[0].t_obs_ns <= t_obs_ns
 
     def due(self, t_obs_ns: int) -> Chunk | None:
@@ -77,20 +77,20 @@ class Plans:
         return self.waiting.popleft() if self.has_due(t_obs_ns) else None
 
     def follow(self, chunk: Chunk) -> None:
-        """This is the plan from now on."""
+        """Follow this plan from now on."""
         self.followed, self.held_out = chunk, False
 
     def settle(self, t_obs_ns: int, late_ns: int) -> int:
-        """An answer was taken up. How many of those awaited until then were late: seen at `late_ns`
-        or before, so that a tick that should have followed them has passed."""
+        """Note that an answer was taken up; return how many of those awaited until then were late:
+        seen at `late_ns` or before, so that a tick that should have followed them has passed."""
         late = 0
         while self.in_flight and self.in_flight[0] <= t_obs_ns:
             late += self.in_flight.popleft() <= late_ns
         return late
 
     def overdue(self, t_obs_ns: int) -> int:
-        """How many more answers should be there by now, of what was seen at `t_obs_ns` or before.
-        They may still come."""
+        """Return how many more answers, to what was seen at `t_obs_ns` or before, are overdue. They
+        may still come."""
         count = 0
         while self.in_flight and self.in_flight[0] <= t_obs_ns:
             self.missed.append(self.in_flight.popleft())

@@ -1,4 +1,4 @@
-"""How long a refining step may take: the slowest seen lately and half as much again."""
+"""The time budget of a refining step: the slowest seen lately and half as much again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class RefineBudget:
         self._lately: deque[int] = deque([first_ns], maxlen=_KEPT)
 
     def add(self, took_ns: int) -> None:
-        """One refining step took so long."""
+        """Record the time a refining step took."""
         self._lately.append(took_ns)
 
     @property
     def ns(self) -> int:
-        """What a refining step is given."""
+        """Return the time that a refining step is given."""
         return round(_MARGIN * max(self._lately))

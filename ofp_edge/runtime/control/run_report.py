@@ -1,4 +1,4 @@
-"""When a run ends, and what it did: the two values that go into a loop and come out of it."""
+"""A loop's input and output: when a run ends, and what it did."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ofp_edge.runtime.samples import Samples
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run ends: `duration_s` after its first tick (None: never), or after `episodes`.
+    """The end of a run: `duration_s` after its first tick (None: never), or after `episodes`.
 
     seed: episode k of a robot that can be reset starts from seed + k.
     """
@@ -22,7 +22,7 @@ class Limits:
 
 @dataclass
 class RunReport:
-    """What a run did. `successes` holds one entry a finished episode.
+    """The record of a run. `successes` holds one entry per finished episode.
 
     skipped_ticks: ticks that had passed before the thread woke up. late_sends: commands that were
     not sent, as their slot had passed. slow_sends: `send` ended after its slot. stop_trouble: why

@@ -1,4 +1,4 @@
-"""What the robot said lately, by the time at which it was true."""
+"""The robot's latest states, by the time at which each was true."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from ofp_edge.runtime.robot import RobotState
 class StateHistory:
     """The last 64 states. One thread adds, another looks: a deque's operations are atomic.
 
-    max_apart_ns: a state that was true further than that from a moment says nothing of it; None: no
-    limit.
+    max_apart_ns: a state further from a moment than that is not used for it; None: no limit.
     """
 
     def __init__(self, max_apart_ns: int | None = None) -> None:
@@ -19,11 +18,11 @@ class StateHistory:
         self._states: deque[RobotState] = deque(maxlen=64)
 
     def add(self, state: RobotState) -> None:
-        """The newest state."""
+        """Add the newest state."""
         self._states.append(state)
 
     def nearest(self, t_ns: int) -> RobotState | None:
-        """The state that was true nearest to `t_ns`; None where that is too far from it. Raises
+        """Return the state that was true nearest to `t_ns`, or None when it is too far off. Raises
         LookupError when there is none at all."""
         states = list(self._states)
         if not states:

@@ -1,4 +1,4 @@
-"""How a run is asked to end: a flag that a signal or another thread sets."""
+"""Request the end of a run: a flag that a signal or another thread sets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from types import FrameType
 from ofp_edge.signals import ASKED, Interrupted, stop_signals_to
 
 STOP_SIGNALS = (*ASKED, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
-"""What ends a run in order: Ctrl-C, SIGTERM, a closed terminal, Ctrl-\\ and Ctrl-Z, since a robot
-can't be left alone in the middle of a movement. SIGABRT is not among them: by it systemd ends a
-loop that hangs."""
+"""The signals that end a run in order: Ctrl-C, SIGTERM, a closed terminal, Ctrl-\\ and Ctrl-Z,
+since a robot can't be left alone in the middle of a movement. SIGABRT is not among them: systemd
+uses it to end a loop that hangs."""
 
 
 class StopFlag:
@@ -33,8 +33,8 @@ class StopFlag:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """STOP_SIGNALS set the flag instead of ending the process. A second one changes nothing: what
-    the first one began is finished."""
+    """Let STOP_SIGNALS set the flag instead of ending the process. A second signal changes nothing:
+    what the first one began is finished."""
     flag = StopFlag()
 
     def handle(number: int, _: FrameType | None) -> None:

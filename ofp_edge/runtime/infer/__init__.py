@@ -1,1 +1,1 @@
-"""One chunk from one observation: which engine, how many evaluations, from what start."""
+"""Make one chunk from one observation: which engine, how many evaluations, from what start."""

@@ -1,4 +1,4 @@
-"""Which engine, precision and threads a run takes: the user's word, the rig's, the bundle's."""
+"""Choose a run's engine, precision and threads: the user's choice, the rig's, or the bundle's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ofp_edge.rig.file import Rig
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """threads: the caller's among them. cpus: where engine threads belong; empty: anywhere.
+    """The engine chosen. threads: the caller's among them. cpus: for its threads; empty: anywhere.
 
     note: what the user should know about it, one line; empty as a rule.
     """
@@ -32,8 +32,8 @@ def choose_engine(
     precision: str | None = None,
     threads: int | None = None,
 ) -> EngineChoice:
-    """What is named wins; then the rig's [engine], as a whole; then the bundle's default on as many
-    threads as its board's file says (one where it was compiled for no board of this kind).
+    """Choose the named engine, else the rig's whole [engine], else the bundle's default with as
+    many threads as its board's file says (one when it was compiled for no board of this kind).
 
     The rig's choice counts only where neither engine nor precision is named: it was measured as a
     pair. Raises UnknownName, RigError when the bundle does not hold what the rig asks for, or
@@ -72,12 +72,12 @@ def _require_machine(bundle: Bundle) -> None:
 
 
 def board_here(bundle: Bundle) -> Board | None:
-    """The board that the bundle was compiled for, if this machine can be one."""
+    """Return the board that the bundle was compiled for, if this machine can be one."""
     board = boards().get(bundle.manifest.board or "")
     return board if board is not None and board.machine == this_machine() else None
 
 
 def usable_cpus(board: Board) -> tuple[int, ...]:
-    """The board's CPUs that this process may use."""
+    """Return the board's CPUs that this process may use."""
     allowed = os.sched_getaffinity(0)
     return tuple(cpu for cpu in board.cpus if cpu in allowed)

@@ -1,7 +1,7 @@
-"""The guarded choice: of several candidate chunks, one that others agree with.
+"""The guarded choice among several candidate chunks: one that others agree with.
 
-A one-step chunk may land between two ways of doing a task, where no demonstration went. There its
-neighbours are few. Taking the first candidate of the half that is least alone, and not the one
+A one-step chunk may land between two ways of doing a task, where no demonstration went. There it
+has few neighbours. Taking the first candidate of the half that is least alone, and not the one
 with the closest neighbours, nearly leaves the shares of the ways as the policy draws them.
 """
 
@@ -16,7 +16,7 @@ FEWEST, MOST = 3, 256  # the second-nearest other needs two others; each is held
 
 
 def check_guard(guard: int) -> None:
-    """OfpError unless `guard` is 1 (off) or FEWEST..MOST."""
+    """Raise OfpError unless `guard` is 1 (off) or FEWEST..MOST."""
     if guard != 1 and guard < FEWEST:
         raise OfpError(
             f"--guard {guard}: expected 1 (off) or {FEWEST} and more: a candidate is judged by its "
@@ -27,7 +27,7 @@ def check_guard(guard: int) -> None:
 
 
 def choose(candidates: NDArray[np.float32]) -> int:
-    """The index of the chosen one of `candidates` (N, size), normalised chunks, N >= 3.
+    """Return the index of the chosen one of `candidates` (N, size), normalised chunks, N >= 3.
 
     S_i is the RMS distance of candidate i to its second-nearest other; the first with
     S_i <= median(S) is taken.

@@ -1,4 +1,4 @@
-"""Frame features kept by capture time, so that only the newest frame needs the encoder."""
+"""Keep frame features by capture time, so that only the newest frame needs the encoder."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class FeatureHistory:
         return len(self._times)
 
     def newer(self, t_capture_ns: int) -> bool:
-        """Whether a frame of that time is newer than everything kept."""
+        """Return whether a frame of that time is newer than everything kept."""
         return not self._times or t_capture_ns > self._times[-1]
 
     def slot(self, t_capture_ns: int) -> NDArray[np.float32]:
-        """The (F,) row to write the feature of a newer frame into; the oldest makes room.
+        """Return the (F,) row to write a newer frame's feature into; the oldest makes room.
 
         A gap of more than n_obs_steps + 1 control steps clears what came before it. Raises
         ValueError when the frame is not newer than the last one.

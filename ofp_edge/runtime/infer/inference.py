@@ -1,4 +1,4 @@
-"""Observation in, action chunk out: frames, warm and cold starts, and what each cost.
+"""Turn observations into action chunks: frames, warm and cold starts, and what each cost.
 
 One `Inference` belongs to one thread. After start-up it allocates, a chunk: the chunk's two arrays
 and a handful of Python objects; the engines' inputs are written in place.
@@ -36,7 +36,7 @@ _FARTHEST = 2.0
 
 @dataclass
 class InferenceTimings:
-    """Nanoseconds of the last `observe` and `infer`, and of the bare engine calls inside them.
+    """Durations, ns, of the last `observe` and `infer`, and of the bare engine calls inside them.
 
     nfe: evaluations in a row that the last chunk is made of. evaluations: how often `act` ran for
     it; more at a guarded cold start.
@@ -51,14 +51,14 @@ class InferenceTimings:
 
 
 class Inference:
-    """Runs what comes before `act` once a frame, `act` once a chunk (or as the scheme says).
+    """Runs the functions before `act` once a frame, `act` once a chunk (or as the scheme says).
 
     functions, runners: what the manifest lists, and a runner of each by name, whose inputs are
     written in place. A feature is kept by the time of its frame and given to `act` with those
     before it; other outputs that feed an input are handed on as they are made.
     seed: every draw of noise comes from PCG64(seed), so the same calls give the same chunks.
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
-    guard: a cold start makes so many chunks, each from its own noise, and takes one that others
+    guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     """
 
@@ -179,7 +179,7 @@ class Inference:
         return chunk
 
     def refine(self, t_obs_ns: int) -> Chunk:
-        """The chunk that `infer` has just made, better by the scheme's refining steps; the first
+        """Improve the chunk that `infer` has just made by the scheme's refining steps; the first
         one stays as it is. Raises ValueError when the scheme has none."""
         if not self._refining:
             raise ValueError("this scheme has no refining step")
@@ -191,8 +191,8 @@ class Inference:
         return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy(), True)
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run every engine, so that no first call falls into the control loop. The slowest `act`
-        of as many again is `slowest_act_ns`."""
+        """Run every engine, so that no first call falls into the control loop. If the scheme
+        refines, then time `act`: the slowest is `slowest_act_ns`."""
         for runner in (*self.before, self.act):
             runner.warm_up(runs)
         self.slowest_act_ns = 0
@@ -261,12 +261,12 @@ def load_inference(
     warm: bool = True,
     guard: int = 1,
 ) -> Inference:
-    """Load a bundle's functions, hold them against the golden outputs, and warm them up.
+    """Load a bundle's functions, check them against the golden outputs, and warm them up.
 
-    engine, precision, nfe: None takes the manifest's default. threads, cpus: see `Threads`. What a
-    device must build first is never built here: see `Engine.prepare`. Raises UnknownName,
-    MissingExtra, BundleError, OfpError (too little memory), or ParityError when this machine's
-    engine answers differently.
+    engine, precision, nfe: None takes the manifest's default. threads, cpus: see `Threads`. Nothing
+    is built on the device here: see `Engine.prepare`. Raises UnknownName, MissingExtra,
+    BundleError, OfpError (too little memory), or ParityError when this machine's engine answers
+    differently.
     """
     from ofp_edge.runtime.runners.table import engine_of
 

@@ -1,4 +1,4 @@
-"""Which evaluations of `act` make a chunk: one step, one and a refining step, or a ladder.
+"""The evaluations of `act` that make a chunk: one step, one and a refining step, or a ladder.
 
     cold, one step     z = eps                          a1 = z + (1 - 0) u(z, 0, 1)
     warm, one step     z = (1 - t_w) eps + t_w a_warm   a1 = z + (1 - t_w) u(z, t_w, 1)
@@ -23,7 +23,7 @@ Nfe = int | Literal["auto"]
 
 
 def read_nfe(text: str | None) -> Nfe | None:
-    """The value of an option --nfe; OfpError unless it is a whole number or "auto"."""
+    """Read the value of an option --nfe. Raises OfpError unless it is a whole number or "auto"."""
     if text is None or text == "auto":
         return text  # type: ignore[return-value]
     if not text.isdecimal():
@@ -53,13 +53,13 @@ class Scheme:
 
     @property
     def nfe(self) -> int:
-        """Network evaluations a chunk."""
+        """Return the network evaluations a chunk takes."""
         return len(self.cold)
 
 
 def shipped_scheme(time_rows: Sequence[TimeRow], nfe: Nfe = 1, *, warm: bool = True) -> Scheme:
-    """The schemes a bundle's time table allows: nfe 1, 2 with its refining row or "auto";
-    or its ladder.
+    """Return the schemes a bundle's time table allows: nfe 1, 2 with its refining row or "auto"; or
+    its ladder.
 
     Raises OfpError for any other nfe: a bundle's times are constants fixed when it was compiled.
     """

@@ -1,4 +1,4 @@
-"""The evaluations of `act` that make a chunk, one after the other: noise, mixing, the engine calls.
+"""Run the evaluations of `act` that make a chunk, in turn: noise, mixing, the engine calls.
 
 Everything is written in place: the engine's inputs, and one array for noise.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A Step with its constants as the arrays and scalars that are computed with."""
+    """A Step with its constants as arrays and scalars, ready to compute with."""
 
     time_row: NDArray[np.float32]
     noise_share: np.float32
@@ -47,7 +47,7 @@ class Walk:
         self._rng = np.random.Generator(np.random.PCG64(seed))
 
     def prepare(self, steps: Sequence[Step]) -> list[Prepared]:
-        """The steps as `cold`, `warm` and `more` take them; the first is where a walk begins."""
+        """Prepare steps for `cold`, `warm` and `more`; a walk begins with the first."""
         shape = self._time_row.shape
         return [
             Prepared(np.asarray(s.row.row, dtype=np.float32).reshape(shape), *_shares(s, i == 0))
@@ -55,19 +55,19 @@ class Walk:
         ]
 
     def cold(self, steps: Sequence[Prepared]) -> int:
-        """Every step, from noise."""
+        """Walk every step, from noise."""
         self._draw()
         np.copyto(self._z, self._eps)
         return self._run(steps[0]) + self.more(steps[1:])
 
     def warm(self, steps: Sequence[Prepared], plan: NDArray[np.float32]) -> int:
-        """Every step, from noise mixed with `plan` (flat, normalised)."""
+        """Walk every step, from noise mixed with `plan` (flat, normalised)."""
         self._draw()
         self._mix(steps[0], plan)
         return self._run(steps[0]) + self.more(steps[1:])
 
     def more(self, steps: Sequence[Prepared]) -> int:
-        """Further steps, each from what the one before answered."""
+        """Walk further steps, each from the answer of the one before."""
         engine_ns = 0
         for step in steps:
             if step.noise_share:

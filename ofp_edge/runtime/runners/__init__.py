@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Runner(Protocol):
-    """Write `inputs` in place, call `infer`, read `outputs`.
+    """A compiled function: write `inputs` in place, call `infer`, read `outputs`.
 
     The next `infer` overwrites `outputs`: copy what must live longer. The arrays are C-contiguous,
     have the manifest's names, shapes and dtypes, and stay the same objects until `close`. One
@@ -22,8 +22,8 @@ class Runner(Protocol):
         """Run a few times, so that no first call falls into the control loop."""
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`. EngineError, one line, where the engine can't, which after
-        `warm_up` no sound program gives cause for."""
+        """Fill `outputs` from `inputs`. Raises EngineError, one line, when the engine can't; after
+        `warm_up` a sound program never does."""
 
     def close(self) -> None:
         """Release the engine; the runner is not to be used again."""

@@ -1,4 +1,4 @@
-"""What every runner shares: its buffers, and the check of a model against the manifest."""
+"""The parts every runner shares: its buffers, and the check of a model against the manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Signature = tuple[str | None, tuple[int, ...], str]  # name (None: not recorded)
 
 
 def allocate(tensors: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
-    """Zeroed C-contiguous arrays by name, in order."""
+    """Return zeroed C-contiguous arrays by name, in order."""
     return {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in tensors}
 
 

@@ -1,4 +1,4 @@
-"""Parity: an engine's answers against the golden outputs, after every compile, at every load."""
+"""Parity: compare an engine with the golden outputs, after every compile and at every load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Golden = Mapping[str, NDArray[Any]]
 
 
 def per_dimension(output: str, difference: NDArray[Any], action_dim: int) -> NDArray[np.float64]:
-    """Largest entries of |difference| (K, n): one an action dimension for `chunk`, else one."""
+    """Return the largest |difference| of (K, n): one an action dimension for `chunk`, else one."""
     columns = action_dim if output == "chunk" else 1
     worst: NDArray[np.float64] = (
         np.abs(difference.astype(np.float64)).reshape(-1, columns).max(axis=0)
@@ -40,7 +40,7 @@ class GoldenRun:
         self._functions, self._runners, self._golden = functions, runners, golden
 
     def answers(self, name: str) -> dict[str, NDArray[np.float32]]:
-        """Each output of a function that the host reads, as (K, ...)."""
+        """Return each output of a function that the host reads, as (K, ...)."""
         function = named(self._functions, name)
         own = (f"input/{name}/", f"output/{name}/")
         rows = next((len(x) for key, x in self._golden.items() if key.startswith(own)), 0)
@@ -85,9 +85,9 @@ class GoldenRun:
 def check_artefact(
     artefact: Artefact, runners: Mapping[str, Runner], bundle: Bundle, golden: Golden
 ) -> dict[str, float]:
-    """Worst absolute difference of each output, in its own units. ParityError past tolerance.
+    """Return the worst absolute difference of each output, in its units.
 
-    runners: by function; see `GoldenRun`.
+    runners: by function; see `GoldenRun`. Raises ParityError past tolerance.
     """
     manifest, function = bundle.manifest, artefact.function
     worst: dict[str, float] = {}
@@ -122,7 +122,7 @@ def check_artefact(
 def check_parity(
     bundle: Bundle, engine: str, precision: str, runners: Mapping[str, Runner]
 ) -> dict[str, dict[str, float]]:
-    """Hold every function of a bundle against the golden outputs of its precision.
+    """Check every function of a bundle against the golden outputs of its precision.
 
     Returns the worst absolute difference by function and output (feature, chunk in raw action
     units, chunk_normalised). Raises ParityError, or BundleError when the golden data do not fit.

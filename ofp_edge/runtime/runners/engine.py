@@ -24,8 +24,8 @@ Sources = Mapping[str, tuple[Runner, str]]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was found or built on this device for one function. reason: why it was built; empty when
-    it was found. parity: worst difference by output. program: its bytes, whose hash was checked."""
+    """A function's program, found or built on this device. reason: why it was built; empty when it
+    was found. parity: worst difference by output. program: its bytes, whose hash was checked."""
 
     function: str
     precision: str
@@ -61,7 +61,7 @@ class Engine(ABC):
     probe = ""
 
     def installed(self) -> bool:
-        """Whether its module could be imported, without importing it."""
+        """Return whether its module could be imported, without importing it."""
         return importlib.util.find_spec(self.module) is not None
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Engine(ABC):
         threads: Threads = ONE,
         bound: Sources | None = None,
     ) -> Runner:
-        """One function, from bytes whose hash was checked.
+        """Make a runner of one function, from bytes whose hash was checked.
 
         inputs, outputs: what the manifest says that the program takes and gives. bound: by name of
         a resident input, the runner and its output that feed it. Raises MissingExtra, or
@@ -81,26 +81,26 @@ class Engine(ABC):
         """
 
     def require_sound(self, program: bytes, what: str) -> None:
-        """BundleError when a program contradicts itself or names another file. It makes no bundle
-        of a stranger safe to run: what is in it is computed as it says."""
+        """Raise BundleError when a program contradicts itself or names another file. This makes no
+        stranger's bundle safe to run: its content is computed as it stands."""
         require_self_contained(program, what)
 
     def prepare(
         self, bundle: Bundle, precision: str, progress: Progress, *, fallback: bool = False
     ) -> list[Prepared]:
-        """Build what this device must build, once; nothing for most engines.
+        """Build what this device must build, once; most engines need nothing.
 
         fallback: the next precision of the bundle where this one answers wrong.
         """
         return []
 
     def warnings(self) -> tuple[str, ...]:
-        """What makes a build or a measurement worth less on this device. OfpError where the engine
-        cannot work here at all."""
+        """Return what makes a build or a measurement less valid on this device. Raises OfpError
+        when the engine cannot work here at all."""
         return ()
 
     def load(self, bundle: Bundle, precision: str, threads: Threads = ONE) -> dict[str, Runner]:
-        """Every function of a bundle by name, held against the golden outputs. Builds nothing.
+        """Load every function of a bundle by name; check it against golden outputs. Builds nothing.
 
         All or none: where one fails, the others are closed. Raises MissingExtra, BundleError,
         OfpError (too little memory), ParityError.
@@ -124,14 +124,14 @@ class Engine(ABC):
         return runners
 
     def program(self, bundle: Bundle, artefact: Artefact) -> bytes:
-        """The bytes that the engine is given, of the hash that the manifest states, and sound."""
+        """Return the program's bytes: sound, and of the hash that the manifest states."""
         data = bundle.read(artefact.file)
         self.require_sound(data, str(bundle.path / artefact.file))
         return data
 
 
 def sources_of(inputs: Sequence[Tensor], runners: Mapping[str, Runner]) -> Sources:
-    """What feeds the resident inputs, among the runners that were made before."""
+    """Return the sources of the resident inputs, among the runners that were made before."""
     found = {}
     for tensor in inputs:
         if tensor.resident:

@@ -22,7 +22,7 @@ _PROGRAM = (0x14, 0x20, 0x23, 0x30)  # OperatorMissing, NotFound, InvalidProgram
 
 
 class ExecuTorchRunner:
-    """See `Runner`. XNNPACK does the work; with one thread no other is ever started.
+    """A `Runner` of ExecuTorch. XNNPACK does the work; with one thread no other is ever started.
 
     The program reads and writes the numpy arrays themselves unless its buffers were planned into
     its own memory when it was exported; then they are copied at each call. `infer` makes no Python
@@ -63,7 +63,7 @@ class ExecuTorchRunner:
             self.infer()
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`. EngineError, one line, where the engine can't."""
+        """Fill `outputs` from `inputs`. Raises EngineError, one line, when the engine can't."""
         try:
             self._program.run()
         except self._refusal as cause:

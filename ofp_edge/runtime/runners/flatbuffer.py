@@ -36,7 +36,7 @@ class Reader:
         self.data, self.schema, self._tables = memoryview(data), schema, 0
 
     def root(self, table: str) -> Row:
-        """The buffer's root table."""
+        """Return the buffer's root table."""
         return self._table(table, self._number("u4", 0), 0)
 
     def _number(self, kind: str, at: int) -> Any:

@@ -13,7 +13,7 @@ from ofp_edge.runtime.runners.buffers import allocate
 
 
 class NullRunner:
-    """Guarantees: outputs keep the values given (zeros otherwise); `calls` counts `infer`.
+    """A runner whose outputs keep the values given (zeros otherwise); `calls` counts `infer`.
 
     values: by output name, broadcast to the output's shape.
     """
@@ -31,11 +31,11 @@ class NullRunner:
             np.copyto(self.outputs[name], value)
 
     def warm_up(self, runs: int = 3) -> None:
-        """Nothing is cold."""
+        """Do nothing."""
 
     def infer(self) -> None:
         """Count the call."""
         self.calls += 1
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""

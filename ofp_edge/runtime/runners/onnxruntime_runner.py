@@ -27,7 +27,7 @@ _REFUSALS = (
 
 
 class OnnxRuntimeRunner:
-    """See `Runner`. Executes on the CPU, operators one after another.
+    """A `Runner` of ONNX Runtime. Executes on the CPU, operators one after another.
 
     The engine reads and writes the numpy arrays themselves: no copy, no allocation in `infer`.
     Its threads beside the caller's are pinned where `threads` names CPUs, and wait without spinning
@@ -89,7 +89,7 @@ class OnnxRuntimeRunner:
             self.infer()
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`. EngineError, one line, where the engine can't."""
+        """Fill `outputs` from `inputs`. Raises EngineError, one line, when the engine can't."""
         try:
             self._session.run_with_iobinding(self._binding)
         except self._refusals as cause:

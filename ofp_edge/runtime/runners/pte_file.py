@@ -1,4 +1,4 @@
-"""An ExecuTorch program held to itself before it is loaded: what its runtime takes on trust.
+"""Check an ExecuTorch program before it is loaded: whatever its runtime takes on trust.
 
 The runtime verifies a program's own FlatBuffer (`InternalConsistency`), not what lies inside: the
 graphs that XNNPACK is given (xnnpack_file.py), which value a call reads, how a tensor fits into the
@@ -48,7 +48,7 @@ _MOST_AXES = 16
 
 
 def require_consistent(program: bytes, what: str) -> None:
-    """Raise BundleError where a program contradicts itself, or leads out of its bytes."""
+    """Raise BundleError when a program contradicts itself, or leads out of its bytes."""
     try:
         root = Reader(program, _SCHEMA).root("Program")
         segments = _segments(program, root)

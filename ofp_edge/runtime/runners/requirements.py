@@ -1,4 +1,4 @@
-"""What an artefact requires of the machine it is loaded on, checked before the engine sees it."""
+"""Check what an artefact requires of the machine that loads it, before the engine sees it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ COPIES = 3
 def check_requirements(
     artefact: Artefact, distributions: Mapping[str, str], *, available: int | None = None
 ) -> None:
-    """Raise BundleError when the installed engine is of a version that the artefact was not made
-    for, OfpError when too little memory is left to load it.
+    """Raise BundleError when the installed engine is not a version that the artefact was made for,
+    OfpError when too little memory is left to load it.
 
     `requires` of the manifest: by engine, conditions separated by commas (">=1.5.1,<1.6"). An
-    engine that is not installed is left to its runner to tell. distributions: the package that
+    engine that is not installed is left to its runner to report. distributions: the package that
     brings an engine, where it has another name. available: bytes of free memory.
     """
     for engine, wanted in artefact.requires.items():

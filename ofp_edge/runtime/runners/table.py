@@ -14,11 +14,11 @@ from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
 from ofp_edge.runtime.runners.threads import Threads
 
 ENGINES: dict[str, Engine] = {x.name: x for x in (TensorRT(), OnnxRuntime(), ExecuTorch())}
-"""In the order in which a target prefers them."""
+"""The engines, in the order in which a target prefers them."""
 
 
 def engine_of(name: str) -> Engine:
-    """The engine, or UnknownName listing them."""
+    """Return the engine. Raises UnknownName listing them."""
     if name not in ENGINES:
         raise UnknownName("engine", name, ENGINES)
     return ENGINES[name]
@@ -33,7 +33,7 @@ def load_runner(
     threads: int = 1,
     cpus: Sequence[int] = (),
 ) -> Runner:
-    """One function on `engine`; see `Engine.runner`.
+    """Load one function on `engine`; see `Engine.runner`.
 
     threads: the engine's compute threads, the caller's among them. cpus: where they belong, the
     caller's first; empty: anywhere.

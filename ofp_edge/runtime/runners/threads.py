@@ -16,9 +16,9 @@ _ISOLATED = Path("/sys/devices/system/cpu/isolated")
 
 @dataclass(frozen=True)
 class Threads:
-    """count: the caller's among them. cpus: where they belong, the caller's first; empty: anywhere.
+    """Engine threads. count: the caller's too. cpus: theirs, the caller's first; empty: anywhere.
 
-    The caller's own thread is not moved: that is for whoever runs it (taskset, the loop).
+    The caller's own thread is not moved: its owner may do so (taskset, the loop).
     """
 
     count: int = 1
@@ -30,17 +30,17 @@ class Threads:
 
     @property
     def helpers(self) -> tuple[int, ...]:
-        """A CPU for each thread but the caller's; empty when there are too few."""
+        """Return a CPU for each thread but the caller's; empty when there are too few."""
         return self.cpus[1 : self.count] if len(self.cpus) >= self.count > 1 else ()
 
     @property
     def spinning(self) -> bool:
-        """Whether idle threads may poll for work: only where nothing else can want their CPUs."""
+        """Return whether idle threads may poll for work: only where nothing else wants the CPU."""
         return bool(self.helpers) and set(self.cpus[: self.count]) <= isolated_cpus()
 
     @contextlib.contextmanager
     def inherited(self) -> Iterator[None]:
-        """Threads started inside run on `helpers` alone; the caller is put back afterwards."""
+        """Let threads started inside run on `helpers` alone; put the caller back afterwards."""
         if not self.helpers:
             yield
             return
@@ -53,11 +53,11 @@ class Threads:
 
 
 ONE = Threads()
-"""The caller alone."""
+"""The caller's thread alone."""
 
 
 def isolated_cpus(file: Path = _ISOLATED) -> set[int]:
-    """CPUs that the kernel schedules nothing on by itself (isolcpus=), e.g. "2-3,5"."""
+    """Return the CPUs that the kernel schedules nothing on by itself (isolcpus=), e.g. "2-3,5"."""
     try:
         text = file.read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""The graph that XNNPACK is given inside an ExecuTorch program: held to itself before it is used.
+"""Check the graph that XNNPACK is given inside an ExecuTorch program, before it is used.
 
 XNNPACK reads weights through bare pointers, as far as a shape says; ExecuTorch reads axes and
 scales as far as a count says, and arguments by the numbers that the graph has for them. Each must
@@ -98,7 +98,7 @@ _EXTRA_INPUTS = {"Concatenate2": 2, "Concatenate3": 3, "Concatenate4": 4, "Conca
 def check_graph(
     blob: memoryview, named: dict[str, int], calls: list[list[tuple[int, ...] | None]]
 ) -> None:
-    """Raise ValueError where it contradicts itself. named: bytes of the program's data by name.
+    """Raise ValueError if a graph contradicts itself. named: bytes of the program's data by name.
 
     calls: the shapes of the arguments that the program gives it; None: no tensor.
     """

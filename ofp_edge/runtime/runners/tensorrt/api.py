@@ -17,7 +17,7 @@ _KEPT = 8
 
 
 def import_tensorrt() -> Any:
-    """The module `tensorrt` of a supported version. OfpError says where it comes from."""
+    """Import `tensorrt` in a supported version. OfpError says where it comes from."""
     try:
         trt = importlib.import_module("tensorrt")
     except ImportError as cause:
@@ -32,7 +32,7 @@ def import_tensorrt() -> Any:
 
 
 def start(trt: Any, kind: Any, log: Any) -> Any:
-    """An object of TensorRT's `kind`, Builder or Runtime. BundleError where it gives none."""
+    """Make TensorRT's `kind`, Builder or Runtime. BundleError when it gives none."""
     try:
         return kind(log)
     except TypeError:  # what its bindings make of a null pointer: the reason is in the log
@@ -40,7 +40,7 @@ def start(trt: Any, kind: Any, log: Any) -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """A `trt.ILogger` that keeps the last warnings and errors: `said()` for an error's text."""
+    """Make a `trt.ILogger` that keeps the last warnings and errors; `said()` returns them."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -55,7 +55,7 @@ def make_log(trt: Any) -> Any:
                 self.warnings.append(" ".join(message.split()))
 
         def said(self) -> str:
-            """The last errors in one line, and forget them."""
+            """Return the last errors in one line, and forget them."""
             text = "; ".join(self.errors) or "TensorRT gave no message"
             self.errors.clear()
             return text.rstrip(".")

@@ -1,4 +1,4 @@
-"""From a bundle's ONNX graph to a TensorRT engine: strongly typed, so the graph says every type.
+"""Build a TensorRT engine from a bundle's ONNX graph: strongly typed, so the graph says every type.
 
 TensorRT's own progress is passed on; Ctrl-C is asked for at every step of it.
 """
@@ -18,7 +18,7 @@ WORKSPACE_BYTES = 256 << 20  # scratch memory of one engine: these policies need
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """plan: the engine, as trtexec reads it. timing: the timing cache, for the next build."""
+    """A built engine. plan: as trtexec reads it. timing: the timing cache, for the next build."""
 
     plan: bytes
     timing: bytes

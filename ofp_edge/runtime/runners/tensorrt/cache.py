@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class EngineKey:
-    """What an engine depends on. All of it must be the same, or the engine is built again."""
+    """The conditions an engine depends on. If any of them differs, the engine is built again."""
 
     graph_sha256: str
     precision: str
@@ -42,11 +42,11 @@ class EngineCache:
         self.folder = path.with_name(f"{path.name}.engines")
 
     def engine_file(self, function: str, precision: str) -> Path:
-        """Where an engine lies."""
+        """Return the path of an engine."""
         return self.folder / f"{function}.{precision}.engine"
 
     def find(self, function: str, key: EngineKey) -> tuple[bytes | None, str]:
-        """The checked plan, or None and the reason why it has to be built."""
+        """Return the checked plan, or None and the reason why it has to be built."""
         path = self.engine_file(function, key.precision)
         if not path.is_file():
             return None, "there is none yet"
@@ -67,12 +67,12 @@ class EngineCache:
         return plan, ""
 
     def record(self, function: str, precision: str) -> dict[str, Any]:
-        """What is recorded of a kept engine; OfpError when there is no such record."""
+        """Return the record of a kept engine. Raises OfpError when there is none."""
         found: dict[str, Any] = read_json(_record_file(self.engine_file(function, precision)))
         return found
 
     def keep(self, function: str, key: EngineKey, plan: bytes, facts: dict[str, Any]) -> None:
-        """Write a plan and then its record; each is whole or not there."""
+        """Write a plan and then its record; each is whole or absent."""
         path = self.engine_file(function, key.precision)
         write_bytes(path, plan)
         write_json(
@@ -87,7 +87,7 @@ class EngineCache:
         )
 
     def timing(self) -> bytes:
-        """The timing cache of earlier builds on this device; empty at first."""
+        """Return the timing cache of earlier builds on this device; empty at first."""
         path = self.folder / "timing.cache"
         return path.read_bytes() if path.is_file() else b""
 
@@ -98,7 +98,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One builder at a time: a second waits here and then finds the engine."""
+        """Let one builder in at a time: a second waits here and then finds the engine."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)

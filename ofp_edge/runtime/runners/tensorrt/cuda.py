@@ -25,7 +25,7 @@ _CLASSES: dict[str, Callable[[Any], Cuda]] = {"cuda-python": CudaPython, "pycuda
 
 
 class Cuda(Protocol):
-    """One device, one stream. `stream`: its handle. `graphs`: whether capture is there.
+    """One CUDA device, one stream. `stream`: its handle. `graphs`: whether it can capture.
 
     Every failure is a RuntimeError with CUDA's own name for it.
     """
@@ -35,16 +35,16 @@ class Cuda(Protocol):
     stream: int
 
     def current(self) -> AbstractContextManager[None]:
-        """Inside it the calling thread may use the device; nothing of it stays in the thread."""
+        """Let the calling thread use the device inside the block; leave nothing in the thread."""
 
     def device(self) -> tuple[str, tuple[int, int]]:
-        """The GPU's name and compute capability."""
+        """Return the GPU's name and compute capability."""
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> tuple[NDArray[Any], int]:
-        """A zeroed page-locked host array and the address under which the GPU sees it."""
+        """Return a zeroed page-locked host array, and the address under which the GPU sees it."""
 
     def allocate(self, size: int) -> int:
-        """Device memory of `size` bytes; its address."""
+        """Allocate `size` bytes of device memory; return its address."""
 
     def to_device(self, address: int, array: NDArray[Any]) -> None:
         """Copy a pinned array to device memory, on the stream."""
@@ -56,7 +56,7 @@ class Cuda(Protocol):
         """Record what is put on the stream from now on instead of doing it."""
 
     def end_capture(self) -> Any:
-        """What was recorded, ready for `launch`."""
+        """Return what was recorded, ready for `launch`."""
 
     def launch(self, graph: Any) -> None:
         """Put a recorded graph on the stream."""
@@ -66,7 +66,7 @@ class Cuda(Protocol):
 
 
 def open_cuda(name: str | None = None) -> Cuda:
-    """The library asked for, or the first of NAMES that loads. OfpError says why none does."""
+    """Open the library asked for, or the first of NAMES that loads. OfpError says why none does."""
     reasons = []
     for candidate in NAMES if name is None else (name,):
         try:

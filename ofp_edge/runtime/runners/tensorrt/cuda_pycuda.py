@@ -1,4 +1,4 @@
-"""pycuda over the CUDA driver: no CUDA graphs."""
+"""CUDA through pycuda and the CUDA driver: no CUDA graphs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which pycuda has no name
 
 
 class PyCuda:
-    """See `Cuda`. Takes the module `pycuda.driver`."""
+    """A `Cuda` through pycuda. Takes the module `pycuda.driver`."""
 
     name = "pycuda"
     graphs = False
@@ -29,16 +29,16 @@ class PyCuda:
         self._memory: dict[int, Any] = {}
 
     def current(self) -> AbstractContextManager[None]:
-        """The primary context is the calling thread's inside; see `_Current`."""
+        """Make the primary context the calling thread's inside the block; see `_Current`."""
         return self._current
 
     def device(self) -> tuple[str, tuple[int, int]]:
-        """The GPU's name and compute capability."""
+        """Return the GPU's name and compute capability."""
         major, minor = self._gpu.compute_capability()
         return str(self._gpu.name()), (int(major), int(minor))
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> tuple[NDArray[Any], int]:
-        """A zeroed page-locked host array and the address under which the GPU sees it."""
+        """Return a zeroed page-locked host array, and the address under which the GPU sees it."""
         flags = self._driver.host_alloc_flags.DEVICEMAP
         array: NDArray[Any] = self._try(
             self._driver.pagelocked_empty, shape, np.dtype(dtype), "C", flags
@@ -47,7 +47,7 @@ class PyCuda:
         return array, int(array.base.get_device_pointer())  # type: ignore[union-attr]
 
     def allocate(self, size: int) -> int:
-        """Device memory of `size` bytes; its address."""
+        """Allocate `size` bytes of device memory; return its address."""
         memory = self._try(self._driver.mem_alloc, size)
         self._memory[int(memory)] = memory
         return int(memory)
@@ -61,15 +61,15 @@ class PyCuda:
         self._try(self._stream.synchronize)
 
     def begin_capture(self) -> None:
-        """Not in pycuda."""
+        """Raise: pycuda has no graphs."""
         raise RuntimeError("pycuda has no CUDA graphs")
 
     def end_capture(self) -> Any:
-        """Not in pycuda."""
+        """Raise: pycuda has no graphs."""
         raise RuntimeError("pycuda has no CUDA graphs")
 
     def launch(self, graph: Any) -> None:
-        """Not in pycuda."""
+        """Raise: pycuda has no graphs."""
         raise RuntimeError("pycuda has no CUDA graphs")
 
     def close(self) -> None:

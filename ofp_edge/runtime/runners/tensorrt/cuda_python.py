@@ -1,4 +1,4 @@
-"""cuda-python, NVIDIA's own bindings of the CUDA runtime: with CUDA graphs."""
+"""CUDA through cuda-python, NVIDIA's own bindings of the CUDA runtime: with CUDA graphs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOTHING = nullcontext()
 
 
 class CudaPython:
-    """See `Cuda`. Takes the module `cuda.bindings.runtime`."""
+    """A `Cuda` through cuda-python. Takes the module `cuda.bindings.runtime`."""
 
     name = "cuda-python"
     graphs = True
@@ -30,17 +30,17 @@ class CudaPython:
         self._to_device = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
 
     def current(self) -> AbstractContextManager[None]:
-        """The CUDA runtime takes the primary context of device 0 in every thread by itself."""
+        """Do nothing: the CUDA runtime takes device 0's primary context in every thread."""
         return _NOTHING
 
     def device(self) -> tuple[str, tuple[int, int]]:
-        """The GPU's name and compute capability."""
+        """Return the GPU's name and compute capability."""
         found = self._call(self._rt.cudaGetDeviceProperties(0))
         name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
         return name.rstrip("\0"), (found.major, found.minor)
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> tuple[NDArray[Any], int]:
-        """A zeroed page-locked host array and the address under which the GPU sees it."""
+        """Return a zeroed page-locked host array, and the address under which the GPU sees it."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         host = self._call(self._rt.cudaHostAlloc(size, self._rt.cudaHostAllocMapped))
         address = int(self._call(self._rt.cudaHostGetDevicePointer(host, 0)))
@@ -51,7 +51,7 @@ class CudaPython:
         return array, address
 
     def allocate(self, size: int) -> int:
-        """Device memory of `size` bytes; its address."""
+        """Allocate `size` bytes of device memory; return its address."""
         address = int(self._call(self._rt.cudaMalloc(size)))
         self._device.append(address)
         return address
@@ -73,7 +73,7 @@ class CudaPython:
         self._call(self._rt.cudaStreamBeginCapture(self._stream, mode))
 
     def end_capture(self) -> Any:
-        """What was recorded, ready for `launch`."""
+        """Return what was recorded, ready for `launch`."""
         recorded = self._call(self._rt.cudaStreamEndCapture(self._stream))
         graph = self._call(self._rt.cudaGraphInstantiate(recorded, 0))
         self._call(self._rt.cudaGraphDestroy(recorded))

@@ -1,4 +1,4 @@
-"""Where engines are built and run: TensorRT, CUDA and the board, found and checked."""
+"""The device that builds and runs engines: TensorRT, CUDA and the board, found and checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORIN = "8.7"
 
 @dataclass(frozen=True)
 class Device:
-    """Where engines are built and run. warnings: what makes timings worth less here."""
+    """The device that builds and runs engines. warnings: what makes timings less valid here."""
 
     trt: Any
     jetson: Jetson
@@ -28,7 +28,7 @@ class Device:
 
 
 def open_device() -> Device:
-    """TensorRT, CUDA and the board, checked. OfpError names what is missing or unsupported."""
+    """Find TensorRT, CUDA and the board. OfpError names what is missing or unsupported."""
     machine = machines.this_machine()
     jetson = identify(machine)
     if jetson is None:

@@ -1,4 +1,4 @@
-"""TensorRT as an engine: built on this Orin, kept beside the bundle, held against golden, run."""
+"""TensorRT as an engine: built on this Orin, kept beside the bundle, held to golden, run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DESCENT = ("int8", "fp16", "fp32")
 
 
 class TensorRT(Engine):
-    """An engine file is built from a bundle's ONNX graph by `prepare`, and by nothing else.
+    """The engine TensorRT. Only `prepare` builds an engine file, from a bundle's ONNX graph.
 
     cuda_name: one of cuda.NAMES; None takes the first that loads.
     """
@@ -55,7 +55,7 @@ class TensorRT(Engine):
         """Find or build every function's engine in `precision`; a built one must pass parity.
 
         fallback: when it does not, try the next precision that the bundle has (int8, fp16, fp32),
-        once. ParityError names the worst output; OfpError when memory will not do; nothing is kept
+        once. ParityError names the worst output; OfpError when memory is short; nothing is kept
         then.
         """
         device, cache = open_device(), EngineCache(bundle)
@@ -77,7 +77,7 @@ class TensorRT(Engine):
                 return self._build(bundle, lower, device, cache, progress)
 
     def load(self, bundle: Bundle, precision: str, threads: Threads = ONE) -> dict[str, Runner]:
-        """See `Engine.load`. OfpError with the command that builds, where one is not built."""
+        """Load every function; see `Engine.load`. OfpError, with the command, for one not built."""
         device, cache, golden = open_device(), EngineCache(bundle), bundle.golden()
         runners: dict[str, Runner] = {}
         with ExitStack() as opened:
@@ -102,7 +102,7 @@ class TensorRT(Engine):
         threads: Threads = ONE,
         bound: Sources | None = None,
     ) -> TensorRTRunner:
-        """See `Engine.runner`; `program` is an engine that was built on this device."""
+        """Make a runner; see `Engine.runner`. `program` is an engine built on this device."""
         trt = open_device().trt
         cuda = open_cuda(self._cuda_name)
         return TensorRTRunner(trt, make_log(trt), cuda, program, inputs, outputs, bound)
@@ -223,12 +223,12 @@ class TensorRT(Engine):
 
 
 def build_bytes(model_bytes: int) -> int:
-    """Memory that building a graph of this size takes, an estimate."""
+    """Estimate the memory that building a graph of this size takes."""
     return (_BUILDER_MIB << 20) + 4 * model_bytes + WORKSPACE_BYTES
 
 
 def require_memory(model_bytes: int, machine: Machine) -> None:
-    """Refuse a build that would not fit into what is available; the figure is an estimate."""
+    """Refuse a build that would not fit into the available memory; the figure is an estimate."""
     need_mib = build_bytes(model_bytes) >> 20
     available = machine.memory_kib().get("MemAvailable")
     if available is not None and available // 1024 < need_mib:

@@ -21,7 +21,7 @@ MAPPED_BYTES = 64 << 10
 
 
 class TensorRTRunner:
-    """See `Runner`. Built by `engine.TensorRT`; `plan` are bytes whose hash was checked.
+    """A `Runner` of TensorRT. Built by `engine.TensorRT`; `plan` is bytes whose hash was checked.
 
     addresses: on the device, of the outputs that stay there; they are in no host array. bound: see
     `Engine.runner`; both runners wait for the GPU at each call, so their streams need no order.
@@ -62,7 +62,7 @@ class TensorRTRunner:
             self.infer()
 
     def infer(self) -> None:
-        """Fill `outputs` from `inputs`; waits for the GPU. EngineError carries its message."""
+        """Fill `outputs` from `inputs`; wait for the GPU. EngineError carries its message."""
         try:
             with self._cuda.current():
                 if self.graph is not None:
