@@ -21,7 +21,8 @@ NETWORKS: tuple[type[Network], ...] = (NetworkConfig, ProgramConfig, DenoiserCon
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The optimiser's settings; jitter_m and shift_m augment point clouds, in metres.
+    """The optimiser's settings; jitter_m and shift_m are the size of augmentation of point clouds,
+    in metres.
 
     jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
     displacement of cloud and hand, along x and along y. train_points: points of each cloud that a
@@ -65,7 +66,7 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """The content of a policy folder's config.json.
+    """Describes a policy: config.json of its folder.
 
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
     method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether

@@ -22,7 +22,7 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass
 class Deployed:
-    """The functions that `compile` exports and `quantize` quantises, in evaluation mode.
+    """Holds the functions that `compile` exports and `quantize` quantises, in evaluation mode.
 
     functions: inputs and outputs of each module, in the order in which they run. modules: one for
     each function; they share the policy's weights. walks: whether a chunk takes all time rows, one

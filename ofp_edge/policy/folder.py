@@ -41,7 +41,7 @@ class Policy:
         return self.config.network.sampling(self.config.method, self.config.method_options)
 
     def widened(self, what: str) -> Policy:
-        """Make `ofp` able to train a policy of many steps. Raises PolicyError, naming `what`."""
+        """Return a policy of many steps as one `ofp` can train. PolicyError, naming `what`."""
         network, module = self.config.network.widened(
             self.network, self.config.method, self.statistics, what
         )

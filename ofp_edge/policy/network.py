@@ -1,4 +1,4 @@
-"""The policy network u(z, t, r | o): the average velocity of the flow over [t, r].
+"""The policy network u(z, t, r | o) predicts the average velocity of the flow over [t, r].
 
 `z_r = z_t + (r - t) u(z_t, t, r | o)`, time running from noise (0) to data (1); u(z, t, t | o) is
 the instantaneous velocity (One-Step Flow Policy, arXiv 2603.12480). Chunks are flat, normalised
@@ -17,7 +17,7 @@ from ofp_edge.spec import PolicySpec
 
 
 class PolicyNetwork(nn.Module):
-    """Encoder, time embedding and trunk in one module, which normalises inputs and actions itself.
+    """Joins encoder, time embedding and trunk, and normalises inputs and actions itself.
 
     Every kind of network is this module, built from its own parts (see `Network.build`). learns:
     whether it is trained here, as u(z, t, r | o): only then it has `null`.

@@ -15,7 +15,7 @@ _LARGEST_SIZE, _MOST_LAYERS = 1 << 16, 64
 
 @dataclass(frozen=True)
 class RgbConfig:
-    """The sizes of an image encoder: a ResNet of basic blocks, and a spatial softmax.
+    """The sizes that an image encoder has: a ResNet of basic blocks, and a spatial softmax.
 
     channels, blocks: of each layer; the stem has the first layer's channels. keypoints: places that
     the softmax finds. features: length of one image's feature. shared: all cameras share one set of
@@ -31,7 +31,7 @@ class RgbConfig:
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """The sizes of one of our networks.
+    """The sizes that one of our networks has.
 
     point_channels: outputs of the shared point layers. point_features: length of one cloud's
     feature. condition: length of the vector that modulates the trunk. time_features: sines and

@@ -133,7 +133,8 @@ class AverageTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class DenoiserConfig(UnetSizes, Network):
-    """Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) with the encoders that feed it.
+    """Describes Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) and the encoders before
+    it.
 
     normalization: by field, one of NORMALIZATIONS. average: False denoises, step by step; True is
     the same network turned into u(z, t, r), which `distill` trains.

@@ -1,4 +1,4 @@
-"""A diffusion policy's sampling as a ladder of constants, one rung for each evaluation.
+"""Turn a diffusion policy's sampling into a ladder of constants, one rung for each evaluation.
 
     x0  = clip((m z - s out) / d)          out: the network's, at step k
     z'  = c0 x0 + cz z + ce out            (+ sigma eps, DDPM's)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class UnetSizes:
-    """The U-Net's sizes. channels: of each level. groups: of its GroupNorm. step_features: length E
-    of the step's embedding. scale_modulation: whether the condition scales too, or only shifts."""
+    """Holds sizes. channels: of each level. groups: of its GroupNorm. step_features: length E of
+    the step's embedding. scale_modulation: whether the condition scales too, or only shifts."""
 
     channels: tuple[int, ...]
     kernel: int

@@ -31,8 +31,8 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Diffusion(Method):
-    """Options. train_steps: T, a whole number. p_drop: share of samples without condition, as in
-    OFP."""
+    """train_steps: T, a whole number. p_drop: share of samples that lose the condition,
+    as in OFP."""
 
     name: ClassVar[str] = "diffusion"
     summary: ClassVar[str] = "DDPM with DDIM sampling: the many-step baseline, not deployable"
@@ -44,7 +44,7 @@ class Diffusion(Method):
 
     @property
     def own_nfe(self) -> int:
-        """The number of steps in training."""
+        """The number of steps that training has."""
         return int(self.train_steps)
 
     def losses(

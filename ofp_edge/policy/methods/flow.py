@@ -19,7 +19,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Flow(Method):
-    """The options. p_drop: share of samples without condition, the same as in OFP."""
+    """Holds the one option. p_drop: share of samples without condition, the same as in OFP."""
 
     name: ClassVar[str] = "flow"
     summary: ClassVar[str] = "flow matching: the many-step baseline"

@@ -33,7 +33,8 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class MeanFlow(Method):
-    """The options. same_share: share of pairs with r = t. weight_power, weight_floor: p and c of w.
+    """Holds the options. same_share: share of pairs with r = t. weight_power, weight_floor: w's p,
+    c.
 
     All three are the paper's for ImageNet (section 5, appendix A). Times are uniform, as in the
     other methods, not the paper's logit-normal. p_drop: share of samples without condition, the
@@ -89,7 +90,7 @@ class MeanFlow(Method):
 def with_slope(
     network: PolicyNetwork, z: Tensor, t: Tensor, r: Tensor, features: Tensor, v: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return u(z, t, r | o) and, without gradient, du/dt along dz/dt = v: (B, K)."""
+    """Return u(z, t, r | o) and, without gradient, its slope by t along dz/dt = v: (B, K)."""
 
     def u_of(z: Tensor, t: Tensor) -> Tensor:
         u: Tensor = network(z, t, r, features)

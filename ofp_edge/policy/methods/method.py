@@ -15,7 +15,7 @@ from ofp_edge.policy import sampler
 from ofp_edge.policy.network import PolicyNetwork
 
 EULER_STEPS = 10
-"""The default (without --nfe) of Euler steps where a policy learned velocities at r = t alone."""
+"""The Euler steps that a policy takes without --nfe if it learned velocities at r = t alone."""
 
 
 class Sampling:

@@ -26,7 +26,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Ofp(Method):
-    """The options. lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of the guidance.
+    """Holds the options. lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of guidance.
 
     p_drop: share of samples without condition. smallest_step: least r - t. What the paper leaves
     open (all but the losses' form) was chosen by measurement.

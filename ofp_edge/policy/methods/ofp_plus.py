@@ -34,7 +34,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class OfpPlus(Method):
-    """The options. lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of the guidance.
+    """Holds the options. lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of guidance.
 
     p_drop: share of samples without condition. rho_last: rho at the end. m_smallest: least
     (m - t) / (rho (r - t)). smallest_step: least r - t. guide_from, own_v_from: progress at which

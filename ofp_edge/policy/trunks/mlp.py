@@ -17,7 +17,7 @@ from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, film, zero
 
 @dataclass(frozen=True)
 class MlpConfig(TrunkConfig):
-    """The sizes of the MLP: residual blocks of `width` over the flat chunk."""
+    """The sizes that the MLP has: residual blocks of `width` over the flat chunk."""
 
     kind: ClassVar[str] = "mlp"
     width: int

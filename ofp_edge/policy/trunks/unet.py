@@ -71,8 +71,8 @@ class Level(nn.Module):
 
 
 class FilmUnet(Trunk):
-    """The U-Net trunk (see Trunk). Levels but the last halve the steps going down,
-    double them up."""
+    """The U-Net trunk (see Trunk). Levels but the last halve the steps going down, then double
+    them."""
 
     sizes: ClassVar[type[TrunkConfig]] = UnetConfig
 
