@@ -24,7 +24,7 @@ Field = ObservationField | ActionField
 
 @dataclass(frozen=True)
 class Converted:
-    """Says what was written. raw_bytes: of its arrays before compression."""
+    """The dataset that was written. raw_bytes: of its arrays before compression."""
 
     reading: Reading
     raw_bytes: int

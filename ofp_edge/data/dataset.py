@@ -36,7 +36,7 @@ SPLIT_RULE = "the last tenth of the episodes, at least one, is held out"
 
 @dataclass(frozen=True)
 class Split:
-    """Episode numbers. Training and calibration take `train`, tests of errors take `held_out`."""
+    """Episode numbers: training and calibration take `train`, error evaluation `held_out`."""
 
     train: tuple[int, ...]
     held_out: tuple[int, ...]

@@ -31,8 +31,7 @@ SMALL_FILE_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class Key:
-    """Describes one array of a source. shape: of one frame; colour images are (H, W, 3)
-    RGB uint8."""
+    """An array of a source. shape: of one frame; colour images are (H, W, 3) RGB uint8."""
 
     shape: tuple[int, ...]
     dtype: str

@@ -24,8 +24,8 @@ _UNIT = 1e-3  # how far a quaternion's norm may be from 1
 
 @dataclass
 class KeySurvey:
-    """Describes a key. low, high: of what was read, None where all are NaN; whole: if
-    all was read."""
+    """One key. low, high: of what was read, None if all is NaN; whole: whether that is
+    all of it."""
 
     name: str
     shape: tuple[int, ...]

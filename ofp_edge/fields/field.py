@@ -1,6 +1,5 @@
-"""ObservationField is the interface of every kind of observation. A kind is a class in a file
-beside this one and its line in the table of kinds (`__init__.py`); nothing else knows kinds by
-name."""
+"""ObservationField: what each kind of observation must provide. A kind is a class in a file beside
+this one and its line in the table (`__init__.py`); nothing else knows kinds by name."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ofp_edge.preprocess import PointCloud
 
 @dataclass(frozen=True)
 class Points(Measured):
-    """Has shape (3, N) float32: planar x, y, z rows, in metres in `frame`.
+    """A cloud, which has shape (3, N) float32: planar x, y, z rows, in metres in `frame`.
 
     low..high is the crop box (3 values each): points outside it are dropped, and it is the range
     normalised to [-1, 1]. `origin`, if given, names the state field whose first three values are

@@ -17,8 +17,8 @@ from ofp_edge.image import ColorImage
 
 @dataclass(frozen=True)
 class Rgb(Measured):
-    """Has shape (3, H, W), range 0..1, unit "1". Until the network reads it, it is uint8
-    (ofp_edge/image.py).
+    """An image, which has shape (3, H, W), range 0..1, unit "1". Until the network reads it, it is
+    uint8 (ofp_edge/image.py).
 
     In a dataset: data/rgb_<camera> (T, H0, W0, 3) uint8, as large as it was recorded.
     """

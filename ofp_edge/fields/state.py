@@ -14,7 +14,7 @@ from ofp_edge.normalize import FieldStatistics
 
 @dataclass(frozen=True)
 class State(Measured):
-    """Has shape (D,) float32, `unit` for all elements or one for each ("m, m, m, 1").
+    """Numbers, which have shape (D,) float32, one `unit` for all or one for each ("m, m, m, 1").
 
     In a dataset all states lie side by side in data/state (T, sum of D), in the fields' order.
     """

@@ -19,7 +19,7 @@ _MOST, _LONGEST = 1000, 200
 
 @dataclass(frozen=True)
 class Text(ObservationField):
-    """Has shape (): the number of the instruction in `choices`, int64, also for the network.
+    """An instruction, which is its number in `choices`: shape (), int64, also for the network.
 
     The robot gets it once a run (`run --instruction`, or `instruction` in the rig). A dataset has
     it once an episode, as its text: attribute "instructions", by field.

@@ -41,7 +41,8 @@ _TRIES, _SEED = 4, 0
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Measured on real inputs. largest: the largest |u|; depends_on: the inputs that change u."""
+    """The behaviour that was measured. largest: of |u| on real inputs; depends_on: inputs that
+    change u."""
 
     largest: float
     depends_on: tuple[str, ...]

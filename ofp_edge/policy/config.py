@@ -21,8 +21,7 @@ NETWORKS: tuple[type[Network], ...] = (NetworkConfig, ProgramConfig, DenoiserCon
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The optimiser's settings; jitter_m and shift_m are the size of augmentation of point clouds,
-    in metres.
+    """The optimiser's settings; jitter_m and shift_m augment point clouds and are in metres.
 
     jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
     displacement of cloud and hand, along x and along y. train_points: points of each cloud that a

@@ -28,7 +28,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass
 class TrainState:
-    """network: the one being trained. average: its moving average, which is what ships."""
+    """network: in training. average: its moving average, which is evaluated and shipped."""
 
     network: PolicyNetwork
     average: PolicyNetwork

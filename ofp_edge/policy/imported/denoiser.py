@@ -133,8 +133,7 @@ class AverageTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class DenoiserConfig(UnetSizes, Network):
-    """Describes Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) and the encoders before
-    it.
+    """Describes Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) and its encoders.
 
     normalization: by field, one of NORMALIZATIONS. average: False denoises, step by step; True is
     the same network turned into u(z, t, r), which `distill` trains.

@@ -31,8 +31,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Diffusion(Method):
-    """train_steps: T, a whole number. p_drop: share of samples that lose the condition,
-    as in OFP."""
+    """T is train_steps, a whole number. p_drop: share of samples without condition, as in OFP."""
 
     name: ClassVar[str] = "diffusion"
     summary: ClassVar[str] = "DDPM with DDIM sampling: the many-step baseline, not deployable"

@@ -33,8 +33,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class MeanFlow(Method):
-    """Holds the options. same_share: share of pairs with r = t. weight_power, weight_floor: w's p,
-    c.
+    """same_share is the share of pairs with r = t; weight_power, weight_floor are p and c of w.
 
     All three are the paper's for ImageNet (section 5, appendix A). Times are uniform, as in the
     other methods, not the paper's logit-normal. p_drop: share of samples without condition, the

@@ -71,8 +71,7 @@ class Level(nn.Module):
 
 
 class FilmUnet(Trunk):
-    """The U-Net trunk (see Trunk). Levels but the last halve the steps going down, then double
-    them."""
+    """The U-Net trunk; see Trunk. Levels but the last halve the steps; going up doubles them."""
 
     sizes: ClassVar[type[TrunkConfig]] = UnetConfig
 
