@@ -24,8 +24,7 @@ _UNIT = 1e-3  # how far a quaternion's norm may be from 1
 
 @dataclass
 class KeySurvey:
-    """One key. low, high: of what was read, None if all is NaN; whole: whether that is
-    all of it."""
+    """One key. low, high: of what was read, None if all is NaN; whole: whether that is all."""
 
     name: str
     shape: tuple[int, ...]

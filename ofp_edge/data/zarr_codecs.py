@@ -16,7 +16,7 @@ _IMAGES = ("jpeg", "jpeg2k", "jpegxl", "png")
 
 
 def refusal(codec: str | None, data: bytes, size: int) -> str | None:
-    """Say why `data`, packed by `codec` (None: unpacked), must not be unpacked to `size` bytes."""
+    """Say why `data` packed by `codec` (None: not at all) must not unpack to `size` bytes."""
     if codec is None:
         return None if len(data) <= size else f"{len(data)} bytes, expected {size}"
     if codec in IMAGE_CODECS:

@@ -41,8 +41,8 @@ _TRIES, _SEED = 4, 0
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The behaviour that was measured. largest: of |u| on real inputs; depends_on: inputs that
-    change u."""
+    """The behaviour measured: `largest` is that of |u| on real inputs, u changes with
+    `depends_on`."""
 
     largest: float
     depends_on: tuple[str, ...]

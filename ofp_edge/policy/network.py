@@ -44,8 +44,8 @@ class PolicyNetwork(nn.Module):
             self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:
-        """Map fields in spec order, raw: state (B, To, D), points (B, To, 3, N), images (B, To, 3,
-        H, W) in 0..1 -> (B, To*F)."""
+        """Map raw fields, in spec order, to (B, To*F): state (B, To, D), points (B, To, 3, N) and
+        images (B, To, 3, H, W) in 0..1."""
         batch, steps = observations[0].shape[:2]
         frames = [
             x.flatten(0, 1).unsqueeze(2)

@@ -40,7 +40,8 @@ class Batches:
     def draw(
         self, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
-        """Draw `settings.batch_size` random windows, augmented; with several processes, a share."""
+        """Draw `settings.batch_size` random windows, augmented; a share where processes
+        share them."""
         share = settings.batch_size // count_of(generator)
         observations, actions = self._take(indices(len(self), share, generator))
         place = place_of(generator)

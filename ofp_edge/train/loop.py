@@ -174,8 +174,8 @@ def learning_rate(plan: Plan, done: float) -> float:
 
 
 def save_checkpoint(plan: Plan) -> None:
-    """Replace the whole folder of checkpoints with what resuming needs. At the end, write the
-    output instead and remove the checkpoints."""
+    """Replace the folder of checkpoints, as a whole, with what resuming needs. At the end, write
+    the output instead and remove the checkpoints."""
     state, config = plan.state, plan.policy.config
     config = replace(config, training=replace(config.training, step=state.step))
     unfinished = state.step < plan.settings.steps

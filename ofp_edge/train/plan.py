@@ -93,7 +93,7 @@ def unfinished(output: Path) -> Path:
 
 
 def make_plan(request: Request) -> Plan:
-    """Open, check and build a run. Every mistake of the user raises here, before any work."""
+    """Open, check and build a run. A user's mistakes are all raised here, before any work."""
     if request.resume and request.init:
         raise OfpError("--resume and --init exclude each other: which weights to start from?")
     if request.rgb_weights and (request.resume or request.init):

@@ -1,4 +1,4 @@
-"""TrainState holds all that changes in training; its exact copy is safetensors and JSON on disk.
+"""TrainState: all that changes while training, and its exact copy on disk (safetensors, JSON).
 
 training/state.safetensors   weights, the optimiser's moments, the generator's state
 training/state.json          step, seconds, running losses, the hash of the first

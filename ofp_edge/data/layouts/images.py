@@ -19,7 +19,7 @@ _MOST_PIXELS = 1 << 26
 def decode_image(
     data: bytes, where: str, kinds: Sequence[str], size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8, colours in the file's order. kinds: JPEG, PNG. size: (H, W) required.
+    """Return (H, W, 3) uint8, colours in file order. kinds: JPEG, PNG. size: (H, W) it must have.
 
     Raises DatasetError, beginning with `where`, for anything else.
     """

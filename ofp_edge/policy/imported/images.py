@@ -24,7 +24,7 @@ RESNETS = tuple(_LAYERS)
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """Diffusion Policy's image encoder, shared or one a camera. resize, crop are (H, W) or None."""
+    """Diffusion Policy's image encoder, one a camera or `shared`. resize, crop: (H, W) or None."""
 
     backbone: str
     group_norm: bool

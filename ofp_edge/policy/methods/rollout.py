@@ -1,4 +1,4 @@
-"""Train jumps towards the end of the network's own velocity's path, by a loss that takes sides.
+"""Train jumps to land where the network's own velocity leads, by a loss that takes sides.
 
 Bootstrapped jumps blur where two modes part. The one-step map must change from one mode to the
 other within a hair's breadth of noise, at a border that has no simple form; where a network can't
@@ -57,7 +57,7 @@ def rollout_losses(
 
 
 def taking_sides(squared_error: Tensor) -> Tensor:
-    """Return `log(1 + e / c^2)`: small errors stay squared; between two ends it is least at one."""
+    """Return `log(1 + e / c^2)`: like e where it is small; between two ends it is least at one."""
     return torch.log1p(squared_error / _KNEE**2)
 
 

@@ -23,7 +23,7 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class TransformerConfig(TrunkConfig):
-    """width: that a token has, a multiple of heads. expand: the feed-forward's width over it."""
+    """A token has `width`, a multiple of heads; the feed-forward is `expand` times as wide."""
 
     kind: ClassVar[str] = "transformer"
     width: int

@@ -22,7 +22,7 @@ from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, film, zero
 
 @dataclass(frozen=True)
 class UnetConfig(TrunkConfig):
-    """channels: of each level; the first has the chunk's full length, each next half of it.
+    """Level i has channels[i]; the first has the chunk's full length, each next half of it.
 
     blocks: residual blocks a level, on the way down and up. kernel: steps that a convolution sees.
     """
@@ -34,7 +34,8 @@ class UnetConfig(TrunkConfig):
 
 
 class Block(nn.Module):
-    """Computes skip(h) + f(h, condition) of h (B, I, 1, H), condition (B, C); f starts at 0."""
+    """Maps h (B, I, 1, H), condition (B, C) to skip(h) + f (B, O, 1, H); f(h, condition) is 0
+    first."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, kernel: int) -> None:
         super().__init__()
