@@ -1,4 +1,4 @@
-"""Any layout to ours: read block by block, written chunk by chunk, so memory stays flat."""
+"""Convert any layout to ours, read block by block and written chunk by chunk: memory stays flat."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Field = ObservationField | ActionField
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written. raw_bytes: of its arrays before compression."""
+    """The dataset that was written. raw_bytes: of its arrays before compression."""
 
     reading: Reading
     raw_bytes: int
 
     @property
     def frames(self) -> int:
-        """The frames of all episodes."""
+        """The number of frames that all episodes have."""
         return sum(self.reading.lengths)
 
 

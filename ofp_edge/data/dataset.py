@@ -1,4 +1,4 @@
-"""Open a replay buffer: every field checked, frames turned into points and images, in memory.
+"""Open a replay buffer: check every field, turn frames into points and images, in memory.
 
     data/state (T, D) · data/action (T, A) · data/depth_<camera> (T, H, W) uint16 ·
     data/rgb_<camera> (T, H, W, 3) uint8 · data/points_<camera> (T, N, 3) float32 where the
@@ -36,7 +36,7 @@ SPLIT_RULE = "the last tenth of the episodes, at least one, is held out"
 
 @dataclass(frozen=True)
 class Split:
-    """Episode numbers. Training and calibration take `train`, evaluation of errors `held_out`."""
+    """Episode numbers: training and calibration take `train`, error evaluation `held_out`."""
 
     train: tuple[int, ...]
     held_out: tuple[int, ...]
@@ -44,11 +44,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A checked dataset. T frames in E episodes, laid end to end.
+    """A checked dataset, which has T frames in E episodes, laid end to end.
 
-    fields: per observation field (T, *shape) of its dtype. action: (T, A).
-    episode_ends: (E,) exclusive. success and seeds: per episode. guessed: what was taken for what
-    where no mapping file said it, one line each.
+    fields: per observation field (T, *shape) of its dtype. action: (T, A). episode_ends: (E,)
+    exclusive. success and seeds: per episode. guessed: each guess made where no mapping file
+    decides, one line each.
     """
 
     path: Path
@@ -70,16 +70,16 @@ class Dataset:
 
     @property
     def episodes(self) -> int:
-        """E."""
+        """The number of episodes, which is E."""
         return len(self.episode_ends)
 
     def episode(self, index: int) -> slice:
-        """The frames of one episode."""
+        """Return the frames of one episode."""
         start = int(self.episode_ends[index - 1]) if index else 0
         return slice(start, int(self.episode_ends[index]))
 
     def split(self) -> Split:
-        """SPLIT_RULE, the same for every command, so that held-out data stays held out."""
+        """Split by SPLIT_RULE, the same for every command, so that held-out data stays held out."""
         if self.episodes < 2:
             raise DatasetError(
                 f"{self.path}: 1 episode, expected at least 2: one is held out. Collect more."
@@ -89,7 +89,7 @@ class Dataset:
         return Split(numbers[:-count], numbers[-count:])
 
     def frames(self, episodes: Sequence[int]) -> NDArray[np.int64]:
-        """Frame numbers of these episodes, in order."""
+        """Return the frame numbers of these episodes, in order."""
         parts = [np.arange(self.episode(e).start, self.episode(e).stop) for e in episodes]
         return np.concatenate(parts).astype(np.int64)
 
@@ -106,7 +106,7 @@ class Dataset:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether it is a Zarr group with our attributes."""
+    """Say whether it is a Zarr group with our attributes."""
     put_back(path)
     attributes = path / ".zattrs"
     if not attributes.is_file():
@@ -115,7 +115,7 @@ def is_ours(path: Path) -> bool:
 
 
 def open_ours(path: Path) -> Dataset:
-    """Read and check a dataset of ours; DatasetError."""
+    """Read and check a dataset of ours. Raises DatasetError."""
     attrs, arrays, ends = read_store(path)
     interface = interface_of(str(path), attrs)
     observations, actions = interface.observations, interface.actions

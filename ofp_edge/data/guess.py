@@ -1,4 +1,4 @@
-"""A mapping for a source without one: a good guess, which says what it took for what."""
+"""Guess a mapping for a source without one, and say what was taken for what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ofp_edge.errors import DatasetError
 from ofp_edge.fields import Points, Rgb, State
 
 RATE_HZ = {"robotwin-raw": 15.0}
-"""What a layout's own tools record at by default; 10 Hz, as Diffusion Policy's, elsewhere."""
+"""The default rate that a layout's own tools use; 10 Hz, as Diffusion Policy's, elsewhere."""
 _USUAL_HZ = 10.0
 BOOKKEEPING = re.compile(
     r"(^|/)(timestamps?|frame_index|episode_index|index|task_index|next\..*|reward|rewards|done|dones"
@@ -26,7 +26,7 @@ _IMAGE_PX, _MOST_POINTS, _WIDEST_STATE = 96, 512, 64
 
 
 def guess(source: Source) -> Mapping:
-    """Every image, the first cloud, the states, and the array called action.
+    """Map every image, the first cloud, the states, and the array called action.
 
     DatasetError when there is no action, or nothing to see.
     """
@@ -48,7 +48,7 @@ def guess(source: Source) -> Mapping:
 
 
 def stated(source: ReplaySource) -> Mapping:
-    """What an ofp-edge dataset says of itself: nothing is guessed. DatasetError."""
+    """Return the mapping that an ofp-edge dataset itself states, without a guess. DatasetError."""
     attributes = check_attributes(source.path, source.attributes)
     fields = interface_of(str(source.path), attributes).observations
     observations, actions = [], []
@@ -78,8 +78,8 @@ def stated(source: ReplaySource) -> Mapping:
 
 
 def unknown_camera(width: int, height: int) -> CameraParameters:
-    """Stands for a camera that the data say nothing of but its size. Its frame "unknown" is no
-    rig's, so `run` refuses it until a mapping states the camera."""
+    """Make parameters for a camera of which the data give only the size. No rig has its frame
+    "unknown", so `run` refuses it until a mapping states the camera."""
     eye = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
     middle = (width - 1) / 2, (height - 1) / 2
     return CameraParameters(

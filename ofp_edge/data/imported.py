@@ -1,4 +1,4 @@
-"""A Dataset from any layout: blocks are shrunk and cropped as they are read, the rest is let go."""
+"""Open a Dataset from any layout: blocks are shrunk and cropped as they are read, the rest goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which key of a source is which observation or action: a TOML file, or a guess.
+"""A mapping says which key of a source is which observation or action: a TOML file, or a guess.
 
     source = "pusht.zarr"            # the dataset, from this file's folder
     control_hz = 10.0                # where the layout states none
@@ -45,8 +45,8 @@ _OBSERVATION = ("name", "kind", "unit", "frame")
 
 @dataclass(frozen=True)
 class Entry:
-    """One field and where its values are. values: of ObservationField or ActionField, as far as
-    they are known; columns: (first, last + 1) of the key's last axis."""
+    """Says where one field's values are. values: of ObservationField or ActionField, as far as they
+    are known; columns: (first, last + 1) of the key's last axis."""
 
     key: str
     values: dict[str, Any]
@@ -54,13 +54,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The name of the field."""
+        """The field's name."""
         return str(self.values["name"])
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapping. guessed: what nobody stated, one line each; () for a file."""
+    """Maps keys to fields. guessed: one line for each entry that nobody stated; () for a file."""
 
     source: Path
     observations: tuple[Entry, ...]
@@ -73,7 +73,7 @@ class Mapping:
     guessed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All that decides what is read, but the source's path: for its hash."""
+        """Return everything that decides what is read, except the source's path: for its hash."""
         return {
             "observations": [asdict(x) for x in self.observations],
             "actions": [asdict(x) for x in self.actions],
@@ -109,7 +109,7 @@ def read_mapping(path: Path) -> Mapping:
 
 
 def mapping_text(mapping: Mapping, path: Path) -> str:
-    """The text of a mapping file that would stand at `path`; what was guessed is said in it."""
+    """Return the text of a mapping file to be written at `path`, with remarks on guesses."""
     document = tomlkit.document()
     for line in mapping.guessed:
         document.add(tomlkit.comment(f"guessed: {line}"))

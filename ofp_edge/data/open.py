@@ -1,4 +1,4 @@
-"""Any path to demonstrations, opened by what it is."""
+"""Open any path to demonstrations, according to its content."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def open_dataset(path: Path) -> Dataset:
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a path is read as demonstrations: a folder, a mapping file or HDF5."""
+    """Say whether a path is read as demonstrations: a folder, a mapping file or HDF5."""
     return path.is_dir() or path.suffix in (".toml", ".hdf5", ".h5")

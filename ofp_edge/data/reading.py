@@ -1,4 +1,4 @@
-"""A source under a mapping: typed fields, and their values in blocks as our dataset holds them."""
+"""Reading is a source under a mapping: typed fields, and their values in blocks, in our form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STILL = 0.5
 
 @dataclass(frozen=True)
 class Reading:
-    """Fields and cameras are complete; episodes: numbers in the source, in order."""
+    """A source whose fields and cameras are complete; episodes: numbers in the source, in order."""
 
     source: Source
     mapping: Mapping
@@ -42,11 +42,11 @@ class Reading:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Frames of each episode read."""
+        """The number of frames of each episode read."""
         return tuple(self.source.lengths[episode] for episode in self.episodes)
 
     def fields(self) -> list[tuple[Entry, ObservationField | ActionField]]:
-        """Every field with its entry: observations, then actions."""
+        """Return every field with its entry: observations, then actions."""
         entries = (*self.mapping.observations, *self.mapping.actions)
         return list(
             zip(entries, (*self.interface.observations, *self.interface.actions), strict=True)
@@ -55,7 +55,7 @@ class Reading:
     def blocks(
         self, entry: Entry, field: ObservationField | ActionField, episode: int
     ) -> Iterator[NDArray[Any]]:
-        """Checked values of one field in one episode of the source.
+        """Yield checked values of one field in one episode of the source.
 
         state, action: (n, D) float32; rgb: (n, H, W, 3) uint8 as recorded; points: (n, N, 3)
         float32 in the box, or of a depth key (n, H, W) uint16. DatasetError with the frame.
@@ -73,7 +73,7 @@ class Reading:
             done += len(block)
 
     def sha256(self) -> str:
-        """The hash of the source's bytes and of what the mapping makes of them."""
+        """Return the hash of the source's bytes and of the mapping applied to them."""
         plain = {"source": self.source.sha256(), "mapping": self.mapping.to_json()}
         return sha256_bytes(canonical_json(plain))
 

@@ -1,4 +1,4 @@
-"""What every layout of demonstrations offers: episodes, keys, rates, and frames read in blocks.
+"""The interface of every layout of demonstrations: episodes, keys, rates, and frames in blocks.
 
 A Source reads nothing but small tables when it is opened. `blocks` then yields a key's frames of
 one episode, a few at a time, so memory stays flat whatever the size of the set.
@@ -23,15 +23,15 @@ from ofp_edge.spec import FASTEST_HZ, SLOWEST_HZ
 from ofp_edge.strict import shown
 
 BLOCK_BYTES = 8_000_000
-"""What one block of frames holds at most, unless a single frame is larger."""
+"""The largest size of one block of frames, unless a single frame is larger."""
 _COPIES = 4  # blocks, their whole, and what is worked out of it in float64
 SMALL_FILE_BYTES = 64_000_000
-"""No table of a layout is larger; a file that is can only be the wrong one."""
+"""The limit for a layout's tables; a larger file can only be the wrong one."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One array of a source. shape: of one frame; colour images are (H, W, 3) RGB uint8."""
+    """An array of a source. shape: of one frame; colour images are (H, W, 3) RGB uint8."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -43,21 +43,21 @@ class Key:
 
     @property
     def block_rows(self) -> int:
-        """Frames of one block."""
+        """The number of frames that one block holds."""
         return max(1, min(1024, BLOCK_BYTES // max(1, self.frame_bytes)))
 
     @property
     def frame_bytes(self) -> int:
-        """The bytes of one frame."""
+        """The number of bytes that one frame takes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class Source(ABC):
-    """Demonstrations in some layout, open for reading.
+    """Offers demonstrations in some layout, open for reading.
 
     layout: its name. keys: by the name they have in the files. lengths: frames of each episode.
-    rates_hz: every rate that the files state, () if none. delta: whether actions are relative,
-    None where the files do not say. notes: what is odd about the files themselves.
+    rates_hz: every rate that the files state, () if none. delta: whether actions are relative, None
+    where the files do not say. notes: peculiarities of the files themselves.
     """
 
     layout: str
@@ -71,20 +71,20 @@ class Source(ABC):
 
     @abstractmethod
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        """The key's frames of one episode in order, as blocks (n, *shape).
+        """Yield the key's frames of one episode in order, as blocks (n, *shape).
 
         DatasetError names the episode when they cannot be read or are fewer than its length.
         """
 
     def read(self, key: str, episode: int) -> NDArray[Any]:
-        """All of them at once: (length, *shape). DatasetError also where memory is too small."""
+        """Read them all at once: (length, *shape). DatasetError also where memory is too small."""
         size = self.lengths[episode] * self.keys[key].frame_bytes
         require_memory(_COPIES * size, f"{self.path}: episode {episode}, {key}", DatasetError)
         return np.concatenate(list(self.blocks(key, episode)))
 
     @property
     def rate_hz(self) -> float | None:
-        """The one rate. DatasetError when episodes differ."""
+        """The one rate that all episodes share. DatasetError when they differ."""
         if len(self.rates_hz) > 1:
             raise DatasetError(
                 f"{self.path}: episodes of {' and '.join(f'{x:g}' for x in self.rates_hz)} Hz: "
@@ -100,7 +100,7 @@ class Source(ABC):
         return sha256_folder(self.path)
 
     def require_key(self, key: str, what: str) -> Key:
-        """The key, or DatasetError listing those there are."""
+        """Return the key. Raises DatasetError listing those there are."""
         if key not in self.keys:
             raise DatasetError(
                 f"{self.path}: {what}: no key {key!r}. There are: {', '.join(self.keys)}."
@@ -109,7 +109,7 @@ class Source(ABC):
 
 
 def rate_hz(value: Any, where: str) -> float:
-    """A rate that a layout states. DatasetError unless it is one that a robot may have."""
+    """Read a rate that a layout states. DatasetError unless it is one that a robot may have."""
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not plain or not SLOWEST_HZ <= value <= FASTEST_HZ:
         raise DatasetError(
@@ -119,6 +119,6 @@ def rate_hz(value: Any, where: str) -> float:
 
 
 def spans(length: int, rows: int, start: int = 0) -> Iterator[tuple[int, int]]:
-    """(first, last + 1) of blocks of at most `rows` in [start, start + length)."""
+    """Yield (first, last + 1) of blocks of at most `rows` in [start, start + length)."""
     for first in range(start, start + length, rows):
         yield first, min(first + rows, start + length)

@@ -1,4 +1,4 @@
-"""The bytes of a replay buffer: arrays and attributes of a Zarr group, schema checked."""
+"""Read the bytes of a replay buffer: arrays and attributes of a Zarr group, schema checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
 
 
 def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Attributes, arrays under data/ (without images that no field reads), and episode ends.
+    """Read attributes, arrays under data/ (without images that no field reads), and episode ends.
 
     Raises DatasetError.
     """
@@ -65,7 +65,7 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
 
 
 def interface_of(where: str, attrs: dict[str, Any]) -> Interface:
-    """The typed fields. DatasetError when one is malformed, or nothing has this rate."""
+    """Return the typed fields. DatasetError when one is malformed, or nothing has this rate."""
     try:
         found = Interface.from_json({key: attrs[key] for key in ("observations", "actions")})
         found.require_actions()
@@ -76,7 +76,7 @@ def interface_of(where: str, attrs: dict[str, Any]) -> Interface:
 
 
 def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraParameters]:
-    """The cameras by name. DatasetError when one is malformed."""
+    """Return the cameras by name. DatasetError when one is malformed."""
     cameras = {}
     for name, value in attrs["cameras"].items():
         try:
@@ -87,7 +87,7 @@ def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraPara
 
 
 def check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
-    """The attributes of a dataset, each there and of its type. DatasetError."""
+    """Return the attributes of a dataset, each there and of its type. Raises DatasetError."""
     if not isinstance(attrs, dict):
         raise DatasetError(
             f"{path}: root attribute 'ofp_edge' is missing: not an ofp-edge dataset."

@@ -1,4 +1,4 @@
-"""What is in a source, and what is odd about it: for people, before they train on it.
+"""Survey a source's content and its oddities, for people, before they train on it.
 
 Numbers are read whole; of images the first block of at most eight episodes.
 """
@@ -17,14 +17,14 @@ from ofp_edge.data.times import time_steps
 from ofp_edge.progress import Progress, silent
 
 TIME_TOLERANCE_S = 1e-3
-"""How far a frame's time may be from the rate's grid."""
+"""The largest distance that a frame's time may have from the rate's grid."""
 _LOOKED_AT = 8
 _UNIT = 1e-3  # how far a quaternion's norm may be from 1
 
 
 @dataclass
 class KeySurvey:
-    """One key. low, high: of what was read, None where all was NaN; whole: whether that is all."""
+    """One key. low, high: of what was read, None if all is NaN; whole: whether that is all."""
 
     name: str
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class KeySurvey:
 
 @dataclass
 class Survey:
-    """odd: one line each, what to look at before training."""
+    """Describes a source. odd: one line for each thing to look at before training."""
 
     keys: list[KeySurvey] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)

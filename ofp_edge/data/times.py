@@ -1,4 +1,4 @@
-"""Whether frames were recorded at the rate that the data state."""
+"""Check whether frames were recorded at the rate that the data state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANOTHER_RATE = 0.1  # of a period: the median step is so far off that it is ano
 
 
 def time_steps(source: Source, episode: int) -> NDArray[np.float64] | None:
-    """(length - 1,) seconds between frames, where the source has times."""
+    """Return (length - 1,) seconds between frames, or None where the source has no times."""
     for key in KEYS:
         if key in source.keys:
             return np.diff(source.read(key, episode).astype(np.float64).reshape(-1))
@@ -21,7 +21,7 @@ def time_steps(source: Source, episode: int) -> NDArray[np.float64] | None:
 
 
 def check_times(source: Source, episode: int, rate_hz: float) -> None:
-    """DatasetError when an episode's median step is another rate's."""
+    """Raise DatasetError when an episode's median step belongs to another rate."""
     steps = time_steps(source, episode)
     if steps is None or not len(steps):
         return

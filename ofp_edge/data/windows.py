@@ -18,7 +18,7 @@ from ofp_edge.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Windows:
-    """past: (n, To) frame numbers. chunks: (n, H, A) raw actions, padded."""
+    """Holds the windows. past: (n, To) frame numbers. chunks: (n, H, A) raw actions, padded."""
 
     past: NDArray[np.int64]
     chunks: NDArray[np.float32]
@@ -34,7 +34,7 @@ def windows(
     horizon: int,
     start_index: int = 0,
 ) -> Windows:
-    """One window a frame of the given episodes."""
+    """Make one window for each frame of the given episodes."""
     past, chunks = [], []
     hold = _hold_values(dataset)
     for episode in episodes:

@@ -1,4 +1,4 @@
-"""Writing a dataset: a Zarr replay buffer in the layout that Diffusion Policy's tools read.
+"""Write a dataset: a Zarr replay buffer in the layout that Diffusion Policy's tools read.
 
     data/<array>        (T, ...)  all episodes, one after another
     meta/episode_ends   (E,) int64, exclusive
@@ -21,7 +21,7 @@ from ofp_edge.extras import require
 
 DATA_SCHEMA_VERSION = 1
 MARKER = ".zattrs"
-"""The file by which a dataset folder is known as ours: `files.new_folder(marker=...)`."""
+"""The file that marks a dataset folder as ours: `files.new_folder(marker=...)`."""
 ATTRIBUTES = "ofp_edge"
 _ROWS, _CHUNK_BYTES = 100, 8_000_000
 

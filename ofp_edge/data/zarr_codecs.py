@@ -1,4 +1,4 @@
-"""What a Zarr chunk would unpack to, found out before it is unpacked.
+"""Find out what a Zarr chunk would unpack to before it is unpacked.
 
 A chunk's size follows from its array's metadata. A packed chunk that states another size is damaged
 or a trap, and is refused while it is still small.
@@ -16,7 +16,7 @@ _IMAGES = ("jpeg", "jpeg2k", "jpegxl", "png")
 
 
 def refusal(codec: str | None, data: bytes, size: int) -> str | None:
-    """Why `data`, packed by `codec` (None: not at all), must not be unpacked to `size` bytes."""
+    """Say why `data` packed by `codec` (None: not at all) must not unpack to `size` bytes."""
     if codec is None:
         return None if len(data) <= size else f"{len(data)} bytes, expected {size}"
     if codec in IMAGE_CODECS:
@@ -79,4 +79,4 @@ _STATED: dict[str, Callable[[bytes, int], int]] = {
 }  # fmt: skip
 IMAGE_CODECS = tuple(f"imagecodecs_{name}" for name in _IMAGES)
 CODECS = (*_STATED, *IMAGE_CODECS)
-"""Those that are read; no other is ever looked up."""
+"""The codecs that are read; no other is ever looked up."""

@@ -1,4 +1,4 @@
-"""The metadata of a Zarr array, formats 2 and 3: plain numbers in codecs that are on our list."""
+"""Read a Zarr array's metadata, formats 2 and 3: plain numbers in codecs that are on our list."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _CHECKSUM_BYTES = 4
 
 @dataclass(frozen=True)
 class ArrayForm:
-    """size: of a chunk's numbers, bytes. codec: what packs them. trailer: bytes of a checksum that
-    follows. chunks: how many."""
+    """Describes an array. size: of a chunk's numbers, bytes. codec: that packs them. trailer: bytes
+    of a checksum that follows. chunks: how many."""
 
     size: int
     codec: str | None

@@ -1,4 +1,4 @@
-"""A Zarr store opened as data: its metadata checked before Zarr sees it, its chunks as they come.
+"""Open a Zarr store as data: check metadata before Zarr sees it, and chunks as they come.
 
 Zarr looks a codec up by the name that a file states, and some of numcodecs' run what they unpack
 (pickle). So every metadata file below the folder, formats 2 and 3, is read here first; what is not
@@ -28,7 +28,7 @@ _SLACK = MEBIBYTE  # by which a packed chunk may be larger than its numbers
 
 
 def open_zarr(path: Path, extra: str) -> Any:
-    """The Zarr group at `path`, to read. DatasetError when anything below it is not plain data.
+    """Open the Zarr group at `path`, to read. DatasetError when anything below it is no plain data.
 
     extra: the one of ours that brings Zarr.
     """

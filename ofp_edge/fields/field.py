@@ -1,5 +1,5 @@
-"""ObservationField: what every kind of observation answers. A kind is a class in a file beside this
-one and its line in the table of kinds (`__init__.py`); nothing else knows kinds by name."""
+"""ObservationField: what each kind of observation must provide. A kind is a class in a file beside
+this one and its line in the table (`__init__.py`); nothing else knows kinds by name."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _LARGEST = 1 << 28
 
 @dataclass(frozen=True)
 class ObservationField(ABC):
-    """One observation: its name, its kind and the shape of one value. Class attributes:
+    """One observation: it has a name, a kind and the shape of one value. Class attributes:
 
     dtype        in datasets, observations, samples and logs; uint8 stands for 255ths
     input_dtype  where the network reads it
-    stream       the picture of a camera's frame that it is made of; None: the robot tells it, ...
+    stream       the camera picture that it is made from; None: the robot reports it, ...
     told         ... or whoever started the run
-    part         the part of an encoder that takes it; "": it is passed on as it is
+    part         the encoder part that takes it; "": it is passed on unchanged
     joined       its columns lie beside those of others in one array of a dataset
     places       it holds x, y, z in a frame, rows of a (3, N), and may be seen from an origin
-    frame_form   how a frame of a foreign dataset that it is made of is written ...
-    frame_axes   ... and its number of axes, at most; None: any
+    frame_form   the form of a foreign dataset's frames that it is made from ...
+    frame_axes   ... and their largest number of axes; None: any
     """
 
     name: str
@@ -60,7 +60,7 @@ class ObservationField(ABC):
 
     @staticmethod
     def class_of(value: Any, place: Place) -> type[ObservationField]:
-        """The class that reads a field's JSON (ofp_edge/strict.py). An error at `place`."""
+        """Return the class that reads a field's JSON (ofp_edge/strict.py). Raises at `place`."""
         kind = value.get("kind") if isinstance(value, dict) else None
         if not isinstance(kind, str) or kind not in KINDS:
             place.entry("kind").refuse(f"one of {', '.join(KINDS)}", shown(kind))
@@ -68,7 +68,7 @@ class ObservationField(ABC):
 
     @property
     def camera(self) -> str | None:
-        """The rig's camera that it is made from, where there is one."""
+        """The rig's camera that the field is made from, or None."""
         return None
 
     @property
@@ -78,7 +78,7 @@ class ObservationField(ABC):
 
     @property
     def bytes(self) -> int:
-        """Memory of one value."""
+        """The memory that one value takes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def require_form(self, values: NDArray[Any] | None, where: str) -> None:
@@ -88,10 +88,10 @@ class ObservationField(ABC):
             raise SpecMismatch(where, f"{self.shape} {self.dtype}", got)
 
     def preparation(self, camera: Any) -> Write:
-        """What turns a picture of its camera, or the robot's own word, into one value.
+        """Return the function that makes one value from a camera picture or the robot's own value.
 
-        camera: the live camera's CameraParameters, None of a field without one. SpecMismatch when
-        the robot does not tell it, or in another shape.
+        camera: the live camera's CameraParameters, None for a field without one. Raises
+        SpecMismatch when the robot does not report the field, or reports it in another shape.
         """
 
         def take(said: NDArray[Any] | None, out: NDArray[Any]) -> None:
@@ -105,25 +105,25 @@ class ObservationField(ABC):
     def array(
         self, have: Collection[str], size: tuple[int, ...]
     ) -> tuple[str, tuple[int, ...], str]:
-        """The array below data/ that holds it, shape and dtype of its frames.
+        """Return the array below data/ that holds it, with the shape and dtype of its frames.
 
-        have: the names in the dataset, () of one that is to be written. size: of its camera's
-        pictures (height, width), or of the frames that were recorded.
+        have: the names in the dataset, () for one that is still to be written. size: of its
+        camera's pictures (height, width), or of the recorded frames.
         """
         return self.name, self.shape, self.dtype
 
     def recorded(
         self, block: NDArray[Any], columns: tuple[int, int] | None, where: str, first: int
     ) -> NDArray[Any]:
-        """A block (n, …) of a foreign dataset as ours stores it; `first` is the number of its first
-        frame. DatasetError."""
+        """Convert a block (n, …) of a foreign dataset to ours; `first` is the number of its first
+        frame. Raises DatasetError."""
         values = numbers(block, columns, where, first)
         if math.prod(values.shape[1:]) != math.prod(self.shape):
             raise DatasetError(f"{where}: expected {self.shape}, got {values.shape[1:]}.")
         return values.reshape(len(block), *self.shape)
 
     def loading(self, array: str, camera: Any) -> Write:
-        """What turns a stored block (n, …) of that array into values (n, *shape)."""
+        """Return the function from a stored block (n, …) of `array` to values (n, *shape)."""
         if self.stream is None:
             return lambda block, out: np.copyto(out, block)
         prepare = self.preparation(camera)
@@ -136,12 +136,12 @@ class ObservationField(ABC):
 
     @abstractmethod
     def statistics(self, values: NDArray[Any]) -> FieldStatistics | None:
-        """What the network is normalised by, of values (n, *shape); None: by nothing."""
+        """Compute statistics of values (n, *shape) to normalise by; None: by nothing."""
 
     @abstractmethod
     def shown(self) -> str:
-        """Form, unit and origin in a line, without the name: for people."""
+        """Describe form, unit and origin in a line, without the name: for people."""
 
     @abstractmethod
     def synthetic(self, rng: np.random.Generator, count: tuple[int, ...]) -> NDArray[Any]:
-        """Values (*count, *shape) made up for tests: valid, and each of its own."""
+        """Make up values (*count, *shape) for tests: valid, and each of its own."""

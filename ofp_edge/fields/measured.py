@@ -18,7 +18,7 @@ _LARGEST = 1 << 28
 
 @dataclass(frozen=True)
 class Measured(ObservationField):
-    """A field whose first axis has one low and one high each, in `unit`, seen in `frame`.
+    """A field whose first axis has a low and a high for each entry, in `unit`, seen in `frame`.
 
     camera: the rig's, where the field is made of its pictures. Class attributes: `sizes` is the
     shape, a letter standing for any size, as (3, "N"); `whole_range` is low and high of a kind that
@@ -58,16 +58,16 @@ class Measured(ObservationField):
             raise SpecMismatch(f"{what}, origin", f"none for {self.kind}", self.origin)
 
     def statistics(self, values: NDArray[Any]) -> FieldStatistics:
-        """The stated range, whatever the values are."""
+        """Return the stated range, whatever the values are."""
         return FieldStatistics.of_range(self.low, self.high)
 
     def shown(self) -> str:
-        """(3, 512), m, camera front, frame base."""
+        """Describe it like this: (3, 512), m, camera front, frame base."""
         seen = f"camera {self.camera}, " if self.camera else ""
         return f"{self.shape}, {self.unit}, {seen}frame {self.frame}"
 
     def synthetic(self, rng: np.random.Generator, count: tuple[int, ...]) -> NDArray[Any]:
-        """Drawn uniformly from the range; 255ths from all there are."""
+        """Draw uniformly from the range; 255ths from all there are."""
         size = (*count, *self.shape)
         if self.dtype == "uint8":
             return rng.integers(0, 256, size, dtype=np.uint8)

@@ -17,7 +17,7 @@ from ofp_edge.preprocess import PointCloud
 
 @dataclass(frozen=True)
 class Points(Measured):
-    """Shape (3, N) float32: planar x, y, z rows, in metres in `frame`.
+    """A cloud, which has shape (3, N) float32: planar x, y, z rows, in metres in `frame`.
 
     low..high is the crop box (3 values each): points outside it are dropped, and it is the range
     normalised to [-1, 1]. `origin`, if given, names the state field whose first three values are
@@ -38,17 +38,17 @@ class Points(Measured):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(1, 3, 1, N): what a two-dimensional convolution takes."""
+        """The shape (1, 3, 1, N) that a two-dimensional convolution takes."""
         return (1, 3, 1, self.shape[1])
 
     def preparation(self, camera: Any) -> Write:
-        """Depth (H, W) uint16 to the points inside the box."""
+        """Return the function from depth (H, W) uint16 to the points inside the box."""
         return PointCloud(camera, self.low, self.high, self.shape[1])
 
     def array(
         self, have: Collection[str], size: tuple[int, ...]
     ) -> tuple[str, tuple[int, ...], str]:
-        """Points where they are stored, or were recorded; else depth."""
+        """Return the points' array where they are stored or recorded, else the depth's."""
         name = f"points_{self.camera}"
         if name in have or not (have or is_depth(size)):
             return name, (self.shape[1], 3), "float32"
@@ -57,14 +57,14 @@ class Points(Measured):
     def recorded(
         self, block: NDArray[Any], columns: tuple[int, int] | None, where: str, first: int
     ) -> NDArray[Any]:
-        """Depth as it is; of points those inside the box."""
+        """Keep depth unchanged, and of points those inside the box."""
         if is_depth(block.shape[1:]):
             return block.astype(np.uint16)
         values = numbers(block, columns, where, first)
         return cloud(values, self.low, self.high, self.shape[1])
 
     def loading(self, array: str, camera: Any) -> Write:
-        """Depth is cropped and deprojected, points are laid in rows."""
+        """Crop and deproject depth, or lay points in rows."""
         if array.startswith("depth"):
             return super().loading(array, camera)
         return lambda block, out: np.copyto(out, block.transpose(0, 2, 1))

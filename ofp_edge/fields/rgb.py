@@ -17,8 +17,8 @@ from ofp_edge.image import ColorImage
 
 @dataclass(frozen=True)
 class Rgb(Measured):
-    """Shape (3, H, W), range 0..1, unit "1". Until the network reads it, it is uint8
-    (ofp_edge/image.py).
+    """An image, which has shape (3, H, W), range 0..1, unit "1". Until the network reads it, it is
+    uint8 (ofp_edge/image.py).
 
     In a dataset: data/rgb_<camera> (T, H0, W0, 3) uint8, as large as it was recorded.
     """
@@ -33,19 +33,19 @@ class Rgb(Measured):
     frame_axes: ClassVar[int | None] = 3
 
     def preparation(self, camera: Any) -> Write:
-        """Colour (H0, W0, 3) uint8 to the image."""
+        """Return the function from colour (H0, W0, 3) uint8 to the image."""
         return ColorImage(camera.width, camera.height, self.shape)
 
     def array(
         self, have: Collection[str], size: tuple[int, ...]
     ) -> tuple[str, tuple[int, ...], str]:
-        """The camera's."""
+        """Return the camera's array."""
         return f"rgb_{self.camera}", (*size[:2], 3), "uint8"
 
     def recorded(
         self, block: NDArray[Any], columns: tuple[int, int] | None, where: str, first: int
     ) -> NDArray[Any]:
-        """(n, H, W, 3) uint8. Floats are 0..255, as Diffusion Policy's PushT has them."""
+        """Return (n, H, W, 3) uint8. Floats are 0..255, as Diffusion Policy's PushT has them."""
         if block.dtype == np.uint8:
             return block
         if block.dtype.kind != "f" or not (0 <= block.min() and 1 < block.max() <= 255):

@@ -1,4 +1,4 @@
-"""State: numbers that the robot says of itself, or of what it knows."""
+"""State: numbers that the robot reports about itself, or about what it knows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ofp_edge.normalize import FieldStatistics
 
 @dataclass(frozen=True)
 class State(Measured):
-    """Shape (D,) float32, `unit` for all elements or one for each ("m, m, m, 1").
+    """Numbers, which have shape (D,) float32, one `unit` for all or one for each ("m, m, m, 1").
 
     In a dataset all states lie side by side in data/state (T, sum of D), in the fields' order.
     """
@@ -28,11 +28,11 @@ class State(Measured):
     def array(
         self, have: Collection[str], size: tuple[int, ...]
     ) -> tuple[str, tuple[int, ...], str]:
-        """The one of all states."""
+        """Return the one array of all states."""
         return "state", self.shape, self.dtype
 
     def statistics(self, values: NDArray[Any]) -> FieldStatistics:
-        """What was seen: the stated range is as a rule far wider."""
+        """Compute the range seen: the stated one is as a rule far wider."""
         return FieldStatistics.of(values)
 
     @property

@@ -1,4 +1,4 @@
-"""Text: an instruction, one of a closed list."""
+"""Text: an instruction out of a closed list."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MOST, _LONGEST = 1000, 200
 
 @dataclass(frozen=True)
 class Text(ObservationField):
-    """Shape (): the number of the instruction in `choices`, int64, also for the network.
+    """An instruction, which is its number in `choices`: shape (), int64, also for the network.
 
-    On the robot it is told once a run (`run --instruction`, or `instruction` in the rig). In a
-    dataset it stands once an episode, as its text: attribute "instructions", by field.
+    The robot gets it once a run (`run --instruction`, or `instruction` in the rig). A dataset has
+    it once an episode, as its text: attribute "instructions", by field.
     """
 
     kind: str = field(default="text", kw_only=True)
@@ -48,31 +48,31 @@ class Text(ObservationField):
             raise SpecMismatch(f"{what}, choices", expected, shown(self.choices))
 
     def number_of(self, text: str) -> int:
-        """Its place in `choices`. UnknownName, with the nearest one, when it has none."""
+        """Return its place in `choices`. UnknownName, with the nearest one, when it has none."""
         if text not in self.choices:
             raise UnknownName(f"instruction of {self.name!r}:", str(text)[:_LONGEST], self.choices)
         return self.choices.index(text)
 
     def statistics(self, values: NDArray[Any]) -> FieldStatistics | None:
-        """Numbers of a list are not normalised."""
+        """Return None: numbers of a list are not normalised."""
         return None
 
     def shown(self) -> str:
-        """one of 2 instructions: 'open the door', 'close it'."""
+        """Describe it like this: one of 2 instructions: 'open the door', 'close it'."""
         return f"one of {len(self.choices)} instructions: {', '.join(map(repr, self.choices[:8]))}"
 
     def synthetic(self, rng: np.random.Generator, count: tuple[int, ...]) -> NDArray[Any]:
-        """Any of them."""
+        """Draw any of the instructions."""
         return rng.integers(0, len(self.choices), count, dtype=np.int64)
 
 
 def told(
     fields: Iterable[ObservationField], instruction: str | None
 ) -> list[tuple[ObservationField, int]]:
-    """Every text field with the number of the instruction in its list.
+    """Return every text field with the number of the instruction in its list.
 
-    SpecMismatch when a policy that takes one is told none, or the other way round; UnknownName,
-    with the nearest one, when its list has no such instruction.
+    Raises SpecMismatch when a policy that takes an instruction has none, or the other way round;
+    UnknownName, with the nearest one, when its list has no such instruction.
     """
     texts = [item for item in fields if isinstance(item, Text)]
     if texts and instruction is None:

@@ -1,4 +1,4 @@
-"""Blocks of foreign values as our dataset holds them."""
+"""Convert blocks of foreign values to the form in our dataset."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ofp_edge.errors import DatasetError
 
 
 def is_depth(size: tuple[int, ...]) -> bool:
-    """Whether a frame is a depth image rather than a list of points: more than 6 columns."""
+    """Say whether a frame is a depth image rather than a list of points: more than 6 columns."""
     return len(size) == 2 and size[1] > 6
 
 
 def numbers(
     block: NDArray[Any], columns: tuple[int, int] | None, where: str, first: int
 ) -> NDArray[np.float32]:
-    """(n, …, D) float32, `columns` of the last axis. DatasetError at NaN or infinity.
+    """Return (n, …, D) float32, `columns` of the last axis. Raises DatasetError at NaN or infinity.
 
     first: number of the block's first frame, for the message.
     """
@@ -39,8 +39,8 @@ def numbers(
 def cloud(
     points: NDArray[np.float32], low: tuple[float, ...], high: tuple[float, ...], count: int
 ) -> NDArray[np.float32]:
-    """(n, M, 3 or more) -> (n, count, 3): those inside the box, evenly picked by their order, and
-    repeated where they are fewer; the box's middle where there is none. As PointCloud does it."""
+    """Map (n, M, 3 or more) to (n, count, 3) as PointCloud does: points inside the box, evenly
+    picked by order, and repeated where they are fewer; the box's middle where there is none."""
     box_low, box_high = np.asarray(low, np.float32), np.asarray(high, np.float32)
     out = np.empty((len(points), count, 3), np.float32)
     pick = np.arange(count)

@@ -1,8 +1,8 @@
 """Import a .ckpt of the diffusion_policy repository: U-Net policies on low-dimensional states.
 
-What is in the file is read as data (unpickle.py); `cfg` becomes a plain dictionary. Policies of the
-same repository and of DP3 that see images or points have encoders of their own making, which are
-not read: refused by name.
+The file is read as data (unpickle.py); `cfg` becomes a plain dictionary. Policies of the same
+repository and of DP3 that see images or points have encoders of their own making, which are not
+read: refused by name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MOST_CHARACTERS = 4 << 20  # of a configuration, its references looked up
 
 
 def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
-    """Raises PolicyError, SpecMismatch."""
+    """Import the file. Raises PolicyError, SpecMismatch."""
     payload = read_checkpoint(path)
     whole = Values(payload, str(path))
     cfg = plain_config(whole["cfg"], str(path))
@@ -89,7 +89,7 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
 
 
 def plain_config(cfg: Any, what: str) -> dict[str, Any]:
-    """OmegaConf's objects, already inert, as dictionaries and lists; references looked up."""
+    """Return OmegaConf's objects, already inert, as dictionaries and lists; look up references."""
     reader = _Plain(f"{what}, cfg")
     plain = reader.plain(cfg, 0)
     if not isinstance(plain, dict):

@@ -1,4 +1,4 @@
-"""Which fields of ours a checkpoint's inputs are: from a spec file, a dataset, or its names alone.
+"""Match a checkpoint's inputs to fields of ours, by a spec file, a dataset, or its names alone.
 
 A checkpoint has one state vector, images and perhaps an environment vector, and knows neither units
 nor rates. Fields of kind state are laid end to end until the state vector is full, the rest is the
@@ -21,7 +21,7 @@ from ofp_edge.spec import ActionField, ObservationField, PolicySpec
 
 @dataclass(frozen=True)
 class Feature:
-    """An input or output of a checkpoint. mode: how it is normalised by its statistics."""
+    """An input or output of a checkpoint; its statistics normalise it according to `mode`."""
 
     key: str
     image: bool
@@ -31,13 +31,13 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """Without the folders of its key: observation.images.top is top."""
+        """The key without its folders: observation.images.top is top."""
         return self.key.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class Times:
-    """The checkpoint's own."""
+    """The numbers of steps that the checkpoint states."""
 
     n_obs_steps: int
     horizon: int
@@ -47,7 +47,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user said of the fields: a spec file, a dataset, or the rate alone."""
+    """Says which fields the user wants: by a spec file, a dataset, or the rate alone."""
 
     spec: Path | None = None
     dataset: Path | None = None
@@ -56,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fields:
-    """statistics, modes: by field of `spec`."""
+    """The fields that `resolve` found. statistics, modes: by field of `spec`."""
 
     spec: PolicySpec
     cameras: dict[str, CameraParameters]
@@ -66,7 +66,7 @@ class Fields:
 
 
 def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times: Times) -> Fields:
-    """Fields for features in the network's order. PolicyError, SpecMismatch."""
+    """Return fields for features in the network's order. Raises PolicyError, SpecMismatch."""
     cameras: dict[str, CameraParameters] = {}
     task, control_hz = None, wanted.control_hz
     if sum(x is not None for x in (wanted.spec, wanted.dataset, wanted.control_hz)) != 1:

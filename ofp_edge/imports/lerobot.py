@@ -43,7 +43,7 @@ Statistics = dict[str, tuple[float, ...]]
 
 
 def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
-    """Raises PolicyError, SpecMismatch: a value or tensor that is missing, refused or unfit."""
+    """Import it. PolicyError, SpecMismatch: a value or tensor is missing, refused or unfit."""
     config = Values(small_json(folder / CONFIG), str(folder / CONFIG))
     kind = config["type"]
     if kind != "diffusion":

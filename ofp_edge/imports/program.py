@@ -1,4 +1,4 @@
-"""Import a torch.export program or an ONNX graph: opened, tried, written as a policy.
+"""Import a torch.export program or an ONNX graph: open it, try it, write it as a policy.
 
 See policy/imported/program.py for the signature.
 """
@@ -41,14 +41,15 @@ _TRIES, _SEED = 4, 0
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What was measured. largest: of |u| on real inputs; depends_on: inputs that u changes with."""
+    """The behaviour measured: `largest` is that of |u| on real inputs, u changes with
+    `depends_on`."""
 
     largest: float
     depends_on: tuple[str, ...]
 
 
 def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
-    """Raises PolicyError (a refused file), SpecMismatch, CheckFailed (it behaves wrongly)."""
+    """Import it. PolicyError (a refused file), SpecMismatch, CheckFailed (it behaves wrongly)."""
     given = read_spec_file(spec_path)
     require_parts(given.spec.observations)
     suffix = _SUFFIX[form]
@@ -111,7 +112,7 @@ def _open(
 
 
 def try_out(network: PolicyNetwork, what: str) -> Behaviour:
-    """Run it on inputs drawn from the spec's ranges, in all its times. CheckFailed, PolicyError."""
+    """Run it on inputs from the spec's ranges, at all its times. CheckFailed, PolicyError."""
     spec, act = network.spec, Act(network, Sampling())
     generator = torch.Generator().manual_seed(_SEED)
     largest, depends = 0.0, set()

@@ -1,4 +1,4 @@
-"""What every imported policy's configuration shares: nothing is known of its training."""
+"""The configuration that all imported policies share: nothing is known of their training."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ _TIMES = ((COLD, 0.0, 1.0), (WARM, 0.3, 1.0), (REFINE, 0.5, 1.0))
 @dataclass
 class Imported:
     """A policy that is not written yet. files: programs by name; about: for the command's answer;
-    predicts: what its network gives, average, velocity or noise; remarks: what a user should
-    know."""
+    predicts: the network's output, average, velocity or noise; remarks: notes for the user."""
 
     policy: Policy
     source: str
@@ -42,7 +41,7 @@ def config_of(
     source: str,
     sha256: str,
 ) -> PolicyConfig:
-    """A configuration whose training record says only where the network came from."""
+    """Make a configuration whose training record only says where the network came from."""
     settings = TrainingConfig(
         steps=0,
         batch_size=0,
@@ -73,7 +72,7 @@ def config_of(
 
 
 def field_statistics(spec: PolicySpec) -> dict[str, FieldStatistics]:
-    """The ranges that a spec states, where there are no others."""
+    """Return the ranges that a spec states, to be used where there are no others."""
     seen = {
         f.name: FieldStatistics.of_range(f.low, f.high)
         for f in spec.observations

@@ -1,4 +1,4 @@
-"""The JSON file that says what an imported network sees and does: its PolicySpec and a little more.
+"""The JSON file that says what an imported network sees and does: a PolicySpec and some extras.
 
     {"spec": {...}, "cameras": {...}, "predicts": "average", "encode": null, "task": null}
 
@@ -26,7 +26,7 @@ _LARGEST = 4 << 20
 
 @dataclass(frozen=True)
 class SpecFile:
-    """The file's content, checked. encode: the program's path."""
+    """The file's content, which is checked. encode: the program's path."""
 
     spec: PolicySpec
     cameras: dict[str, CameraParameters]
@@ -36,12 +36,12 @@ class SpecFile:
 
 
 def small_json(path: Path) -> Any:
-    """A JSON file of a few kilobytes. PolicyError when it is missing, huge or no JSON."""
+    """Read a JSON file of a few kilobytes. PolicyError when it is missing, huge or no JSON."""
     return read_json_file(path, PolicyError, largest=_LARGEST)
 
 
 def read_spec_file(path: Path) -> SpecFile:
-    """Raises PolicyError or SpecMismatch, naming the entry."""
+    """Read the file. Raises PolicyError or SpecMismatch, naming the entry."""
     value = small_json(path)
     if not isinstance(value, dict) or "spec" not in value:
         raise PolicyError(f'{path}: expected {{"spec": …}} with {", ".join(_KNOWN[1:])} at will.')

@@ -48,7 +48,7 @@ _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class Record(dict[str, Any]):
-    """An object of a class that is not imported: its name and its state, as data."""
+    """An object whose class is not imported: it has its name and its state, as data."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Record(dict[str, Any]):
         self.update(state if isinstance(state, dict) else {"state": state})
 
     def append(self, item: Any) -> None:
-        """Some containers are filled so."""
+        """Append an item: some containers are filled this way."""
         self.items_.append(item)
 
     def __hash__(self) -> int:  # type: ignore[override]
@@ -176,7 +176,7 @@ def _require_modest(data: bytes) -> None:
 
 
 def refusal(what: str, module: str, name: str) -> str:
-    """The line for a name that is not on the list."""
+    """Return the error line for a name that is not on the list."""
     return (
         f"{what}: its pickle calls {shown(f'{module}.{name}')[1:-1]}, which would execute it: "
         "refused, nothing was run. Only tensors and plain containers are read."
@@ -184,7 +184,7 @@ def refusal(what: str, module: str, name: str) -> str:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The dictionary that a checkpoint holds. PolicyError names what was refused."""
+    """Read a checkpoint's dictionary. PolicyError names what was refused."""
     try:
         with open_plain(path, PolicyError) as file, zipfile.ZipFile(file) as archive:
             size, items = os.fstat(file.fileno()).st_size, archive.infolist()

@@ -1,4 +1,4 @@
-"""A foreign configuration's entries: what is missing or of another type is named."""
+"""Values reads a foreign configuration's entries and names those missing or of another type."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Values:
         return self.value[key]
 
     def whole(self, key: str) -> int:
-        """A positive whole number."""
+        """Return a positive whole number."""
         value = self[key]
         if not _is_whole(value):
             raise PolicyError(f"{self.what}: {key}: expected a whole number, got {shown(value)}.")
         return int(value)
 
     def number(self, key: str) -> float:
-        """A number."""
+        """Return a number."""
         value = self[key]
         if type(value) not in (int, float) or not abs(value) < _LARGEST_NUMBER:
             raise PolicyError(f"{self.what}: {key}: expected a number, got {shown(value)}.")
         return float(value)
 
     def wholes(self, key: str, *, count: int | None = None) -> tuple[int, ...]:
-        """Positive whole numbers, one or more; count: so many."""
+        """Return positive whole numbers, one or more; count: exactly so many."""
         value = self[key]
         fits = isinstance(value, (list, tuple)) and 0 < len(value) <= _MOST_NUMBERS
         if not fits or not all(map(_is_whole, value)) or count not in (None, len(value)):
@@ -51,26 +51,26 @@ class Values:
         return tuple(value)
 
     def pair(self, key: str) -> tuple[int, int] | None:
-        """Two positive whole numbers, or null."""
+        """Return two positive whole numbers, or None for null."""
         if self[key] is None:
             return None
         first, second = self.wholes(key, count=2)
         return first, second
 
     def text(self, key: str) -> str:
-        """A text."""
+        """Return a text."""
         value = self[key]
         if not isinstance(value, str):
             raise PolicyError(f"{self.what}: {key}: expected a text, got {shown(value)}.")
         return value
 
     def texts(self, key: str) -> dict[str, str]:
-        """Texts by name."""
+        """Return texts by name."""
         found = Values(self[key], f"{self.what}, {key}")
         return {name: found.text(name) for name in found.value}
 
     def entries(self, key: str) -> list[Values]:
-        """A list of objects."""
+        """Return a list of objects."""
         value = self[key]
         if not isinstance(value, list):
             raise PolicyError(f"{self.what}: {key}: expected a list, got {shown(value)}.")
@@ -78,7 +78,7 @@ class Values:
 
 
 def numbers(tensor: Tensor, what: str) -> tuple[float, ...]:
-    """The values of a small tensor of finite numbers; PolicyError."""
+    """Return the values of a small tensor of finite numbers. Raises PolicyError."""
     if tensor.numel() > _MOST_NUMBERS or not tensor.isfinite().all():
         raise PolicyError(f"{what}: expected at most {_MOST_NUMBERS} finite numbers.")
     return tuple(tensor.flatten().float().tolist())

@@ -1,4 +1,4 @@
-"""Names of foreign weights as ours, and the filling of a network with them."""
+"""Rename foreign weights to our names, and fill a network with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEP_PLACES = {"1": "0", "3": "2"}  # the embedding itself stands at 0 there
 
 
 def from_lerobot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`diffusion.` weights of a DiffusionPolicy; compiled ones carry `_orig_mod`."""
+    """Rename a DiffusionPolicy's `diffusion.` weights; compiled ones carry `_orig_mod`."""
     found = {}
     for name, tensor in tensors.items():
         if not name.startswith("diffusion."):
@@ -42,7 +42,7 @@ def from_lerobot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_diffusion_policy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`model.` weights of a policy of the diffusion_policy repository."""
+    """Rename the `model.` weights of a policy of the diffusion_policy repository."""
     found = {}
     for name, tensor in tensors.items():
         if not name.startswith("model."):
@@ -63,7 +63,7 @@ def _unet(name: str) -> str:
 def built(
     config: DenoiserConfig, fields: Fields, tensors: Mapping[str, Tensor], what: str
 ) -> PolicyNetwork:
-    """The network, filled; their convolutions have one axis, ours two. PolicyError.
+    """Build the network, filled; their convolutions have one axis, ours two. Raises PolicyError.
 
     Its shapes are known before it is built: a configuration may ask for any size.
     """

@@ -1,4 +1,4 @@
-"""PolicyConfig: everything about a policy that is not a weight; strict JSON both ways."""
+"""PolicyConfig holds everything about a policy but its weights, as strict JSON both ways."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORKS: tuple[type[Network], ...] = (NetworkConfig, ProgramConfig, DenoiserCon
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What the optimiser does; jitter_m and shift_m are point-cloud augmentations in metres.
+    """The optimiser's settings; jitter_m and shift_m augment point clouds and are in metres.
 
     jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
     displacement of cloud and hand, along x and along y. train_points: points of each cloud that a
@@ -44,7 +44,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """Where the weights come from. `step` counts optimiser steps done, of `settings.steps`.
+    """Records where the weights come from. `step` counts optimiser steps done, of `settings.steps`.
 
     held_out: episodes never trained on, under `split_rule`; calibration samples come from the
     others. init_sha256: the policy whose weights training started from, if any;
@@ -65,13 +65,13 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """config.json of a policy folder.
+    """Describes a policy: config.json of its folder.
 
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
     method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
-    a chunk takes the refining evaluation where nothing else is asked for. plan_sha256: of the
-    quantization.json that belongs to it; a float policy has none. files: SHA-256 of the weights and
-    of the other files that the policy consists of, by name; folders of before have none.
+    a chunk takes the refining evaluation by default. plan_sha256: the hash of the quantization.json
+    that belongs to it; a float policy has none. files: SHA-256 of the weights and of the policy's
+    other files, by name; older folders have none.
     """
 
     method: str
@@ -96,12 +96,12 @@ class PolicyConfig:
 
     @property
     def t_refine(self) -> float | None:
-        """The time of the refining evaluation, where one is the default."""
+        """The time of the refining evaluation; None when there is none by default."""
         times = (t for name, t, _ in self.time_rows if name == REFINE)
         return next(times) if self.refine else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` is the inverse."""
+        """Return plain JSON values; `from_json` is the inverse."""
         return {
             **asdict(self),
             "network": self.network.to_json(),
@@ -113,7 +113,7 @@ class PolicyConfig:
 
     @staticmethod
     def from_json(value: Any) -> PolicyConfig:
-        """Raises PolicyError naming the entry that is missing, unknown or of another type."""
+        """Read `to_json`'s values. Raises PolicyError naming a missing, unknown or mistyped one."""
         version = value.get("schema_version") if isinstance(value, dict) else None
         if version != SCHEMA_VERSION:
             raise PolicyError(
@@ -141,7 +141,7 @@ class PolicyConfig:
 
 
 def network_from_json(value: Any) -> Network:
-    """The network that `config.network` describes. Raises PolicyError naming the entry."""
+    """Return the network that `config.network` describes. Raises PolicyError naming the entry."""
     kind = value.get("kind") if isinstance(value, dict) else None
     for network in NETWORKS:
         if kind == network.kind:

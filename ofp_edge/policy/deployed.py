@@ -22,12 +22,12 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass
 class Deployed:
-    """What `compile` exports and `quantize` quantises; the modules are in evaluation mode.
+    """Holds the functions that `compile` exports and `quantize` quantises, in evaluation mode.
 
-    functions: what the modules take and give, in the order in which they run. modules: of each
-    function; they share the policy's weights. walks: whether a chunk takes all time rows, one
-    evaluation each. own_nfe: evaluations a chunk where nobody asks for another number: all rows,
-    or one, and one more to refine.
+    functions: inputs and outputs of each module, in the order in which they run. modules: one for
+    each function; they share the policy's weights. walks: whether a chunk takes all time rows, one
+    evaluation each. own_nfe: the default number of evaluations a chunk: all rows, or one, and one
+    more to refine.
     """
 
     spec: PolicySpec
@@ -38,12 +38,12 @@ class Deployed:
     own_nfe: int
 
     def function(self, name: str) -> Function:
-        """What one of the modules takes and gives."""
+        """Return the inputs and outputs of one module."""
         return named(self.functions, name)
 
     @property
     def encode(self) -> Encoder:
-        """The module that makes a feature of a frame."""
+        """The module that turns a frame into a feature."""
         return cast(Encoder, self.modules[ENCODE])
 
     @property
@@ -58,9 +58,9 @@ class Deployed:
 
 
 def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
-    """Split a policy into its deployed functions. PolicyError when its method has no such form.
+    """Split a policy into its deployed functions. Raises PolicyError when its method has none.
 
-    nfe: network evaluations a chunk, of a policy that takes many; None: its own number.
+    nfe: network evaluations a chunk, for a policy that takes many; None takes its own number.
     """
     method, name = policy.sampling, policy.config.method
     if not method.deployable:
@@ -73,7 +73,7 @@ def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
 
 
 def split(policy: Policy, nfe: int | None = None) -> Deployed:
-    """`deploy` for looking at any policy: its functions' shapes and costs, a call."""
+    """Split any policy, without `deploy`'s checks, to look at its functions' shapes and costs."""
     network, config, method = policy.network.eval(), policy.config, policy.sampling
     rows = method.time_rows(network, config.time_rows, nfe)
     modules = {k: x.eval() for k, x in config.network.modules(network, method).items()}

@@ -1,4 +1,4 @@
-"""Random numbers of a batch, the same ones however many processes share its rows.
+"""Random numbers for a batch, the same ones however many processes share its rows.
 
 Every process draws for the whole batch and keeps every `count`-th row from its own number on. That
 costs each of them the drawing of all, and makes a run independent of how many there are. The first
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 class RowGenerator(torch.Generator):
-    """A generator on the CPU that knows whose rows are wanted, and on which device.
+    """A generator on the CPU that knows which rows are wanted, and on which device.
 
     A plain torch.Generator serves as well: all rows, on the CPU.
     """
@@ -27,34 +27,34 @@ class RowGenerator(torch.Generator):
     place: torch.device = CPU
 
     def share(self, rank: int, count: int, place: torch.device) -> None:
-        """From now on: the rows of process `rank` of `count`, put on `place`."""
+        """Draw, from now on, the rows of process `rank` of `count`, and put them on `place`."""
         self.rank, self.count, self.place = rank, count, place
 
 
 def draw(
     law: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator, axis: int = 0
 ) -> Tensor:
-    """`law(shape)` (torch.rand, torch.randn, …) of this process's rows, which lie along `axis`."""
+    """Draw `law(shape)` (torch.rand, torch.randn, …), this process's rows alone, along `axis`."""
     return _drawn(law, shape, generator, axis).to(place_of(generator))
 
 
 def integers(below: int, rows: int, generator: torch.Generator) -> Tensor:
-    """(rows,) whole numbers in 0 .. below - 1."""
+    """Draw (rows,) whole numbers in 0 .. below - 1."""
     return indices(below, rows, generator).to(place_of(generator))
 
 
 def indices(below: int, rows: int, generator: torch.Generator) -> Tensor:
-    """The same on the CPU, where the data is."""
+    """Draw like `integers`, but leave the numbers on the CPU, where the data is."""
     return _drawn(partial(torch.randint, below), (rows,), generator, 0)
 
 
 def place_of(generator: torch.Generator) -> torch.device:
-    """The device of what is drawn."""
+    """Return the device that draws are put on."""
     return generator.place if isinstance(generator, RowGenerator) else CPU
 
 
 def count_of(generator: torch.Generator) -> int:
-    """How many processes share a batch."""
+    """Return how many processes share a batch."""
     return generator.count if isinstance(generator, RowGenerator) else 1
 
 

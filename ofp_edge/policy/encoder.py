@@ -1,4 +1,4 @@
-"""Observation encoders: raw fields of one frame in, one feature vector out.
+"""Observation encoders: they turn the raw fields of one frame into one feature vector.
 
 Every operation delegates to XNNPACK and has a TensorRT kernel: convolutions on 4-D input,
 `max_pool2d`, softmax, linear layers and concatenation. No operation mixes frames, so the features
@@ -28,7 +28,7 @@ _CACHE_CLOUDS = 16  # clouds whose activations stay in a core's cache
 
 
 class Normalize(nn.Module):
-    """x (B, D, ...) in physical units -> about [-1, 1]; constants, not trained."""
+    """Maps x (B, D, ...) in physical units to about [-1, 1], by constants that are not trained."""
 
     scale: Tensor
     offset: Tensor
@@ -45,12 +45,12 @@ class Normalize(nn.Module):
         self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Return x normalised, in the same shape."""
         return x * self.scale + self.offset
 
 
 class PointEncoder(nn.Module):
-    """Points (B, 3, 1, N) -> (B, point_features): shared layers, maximum over points, linear.
+    """Maps points (B, 3, 1, N) to (B, point_features): shared layers, maximum over points, linear.
 
     PointNet (Qi et al., CVPR 2017) without its transforms.
     """
@@ -64,7 +64,7 @@ class PointEncoder(nn.Module):
         self.out = nn.Linear(sizes[-1], config.point_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """In training the same value and gradient are computed a faster way."""
+        """Encode the points; in training the same value and gradient are computed a faster way."""
         if self.training and torch.is_grad_enabled():
             return self._winners_only(x)
         for conv in self.layers:
@@ -98,8 +98,8 @@ class PointEncoder(nn.Module):
 
 
 class ObservationEncoder(Encoder):
-    """Fields of one frame, in spec order -> one feature (B, F): points and images encoded, state
-    passed on."""
+    """Maps the fields of one frame, in spec order, to one feature (B, F): it encodes points and
+    images and passes state on."""
 
     def __init__(
         self,
@@ -126,8 +126,8 @@ class ObservationEncoder(Encoder):
         self.feature_dim = sum(lengths.get(f.part, math.prod(f.shape)) for f in self.fields)
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """State (B, D) in its own units, points (B, 3, 1, N) in metres, images (B, 3, H, W) in
-        0..1 -> (B, F)."""
+        """Map state (B, D) in its own units, points (B, 3, 1, N) in metres and images (B, 3, H, W)
+        in 0..1 to (B, F)."""
         by_name = {f.name: x for f, x in zip(self.fields, observations, strict=True)}
         parts = []
         for field, normalize, uses in zip(self.fields, self.normalize, self._uses, strict=True):
@@ -147,7 +147,7 @@ class ObservationEncoder(Encoder):
 
 
 def require_parts(fields: Sequence[ObservationField]) -> None:
-    """PolicyError when no network here has a part for one of these."""
+    """Raise PolicyError when no network here has a part for one of these fields."""
     if others := [f for f in fields if f.part not in ("", Points.part, Rgb.part)]:
         raise PolicyError(
             f"observation {others[0].name!r} is of kind {others[0].kind}, and this network has no "

@@ -1,12 +1,11 @@
 """The policy folder: config.json, model.safetensors (evaluation weights), statistics.json.
 
-config.json names the hashes of the other two, which are checked before they are opened.
-A policy that came as a program has that file too, and no weights in model.safetensors.
-quantize adds quantization.json and calibration.npz (where asked for, sensitivity.json, its page and
-gate.json); tune adds tuning.json, what it measured;
-training adds validation.json and best/ (the policy of lowest validation loss, a folder like this
-one), and training/ while it is unfinished.
-Nothing is ever pickled.
+config.json names the hashes of the other two, which are checked before they are opened. A policy
+imported as a program has that file too, and no weights in model.safetensors. quantize adds
+quantization.json and calibration.npz (on request also sensitivity.json, its page and gate.json);
+tune adds tuning.json with its measurements; training adds validation.json and best/ (the policy of
+lowest validation loss, a folder like this one), and training/ while it is unfinished. Nothing is
+ever pickled.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ class Policy:
 
     @property
     def sampling(self) -> Sampling:
-        """How it is sampled: by the method that it was trained with, or as it came."""
+        """The way chunks are sampled: by the policy's training method, or as it was imported."""
         return self.config.network.sampling(self.config.method, self.config.method_options)
 
     def widened(self, what: str) -> Policy:
-        """A policy of many steps as one that `ofp` can train. PolicyError, naming `what`."""
+        """Return a policy of many steps as one `ofp` can train. PolicyError, naming `what`."""
         network, module = self.config.network.widened(
             self.network, self.config.method, self.statistics, what
         )
@@ -73,12 +72,12 @@ def load_policy(path: Path) -> Policy:
 
 
 def own_json(path: Path, name: str) -> Any:
-    """A JSON file of a policy folder, which no link may lead out of. PolicyError."""
+    """Read a JSON file of a policy folder, which no link may lead out of. Raises PolicyError."""
     return read_json_file(path / name, PolicyError, inside=path)
 
 
 def read_config(path: Path) -> PolicyConfig:
-    """config.json of a policy folder. PolicyError, with the file's place."""
+    """Read config.json of a policy folder. Raises PolicyError naming the file."""
     try:
         return PolicyConfig.from_json(own_json(path, CONFIG))
     except PolicyError as cause:
@@ -98,14 +97,14 @@ def check_files(path: Path, config: PolicyConfig) -> None:
 
 
 def policy_files(config: PolicyConfig) -> tuple[str, ...]:
-    """Every file that a policy with this configuration consists of."""
+    """Return the names of all files of a policy with this configuration."""
     return (CONFIG, STATISTICS, *config.network.files)
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
-    """Write its files into an existing folder (`files.new_folder` makes it appear whole).
+    """Write a policy's files into an existing folder (`files.new_folder` makes it appear whole).
 
-    A program's own files are the caller's.
+    The caller writes a program's own files.
     """
     written = policy.config.network.save(policy.network, folder)
     write_json(folder / STATISTICS, statistics_to_json(policy.statistics))

@@ -1,4 +1,4 @@
-"""What every kind of network answers for itself: its files, its loading, its sampling, its limits.
+"""Network is the interface of every kind of network: its files, loading, sampling and limits.
 
 The kinds stand in one table, `NETWORKS` in config.py.
 """
@@ -35,10 +35,10 @@ from ofp_edge.spec import PolicySpec
 
 
 class Network(ABC):
-    """A network as config.json describes it: a frozen dataclass, one class a kind.
+    """A network as config.json describes it; each kind is a frozen dataclass.
 
-    kind: its name there; ours have none. one_row: its functions take one row a call, so that no
-    batch goes through them.
+    kind: its name in config.json; our own networks have none. one_row: its functions take one row a
+    call, so they cannot run batches.
     """
 
     kind: ClassVar[str | None] = None
@@ -46,38 +46,38 @@ class Network(ABC):
 
     @property
     def trunk_kind(self) -> str:
-        """What makes the chunk, in a word."""
+        """The kind of trunk that makes the chunk, in a word."""
         return str(self.kind)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its files in the policy folder, beside config.json and statistics.json."""
+        """The files in the policy folder, beside config.json and statistics.json."""
         return (MODEL,)
 
     @property
     def refusals(self) -> Mapping[str, str]:
-        """Forms of program (`Engine.form`) that can't be made of it, each with a sentence that says
-        why and what to do; commands (quantize, train, distill) that can't take it, each with how a
-        sentence that begins with the policy goes on."""
+        """Whatever the network can't do: forms of program (`Engine.form`), each with a sentence
+        that says why and what to do; commands (quantize, train, distill), each with the rest of a
+        sentence that begins with the policy."""
         return {}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `network_from_json` is the inverse."""
+        """Return plain JSON values; `network_from_json` is the inverse."""
         return {"kind": self.kind, **asdict(cast(Any, self))}
 
     @classmethod
     @abstractmethod
     def from_json(cls, value: Any) -> Network:
-        """The inverse of `to_json`, without "kind". Raises PolicyError naming the entry."""
+        """Read `to_json`'s values, without "kind". Raises PolicyError naming the entry."""
 
     @abstractmethod
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
-        """The network with new weights. PolicyError where spec or sizes do not fit."""
+        """Build the network with new weights. Raises PolicyError where spec or sizes do not fit."""
 
     def load(
         self, folder: Path, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
     ) -> PolicyNetwork:
-        """The network in a policy folder. PolicyError when a file is missing, changed or unfit."""
+        """Load a policy folder's network. PolicyError when a file is missing, changed or unfit."""
         path = folder / MODEL
         what = f"{folder / 'config.json'}: no network can be built from it"
         with said_by(what, PolicyError):
@@ -89,22 +89,22 @@ class Network(ABC):
         return network
 
     def save(self, network: PolicyNetwork, folder: Path) -> tuple[str, ...]:
-        """Write its weights into an existing folder: the files whose hashes config.json names."""
+        """Write the weights into an existing folder; return the files that config.json hashes."""
         weights = {name: x.detach().contiguous() for name, x in network.state_dict().items()}
         (folder / MODEL).write_bytes(save(weights))  # not save_file: a full disk is an OSError here
         return (MODEL,)
 
     def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
-        """How it is sampled: by the method that it was trained with, or as it came."""
+        """Return how chunks are sampled: by the training method, or as the network was imported."""
         return build_method(method, options)
 
     def functions(self, network: PolicyNetwork, row_size: int) -> tuple[Function, ...]:
-        """The functions that are exported, in the order in which they run; row_size: the length of
-        a time row."""
+        """Return the exported functions, in the order in which they run; row_size: the length of a
+        time row."""
         return encode_and_act(network.spec, network.encoder.feature_dim, row_size)
 
     def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
-        """The module of each function, by its name; they share the network's weights."""
+        """Return the module of each function, by name; they share the network's weights."""
         return {ENCODE: network.encoder, ACT: Act(network, method)}
 
     def widened(
@@ -114,11 +114,11 @@ class Network(ABC):
         statistics: Mapping[str, FieldStatistics],
         what: str,
     ) -> tuple[Network, PolicyNetwork]:
-        """A policy of many steps as the start of one that jumps, its time embedding widened to
+        """Turn a policy of many steps into the start of one that jumps: widen its time embedding to
         (t, r).
 
-        At r = t it does what it did, and until it is trained it does the same at every r. Raises
-        PolicyError, naming `what`, where it has no such form.
+        At r = t its output is unchanged, and until it is trained it is the same at every r. Raises
+        PolicyError, naming `what`, where the network has no such form.
         """
         if (why := self.refusals.get("distill")) is not None:
             raise PolicyError(f"{what} {why}")

@@ -1,4 +1,4 @@
-"""The policy network u(z, t, r | o): the average velocity of the flow over [t, r].
+"""The policy network u(z, t, r | o) predicts the average velocity of the flow over [t, r].
 
 `z_r = z_t + (r - t) u(z_t, t, r | o)`, time running from noise (0) to data (1); u(z, t, t | o) is
 the instantaneous velocity (One-Step Flow Policy, arXiv 2603.12480). Chunks are flat, normalised
@@ -17,9 +17,9 @@ from ofp_edge.spec import PolicySpec
 
 
 class PolicyNetwork(nn.Module):
-    """Encoder, time embedding and trunk, with the normalisation of both ends inside.
+    """Joins encoder, time embedding and trunk, and normalises inputs and actions itself.
 
-    Every kind of network is this one module, of parts of its own (see `Network.build`). learns:
+    Every kind of network is this module, built from its own parts (see `Network.build`). learns:
     whether it is trained here, as u(z, t, r | o): only then it has `null`.
     """
 
@@ -44,8 +44,8 @@ class PolicyNetwork(nn.Module):
             self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:
-        """Fields in spec order, raw: state (B, To, D), points (B, To, 3, N), images
-        (B, To, 3, H, W) in 0..1 -> (B, To*F)."""
+        """Map raw fields, in spec order, to (B, To*F): state (B, To, D), points (B, To, 3, N) and
+        images (B, To, 3, H, W) in 0..1."""
         batch, steps = observations[0].shape[:2]
         frames = [
             x.flatten(0, 1).unsqueeze(2)
@@ -57,21 +57,21 @@ class PolicyNetwork(nn.Module):
         return features.view(batch, steps * self.encoder.feature_dim)
 
     def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
-        """z (B, H*A), t and r (B,), features (B, To*F) -> u (B, H*A)."""
+        """Map z (B, H*A), t and r (B,), features (B, To*F) to u (B, H*A)."""
         u: Tensor = self.trunk(z, features, self.time(t, r))
         return u
 
     def normalize_actions(self, chunk: Tensor) -> Tensor:
-        """Raw (B, H, A) -> normalised, flat (B, H*A)."""
+        """Normalise raw actions (B, H, A) and flatten them to (B, H*A)."""
         flat: Tensor = self.actions(chunk.flatten(1))
         return flat
 
     def denormalize_actions(self, flat: Tensor) -> Tensor:
-        """The inverse: (B, H*A) -> raw (B, H, A), unclamped."""
+        """Undo `normalize_actions`: (B, H*A) -> raw (B, H, A), unclamped."""
         raw = self.actions.back(flat)
         return raw.view(-1, self.spec.horizon, self.spec.action_dim)
 
     @property
     def parameter_count(self) -> int:
-        """Trained numbers."""
+        """The number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())

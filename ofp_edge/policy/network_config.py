@@ -1,4 +1,4 @@
-"""Networks of ours, which `train` makes: an encoder of points and images, and a trunk."""
+"""NetworkConfig: the networks that `train` makes, an encoder of points and images, and a trunk."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ofp_edge.strict import shown
 
 @dataclass(frozen=True)
 class NetworkConfig(NetworkSizes, Network):
-    """See NetworkSizes. It has no "kind" in config.json."""
+    """The sizes of our own network (see NetworkSizes); config.json stores it without "kind"."""
 
     @property
     def trunk_kind(self) -> str:
-        """See Network."""
+        """The trunk's kind; see Network."""
         return self.trunk.kind
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
-        """See Network."""
+        """Build the network; see Network."""
         encoder = ObservationEncoder(self, spec.observations, statistics)
         time = TimeEmbedding(self.time_features, self.condition)
         features = spec.n_obs_steps * encoder.feature_dim
@@ -40,13 +40,13 @@ class NetworkConfig(NetworkSizes, Network):
         return PolicyNetwork(spec, encoder, time, trunk, ScaleOffset(affine, spec.horizon))
 
     def to_json(self) -> dict[str, Any]:
-        """See Network."""
+        """Return plain JSON values; see Network."""
         return {**asdict(self), "trunk": {"kind": self.trunk.kind, **vars(self.trunk)}}
 
     @classmethod
     def from_json(cls, value: Any) -> NetworkConfig:
-        """Raises PolicyError. Without "trunk", "width" and "blocks" are those of an MLP, and
-        without "rgb" there is none: the forms written before there were others."""
+        """Read the sizes. Raises PolicyError. Without "trunk", "width" and "blocks" describe an
+        MLP; without "rgb" there is no image encoder: the forms from before other kinds existed."""
         if not isinstance(value, dict):
             raise PolicyError(f"config.network: expected an object, got {shown(value)}.")
         if "trunk" not in value:

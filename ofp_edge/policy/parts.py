@@ -1,4 +1,4 @@
-"""What a policy network is made of, whoever trained it: encoder, times, the actions' scale."""
+"""The parts of every policy network: encoder, time embedding, and the scale of the actions."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from ofp_edge.normalize import Affine
 
 
 class Encoder(nn.Module):
-    """Raw fields of one frame, in spec order -> (B, feature_dim)."""
+    """Maps the raw fields of one frame, in spec order, to (B, feature_dim)."""
 
     feature_dim: int
 
 
 class Embedding(nn.Module):
-    """Times t, r, each (B,) -> (B, size): what the trunk is given of them."""
+    """Maps times t, r, each (B,), to (B, size), the trunk's time input."""
 
     size: int
 
     def blind_to_steps(self) -> None:
-        """Forget r - t, where only r = t was trained: the same embedding at r = t, whatever r.
+        """Forget r - t, where only r = t was trained: keep the embedding of r = t whatever r is.
 
-        Raises PolicyError where it can't.
+        Raises PolicyError where that is impossible.
         """
         raise PolicyError("this network's time embedding can't be widened.")
 
 
 class Actions(nn.Module):
-    """Raw flat chunks (B, H*A) -> normalised, `back` the inverse. slope: (H*A,) raw units of one
-    normalised unit."""
+    """Maps raw flat chunks (B, H*A) to normalised ones; `back` is the inverse. slope: (H*A,) raw
+    units of one normalised unit."""
 
     slope: Tensor
 
     def back(self, flat: Tensor) -> Tensor:
-        """Normalised -> raw."""
+        """Return normalised actions in raw units."""
         raise NotImplementedError
 
 
 class ScaleOffset(Actions):
-    """raw = normalised * slope + offset."""
+    """Scales actions by raw = normalised * slope + offset."""
 
     offset: Tensor
 
@@ -53,9 +53,9 @@ class ScaleOffset(Actions):
         self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, raw: Tensor) -> Tensor:
-        """See Actions."""
+        """Normalise raw actions; see Actions."""
         return (raw - self.offset) / self.slope
 
     def back(self, flat: Tensor) -> Tensor:
-        """See Actions."""
+        """Return actions in raw units; see Actions."""
         return flat * self.slope + self.offset

@@ -1,4 +1,4 @@
-"""Presets: the sizes, times and training settings that `--preset` names, as data."""
+"""The presets that `--preset` names: sizes, times and training settings, as data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ofp_edge.policy.trunks.unet import UnetConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A network and how it is trained and used. Times t_w and t_refine: see method, warm start.
+    """A network and the way it is trained and used. Times t_w and t_refine: see method, warm start.
 
-    method_options: of each method, numbers that are not its defaults.
+    method_options: by method, the numbers that differ from its defaults.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Preset:
 
     @property
     def time_rows(self) -> tuple[tuple[str, float, float], ...]:
-        """The (t, r) pairs that ship."""
+        """The (t, r) pairs that ship with a policy."""
         return (COLD, 0.0, 1.0), (WARM, self.t_w, 1.0), (REFINE, self.t_refine, 1.0)
 
 
@@ -114,7 +114,7 @@ IMPORTED = "imported"  # in a configuration: not one of ours
 
 
 def preset(name: str) -> Preset:
-    """The preset, or UnknownName listing them."""
+    """Return the preset of this name. Raises UnknownName listing all presets."""
     if name not in PRESETS:
         raise UnknownName("preset", name, PRESETS)
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""ResNet and spatial softmax: a colour image in, where its features are out.
+"""ResNet and spatial softmax: they turn a colour image into the places of its features.
 
 ResNet (He et al., CVPR 2016) with torchvision's layer names. Its normalisation is frozen and lies
 in the convolutions, weights and biases: the deployed graph has none, and nothing differs between
@@ -18,11 +18,11 @@ from ofp_edge.policy.sizes import RgbConfig
 from ofp_edge.policy.trunks.trunk import zero
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""The mean of ImageNet's colours, 0..1, which torchvision's weights expect to be taken out."""
+"""ImageNet's mean colour and standard deviation, 0..1, that torchvision's weights expect."""
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside the input; `downsample` where size or channels change."""
+    """Adds two 3x3 convolutions to the input; `downsample` serves where size or channels change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Block(nn.Module):
         self.downsample = nn.Sequential(*down)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I, H, W) -> (B, O, H/stride, W/stride)."""
+        """Map (B, I, H, W) to (B, O, H/stride, W/stride)."""
         return F.relu(self.downsample(x) + self.conv2(F.relu(self.conv1(x))))
 
 
 class ResNet(nn.Module):
-    """(B, 3, H, W), ImageNet-normalised -> (B, C, h, w); every layer but the first halves it.
+    """Maps ImageNet-normalised (B, 3, H, W) to (B, C, h, w); all layers but the first halve it.
 
     With channels (64, 128, 256, 512) and blocks (2, 2, 2, 2), it is ResNet-18.
     """
@@ -61,7 +61,7 @@ class ResNet(nn.Module):
         self._begin(sum(config.blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See ResNet."""
+        """Map images to features; see ResNet."""
         x = self.maxpool(F.relu(self.conv1(x)))
         for layer in self.layers:
             x = layer(x)
@@ -80,7 +80,7 @@ class ResNet(nn.Module):
 
 
 class SpatialSoftmax(nn.Module):
-    """(B, C, h, w) -> (B, 2 keypoints): the mean x, then y, in -1..1, of each keypoint's map."""
+    """Maps (B, C, h, w) to (B, 2 keypoints): the mean x, then y (-1..1) of each keypoint's map."""
 
     places: Tensor
 
@@ -95,13 +95,13 @@ class SpatialSoftmax(nn.Module):
         self.register_buffer("places", places, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See SpatialSoftmax. A softmax and a product with a constant: XNNPACK takes both."""
+        """Apply a softmax and a product with a constant: XNNPACK takes both. See SpatialSoftmax."""
         maps = self.maps(x).view(-1, self.keypoints, self.cells)
         return torch.matmul(maps.softmax(-1), self.places).flatten(1)
 
 
 class RgbEncoder(nn.Module):
-    """Image (B, 3, H, W), ImageNet-normalised -> (B, features)."""
+    """Maps an ImageNet-normalised image (B, 3, H, W) to (B, features)."""
 
     def __init__(self, config: RgbConfig, height: int, width: int) -> None:
         super().__init__()
@@ -113,6 +113,6 @@ class RgbEncoder(nn.Module):
         self.out = nn.Linear(2 * config.keypoints, config.features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See RgbEncoder."""
+        """Encode the image; see RgbEncoder."""
         feature: Tensor = self.out(self.softmax(self.resnet(x)))
         return feature

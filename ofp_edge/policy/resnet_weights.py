@@ -1,4 +1,4 @@
-"""ResNet weights under torchvision's names, from a safetensors file, into a policy's encoders.
+"""Load ResNet weights under torchvision's names from a safetensors file into a policy's encoders.
 
 Batch normalisation is folded into the convolutions as it is read, with the statistics of the file:
 y = (conv(x) - mean) * weight / sqrt(var + eps) + bias.
@@ -63,7 +63,7 @@ def load_resnet_weights(network: nn.Module, path: Path) -> None:
 
 
 def torchvision_shapes(network: ResNet) -> dict[str, tuple[int, ...]]:
-    """The tensors that torchvision stores for this ResNet without its classifier, by name."""
+    """Return the shapes torchvision stores for this ResNet without its classifier, by name."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, conv in _convolutions(network).items():
         shapes[f"{name}.weight"] = tuple(conv.weight.shape)

@@ -1,4 +1,4 @@
-"""Sampling with the average-velocity network: one step, or a ladder of K.
+"""Sample from the average-velocity network: in one step, or by a ladder of K.
 
 All chunks are normalised and flat, (B, H*A); features (B, To*F). One set of weights serves any
 number of function evaluations (nfe).
@@ -15,7 +15,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 
 def jump(network: PolicyNetwork, features: Tensor, z: Tensor, t: float, r: float) -> Tensor:
-    """One evaluation: `z_r = z + (r - t) u(z, t, r | o)`."""
+    """Take one evaluation's step: `z_r = z + (r - t) u(z, t, r | o)`."""
     times = torch.full((2, len(z)), t, device=z.device)
     times[1] = r
     u: Tensor = network(z, times[0], times[1], features)
@@ -23,7 +23,7 @@ def jump(network: PolicyNetwork, features: Tensor, z: Tensor, t: float, r: float
 
 
 def ladder(nfe: int, start: float = 0.0) -> tuple[float, ...]:
-    """nfe + 1 times from `start` to 1, evenly spaced."""
+    """Return nfe + 1 evenly spaced times from `start` to 1."""
     return tuple(start + (1 - start) * k / nfe for k in range(nfe)) + (1.0,)
 
 

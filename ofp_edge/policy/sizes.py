@@ -1,4 +1,4 @@
-"""Sizes of our networks and how sizes are read from JSON."""
+"""The sizes of our networks, and the functions that read them from JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LARGEST_SIZE, _MOST_LAYERS = 1 << 16, 64
 
 @dataclass(frozen=True)
 class RgbConfig:
-    """ResNet of basic blocks and a spatial softmax.
+    """The sizes that an image encoder has: a ResNet of basic blocks, and a spatial softmax.
 
     channels, blocks: of each layer; the stem has the first layer's channels. keypoints: places that
-    the softmax tells. features: length of one image's feature. shared: one set of weights for all
-    cameras, or one a camera.
+    the softmax finds. features: length of one image's feature. shared: all cameras share one set of
+    weights; otherwise each has its own.
     """
 
     channels: tuple[int, ...]
@@ -31,7 +31,7 @@ class RgbConfig:
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Sizes of the network.
+    """The sizes that one of our networks has.
 
     point_channels: outputs of the shared point layers. point_features: length of one cloud's
     feature. condition: length of the vector that modulates the trunk. time_features: sines and
@@ -48,7 +48,7 @@ class NetworkSizes:
 
 
 def read_sizes(kind: type[T], value: Any, at: str, **built: Any) -> T:
-    """`read_as` for sizes of a network: every number and list of them at least 1, none absurd."""
+    """Read network sizes with `read_as`; each number and list must be at least 1, none absurd."""
     sizes = read_as(kind, value, "", PolicyError, at, **built)
     for key, item in vars(sizes).items():
         numbers = item if isinstance(item, tuple) else (item,)

@@ -1,4 +1,4 @@
-"""Laws of time in training: the interpolant, the draws of (t, r) and m, the contraction rho."""
+"""The laws of time in training: the interpolant, the draws of (t, r) and m, the contraction rho."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ofp_edge.policy.draws import draw
 
 
 def uniform(rows: int, generator: torch.Generator) -> Tensor:
-    """(rows,) in [0, 1)."""
+    """Draw (rows,) uniform numbers in [0, 1)."""
     return draw(torch.rand, (rows,), generator)
 
 
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal, shape of x."""
+    """Draw standard normal noise in the shape of x."""
     return draw(torch.randn, x.shape, generator)
 
 
 def between(start: Tensor, end: Tensor, at: Tensor) -> Tensor:
-    """The straight path: `(1 - at) start + at end`; start and end (B, K), at (B,)."""
+    """Return `(1 - at) start + at end`, on the straight path; start and end (B, K), at (B,)."""
     return start + at[:, None] * (end - start)
 
 
 def sorted_pair(
     rows: int, smallest: float, shipped: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """(t, r): two sorted uniforms with r - t at least `smallest`; a share `shipped` is (0, 1).
+    """Draw (t, r), two sorted uniforms with r - t at least `smallest`; a share `shipped` is (0, 1).
 
     Where the draw is closer than that, r moves up, or t down at the end of time.
     """
@@ -42,12 +42,12 @@ def sorted_pair(
 
 
 def cosine_contraction(progress: float) -> float:
-    """rho from 1 to 0: `(1 + cos(pi s)) / 2`."""
+    """Return rho, which falls from 1 to 0: `(1 + cos(pi s)) / 2`."""
     return (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
 
 def exponential_contraction(progress: float, last: float) -> float:
-    """rho from 1 to `last`: `last ** s`."""
+    """Return rho, which falls from 1 to `last`: `last ** s`."""
     return float(last ** min(1.0, progress))
 
 
@@ -60,5 +60,5 @@ def drop_condition(
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean over the chunk: (B, K), (B, K) -> (B,)."""
+    """Average the squared error over the chunk: (B, K), (B, K) -> (B,)."""
     return (prediction - target).square().mean(1)

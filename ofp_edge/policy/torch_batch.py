@@ -1,4 +1,4 @@
-"""TorchBatch: one module on a fixed number of rows; every row is a Runner of its own."""
+"""TorchBatch runs one module on a fixed number of rows; every row is a Runner of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ofp_edge.policy.torch_runner import TorchRunner
 
 
 class TorchBatch:
-    """Runs `module` on all rows at once, always as many, so that kernels are chosen alike.
+    """Runs `module` on all rows at once, always equally many, so that kernels are chosen alike.
 
-    inputs, outputs: of one row, as for TorchRunner. wait: what a row does to be answered; None:
-    it runs the batch itself. Several waiting rows share one `infer`.
+    inputs, outputs: of one row, as for TorchRunner. wait: called by a row to get its answer; None:
+    the row runs the batch itself. Several waiting rows share one `infer`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TorchBatch:
         self._runner.infer()
 
     def rows_are_alike(self) -> bool:
-        """Whether a row's answer is, to the bit, the same wherever it stands and beside whatever.
+        """Say whether a row's answer is bit-identical wherever it stands and whatever is beside it.
 
         Matrix kernels may treat the last rows of a batch differently; tried on random inputs.
         """

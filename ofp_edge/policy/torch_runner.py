@@ -1,4 +1,4 @@
-"""TorchRunner: an nn.Module behind the runner interface, for reference and evaluation."""
+"""TorchRunner puts an nn.Module behind the runner interface, for reference and evaluation."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ class TorchRunner:
                 kept.copy_(result)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""

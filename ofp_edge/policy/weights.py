@@ -1,4 +1,4 @@
-"""Weights in safetensors files: read, held against a network's shapes, filled in."""
+"""Read weights from safetensors files, check them against a network's shapes, fill them in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL = "model.safetensors"
 
 
 def read_tensors(path: Path, *, inside: Path | None = None) -> dict[str, Tensor]:
-    """What a safetensors file holds. PolicyError. inside: see `open_plain`."""
+    """Read the tensors of a safetensors file. Raises PolicyError. inside: see `open_plain`."""
     with open_plain(path, PolicyError, inside=inside) as file:
         require_memory(os.fstat(file.fileno()).st_size, str(path), PolicyError)
     with said_by(f"{path} is damaged", PolicyError):
@@ -26,14 +26,14 @@ def read_tensors(path: Path, *, inside: Path | None = None) -> dict[str, Tensor]
 
 
 def read_shapes(path: Path, *, inside: Path | None = None) -> dict[str, tuple[int, ...]]:
-    """The shapes alone, from the head of the file. PolicyError."""
+    """Read the shapes alone, from the file's header. Raises PolicyError."""
     with open_plain(path, PolicyError, inside=inside), said_by(f"{path} is damaged", PolicyError):
         with safe_open(path, framework="pt") as found:
             return {name: tuple(found.get_slice(name).get_shape()) for name in found.keys()}
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """By name."""
+    """Return the shapes of tensors, by name."""
     return {name: tuple(x.shape) for name, x in tensors.items()}
 
 

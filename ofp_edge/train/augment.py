@@ -9,7 +9,7 @@ from ofp_edge.policy.draws import integers
 
 
 def shift_images(images: Tensor, most_px: int, generator: torch.Generator) -> Tensor:
-    """(B, To, 3, H, W) -> the same, every window moved by up to `most_px` along both axes.
+    """Shift every window of (B, To, 3, H, W) by up to `most_px` along both axes; the shape stays.
 
     All frames of a window move alike, so that what moves in it does so in truth.
     """

@@ -1,4 +1,4 @@
-"""Batches from a dataset in memory: random windows, with the augmentations."""
+"""Batches draws random windows from a dataset in memory, and augments them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ofp_edge.train.augment import shift_images
 
 
 class Batches:
-    """Windows of some episodes. Observations come in spec order, raw units."""
+    """The windows of some episodes; observations come in spec order, raw units."""
 
     def __init__(self, dataset: Dataset, episodes: Sequence[int], spec: PolicySpec) -> None:
         self.spec = spec
@@ -32,7 +32,7 @@ class Batches:
         return len(self.past)
 
     def take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Windows by number (B,): fields as `PolicyNetwork.encode` takes them, and actions
+        """Return windows by number (B,): fields as `PolicyNetwork.encode` takes them, and actions
         (B, H, A)."""
         observations, actions = self._take(rows)
         return [_as_input(x) for x in observations], actions
@@ -40,7 +40,8 @@ class Batches:
     def draw(
         self, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
-        """`settings.batch_size` random windows, augmented; of several processes' batch a share."""
+        """Draw `settings.batch_size` random windows, augmented; a share where processes
+        share them."""
         share = settings.batch_size // count_of(generator)
         observations, actions = self._take(indices(len(self), share, generator))
         place = place_of(generator)

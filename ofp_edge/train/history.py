@@ -1,4 +1,4 @@
-"""Validation over a run: every point of the curve, and the weights of its lowest one.
+"""The history of validation over a run: every point of the curve, and the lowest one's weights.
 
 validation.json   [{"step", "loss", "chunk_error"}, ...]
 best/             the policy at the point of lowest loss, a whole policy folder
@@ -25,7 +25,7 @@ CURVE, BEST = "validation.json", "best"
 
 @dataclass(frozen=True)
 class Point:
-    """One validation of the averaged weights; loss and chunk_error as in Validation."""
+    """One validation of the averaged weights; it has loss and chunk_error as in Validation."""
 
     step: int
     loss: float
@@ -34,18 +34,18 @@ class Point:
 
 @dataclass
 class History:
-    """The curve so far; `weights`: a copy of those at its lowest point."""
+    """The curve so far, and in `weights` a copy of those at its lowest point."""
 
     points: list[Point] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def best(self) -> Point | None:
-        """The lowest loss, the first of equal ones."""
+        """The point of lowest loss, the first of equal ones."""
         return min(self.points, key=lambda point: point.loss, default=None)
 
     def at(self, step: int) -> Validation | None:
-        """What was found at `step`, if that is where the curve ends."""
+        """Return the validation at `step` if the curve ends there, else None."""
         if not self.points or self.points[-1].step != step:
             return None
         return Validation(self.points[-1].loss, self.points[-1].chunk_error)
@@ -70,7 +70,7 @@ class History:
 
 
 def load_history(folder: Path) -> History:
-    """The inverse of `save`; empty where nothing was validated yet. PolicyError on damage."""
+    """Read what `save` wrote; empty where nothing was validated yet. PolicyError on damage."""
     if not (folder / CURVE).exists():
         return History()
     values: Any = read_json(folder / CURVE, PolicyError)

@@ -32,9 +32,9 @@ _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped u
 
 @dataclass(frozen=True)
 class TrainResult:
-    """policy: the folder where it stands. loss: running mean of the summed terms, None where no
-    step was left to do. validation: of the last weights; best: the lowest point of the curve, None
-    before the first. interrupted: stopped by a signal, resumable."""
+    """The outcome of a run. policy: its folder. loss: running mean of the summed terms, None where
+    no step was left to do. validation: of the last weights; best: the lowest point of the curve,
+    None before the first. interrupted: stopped by a signal, resumable."""
 
     policy: Path
     step: int
@@ -56,8 +56,8 @@ def train(
     tensorboard: Path | None = None,
     progress: Progress = silent,
 ) -> TrainResult:
-    """Run a plan to its end, or to Ctrl-C or SIGTERM: either way there is a usable policy, at the
-    end at the output, before it a resumable one in the plan's `checkpoints`. The policy of lowest
+    """Run a plan to its end, or to Ctrl-C or SIGTERM. Either way there is a usable policy: at the
+    end in the output, before it a resumable one in the plan's `checkpoints`. The policy of lowest
     validation loss is in best/ below it.
 
     checkpoint_every, validate_every: optimiser steps; the last step does both. tensorboard: folder
@@ -167,15 +167,15 @@ class _Losses(nn.Module):
 
 
 def learning_rate(plan: Plan, done: float) -> float:
-    """Linear warm-up over the first steps, then a cosine down to 1 % at done = 1."""
+    """Warm up linearly over the first steps, then follow a cosine down to 1 % at done = 1."""
     settings = plan.settings
     warm = min(1.0, (plan.state.step + 1) / max(1, settings.warmup_steps))
     return settings.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
 def save_checkpoint(plan: Plan) -> None:
-    """Replace the folder of checkpoints as a whole, with what resuming needs, or at the end the
-    output; then the checkpoints have had their time."""
+    """Replace the folder of checkpoints, as a whole, with what resuming needs. At the end, write
+    the output instead and remove the checkpoints."""
     state, config = plan.state, plan.policy.config
     config = replace(config, training=replace(config.training, step=state.step))
     unfinished = state.step < plan.settings.steps

@@ -1,4 +1,4 @@
-"""What a training run will do, settled before the first step: new, resumed, or on from a policy."""
+"""The plan of a training run, settled before the first step: new, resumed, or on from a policy."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None: the preset's, or on --resume and --init the policy's own.
+    """The user's request; None is the preset's value, or on --resume and --init the policy's own.
 
-    options: the method's numbers that are not to be its defaults. distill: `init` is a policy of
-    many steps, whose time embedding is widened first.
+    options: the method's numbers that differ from its defaults. distill: `init` is a policy of many
+    steps, whose time embedding is widened first.
     """
 
     dataset: Path
@@ -57,11 +57,11 @@ class Request:
 
 @dataclass
 class Plan:
-    """A run ready to go. `policy.network` is the averaged network of `state`.
+    """A run that is ready to start. `policy.network` is the averaged network of `state`.
 
-    checkpoints: the folder that holds the run while it is unfinished: the output where nothing
-    stood there, else `unfinished(output)`, so that what stands there stays until this run is done.
-    begun: whether that folder is this run's already.
+    checkpoints: the folder that holds the run while it is unfinished: the output if nothing was
+    there, else `unfinished(output)`, so that the old content stays until this run is done. begun:
+    whether that folder is this run's already.
     """
 
     request: Request
@@ -76,24 +76,24 @@ class Plan:
 
     @property
     def settings(self) -> TrainingConfig:
-        """The optimiser's numbers."""
+        """The settings that the optimiser has."""
         return self.policy.config.training.settings
 
     @property
     def first_progress(self) -> float:
-        """Trained weights skip the first half of every schedule, where an untrained teacher is
-        kept out and the learning rate is highest."""
+        """The progress at which a run starts. Trained weights skip the first half of every
+        schedule, where an untrained teacher is kept out and the learning rate is highest."""
         return 0.5 if self.policy.config.training.init_sha256 else 0.0
 
 
 def unfinished(output: Path) -> Path:
-    """Where a run that will replace `output` is until it is finished."""
+    """Return the folder of a run that will replace `output`, used until it is finished."""
     output = Path(os.path.abspath(output))
     return output.with_name(f"{output.name}.unfinished")
 
 
 def make_plan(request: Request) -> Plan:
-    """Open, check and build. Everything a user got wrong is raised here, before any work."""
+    """Open, check and build a run. A user's mistakes are all raised here, before any work."""
     if request.resume and request.init:
         raise OfpError("--resume and --init exclude each other: which weights to start from?")
     if request.rgb_weights and (request.resume or request.init):

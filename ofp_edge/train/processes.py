@@ -1,4 +1,4 @@
-"""The processes that train together: one, or those that a launcher started.
+"""The processes that train together: a single one, or those that a launcher started.
 
     torchrun --nproc-per-node 2 -m ofp_edge train ...      on CPUs
     accelerate launch -m ofp_edge train ...                on GPUs, one or more
@@ -25,7 +25,7 @@ _LAUNCHED = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")  # set by torchrun, acc
 
 
 class Processes:
-    """count of them, this one is number `rank`; number 0 leads: it alone writes and reports.
+    """A group of `count`; this one is number `rank`. Number 0 leads: it alone writes and reports.
 
     Every method but `close` is called by all processes at the same point, and waits for the others.
     """
@@ -42,26 +42,26 @@ class Processes:
         return self.rank == 0
 
     def prepare(self, losses: nn.Module, optimizer: torch.optim.Optimizer) -> nn.Module:
-        """Both put on the device, in place; what is returned averages gradients in backward()."""
+        """Put both on the device, in place; return what averages gradients in backward()."""
         if self._accelerator is None:
             return losses
         return cast(nn.Module, self._accelerator.prepare(losses, optimizer)[0])
 
     def mean(self, values: Tensor) -> Tensor:
-        """Over the processes: of a mean over each one's rows, the mean over all."""
+        """Average over the processes: from a mean over each one's rows, the mean over all."""
         if self.count == 1:
             return values
         return cast(Tensor, self._accelerator.reduce(values, "mean"))
 
     def any(self, wish: bool) -> bool:
-        """Whether any of them wishes it."""
+        """Say whether any process wishes it."""
         if self.count == 1:
             return wish
         wishes = self._accelerator.reduce(torch.tensor(float(wish), device=self.device), "sum")
         return bool(wishes.item() > 0)
 
     def agree(self, work: Callable[[], T]) -> T:
-        """Every process works. An OfpError in one is one in all; number 0 has the first to tell."""
+        """Run `work` everywhere. An OfpError in one is raised in all; in number 0, the first."""
         if self.count == 1:
             return work()
         result, error = None, None
@@ -78,14 +78,14 @@ class Processes:
         return cast(T, result)
 
     def led(self, work: Callable[[], T]) -> T:
-        """Number 0 works; its result, or OfpError, is everyone's."""
+        """Run `work` in number 0; its result, or OfpError, is everyone's."""
         result = self.agree(lambda: work() if self.leads else None)
         if self.count > 1:
             result = self._exchange().broadcast_object_list([result])[0]
         return cast(T, result)
 
     def close(self) -> None:
-        """At the end of a run that went well."""
+        """Leave the group, at the end of a run that went well."""
         if self._accelerator is not None:
             self._accelerator.end_training()
 

@@ -1,4 +1,4 @@
-"""Scalars over the steps of a run, for TensorBoard, or for nobody."""
+"""Write scalars over the steps of a run for TensorBoard, or nowhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ofp_edge.extras import require
 
 
 class Scalars(Protocol):
-    """Called with values by tag and the optimiser steps done."""
+    """A callable that takes values by tag and the number of optimiser steps done."""
 
     def __call__(self, values: Mapping[str, float], step: int) -> None:
         """Note them."""

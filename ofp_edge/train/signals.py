@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the current step, so that state is never half new."""
+"""Turn Ctrl-C and SIGTERM into a wish to stop after the current step: no state is ever half new."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StopWish:
 
 @contextlib.contextmanager
 def stop_wish() -> Iterator[StopWish]:
-    """Handle SIGINT and SIGTERM inside the block; outside the main thread nothing is handled."""
+    """Handle SIGINT and SIGTERM inside the block; outside the main thread, handle nothing."""
     wish = StopWish()
     with stop_signals_to(wish):
         yield wish

@@ -1,4 +1,4 @@
-"""Everything that changes while training, and its exact copy on disk (safetensors and JSON).
+"""TrainState: all that changes while training, and its exact copy on disk (safetensors, JSON).
 
 training/state.safetensors   weights, the optimiser's moments, the generator's state
 training/state.json          step, seconds, running losses, the hash of the first
@@ -28,7 +28,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass
 class TrainState:
-    """network: being trained. average: its moving average, what gets evaluated and shipped."""
+    """network: in training. average: its moving average, which is evaluated and shipped."""
 
     network: PolicyNetwork
     average: PolicyNetwork
@@ -39,7 +39,7 @@ class TrainState:
     losses: dict[str, float] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Flat, by name; `restore` is the inverse."""
+        """Return all tensors flat, by name; `restore` is the inverse."""
         found = {f"weight/{name}": p.detach() for name, p in self.network.named_parameters()}
         for name, parameter in self.network.named_parameters():
             for moment, value in self.optimizer.state[parameter].items():
@@ -48,7 +48,7 @@ class TrainState:
         return {name: x.contiguous() for name, x in found.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Raises KeyError or RuntimeError when a tensor is missing or of another shape."""
+        """Restore `tensors`. KeyError or RuntimeError when one is missing or of another shape."""
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"weight/{name}"])
@@ -69,7 +69,7 @@ class _Numbers:
 
 
 def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> TrainState:
-    """Step 0: the average starts at the weights.
+    """Start at step 0, with the average equal to the weights.
 
     The second moment follows within a hundred steps (0.99, not 0.999): with a live teacher an error
     can grow by itself, and a slower one lets it run away before the steps shrink.

@@ -17,15 +17,15 @@ _MOST_WINDOWS, _SEED, _DRAWS, _MOST_NFE = 256, 20_260_101, 4, 10
 
 @dataclass(frozen=True)
 class Validation:
-    """loss: the method's first term. chunk_error: RMS of the chunk in one step (of a
-    many-step method: in 10), normalised units."""
+    """Holds the errors. loss: the method's first term. chunk_error: RMS of the chunk in one step
+    (of a many-step method: in 10), normalised units."""
 
     loss: float
     chunk_error: float
 
 
 def validate(method: Method, network: PolicyNetwork, batches: Batches) -> Validation:
-    """At most 256 evenly spaced windows, each with 4 draws of noise and time; no augmentation."""
+    """Validate on up to 256 evenly spaced windows, 4 draws of noise and time each, unaugmented."""
     count = min(len(batches), _MOST_WINDOWS)
     rows = (torch.arange(count) * len(batches)) // count
     place = network.null.device

@@ -1,4 +1,4 @@
-"""One file a layout; `open_source` finds which one a path has."""
+"""The layouts, one file each; `open_source` finds which one a path has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HDF5 files as the two layouts in HDF5 read them: plain arrays of this very file.
+"""Read HDF5 files, for the two layouts in HDF5: only plain arrays of the file itself.
 
 HDF5 follows links into other files, keeps an array's bytes in files of any name, and unpacks a
 chunk to whatever it holds. So an object is reached by hard links alone, an array whose bytes lie
@@ -28,13 +28,13 @@ _LONGEST_TEXT, _MOST_ROWS, _MOST_OBJECTS = 1 << 20, 10**8, 100_000
 
 
 class Hdf5:
-    """An open file. Names are paths from its root. DatasetError for whatever is wrong with it."""
+    """An open file; names are paths from its root. DatasetError for whatever is wrong with it."""
 
     def __init__(self, path: Path, file: Any) -> None:
         self.path, self._file, self._h5py = path, file, require("h5py", "data")
 
     def names(self, group: str) -> list[str]:
-        """The names of what lies in a group."""
+        """Return the names in a group."""
         with said_by(f"{self.path} cannot be read", DatasetError):
             found = self._reach(group)
             return [] if found is None else [str(x) for x in found]
@@ -45,7 +45,7 @@ class Hdf5:
             return self._reach(name) is not None
 
     def arrays(self, group: str = "/") -> list[str]:
-        """The arrays of numbers and of fixed texts below a group, by their paths from there."""
+        """Return the paths, from a group, of the arrays of numbers and of fixed texts below it."""
         found: list[str] = []
         with said_by(f"{self.path} cannot be read", DatasetError):
             start = self._reach(group)
@@ -65,7 +65,7 @@ class Hdf5:
         raise DatasetError(f"{self.path}: more than {_MOST_OBJECTS} objects in {group}.")
 
     def array(self, name: str) -> Hdf5Array:
-        """An array of numbers or of fixed texts, with an axis of rows."""
+        """Return an array of numbers or of fixed texts, with an axis of rows."""
         with said_by(f"{self.path}: {name} cannot be read", DatasetError):
             found = self._reach(name)
             if not isinstance(found, self._h5py.Dataset) or not self._is_read(found):
@@ -73,7 +73,7 @@ class Hdf5:
             return Hdf5Array(self.path, name, found)
 
     def scalar(self, name: str) -> Any:
-        """One number or text."""
+        """Return one number or text."""
         with said_by(f"{self.path}: {name} cannot be read", DatasetError):
             found = self._reach(name)
             small = isinstance(found, self._h5py.Dataset) and found.size == 1
@@ -85,7 +85,7 @@ class Hdf5:
             return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
     def attribute(self, group: str, name: str, default: str) -> str:
-        """A text beside a group."""
+        """Return a text attribute of a group."""
         with said_by(f"{self.path}: attribute {name} of {group} cannot be read", DatasetError):
             found = self._reach(group)
             value = default if found is None else found.attrs.get(name, default)
@@ -119,7 +119,7 @@ class Hdf5:
 
 
 class Hdf5Array:
-    """An array, checked: its bytes lie in the file, its chunks are of a size that can be."""
+    """An array, checked: its bytes lie in the file and its chunks have a possible size."""
 
     def __init__(self, path: Path, name: str, found: Any) -> None:
         self._where, self._found = f"{path}: {name}", found
@@ -137,18 +137,18 @@ class Hdf5Array:
 
     @property
     def key(self) -> Key:
-        """As of an array whose first axis is time."""
+        """The key, where the array's first axis is time."""
         return Key(self.shape[1:], str(self.dtype))
 
     def rows(self, first: int, last: int) -> NDArray[Any]:
-        """Rows [first, last), never more than there are."""
+        """Return rows [first, last), never more than there are."""
         with said_by(f"{self._where} cannot be read", DatasetError):
             if not self._filters:
                 return np.asarray(self._found[first:last])
             return self._unpacked(first, min(last, len(self)))
 
     def blocks(self, start: int, length: int) -> Iterator[NDArray[Any]]:
-        """Rows [start, start + length) in blocks."""
+        """Yield rows [start, start + length) in blocks."""
         for first, last in spans(length, self.key.block_rows, start):
             yield self.rows(first, last)
 
@@ -235,7 +235,7 @@ def _require_inside(path: Path, name: str, found: Any) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Hdf5]:
-    """The file, open for reading."""
+    """Open the file for reading."""
     h5py = require("h5py", "data")
     require_plain(path, DatasetError)
     with said_by(f"{path} cannot be read", DatasetError):

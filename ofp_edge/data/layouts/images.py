@@ -1,4 +1,4 @@
-"""A packed image of a layout as pixels: JPEG or PNG, of a size known before it is unpacked."""
+"""Decode a layout's packed image, JPEG or PNG, whose size is known before it is unpacked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MOST_PIXELS = 1 << 26
 def decode_image(
     data: bytes, where: str, kinds: Sequence[str], size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, colours in the file's order. kinds: JPEG, PNG. size: (H, W) it must have.
+    """Return (H, W, 3) uint8, colours in file order. kinds: JPEG, PNG. size: (H, W) it must have.
 
-    DatasetError, beginning with `where`, for anything else.
+    Raises DatasetError, beginning with `where`, for anything else.
     """
     kind = next((x for x in kinds if data.startswith(_STARTS[x])), None)
     found = image_size(data) if kind else None

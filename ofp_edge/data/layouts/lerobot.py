@@ -37,7 +37,7 @@ _LARGEST_IMAGE = 64 * MEBIBYTE
 
 
 class LeRobotSource(Source):
-    """An open dataset."""
+    """An open dataset in LeRobot's layout."""
 
     def __init__(self, path: Path, info: Info, episodes: list[Episode]) -> None:
         self.path, self._episodes = path, episodes
@@ -55,7 +55,7 @@ class LeRobotSource(Source):
         self._reader = VideoReader()
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        """As Source.blocks."""
+        """Yield blocks; see Source.blocks."""
         kind = self._kinds[key]
         if kind == "video":
             yield from self._video(key, episode)

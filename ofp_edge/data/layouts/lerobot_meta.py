@@ -1,4 +1,4 @@
-"""meta/ of a LeRobot dataset: its own words, each by its type, each file in the set's folder.
+"""Read meta/ of a LeRobot dataset: each entry has its type, each file lies in the set's folder.
 
 meta/info.json                                   rate, features, where files lie
 meta/episodes/*/*.parquet | meta/episodes.jsonl  an entry an episode
@@ -43,7 +43,7 @@ _LARGEST_NUMBER = 10**9
 
 @dataclass(frozen=True)
 class Feature:
-    """One entry of features."""
+    """Describes one entry of `features` in info.json."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Info:
-    """info.json, as far as it is read."""
+    """The entries of info.json that are read."""
 
     codebase_version: str
     fps: float
@@ -71,7 +71,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Episode:
-    """Where an episode lies. videos: per camera the file, and the second it begins at."""
+    """Says where an episode lies. videos: per camera the file, and the second it begins at."""
 
     length: int
     data: Path
@@ -79,7 +79,7 @@ class Episode:
 
 
 def read_info(path: Path) -> Info:
-    """Raises DatasetError. Features that are left out are not in it."""
+    """Read info.json. Raises DatasetError. Features that are left out are not in it."""
     file = path / "meta" / "info.json"
     value = read_json_file(file, DatasetError, inside=path)
     version = value.get("codebase_version") if isinstance(value, dict) else None
@@ -107,7 +107,7 @@ def read_info(path: Path) -> Info:
 
 
 def read_episodes(path: Path, info: Info) -> list[Episode]:
-    """In order. DatasetError when they are not those that info.json counts."""
+    """Return the episodes in order. DatasetError when info.json counts others."""
     videos = [name for name, x in info.features.items() if x.dtype == "video"]
     rows = _parquet_rows(path) if info.codebase_version == "v3.0" else _lines(path)
     for row in rows:
@@ -215,8 +215,8 @@ def _parquet_rows(path: Path) -> list[_Row]:
 
 
 def require_rows(file: Path, metadata: Any, most: int) -> None:
-    """DatasetError when a Parquet file states more rows than can be, or far more bytes than it
-    has: what is packed is unpacked a row group at a time."""
+    """Raise DatasetError when a Parquet file states more rows than can be, or far more bytes than
+    it has: a row group is unpacked at once."""
     with said_by(f"{file} cannot be read", DatasetError):
         rows, size = metadata.num_rows, file.stat().st_size
         largest = max(

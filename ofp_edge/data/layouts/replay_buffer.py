@@ -1,4 +1,4 @@
-"""Zarr replay buffers: ours, Diffusion Policy's and DP3's.
+"""Read Zarr replay buffers: ours, Diffusion Policy's and DP3's.
 
     data/<key>          (T, ...)  all episodes, one after another
     meta/episode_ends   (E,) exclusive
@@ -59,7 +59,7 @@ class ReplaySource(Source):
         return tuple(notes)
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        """Blocks end where the array's chunks do, so that none is decoded twice."""
+        """Yield blocks that end where the array's chunks do, so that none is decoded twice."""
         array, start = self._arrays[key], int(self._starts[episode])
         stop, chunk = start + self.lengths[episode], int(array.chunks[0])
         rows = max(1, self.keys[key].block_rows // chunk) * chunk

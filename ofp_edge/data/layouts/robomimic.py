@@ -22,7 +22,7 @@ _DEMO = re.compile(r"demo_[0-9]{1,9}")
 
 
 class RobomimicSource(Source):
-    """An open file. Keys: obs/<name>, actions, actions_abs, action_dict/<name>."""
+    """An open file, with keys obs/<name>, actions, actions_abs, action_dict/<name>."""
 
     layout = "robomimic"
 
@@ -47,7 +47,7 @@ class RobomimicSource(Source):
         self.delta = _is_delta(options.get("controller_configs"))
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        """As Source.blocks."""
+        """Yield blocks; see Source.blocks."""
         with opened(self.path) as file:
             array = file.array(f"data/{self._demos[episode]}/{key}")
             yield from array.blocks(0, self.lengths[episode])
@@ -65,7 +65,7 @@ class RobomimicSource(Source):
 
 
 def is_robomimic(path: Path) -> bool:
-    """Whether the file has demonstrations where robomimic puts them. DatasetError: no HDF5."""
+    """Say whether the file has demonstrations where robomimic puts them. DatasetError: no HDF5."""
     with opened(path) as file:
         return any(name.startswith("demo_") for name in file.names("data"))
 

@@ -1,4 +1,4 @@
-"""RoboTwin 2.0: a folder of HDF5 files, one an episode, raw or native.
+"""Read RoboTwin 2.0: a folder of HDF5 files, one an episode, raw or native.
 
 Raw files hold what was measured: the action of a frame is the joint state of the next one, as in
 RoboTwin's own training scripts, so an episode is one frame shorter than its file. Its keys are the
@@ -29,7 +29,7 @@ _BLOCK_JPEGS = 16
 
 
 class RoboTwinSource(Source):
-    """Open episodes, all of one layout."""
+    """Open episodes, which all have one layout."""
 
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self.path, self._files = path, tuple(files)
@@ -50,7 +50,7 @@ class RoboTwinSource(Source):
         self.lengths, self.rates_hz = tuple(lengths), tuple(sorted(rates))
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        """As Source.blocks; JPEGs are decoded."""
+        """Yield blocks, with JPEGs decoded; see Source.blocks."""
         name, shift = self._arrays[key]
         with opened(self._files[episode]) as data:
             array = data.array(name)
@@ -82,7 +82,7 @@ class RoboTwinSource(Source):
 
 
 def episode_files(path: Path) -> list[Path]:
-    """The episodes below a folder, in it or in its data/, by number."""
+    """Return the episodes below a folder, in it or in its data/, by number."""
     for folder in (path, path / "data"):
         found = [x for x in listed(path, folder, DatasetError) if _NAME.match(x.name)]
         if found:

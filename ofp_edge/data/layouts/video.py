@@ -1,4 +1,4 @@
-"""Frames of MP4 files, decoded in a process of its own: a damaged video may end that, not us.
+"""Decode frames of MP4 files in a separate process: a damaged video may end that, not us.
 
     we                             the decoder (video_decoder.py)
     a request and the open file -> (a socket)
@@ -57,7 +57,7 @@ class VideoReader:
         shape: tuple[int, ...],
         where: str,
     ) -> Iterator[NDArray[np.uint8]]:
-        """`count` frames (H, W, 3) RGB of `shape` from `first_s` seconds on, every 1 / rate_hz.
+        """Yield `count` frames (H, W, 3) RGB of `shape`, from `first_s` seconds, every 1 / rate_hz.
 
         Each is the decoded frame nearest to its time. DatasetError, beginning with `where`, when
         the file is missing or damaged, a frame has another shape, or a time has no frame within

@@ -1,6 +1,6 @@
-"""The process that decodes videos, started by video.py, which says what is spoken.
+"""The process that decodes videos, started by video.py, which describes the protocol.
 
-It opens no file. Those that it decodes come opened, and are read as MP4 alone: no playlist names
+It opens no file. The files it decodes come opened, and are read as MP4 alone: no playlist names
 others.
 """
 
@@ -115,7 +115,7 @@ def _write(pipe: int, head: bytes, frame: NDArray[np.uint8] | None = None) -> No
 
 
 def main(connection: int, pipe: int) -> None:
-    """Give up what it does not need, and serve."""
+    """Give up the rights it does not need, and serve."""
     for what, limit in (
         (resource.RLIMIT_AS, _MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, 0),

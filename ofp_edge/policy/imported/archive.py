@@ -1,4 +1,4 @@
-"""A torch.export archive (.pt2) opened without executing anything in it.
+"""Open a torch.export archive (.pt2) without executing anything in it.
 
 `torch.export.load` reads such a file with full pickle where a weight, a constant or the sample
 inputs say so, and hands symbolic shapes to sympy, which evaluates them as Python. So the archive is
@@ -34,7 +34,7 @@ _WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
 
 
 def read_program(path: Path, *, inside: Path | None = None) -> bytes:
-    """The bytes of a program file. PolicyError when it is missing or far too large."""
+    """Read the bytes of a program file. Raises PolicyError when it is missing or far too large."""
     with open_plain(path, PolicyError, inside=inside) as file:
         size = os.fstat(file.fileno()).st_size
     if size > _LARGEST:
@@ -45,7 +45,7 @@ def read_program(path: Path, *, inside: Path | None = None) -> bytes:
 
 
 def clean_archive(data: bytes, what: str) -> bytes:
-    """The same program without what could execute. PolicyError names what was refused.
+    """Return the same program without what could execute. PolicyError names what was refused.
 
     The same bytes for the same program; what: the file's name, for errors.
     """
@@ -90,7 +90,7 @@ def clean_archive(data: bytes, what: str) -> bytes:
 
 
 def load_program(data: bytes, what: str) -> torch.export.ExportedProgram:
-    """The program in an archive, cleaned first. PolicyError when torch can't read what is left."""
+    """Clean and load a program's archive. Raises PolicyError when torch can't read the rest."""
     cleaned = clean_archive(data, what)
     with said_by(f"{what}: torch {torch.__version__} can't read it", PolicyError):
         return torch.export.load(io.BytesIO(cleaned))

@@ -1,4 +1,4 @@
-"""How an imported diffusion policy makes a chunk: its own sampler, or the shorter one of DDIM."""
+"""Denoise makes an imported diffusion policy's chunk, by its own sampler or DDIM's shorter one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Denoise(Sampling):
-    """Not trained here: `distill` starts a policy of one step from its weights."""
+    """An imported policy's sampling, not trained here: `distill` makes a one-step policy of it."""
 
     schedule: ScheduleConfig
     name: ClassVar[str] = "diffusion"
@@ -26,11 +26,11 @@ class Denoise(Sampling):
 
     @property
     def own_nfe(self) -> int:
-        """As many as its configuration says."""
+        """The number that its configuration states."""
         return self.schedule.steps
 
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """From noise in `nfe` steps; what DDPM adds is drawn from torch's own generator."""
+        """Sample from noise in `nfe` steps; torch's own generator draws what DDPM adds."""
         z = noise
         for rung in rungs(self.schedule, nfe):
             t = torch.full((len(z),), 1 - (rung.k + 1) / self.schedule.train_steps, device=z.device)
@@ -40,14 +40,14 @@ class Denoise(Sampling):
         return z
 
     def step(self, z: Tensor, out: Tensor, time_row: Tensor, first: int) -> Tensor:
-        """See Sampling: one step of its sampler, by the constants of schedule.py."""
+        """Take one step of the sampler, by the constants of schedule.py; see Sampling."""
         constants = [time_row[:, i : i + 1] for i in range(first, first + CONSTANTS)]
         return stepped(z, out, constants, self.schedule.clip)
 
     def time_rows(
         self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
     ) -> tuple[TimeRow, ...]:
-        """The ladder of the sampler's steps: time 0 is the noisiest one, 1 the sample."""
+        """Return the ladder of the sampler's steps: time 0 is the noisiest one, 1 the sample."""
         steps = rungs(self.schedule, self.own_nfe if nfe is None else nfe)
         times = [1 - (x.k + 1) / self.schedule.train_steps for x in steps] + [1.0]
         rows, noise = [], 0.0

@@ -1,10 +1,10 @@
-"""Diffusion Policy's network: to denoise step by step, or as u(z, t, r | o).
+"""Diffusion Policy's network: it denoises step by step, or serves as u(z, t, r | o).
 
 On the straight path z_t = (1 - t) eps + t a, a step k of the training with sqrt(abar_k) : sqrt(1 -
-abar_k) = t : (1 - t) is the same point, scaled: x_k = z_t / sqrt(t^2 + (1 - t)^2). So what
-tells the noise e tells the velocity too, (z_t - e) / t, and one that tells the sample a gives
-(a - z_t) / (1 - t). Near the end where that divides by 0 the gain is held: there `distill` learns
-what is missing. The step's embedding is widened by one of r - t that starts as 0.
+abar_k) = t : (1 - t) is the same point, scaled: x_k = z_t / sqrt(t^2 + (1 - t)^2). So a network
+that predicts the noise e gives the velocity too, (z_t - e) / t, and one that predicts the sample a
+gives (a - z_t) / (1 - t). Near the end where that divides by 0 the gain is held: there `distill`
+learns what is missing. The step's embedding is widened by one of r - t that starts as 0.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OCTAVES = 8
 
 
 class FrameEncoder(Encoder):
-    """Fields in spec order -> their normalised values and image features, in the same order."""
+    """Maps fields in spec order to normalised values and image features, in the same order."""
 
     def __init__(
         self, config: DenoiserConfig, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
@@ -59,7 +59,7 @@ class FrameEncoder(Encoder):
             self.feature_dim += 2 * config.cameras.keypoints * len(images)
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """State (B, D), images (B, 3, H, W) in 0..1 -> (B, F)."""
+        """Map state (B, D), images (B, 3, H, W) in 0..1 to (B, F)."""
         parts, seen = [], 0
         for part, normalize, x in zip(self.parts, self.normalize, observations, strict=True):
             x = normalize(x)
@@ -71,7 +71,7 @@ class FrameEncoder(Encoder):
 
 
 class Steps(Embedding):
-    """t, r -> the embedding of the step that t is; of r - t too, where the network jumps."""
+    """Maps t, r to the embedding of t's step, and of r - t too where the network jumps."""
 
     places: Tensor
 
@@ -91,7 +91,7 @@ class Steps(Embedding):
             self.jump = nn.Sequential(nn.Linear(2 * _OCTAVES, width), nn.Mish(), last)
 
     def of_step(self, k: Tensor) -> Tensor:
-        """k (B,) -> (B, E)."""
+        """Embed step k (B,) as (B, E)."""
         embedded: Tensor = self.step(k)
         return embedded
 
@@ -116,7 +116,7 @@ class Steps(Embedding):
 
 
 class AverageTrunk(nn.Module):
-    """z, features, (embedding, scale, gain) -> u, from a U-Net that tells noise or sample."""
+    """Maps z, features, (embedding, scale, gain) to u, by a U-Net that predicts noise or sample."""
 
     def __init__(self, unet: ConditionalUnet, config: DenoiserConfig) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class AverageTrunk(nn.Module):
         self.sign = 1.0 if config.schedule.predicts == "epsilon" else -1.0
 
     def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
-        """(B, H*A) -> (B, H*A)."""
+        """Map (B, H*A) to (B, H*A)."""
         scale, gain = time[:, self.size : self.size + 1], time[:, self.size + 1 :]
         out = self.unet(z * scale, features, time[:, : self.size])
         u: Tensor = self.sign * (z - out) * gain
@@ -133,7 +133,7 @@ class AverageTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class DenoiserConfig(UnetSizes, Network):
-    """Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) and what feeds it.
+    """Describes Diffusion Policy's conditional U-Net (Chi et al., RSS 2023) and its encoders.
 
     normalization: by field, one of NORMALIZATIONS. average: False denoises, step by step; True is
     the same network turned into u(z, t, r), which `distill` trains.
@@ -147,12 +147,12 @@ class DenoiserConfig(UnetSizes, Network):
 
     @property
     def refusals(self) -> Mapping[str, str]:
-        """See Network: only what is widened already can be trained."""
+        """The same as for Network; only what is widened already can be trained."""
         return {} if self.average else {"train": "was imported: it is distilled, ofp-edge distill."}
 
     @classmethod
     def from_json(cls, value: Any) -> DenoiserConfig:
-        """See Network."""
+        """Read the entry; see Network."""
         what = "config.network"
         cameras = value.get("cameras")
         if cameras is not None:
@@ -167,7 +167,7 @@ class DenoiserConfig(UnetSizes, Network):
         return made
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
-        """See Network. Where `average` is False its forward gives noise or sample, as trained."""
+        """Build it (see Network). Where `average` is False it gives noise or sample, as trained."""
         names = {f.name for f in spec.observations} | {f.name for f in spec.actions}
         modes = self.normalization
         if set(modes) != names:
@@ -183,7 +183,7 @@ class DenoiserConfig(UnetSizes, Network):
         return PolicyNetwork(spec, encoder, time, trunk, actions, learns=self.average)
 
     def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
-        """See Network."""
+        """Return the sampling; see Network."""
         return super().sampling(method, options) if self.average else Denoise(self.schedule)
 
     def widened(
@@ -193,7 +193,7 @@ class DenoiserConfig(UnetSizes, Network):
         statistics: Mapping[str, FieldStatistics],
         what: str,
     ) -> tuple[Network, PolicyNetwork]:
-        """See Network."""
+        """Widen the network; see Network."""
         if self.average:
             return super().widened(network, method, statistics, what)
         wide = replace(self, average=True)

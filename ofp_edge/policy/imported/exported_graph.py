@@ -1,9 +1,9 @@
-"""The JSON of an exported program, held to what torch may be given.
+"""Check the JSON of an exported program before torch is given it.
 
 torch.export.load turns this JSON into Python source and runs it: names of inputs, weights and nodes
-stand in that source as they are, and some entries are imported or evaluated. So every name must be
-a plain identifier, every operation on our list, every argument a plain value of a sane size; what
-is only for people is dropped.
+enter that source unchanged, and some entries are imported or evaluated. So every name must be a
+plain identifier, every operation on our list, every argument a plain value of a sane size; what is
+only for people is dropped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SIZES = ("sizes", "strides")
 
 
 def check_program(program: Any, what: str) -> None:
-    """Raise PolicyError at what is refused; drops what is only for people."""
+    """Raise PolicyError at what is refused; drop what is only for people."""
     try:
         graph = program["graph_module"]["graph"]
         if program.get("range_constraints") or _has(program, "expr_str"):
@@ -57,7 +57,7 @@ def check_program(program: Any, what: str) -> None:
 
 
 def check_tensor_meta(meta: Any, what: str) -> int:
-    """Elements of storage that a tensor's metadata reach to. PolicyError; KeyError, TypeError."""
+    """Return the elements that a tensor's storage must have. PolicyError; KeyError, TypeError."""
     sizes, strides = ([x["as_int"] for x in meta[name]] for name in _SIZES)
     offset = meta["storage_offset"]["as_int"]
     every = (*sizes, *strides, offset)
@@ -150,13 +150,13 @@ def _check_word(word: str, what: str, form: re.Pattern[str]) -> None:
 
 
 def check_words(words: list[str], what: str) -> None:
-    """PolicyError unless all are names that may stand in code."""
+    """Raise PolicyError unless all are names that may stand in code."""
     for word in words:
         _check_word(word, what, _WORD)
 
 
 def check_paths(paths: list[str], what: str) -> None:
-    """PolicyError unless all are names of weights, which code looks up as texts."""
+    """Raise PolicyError unless all are names of weights, which code looks up as texts."""
     for path in paths:
         _check_word(path, what, _PATH)
 

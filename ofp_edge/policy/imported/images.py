@@ -24,7 +24,7 @@ RESNETS = tuple(_LAYERS)
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """Diffusion Policy's image encoder, one a camera or shared. resize, crop: (H, W) or None."""
+    """Diffusion Policy's image encoder, one a camera or `shared`. resize, crop: (H, W) or None."""
 
     backbone: str
     group_norm: bool
@@ -35,10 +35,10 @@ class CameraConfig:
 
 
 class FrozenNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics that it came with: batches here are others."""
+    """Batch normalisation that keeps its imported statistics: batches here have others."""
 
     def train(self, mode: bool = True) -> FrozenNorm:
-        """Never."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
 
@@ -47,7 +47,7 @@ def _norm(channels: int, group: bool) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """One block: two 3x3 convolutions, or 1x1, 3x3, 1x1 where `deep`."""
+    """A residual block: it has two 3x3 convolutions, or 1x1, 3x3, 1x1 where `deep`."""
 
     def __init__(self, inputs: int, width: int, stride: int, deep: bool, group: bool) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Residual(nn.Module):
             self.downsample = nn.Sequential(conv, _norm(outputs, group))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I, H, W) -> (B, O, H / stride, W / stride)."""
+        """Map (B, I, H, W) to (B, O, H / stride, W / stride)."""
         kept = x if self.downsample is None else self.downsample(x)
         for i in range(1, self.count + 1):
             x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
@@ -76,7 +76,7 @@ class Residual(nn.Module):
 
 
 def resnet(name: str, group: bool) -> tuple[nn.Sequential, int]:
-    """torchvision's ResNet without its pooling and classifier, and its channels."""
+    """Return torchvision's ResNet without its pooling and classifier, and its channels."""
     deep, counts = _LAYERS[name]
     layers: list[nn.Module] = []
     channels = 64
@@ -92,7 +92,7 @@ def resnet(name: str, group: bool) -> tuple[nn.Sequential, int]:
 
 
 class ImageEncoder(nn.Module):
-    """Images (B, 3, H, W), already normalised -> (B, 2 keypoints)."""
+    """Maps images (B, 3, H, W), already normalised, to (B, 2 keypoints)."""
 
     grid: Tensor
     rows: Tensor | None
@@ -128,7 +128,7 @@ class ImageEncoder(nn.Module):
         self.out = nn.Linear(2 * config.keypoints, 2 * config.keypoints)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Encode images; see the class."""
         if self.rows is not None and self.columns is not None:
             x = torch.matmul(torch.matmul(self.rows, x), self.columns)
         if self.crop is not None:

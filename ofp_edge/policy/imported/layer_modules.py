@@ -1,4 +1,4 @@
-"""A program's linear layers and convolutions as modules, as quantisation knows them.
+"""Turn a program's linear layers and convolutions into modules, which quantisation knows.
 
 An exported program calls functions on bare weights. Where a weight lies under a path of its own
 (`body.0.weight`), the call becomes the module that it was before the export, at that path. Others
@@ -18,7 +18,7 @@ _SETTINGS = ("stride", "padding", "output_padding", "dilation", "groups")
 
 
 def with_layers(program: fx.GraphModule) -> fx.GraphModule:
-    """The same program, in place; weights are shared, not copied."""
+    """Return the same program, changed in place; weights are shared, not copied."""
     for node in list(program.graph.nodes):
         make = _MADE.get(node.target) if node.op == "call_function" else None
         path = _path(program, node) if make is not None else None

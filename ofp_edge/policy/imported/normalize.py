@@ -1,4 +1,4 @@
-"""Normalisation as LeRobot computes it, operation by operation, so that not a bit differs.
+"""Normalise as LeRobot does, operation by operation, so that not a bit differs.
 
     mean_std   (x - mean) / (std + eps)            back: x std + mean
     min_max    2 (x - min) / (max - min) - 1       back: (x + 1) / 2 (max - min) + min
@@ -24,7 +24,7 @@ NORMALIZATIONS = (
 
 
 class ModeNormalize(Actions):
-    """x (B, D, ...) in physical units <-> the network's; constants, not trained."""
+    """Maps x (B, D, ...) from physical units to the network's; its constants are not trained."""
 
     first: Tensor
     second: Tensor
@@ -50,7 +50,7 @@ class ModeNormalize(Actions):
         self.register_buffer("slope", slope, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Physical -> normalised."""
+        """Normalise physical values."""
         if self.mode == "mean_std":
             return (x - self.first) / (self.second + _EPS)
         if self.mode in ("min_max", "quantiles"):
@@ -62,7 +62,7 @@ class ModeNormalize(Actions):
         return x
 
     def back(self, x: Tensor) -> Tensor:
-        """Normalised -> physical."""
+        """Return normalised values in physical units."""
         if self.mode == "mean_std":
             return x * self.second + self.first
         if self.mode == "min_max_eps":

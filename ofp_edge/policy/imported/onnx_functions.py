@@ -1,4 +1,4 @@
-"""The deployed functions of a policy whose network came as an ONNX graph: that graph, wrapped."""
+"""Wrap an ONNX graph as the deployed functions of the policy that it was imported for."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ofp_edge.policy.methods.method import Act
 
 
 class OnnxEncoder(OwnEncoder):
-    """An encoder that came as an ONNX graph."""
+    """An encoder that was imported as an ONNX graph."""
 
     def onnx_graph(self, inputs: Sequence[Signature]) -> Any:
-        """`encode` as the graph that it is; inputs: the function's, whose names it takes."""
+        """Return `encode` as the imported graph, with the names of the function's `inputs`."""
         return encode_graph(cast(OnnxModule, self.program), [x.name for x in inputs])
 
 
 class OnnxAct(Act):
-    """`act` of a network that came as an ONNX graph."""
+    """The `act` of a network that was imported as an ONNX graph."""
 
     def onnx_graph(self, inputs: Sequence[Signature]) -> Any:
-        """`act` as that graph, wrapped; inputs: the function's."""
+        """Return `act` as that graph, wrapped; inputs: the function's."""
         trunk = cast(ProgramTrunk, self.trunk)
         return act_graph(cast(OnnxModule, trunk.program), self, trunk, inputs[0].shape[1])
 
 
 def encode_graph(module: OnnxModule, names: Sequence[str]) -> Any:
-    """`encode` of a policy whose encoder is a graph: its inputs take the fields' names."""
+    """Return `encode` for an encoder that is a graph: its inputs take the fields' names."""
     onnx = require("onnx", "quantize")
     model = onnx.compose.add_prefix(module.model, "net/")  # a field may be called as a value is
     renamed = dict(zip((x.name for x in model.graph.input), names, strict=True))
@@ -45,7 +45,7 @@ def encode_graph(module: OnnxModule, names: Sequence[str]) -> Any:
 
 
 def act_graph(module: OnnxModule, act: Act, trunk: ProgramTrunk, features: int) -> Any:
-    """`act` around the graph; its time_row is t, r, r - t."""
+    """Build `act` around the graph; its time_row is t, r, r - t."""
     onnx = require("onnx", "quantize")
     helper = onnx.helper
     inner = onnx.compose.add_prefix(module.model, "net/")

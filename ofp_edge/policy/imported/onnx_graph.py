@@ -1,4 +1,4 @@
-"""An ONNX graph as a network, run by ONNX Runtime.
+"""An ONNX graph serves as a network, run by ONNX Runtime.
 
 A graph is data, but it may name files beside it and operators of other libraries: both are refused.
 """
@@ -45,7 +45,7 @@ class OnnxModule(nn.Module):
             raise PolicyError(f"{what}: ONNX Runtime refuses it: {cause}") from None
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Inputs in the graph's order."""
+        """Run the graph on inputs in its own order."""
         feeds = {n: x.detach().numpy() for n, x in zip(self.names, inputs, strict=True)}
         try:
             (result,) = self.session.run(None, feeds)
@@ -57,7 +57,7 @@ class OnnxModule(nn.Module):
 
 
 def read_graph(data: bytes, what: str) -> Any:
-    """The checked ModelProto. PolicyError."""
+    """Read and check the ModelProto. Raises PolicyError."""
     onnx = require("onnx", "quantize")
     try:
         model = onnx.load_from_string(data)

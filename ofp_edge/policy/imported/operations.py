@@ -52,7 +52,7 @@ _NAME = re.compile(r"torch\.ops\.aten\.([a-z0-9_]+)\.([A-Za-z0-9_]+)")
 
 
 def is_allowed(target: str) -> bool:
-    """Whether a node's target ("torch.ops.aten.add.Tensor") is on the list."""
+    """Say whether a node's target ("torch.ops.aten.add.Tensor") is on the list."""
     if target == "_operator.getitem":
         return True
     found = _NAME.fullmatch(target)

@@ -1,10 +1,10 @@
-"""A network that came as a program, behind the parts that a PolicyNetwork has.
+"""Put a network that was imported as a program behind the parts of a PolicyNetwork.
 
     u(z, t, r, observations)    or, where it predicts a velocity, v(z, t, observations)
 
-z (1, horizon, action_dim) normalised, t and r (1,), observations (1, n_obs_steps, features): what
-`encode` gives of each frame, oldest first. Without an encoder of its own that is the fields of the
-frame in spec order, raw, flattened and laid end to end.
+z (1, horizon, action_dim) normalised, t and r (1,), observations (1, n_obs_steps, features): the
+output of `encode` for each frame, oldest first. Without an encoder of its own that is the fields of
+the frame in spec order, raw, flattened and laid end to end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Inputs = dict[str, tuple[int, ...]]  # names and shapes
 
 
 class Identity(Encoder):
-    """The fields of a frame, raw, end to end."""
+    """Lays the raw fields of a frame end to end."""
 
     one: Tensor
 
@@ -38,7 +38,7 @@ class Identity(Encoder):
         self.register_buffer("one", torch.ones(1), persistent=False)
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """(B, ...) each -> (B, F)."""
+        """Flatten and join the fields: (B, ...) each -> (B, F)."""
         parts = [x.flatten(1) for x in observations]
         return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]) * self.one
 
@@ -59,18 +59,18 @@ class OwnEncoder(_Fixed, Encoder):
         self.program, self.feature_dim = program, feature_dim
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """See the class. Points come as (1, 3, N)."""
+        """Encode the fields; see the class. Points come as (1, 3, N)."""
         fields = [x.squeeze(2) if x.dim() == 4 and x.shape[2] == 1 else x for x in observations]
         return one_by_one(self.program, fields)
 
 
 class Pair(Embedding):
-    """(t, r) themselves."""
+    """Returns (t, r) unchanged, as the time input."""
 
     size = 2
 
     def forward(self, t: Tensor, r: Tensor) -> Tensor:
-        """(B, 2)."""
+        """Stack the times as (B, 2)."""
         return torch.stack([t, r], 1)
 
 
@@ -83,7 +83,7 @@ class ProgramTrunk(_Fixed):
         self.chunk, self.frames = (spec.horizon, spec.action_dim), spec.n_obs_steps
 
     def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
-        """z (B, H*A), features (B, To*F), time (B, 2) -> (B, H*A)."""
+        """Map z (B, H*A), features (B, To*F), time (B, 2) to (B, H*A)."""
         seen = features.view(len(z), self.frames, -1)
         times = (time[:, 0],) if self.velocity else (time[:, 0], time[:, 1])
         u = one_by_one(self.program, (z.view(-1, *self.chunk), *times, seen))
@@ -91,7 +91,7 @@ class ProgramTrunk(_Fixed):
 
 
 def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """A program has fixed shapes, of one row: a batch goes through it row by row."""
+    """Run a batch row by row, because a program has fixed shapes, of one row."""
     count = len(inputs[0])
     if count == 1:
         alone: Tensor = program(*inputs)
@@ -100,7 +100,7 @@ def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def as_module(form: str, data: bytes, what: str, inputs: Inputs) -> nn.Module:
-    """A program as something to call with tensors. PolicyError unless it takes `inputs`."""
+    """Return a program as a callable module. Raises PolicyError unless it takes `inputs`."""
     found: nn.Module
     if form == "onnx":
         from ofp_edge.policy.imported.onnx_graph import OnnxModule
@@ -125,12 +125,12 @@ def as_module(form: str, data: bytes, what: str, inputs: Inputs) -> nn.Module:
 
 
 def network_inputs(predicts: str, spec: PolicySpec, feature_dim: int) -> Inputs:
-    """What a network takes."""
+    """Return the inputs that a network takes."""
     times: Inputs = {"t": (1,)} if predicts == "velocity" else {"t": (1,), "r": (1,)}
     chunk, seen = (1, spec.horizon, spec.action_dim), (1, spec.n_obs_steps, feature_dim)
     return {"z": chunk, **times, "observations": seen}
 
 
 def encoder_inputs(spec: PolicySpec) -> Inputs:
-    """What an encoder takes."""
+    """Return the inputs that an encoder takes."""
     return {f.name: (1, *f.shape) for f in spec.observations}

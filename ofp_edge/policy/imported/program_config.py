@@ -1,4 +1,4 @@
-"""Networks that came as a program: their files are what was imported, and nothing is trained."""
+"""Networks imported as programs: their files are kept unchanged, and nothing is trained."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ _ONNX_ALONE = {
 
 @dataclass(frozen=True)
 class ProgramFile:
-    """A file of the policy folder and its hash, checked before it is opened."""
+    """A file of the policy folder, whose hash is checked before it is opened."""
 
     file: str
     sha256: str
 
     def read(self, folder: Path) -> bytes:
-        """The file's bytes. PolicyError where it is missing or another one."""
+        """Read the file. Raises PolicyError where it is missing or has another hash."""
         path = folder / self.file
         data = read_program(path, inside=folder)
         if sha256_bytes(data) != self.sha256:
@@ -66,7 +66,7 @@ class ProgramFile:
 
 @dataclass(frozen=True)
 class ProgramConfig(Network):
-    """A network that came as a program. form: exported (torch.export) or onnx. predicts: average,
+    """A network imported as a program. form: exported (torch.export) or onnx. predicts: average,
     u(z, t, r, observations), or velocity, v(z, t, observations). encoder: None is the identity."""
 
     kind: ClassVar[str | None] = "program"
@@ -79,17 +79,17 @@ class ProgramConfig(Network):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The program's own files too; model.safetensors is empty."""
+        """The files of Network and the program's own; model.safetensors is empty."""
         return (MODEL, *(x.file for x in (self.program, self.encoder) if x is not None))
 
     @property
     def refusals(self) -> Mapping[str, str]:
-        """See Network."""
+        """The same as for Network."""
         return {**_NO_WEIGHTS, **(_ONNX_ALONE if self.form == "onnx" else {})}
 
     @classmethod
     def from_json(cls, value: Any) -> ProgramConfig:
-        """See Network."""
+        """Read the entry; see Network."""
         what = "config.network"
         made = read_as(cls, value, "", PolicyError, what)
         require_one_of(f"{what}.predicts", made.predicts, PREDICTS)
@@ -103,13 +103,13 @@ class ProgramConfig(Network):
         return made
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> NoReturn:
-        """There are no new weights for it. PolicyError."""
+        """Raise PolicyError: a program has no new weights."""
         raise PolicyError("a network that came as a program can't be made anew, or trained.")
 
     def load(
         self, folder: Path, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
     ) -> PolicyNetwork:
-        """See Network."""
+        """Load the network; see Network."""
         size, encoder = self.feature_dim, None
         program = as_module(
             self.form,
@@ -129,7 +129,7 @@ class ProgramConfig(Network):
         spec: PolicySpec,
         statistics: Mapping[str, FieldStatistics],
     ) -> PolicyNetwork:
-        """The network of programs that are open already."""
+        """Build the network around programs that are open already."""
         own = OnnxEncoder if self.form == "onnx" else OwnEncoder
         encode = Identity(spec) if encoder is None else own(encoder, self.feature_dim)
         trunk = ProgramTrunk(program, spec, self.predicts == "velocity")
@@ -138,11 +138,11 @@ class ProgramConfig(Network):
         return PolicyNetwork(spec, encode, Pair(), trunk, actions, learns=False)
 
     def save(self, network: PolicyNetwork, folder: Path) -> tuple[str, ...]:
-        """Its own files are whose who imports it, and their hashes stand in it."""
+        """Write empty weights; the importer writes the program's files, whose hashes stand here."""
         (folder / MODEL).write_bytes(save({}))
         return (MODEL,)
 
     def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
-        """See Network."""
+        """Return the functions' modules; see Network."""
         modules = super().modules(network, method)
         return {**modules, ACT: OnnxAct(network, method)} if self.form == "onnx" else modules

@@ -1,4 +1,4 @@
-"""A diffusion policy's sampling as a ladder of constants: what each evaluation is and does.
+"""Turn a diffusion policy's sampling into a ladder of constants, one rung for each evaluation.
 
     x0  = clip((m z - s out) / d)          out: the network's, at step k
     z'  = c0 x0 + cz z + ce out            (+ sigma eps, DDPM's)
@@ -24,7 +24,7 @@ CONSTANTS = 6
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Noise over the steps of training, and how a chunk is sampled: diffusers' own names.
+    """The noise schedule of training, and how a chunk is sampled, under diffusers' own names.
 
     predicts: epsilon or sample. steps: network evaluations a chunk. clip: None does not clip.
     """
@@ -41,7 +41,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class Rung:
-    """One evaluation: scheduler step k, (m, s, d, c0, cz, ce), and the noise to add after it."""
+    """One evaluation has scheduler step k, (m, s, d, c0, cz, ce), and the noise to add after it."""
 
     k: int
     constants: tuple[float, ...]
@@ -49,7 +49,7 @@ class Rung:
 
 
 def stepped(z: Tensor, out: Tensor, constants: Sequence[Any], clip: float | None) -> Tensor:
-    """z' without its noise; constants: numbers, or columns (B, 1)."""
+    """Compute z' without its noise; constants: numbers, or columns (B, 1)."""
     m, s, d, c0, cz, ce = constants
     sample = (m * z - s * out) / d
     if clip is not None:
@@ -59,7 +59,7 @@ def stepped(z: Tensor, out: Tensor, constants: Sequence[Any], clip: float | None
 
 
 def scheduler(config: ScheduleConfig) -> Any:
-    """diffusers' scheduler; PolicyError on a beta schedule that it does not know."""
+    """Return diffusers' scheduler. Raises PolicyError on a beta schedule that it does not know."""
     kind = getattr(require("diffusers", "train"), f"{config.scheduler}Scheduler")
     try:
         return kind(
@@ -76,7 +76,7 @@ def scheduler(config: ScheduleConfig) -> Any:
 
 
 def rungs(config: ScheduleConfig, nfe: int) -> tuple[Rung, ...]:
-    """The ladder of `nfe` evaluations. PolicyError where it has more steps than the training."""
+    """Return the ladder of `nfe` evaluations. Raises PolicyError beyond the steps of training."""
     if not 1 <= nfe <= config.train_steps:
         raise PolicyError(
             f"--nfe {nfe}: expected 1 to {config.train_steps}, the steps it was trained with."

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class UnetSizes:
-    """channels: of each level. groups: of its GroupNorm. step_features: length E of the step's
-    embedding. scale_modulation: whether the condition scales too, or only shifts."""
+    """Holds sizes. channels: of each level. groups: of its GroupNorm. step_features: length E of
+    the step's embedding. scale_modulation: whether the condition scales too, or only shifts."""
 
     channels: tuple[int, ...]
     kernel: int
@@ -26,7 +26,7 @@ class UnetSizes:
 
 
 class StepEmbedding(nn.Module):
-    """Step k (B,), whole or not -> (B, E)."""
+    """Maps step k (B,), whole or not, to (B, E)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class StepEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(size, 4 * size), nn.Mish(), nn.Linear(4 * size, size))
 
     def forward(self, k: Tensor) -> Tensor:
-        """Sines, then cosines, of k at frequencies from 1 down to 1e-4."""
+        """Return sines, then cosines, of k at frequencies from 1 down to 1e-4."""
         rate = math.log(10000) / (self.pairs - 1)
         frequencies = torch.exp(torch.arange(self.pairs, device=k.device) * -rate)
         angles = k[:, None] * frequencies[None]
@@ -48,7 +48,7 @@ def _block(inputs: int, outputs: int, kernel: int, groups: int) -> nn.ModuleDict
 
 
 class Residual(nn.Module):
-    """x (B, I, 1, H), condition (B, C) -> (B, O, 1, H)."""
+    """Maps x (B, I, 1, H), condition (B, C) to (B, O, 1, H)."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, config: UnetSizes) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Residual(nn.Module):
         self.residual_conv = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """The condition is the same for all steps."""
+        """Apply the block; the condition is the same for all steps."""
         out = self.conv1["block"](x)
         film = self.cond_encoder(condition).view(len(x), -1, 1, 1)
         if self.scaled:
@@ -73,7 +73,7 @@ class Residual(nn.Module):
 
 
 class ConditionalUnet(nn.Module):
-    """z (B, H*A), features (B, F), time (B, E) -> (B, H*A): noise or sample, as trained."""
+    """Maps z (B, H*A), features (B, F), time (B, E) to (B, H*A): noise or sample, as trained."""
 
     def __init__(self, config: UnetSizes, horizon: int, action_dim: int, features: int):
         super().__init__()
@@ -109,7 +109,7 @@ class ConditionalUnet(nn.Module):
         )
 
     def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
-        """See the class."""
+        """Run the U-Net; see the class."""
         condition = torch.cat([time, features], 1)
         x = z.view(len(z), *self.steps).transpose(1, 2).unsqueeze(2)  # (B, A, 1, H)
         kept = []

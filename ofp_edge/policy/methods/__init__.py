@@ -22,7 +22,7 @@ METHODS: dict[str, type[Method]] = {
 
 
 def build_method(name: str, options: Mapping[str, float] | None = None) -> Method:
-    """The method with its defaults, `options` on top. UnknownName, or PolicyError on an option."""
+    """Build a method from its defaults and `options`. UnknownName, or PolicyError on an option."""
     if name not in METHODS:
         raise UnknownName("method", name, METHODS)
     kind = METHODS[name]
@@ -33,5 +33,5 @@ def build_method(name: str, options: Mapping[str, float] | None = None) -> Metho
 
 
 def options_of(method: Method) -> dict[str, float]:
-    """Every option by name, for config.json."""
+    """Return every option by name, for config.json."""
     return {key: float(value) for key, value in asdict(method).items()}

@@ -1,13 +1,13 @@
-"""`diffusion`: DDPM training, DDIM sampling: the many-step baseline of Diffusion Policy.
+"""`diffusion`: DDPM training and DDIM sampling, the many-step baseline of Diffusion Policy.
 
 Ho et al., NeurIPS 2020; Song et al., ICLR 2021; Chi et al., RSS 2023. The schedulers are
-diffusers'; squared-cosine betas, clipped samples. The network is the same as every method's, and
-what it gives is the noise in its input, not a velocity:
+diffusers'; squared-cosine betas, clipped samples. The network is the same as every method's, but it
+predicts the noise in its input, not a velocity:
 
     z_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps,      L = || e(z_k, t_k, t_k | o) - eps ||^2
 
-Its time is the scheduler's step k = 0 .. T-1 turned round, t_k = 1 - (k + 1) / T: the noisiest
-step is at t = 0, and data would be at 1, as everywhere here. r = t always.
+Its time is the scheduler's step k = 0 .. T-1 turned round, t_k = 1 - (k + 1) / T: the noisiest step
+is at t = 0, and data would be at 1, as everywhere here. r = t always.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Diffusion(Method):
-    """train_steps: T, a whole number. p_drop: share of samples without condition, as in OFP."""
+    """T is train_steps, a whole number. p_drop: share of samples without condition, as in OFP."""
 
     name: ClassVar[str] = "diffusion"
     summary: ClassVar[str] = "DDPM with DDIM sampling: the many-step baseline, not deployable"
@@ -43,7 +43,7 @@ class Diffusion(Method):
 
     @property
     def own_nfe(self) -> int:
-        """As many as in training."""
+        """The number of steps that training has."""
         return int(self.train_steps)
 
     def losses(
@@ -55,7 +55,7 @@ class Diffusion(Method):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """See Method."""
+        """Compute the loss; see Method."""
         count, rows = int(self.train_steps), len(actions)
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
@@ -66,7 +66,7 @@ class Diffusion(Method):
         return {"noise": times.squared_error(network(noisy, t, t, condition), eps).mean()}
 
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """DDIM without fresh noise, by any nfe from 1 to T; more is a PolicyError."""
+        """Run DDIM without fresh noise, in 1 to T steps (nfe). More is a PolicyError."""
         count = int(self.train_steps)
         if not 1 <= nfe <= count:
             raise PolicyError(
@@ -86,7 +86,7 @@ class Diffusion(Method):
         return z
 
     def time_of(self, k: Tensor) -> Tensor:
-        """The network's time of scheduler steps k, any shape: 0 for T - 1, up to 1 - 1 / T."""
+        """Return the network's time of scheduler steps k, any shape: 0 for T - 1, to 1 - 1 / T."""
         return 1 - (k + 1) / int(self.train_steps)
 
 

@@ -19,7 +19,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Flow(Method):
-    """p_drop: share of samples without condition, the same as in OFP."""
+    """Holds the one option. p_drop: share of samples without condition, the same as in OFP."""
 
     name: ClassVar[str] = "flow"
     summary: ClassVar[str] = "flow matching: the many-step baseline"
@@ -35,7 +35,7 @@ class Flow(Method):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """See Method."""
+        """Compute the loss; see Method."""
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         eps = times.noise_like(actions, generator)
@@ -44,7 +44,7 @@ class Flow(Method):
         return {"flow": times.squared_error(u, actions - eps).mean()}
 
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """Euler steps with the instantaneous velocity."""
+        """Take Euler steps with the instantaneous velocity."""
         z = noise
         for k in range(nfe):
             t = torch.full((len(z),), k / nfe, device=z.device)

@@ -33,7 +33,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class MeanFlow(Method):
-    """same_share: share of pairs with r = t. weight_power, weight_floor: p and c of the weight w.
+    """same_share is the share of pairs with r = t; weight_power, weight_floor are p and c of w.
 
     All three are the paper's for ImageNet (section 5, appendix A). Times are uniform, as in the
     other methods, not the paper's logit-normal. p_drop: share of samples without condition, the
@@ -57,8 +57,8 @@ class MeanFlow(Method):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """See Method. The values are plain squared errors, so that they can be compared over
-        training; the gradients are those of the weighted loss, whose value says nothing."""
+        """Compute the losses (see Method). Values are plain squared errors, to be compared over
+        training; gradients are those of the weighted loss, whose value says nothing."""
         rows = len(actions)
         same = min(rows, max(1, round(self.same_share * rows)))  # windows come in random order
         eps = times.noise_like(actions, generator)
@@ -89,7 +89,7 @@ class MeanFlow(Method):
 def with_slope(
     network: PolicyNetwork, z: Tensor, t: Tensor, r: Tensor, features: Tensor, v: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """u(z, t, r | o), and without gradient its total derivative by t along dz/dt = v: (B, K)."""
+    """Return u(z, t, r | o) and, without gradient, its slope by t along dz/dt = v: (B, K)."""
 
     def u_of(z: Tensor, t: Tensor) -> Tensor:
         u: Tensor = network(z, t, r, features)
@@ -100,5 +100,5 @@ def with_slope(
 
 
 def average_velocity(v: Tensor, step: Tensor, slope: Tensor) -> Tensor:
-    """The identity's right side `v + (r - t) du/dt`, without gradient: v, slope (B, K)."""
+    """Return the identity's right side `v + (r - t) du/dt`, without gradient: v, slope (B, K)."""
     return (v + step[:, None] * slope).detach()

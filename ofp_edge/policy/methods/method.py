@@ -1,4 +1,4 @@
-"""What every policy does to make a chunk, `act` as it is deployed, and a method to train one."""
+"""Sampling makes a policy's chunk, Act is `act` as it is deployed, Method trains a policy."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ofp_edge.policy import sampler
 from ofp_edge.policy.network import PolicyNetwork
 
 EULER_STEPS = 10
-"""The Euler steps of a bundle whose policy learned velocities at r = t alone, without --nfe."""
+"""The Euler steps that a policy takes without --nfe if it learned velocities at r = t alone."""
 
 
 class Sampling:
-    """How a network is asked for a chunk.
+    """The way a network is asked for a chunk.
 
     jumps: the network learns u(z, t, r) for r > t; otherwise it is always asked with r = t.
     velocity: a chunk is a sequence of `z + (r - t) u`; otherwise only `sample` makes one.
     deployable: each evaluation is a call of `act`, so that a bundle can make the chunk. own_nfe:
-    network evaluations of a chunk where nobody asks for another number.
+    the default number of network evaluations a chunk.
     """
 
     name: ClassVar[str]
@@ -34,21 +34,20 @@ class Sampling:
 
     @property
     def own_nfe(self) -> int:
-        """See the class: one."""
+        """The default number of evaluations: one."""
         return 1
 
     def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """A chunk (B, H*A) from noise in `nfe` network evaluations: evenly spaced jumps."""
+        """Make a chunk (B, H*A) from noise in `nfe` network evaluations: evenly spaced jumps."""
         return sampler.sample(network, features, noise, sampler.ladder(nfe))
 
     def step(self, z: Tensor, out: Tensor, time_row: Tensor, first: int) -> Tensor:
-        """What an evaluation makes of z (B, H*A), out: the trunk's answer. time_row (B, E): what
-        `time_row` gives, its numbers for this from column `first` on: `z + (r - t) u(z, t, r | o)`.
-        """
+        """Compute z (B, H*A) after an evaluation: `z + (r - t) u(z, t, r | o)`. out: the trunk's
+        answer. time_row (B, E): from `time_row`, whose numbers for this start at column `first`."""
         return z + time_row[:, first:] * out
 
     def time_row(self, network: PolicyNetwork, name: str, t: float, r: float) -> TimeRow:
-        """The constant input of `act` for the pair (t, r).
+        """Return the constant input of `act` for the pair (t, r).
 
         A method that learned velocities at r = t alone is asked for that one: an Euler step.
         """
@@ -60,8 +59,8 @@ class Sampling:
     def time_rows(
         self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
     ) -> tuple[TimeRow, ...]:
-        """The rows that ship: `pairs`, each (name, t, r), or a ladder where a chunk takes many
-        evaluations: nfe, or by default the method's own number."""
+        """Return the rows that ship: `pairs`, each (name, t, r), or a ladder of nfe (by default the
+        method's own number) where a chunk takes many evaluations."""
         if self.velocity and not self.jumps:
             times = sampler.ladder(EULER_STEPS if nfe is None else nfe)
             pairs = [("ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
@@ -69,7 +68,7 @@ class Sampling:
 
 
 class Act(nn.Module):
-    """(features (1, To*F), z (1, H*A), time_row (1, E)) -> (chunk, chunk_normalised (1, H*A)).
+    """Maps (features (1, To*F), z (1, H*A), time_row (1, E)) to (chunk, chunk_normalised (1, H*A)).
 
     chunk is in raw action units, unclamped, without the leading actions that lie before the
     observation. time_row: the folded time embedding, then what the method's `step` takes.
@@ -83,7 +82,7 @@ class Act(nn.Module):
         self.first = network.spec.start_index * network.spec.action_dim
 
     def forward(self, features: Tensor, z: Tensor, time_row: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of the method, and the same in raw units from the observation on."""
+        """Take one step of the method; return it also in raw units, from the observation on."""
         out = self.trunk(z, features, time_row[:, : self.embedding])
         chunk = self.method.step(z, out, time_row, self.embedding)
         raw = self.actions.back(chunk)
@@ -92,7 +91,7 @@ class Act(nn.Module):
 
 @dataclass(frozen=True)
 class Method(Sampling, ABC):
-    """A frozen dataclass of numbers: the method's options, stored in the policy.
+    """A training method: a frozen dataclass of its options, which are numbers stored in the policy.
 
     teacher_decay: decay of the averaged weights that `losses` uses as a teacher; None when the
     method has none (the preset's decay then serves evaluation alone).
@@ -102,7 +101,7 @@ class Method(Sampling, ABC):
 
     @property
     def teacher_decay(self) -> float | None:
-        """See the class: none."""
+        """The decay of the teacher's averaged weights; None here. See the class."""
         return None
 
     @abstractmethod
@@ -115,6 +114,6 @@ class Method(Sampling, ABC):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Weighted scalar terms; their sum is minimised. The first is the method's regression
-        on data, comparable over training. observations: as `PolicyNetwork.encode` takes them;
-        actions: normalised (B, H*A); progress 0..1."""
+        """Return weighted scalar terms, whose sum is minimised. The first is the method's
+        regression on data, comparable over training. observations: as `PolicyNetwork.encode` takes
+        them; actions: normalised (B, H*A); progress 0..1."""

@@ -26,7 +26,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class Ofp(Method):
-    """lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of the guidance.
+    """Holds the options. lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of guidance.
 
     p_drop: share of samples without condition. smallest_step: least r - t. What the paper leaves
     open (all but the losses' form) was chosen by measurement.
@@ -56,7 +56,8 @@ class Ofp(Method):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """See Method. One pass of the student and one of the teacher, each over all terms."""
+        """Compute the losses (see Method): student and teacher each make one pass over
+        all terms."""
         rows = len(actions)
         eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
         t_flow, t_renoised, share = (times.uniform(rows, generator) for _ in range(3))
@@ -99,11 +100,11 @@ class Ofp(Method):
 def consistency_target(
     z_t: Tensor, t: Tensor, z_m: Tensor, m: Tensor, r: Tensor, u_m: Tensor
 ) -> Tensor:
-    """The average velocity over [t, r] of a path through z_m: z (B, K), times (B,)."""
+    """Return the average velocity over [t, r] of a path through z_m: z (B, K), times (B,)."""
     z_r = z_m + (r - m)[:, None] * u_m
     return (z_r - z_t) / (r - t)[:, None]
 
 
 def guidance_target(u: Tensor, v_null: Tensor, v_seen: Tensor, alpha: float) -> Tensor:
-    """u moved along the conditional minus the unconditional velocity (both at the renoised z)."""
+    """Move u along the conditional minus the unconditional velocity (both at the renoised z)."""
     return u - alpha * (v_null - v_seen)

@@ -34,7 +34,7 @@ from ofp_edge.policy.network import PolicyNetwork
 
 @dataclass(frozen=True)
 class OfpPlus(Method):
-    """lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of the guidance.
+    """Holds the options. lambda_c, lambda_g: weights of L_sc and L_sg; alpha: strength of guidance.
 
     p_drop: share of samples without condition. rho_last: rho at the end. m_smallest: least
     (m - t) / (rho (r - t)). smallest_step: least r - t. guide_from, own_v_from: progress at which
@@ -81,7 +81,7 @@ class OfpPlus(Method):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """See Method. Two passes of the network: one with gradient, one for the targets."""
+        """Compute the losses (see Method) in two passes: one with gradient, one for the targets."""
         rows = len(actions)
         # The first rows: windows come in random order.
         jumping = max(1, rows // int(self.jump_every))

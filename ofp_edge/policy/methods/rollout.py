@@ -1,4 +1,4 @@
-"""Jumps that learn where the network's own velocity leads, by a loss that takes sides.
+"""Train jumps to land where the network's own velocity leads, by a loss that takes sides.
 
 Bootstrapped jumps blur where two modes part. The one-step map must change from one mode to the
 other within a hair's breadth of noise, at a border that has no simple form; where a network can't
@@ -28,8 +28,8 @@ def rollout_losses(
     actions: Tensor, *, jumping: int, steps: int, weight: float, smallest_step: float,
     p_drop: float, generator: torch.Generator,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """L_flow, and how far `z_t + (r - t) u(z_t, t, r)` is from the end of a path of `steps` Euler
-    steps by the averaged weights: of the first `jumping` rows. See Method.losses."""
+    """Return L_flow and, for the first `jumping` rows, how far `z_t + (r - t) u(z_t, t, r)` is from
+    the end of a path of `steps` Euler steps by the averaged weights. See Method.losses."""
     rows, some = len(actions), slice(jumping)
     eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
     t_flow, share = (times.uniform(rows, generator) for _ in range(2))
@@ -57,7 +57,7 @@ def rollout_losses(
 
 
 def taking_sides(squared_error: Tensor) -> Tensor:
-    """`log(1 + e / c^2)`: as squared error for small ones; between two ends it is least at one."""
+    """Return `log(1 + e / c^2)`: like e where it is small; between two ends it is least at one."""
     return torch.log1p(squared_error / _KNEE**2)
 
 

@@ -12,7 +12,7 @@ from ofp_edge.policy.trunks.trunk import Trunk
 
 
 def find_trunks() -> dict[str, type[Trunk]]:
-    """Every kind of trunk that is installed, by the name that it has in config.json."""
+    """Return every kind of trunk that is installed, by its name in config.json."""
     names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "trunk")
     trunks = [importlib.import_module(f"{__name__}.{name}").TRUNK for name in names]
     return {trunk.sizes.kind: trunk for trunk in trunks}

@@ -17,7 +17,7 @@ from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, film, zero
 
 @dataclass(frozen=True)
 class MlpConfig(TrunkConfig):
-    """Residual blocks of `width` over the flat chunk."""
+    """The sizes that the MLP has: residual blocks of `width` over the flat chunk."""
 
     kind: ClassVar[str] = "mlp"
     width: int
@@ -25,7 +25,7 @@ class MlpConfig(TrunkConfig):
 
 
 class Block(nn.Module):
-    """h (B, W), condition (B, C) -> h + f(h, condition); starts as the identity."""
+    """Maps h (B, W), condition (B, C) to h + f(h, condition); it starts as the identity."""
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Block(nn.Module):
         zero(self.down)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """Scale and shift come from the condition."""
+        """Apply the block, with scale and shift from the condition."""
         film = self.film(condition)
         x = self.up(F.silu(h)) * film[:, : self.width] + film[:, self.width :]
         out: Tensor = h + self.down(F.silu(x))
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 class FilmMlp(Trunk):
-    """See Trunk."""
+    """The MLP trunk; see Trunk."""
 
     sizes: ClassVar[type[TrunkConfig]] = MlpConfig
 
@@ -58,7 +58,7 @@ class FilmMlp(Trunk):
         zero(self.outlet)
 
     def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
-        """See Trunk."""
+        """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z)
         for block in self.blocks:

@@ -23,7 +23,7 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class TransformerConfig(TrunkConfig):
-    """width: of a token, a multiple of heads. expand: the feed-forward's width over the token's."""
+    """A token has `width`, a multiple of heads; the feed-forward is `expand` times as wide."""
 
     kind: ClassVar[str] = "transformer"
     width: int
@@ -33,7 +33,7 @@ class TransformerConfig(TrunkConfig):
 
 
 class RmsNorm(nn.Module):
-    """h (B, H, W) -> h / its root mean square over W; gain comes from the modulation."""
+    """Divides h (B, H, W) by its root mean square over W; gain comes from the modulation."""
 
     average: Tensor
 
@@ -42,12 +42,12 @@ class RmsNorm(nn.Module):
         self.register_buffer("average", torch.full((width, 1), 1 / width), persistent=False)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Same shape."""
+        """Return h normalised, in the same shape."""
         return h * (torch.matmul(h * h, self.average) + _EPSILON).rsqrt()
 
 
 class Attention(nn.Module):
-    """h (B, H, W) -> (B, H, W): every step sees every step, in `heads` parts of W."""
+    """Maps h (B, H, W) to (B, H, W): every step sees every step, in `heads` parts of W."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Attention(nn.Module):
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Same shape."""
+        """Attend over all steps; the shape stays the same."""
         batch, steps, width = h.shape
 
         def parts(x: Tensor) -> Tensor:  # (B, H, W) -> (B*heads, H, W/heads)
@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """h (B, H, W), condition (B, C) -> same shape; starts as the identity."""
+    """Maps h (B, H, W), condition (B, C) to the same shape; it starts as the identity."""
 
     def __init__(self, sizes: TransformerConfig, condition: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Block(nn.Module):
             self.modulate.bias[: 2 * width] += 1
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """The condition is the same for all steps."""
+        """Apply the block; the condition is the same for all steps."""
         numbers = self.modulate(condition).view(len(h), 1, -1)  # (B, 1, 6 W)
         scale, scale2, shift, shift2, gate, gate2 = (
             numbers[:, :, i * self.width : (i + 1) * self.width] for i in range(6)
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 class FilmTransformer(Trunk):
-    """See Trunk."""
+    """The transformer trunk; see Trunk."""
 
     sizes: ClassVar[type[TrunkConfig]] = TransformerConfig
 
@@ -121,7 +121,7 @@ class FilmTransformer(Trunk):
         zero(self.outlet)
 
     def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
-        """See Trunk."""
+        """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z.view(-1, *self.steps)) + self.position
         for block in self.blocks:

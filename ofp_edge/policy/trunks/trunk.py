@@ -1,4 +1,4 @@
-"""What every trunk shares: its sizes, how it is called, the condition of features and time."""
+"""Trunk: what all trunks share, their sizes, their call, and the condition of features and time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrunkConfig:
 
 
 class TimeEmbedding(Embedding):
-    """Times t, r, each (B,) -> (B, condition). At deployment: rows of a constant table."""
+    """Maps times t, r, each (B,), to (B, condition). Deployed, it is rows of a constant table."""
 
     frequencies: Tensor
 
@@ -38,14 +38,14 @@ class TimeEmbedding(Embedding):
         self.size = condition
 
     def forward(self, t: Tensor, r: Tensor) -> Tensor:
-        """Seen as (t, r - t): where one is and how far the step goes."""
+        """Embed the times as (t, r - t): the position and the length of the step."""
         angles = torch.cat([t[:, None] * self.frequencies, (r - t)[:, None] * self.frequencies], 1)
         embedded: Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], 1))
         return embedded
 
     def blind_to_steps(self) -> None:
-        """At r = t the sines of r - t are 0, so their weights were never trained, and its cosines
-        1: a bias. Both become 0, and the bias takes what the cosines were."""
+        """Set the weights of r - t to 0. At r = t its sines are 0, so their weights were never
+        trained, and its cosines are 1: the bias takes over what they added."""
         first, count = cast(nn.Linear, self.mlp[0]), len(self.frequencies)
         sines, cosines = slice(count, 2 * count), slice(3 * count, 4 * count)
         with torch.no_grad():
@@ -55,13 +55,13 @@ class TimeEmbedding(Embedding):
 
 
 class Trunk(nn.Module):
-    """z (B, H*A) time-major, features (B, To*F), time (B, C) -> u (B, H*A).
+    """Maps z (B, H*A) time-major, features (B, To*F), time (B, C) to u (B, H*A).
 
-    A new one is the constant 0. `forward` takes the three in this order; `time` is what
-    TimeEmbedding gives. Every trunk delegates to XNNPACK as a whole, in one subgraph.
+    A new one is the constant 0. `forward` takes the three in this order; `time` is the output of
+    TimeEmbedding. Every trunk delegates to XNNPACK as a whole, in one subgraph.
 
-    sizes: the class of its sizes. All trunks are made from the same arguments, in this order:
-    their sizes, the length C of the time embedding, horizon, action_dim and the length To*F of all
+    sizes: the class of its sizes. All trunks are made from the same arguments, in this order: their
+    sizes, the length C of the time embedding, horizon, action_dim and the length To*F of all
     frames' features. They raise PolicyError where the sizes do not fit the chunk.
     """
 
@@ -75,7 +75,7 @@ class Trunk(nn.Module):
         self.mix = nn.Linear(condition, condition)
 
     def condition(self, features: Tensor, time: Tensor) -> Tensor:
-        """(B, C): what modulates every block."""
+        """Return the (B, C) vector that modulates every block."""
         return F.silu(self.mix(F.silu(self.observe(features) + time)))
 
 
@@ -87,7 +87,7 @@ def zero(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
 
 
 def film(condition: int, width: int) -> nn.Linear:
-    """Scale and shift of `width` channels (Perez et al., AAAI 2018).
+    """Make the layer for scale and shift of `width` channels (Perez et al., AAAI 2018).
 
     The scale starts at 1 in the bias: one addition less in the deployed graph.
     """

@@ -22,7 +22,7 @@ from ofp_edge.policy.trunks.trunk import Trunk, TrunkConfig, film, zero
 
 @dataclass(frozen=True)
 class UnetConfig(TrunkConfig):
-    """channels: of each level, the first at the chunk's full length, each next at half of it.
+    """Level i has channels[i]; the first has the chunk's full length, each next half of it.
 
     blocks: residual blocks a level, on the way down and up. kernel: steps that a convolution sees.
     """
@@ -34,7 +34,8 @@ class UnetConfig(TrunkConfig):
 
 
 class Block(nn.Module):
-    """h (B, I, 1, H), condition (B, C) -> skip(h) + f(h, condition) (B, O, 1, H); f starts at 0."""
+    """Maps h (B, I, 1, H), condition (B, C) to skip(h) + f (B, O, 1, H); f(h, condition) is 0
+    first."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, kernel: int) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class Block(nn.Module):
         zero(self.second)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """Scale and shift come from the condition, the same for all steps."""
+        """Apply the block; scale and shift come from the condition, the same for all steps."""
         film = self.film(condition).view(len(h), -1, 1, 1)
         x = self.first(F.silu(h)) * film[:, : self.outputs] + film[:, self.outputs :]
         out: Tensor = self.skip(h) + self.second(F.silu(x))
@@ -55,7 +56,7 @@ class Block(nn.Module):
 
 
 class Level(nn.Module):
-    """`count` blocks at one length, the first of them from `inputs` channels."""
+    """A level of `count` blocks at one length; the first block takes `inputs` channels."""
 
     def __init__(self, count: int, inputs: int, outputs: int, condition: int, kernel: int) -> None:
         super().__init__()
@@ -64,14 +65,14 @@ class Level(nn.Module):
         )
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """One after another."""
+        """Apply the blocks one after another."""
         for block in self.blocks:
             h = block(h, condition)
         return h
 
 
 class FilmUnet(Trunk):
-    """See Trunk. Each level but the last halves the steps on the way down and doubles them up."""
+    """The U-Net trunk; see Trunk. Levels but the last halve the steps; going up doubles them."""
 
     sizes: ClassVar[type[TrunkConfig]] = UnetConfig
 
@@ -111,7 +112,7 @@ class FilmUnet(Trunk):
         zero(self.outlet)
 
     def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
-        """See Trunk."""
+        """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z.view(len(z), 1, 1, -1))  # (B, C0, 1, H)
         kept = []
