@@ -65,7 +65,7 @@ class Dataset:
     guessed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Frames."""
+        """Return the number of frames."""
         return len(self.action)
 
     @property

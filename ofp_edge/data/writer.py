@@ -44,7 +44,7 @@ class ReplayWriter:
     """Writes the arrays of a dataset one after another, each from blocks of frames."""
 
     def __init__(self, folder: Path, attrs: Mapping[str, Any], episode_ends: Sequence[int]) -> None:
-        """As write_replay."""
+        """Take the same arguments as write_replay."""
         self._blosc = require("numcodecs", "sim").Blosc(cname="zstd", clevel=3)
         ends = np.asarray(episode_ends, dtype=np.int64)
         if not len(ends) or np.any(np.diff(ends, prepend=0) <= 0):

@@ -41,8 +41,7 @@ _TRIES, _SEED = 4, 0
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The behaviour measured: `largest` is that of |u| on real inputs, u changes with
-    `depends_on`."""
+    """What was measured: `largest` is of |u| on real inputs; u changes with `depends_on`."""
 
     largest: float
     depends_on: tuple[str, ...]

@@ -40,8 +40,7 @@ class Batches:
     def draw(
         self, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
-        """Draw `settings.batch_size` random windows, augmented; a share where processes
-        share them."""
+        """Draw `settings.batch_size` random windows, augmented; of several processes', a share."""
         share = settings.batch_size // count_of(generator)
         observations, actions = self._take(indices(len(self), share, generator))
         place = place_of(generator)

@@ -14,7 +14,7 @@ class Scalars(Protocol):
     """A callable that takes values by tag and the number of optimiser steps done."""
 
     def __call__(self, values: Mapping[str, float], step: int) -> None:
-        """Note them."""
+        """Note the values."""
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ class StopWish:
     requested = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
+        """Handle the signal."""
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True

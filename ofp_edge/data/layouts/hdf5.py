@@ -40,7 +40,7 @@ class Hdf5:
             return [] if found is None else [str(x) for x in found]
 
     def __contains__(self, name: str) -> bool:
-        """Whether it is there, and no link."""
+        """Say whether it is there, and no link."""
         with said_by(f"{self.path} cannot be read", DatasetError):
             return self._reach(name) is not None
 

@@ -24,7 +24,7 @@ NORMALIZATIONS = (
 
 
 class ModeNormalize(Actions):
-    """Maps x (B, D, ...) from physical units to the network's; its constants are not trained."""
+    """Maps x (B, D, ...) between physical units and the network's; constants are not trained."""
 
     first: Tensor
     second: Tensor

@@ -1,4 +1,4 @@
-"""An ONNX graph serves as a network, run by ONNX Runtime.
+"""Make an ONNX graph serve as a network, run by ONNX Runtime.
 
 A graph is data, but it may name files beside it and operators of other libraries: both are refused.
 """

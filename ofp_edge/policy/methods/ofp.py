@@ -56,8 +56,7 @@ class Ofp(Method):
         progress: float,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Compute the losses (see Method): student and teacher each make one pass over
-        all terms."""
+        """Compute the losses (see Method): one pass each by student and teacher over all terms."""
         rows = len(actions)
         eps, eps2 = (times.noise_like(actions, generator) for _ in range(2))
         t_flow, t_renoised, share = (times.uniform(rows, generator) for _ in range(3))

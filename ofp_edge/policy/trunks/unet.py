@@ -34,8 +34,7 @@ class UnetConfig(TrunkConfig):
 
 
 class Block(nn.Module):
-    """Maps h (B, I, 1, H), condition (B, C) to skip(h) + f (B, O, 1, H); f(h, condition) is 0
-    first."""
+    """Maps h (B, I, 1, H), condition (B, C) to skip(h) + f (B, O, 1, H); f of both starts at 0."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, kernel: int) -> None:
         super().__init__()
