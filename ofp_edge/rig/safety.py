@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ofp_edge.errors import RigError
-from ofp_edge.rig.goal_range import GoalRange, by_field, narrowed
+from ofp_edge.rig.goal_range import GoalRange, by_field, narrowed, require_fits
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.strict import read_as, shown
 from ofp_edge.toml import LARGEST, SMALLEST, Table
@@ -131,6 +131,7 @@ class SafetyEntry:
         for key, least in (("max_cut_in_a_row", 1), ("max_bridged_ticks", 0)):
             if (count := getattr(self, key)) < least:
                 raise RigError(f"{where}: [safety] {key}: expected {least} or more, got {count}.")
+        require_fits(self.goal_ranges, spec, where, RigError)
         for name in self.limits:
             entry = f"{where}: [safety.limits.{name}]"
             if name not in actions:

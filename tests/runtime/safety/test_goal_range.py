@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ofp_edge.errors import OfpError, RobotError
+from ofp_edge.errors import OfpError, RigError, RobotError
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry, safety_from_json
 from ofp_edge.runtime.robot import RobotState, goal_range_of
 from ofp_edge.runtime.safety.layer import SafetyLayer
@@ -75,14 +75,23 @@ def test_a_log_keeps_it_and_an_older_log_has_none() -> None:
 
 
 def test_a_policy_or_a_box_out_of_the_robots_reach_is_refused_at_the_start() -> None:
-    with pytest.raises(
-        RobotError, match=r"'arm': the robot can be told 200\.\.300, .* -180\.\.180"
-    ):
+    with pytest.raises(RobotError, match=r"'arm': it can be told 200\.\.300 .* -180\.\.180"):
         SafetyEntry().told_within(spec_of(), (200.0, 0.0), (300.0, 100.0))
     for kind in ("absolute", "delta"):
         box = FieldLimits("state", position_low=(100.0, 0.0), position_high=(120.0, 1.0))
         with pytest.raises(OfpError, match=r"\[safety\.limits\.arm\] and the robot"):
             SafetyEntry(limits={"arm": box}).told_within(spec_of(kind), *ENDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "said"),
+    [("leg", [0, 0], [1, 1], "expected an action of"), ("arm", [0], [1, 1], "2 finite numbers"),
+     ("arm", [0, 2], [1, 1], "low < high"), ("arm", [0, -1e300], [1, 1], "2 finite numbers")],
+)  # fmt: skip
+def test_a_logs_that_could_not_be_is_refused(name: str, low: Any, high: Any, said: str) -> None:
+    told = {**SafetyEntry().to_json(), "goal_ranges": {name: {"low": low, "high": high}}}
+    with pytest.raises(RigError, match=said):
+        safety_from_json(told).require_fits(spec_of(), "the log")
 
 
 @pytest.mark.parametrize("ends", [5, ("a", "b"), (1, 2, 3), ([0, 0], [1]), ([0, np.nan], [1, 1])])
