@@ -6,12 +6,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ofp_edge.errors import RigError
 from ofp_edge.fields import Points, State
 from ofp_edge.rig.file import read_rig
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
+from ofp_edge.runtime.robot import RobotState
+from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import ActionField, PolicySpec
 from tests.test_rig import GOOD
 
@@ -145,3 +148,18 @@ def test_a_camera_may_say_how_many_equal_pictures_are_too_many(
     path.write_text(GOOD.replace('driver = "realsense"\n', 'driver = "x"\nfrozen_after = 1\n'))
     with pytest.raises(RigError, match=r"\[cameras.front\] frozen_after: expected 0 .never. or 2"):
         read_rig(path)
+
+
+def test_the_arms_example_limits_its_first_step_and_its_readings() -> None:
+    rig = read_rig(Path(__file__).parents[1] / "examples/rig-so101.toml")
+    joints = ((-100.0,) * 6, (100.0,) * 6)
+    state = State("state", (6,), "deg", "base", *joints)
+    action = ActionField("action", (6,), "deg", "base", "absolute", 1.0, *joints)
+    spec = PolicySpec((state, POINTS), (action,), 1, 16, 8, 30.0)
+    rig.safety.require_fits(spec, "rig-so101.toml")
+    limits = rig.safety.limits["action"]
+    assert limits.measured == "state" and limits.physical_speed is not None
+    layer = SafetyLayer(spec, rig.safety)
+    layer.measured(RobotState(0, {"state": np.zeros(6, np.float32)}))
+    far = layer.check(np.array([0, 53, 0, 0, 0, 0], np.float32), holding=False)
+    assert "max_first_step = 15" in far.fault

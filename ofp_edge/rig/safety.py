@@ -29,10 +29,12 @@ high = [0.5, 1.0, 0.6]
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ofp_edge.errors import RigError
+from ofp_edge.rig.goal_range import GoalRange, by_field, narrowed, require_fits
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.strict import read_as, shown
 from ofp_edge.toml import LARGEST, SMALLEST, Table
@@ -83,14 +85,40 @@ class SafetyEntry:
     workspace: Workspace | None = None
     max_bridged_ticks: int = 2
     max_stall_ms: float = 1000.0
+    goal_ranges: dict[str, GoalRange] = field(default_factory=dict)
+
+    def told_within(
+        self, spec: PolicySpec, low: Sequence[float], high: Sequence[float]
+    ) -> SafetyEntry:
+        """This entry for a robot that can be told places from `low` to `high` (action_dim,), in the
+        actions' units. OfpError, one line, where the policy or the rig's boxes lie outside."""
+        entry = replace(self, goal_ranges=by_field(spec, low, high))
+        for action in spec.actions:
+            limits, what = entry.limits_of(action), f"[safety.limits.{action.name}] and the robot"
+            if limits.position_low is not None and limits.position_high is not None:
+                _check_box(what, limits.position_low, limits.position_high)
+                if action.kind == "absolute":
+                    field_ = narrowed(action, entry.goal_ranges[action.name])
+                    _check_overlap(what, limits.position_low, limits.position_high, field_)
+        return entry
+
+    def narrowed(self, spec: PolicySpec) -> PolicySpec:
+        """The spec whose absolute actions have the range that the robot can be told."""
+        actions = [narrowed(action, self.goal_ranges.get(action.name)) for action in spec.actions]
+        return replace(spec, actions=tuple(actions))
 
     def limits_of(self, action: ActionField) -> FieldLimits:
         """Return the limits of an action field. A field that moves a point (unit m or m/s, three
         numbers) and names no velocity gets 0.25 m/s."""
         limits = self.limits.get(action.name, FieldLimits())
         if limits.max_velocity is None and is_cartesian(action):
-            return FieldLimits(**{**asdict(limits), "max_velocity": DEFAULT_MAX_VELOCITY_M_S})
-        return limits
+            limits = replace(limits, max_velocity=DEFAULT_MAX_VELOCITY_M_S)
+        ends = self.goal_ranges.get(action.name)
+        if ends is None or action.kind == "absolute" or limits.measured is None:
+            return limits
+        low = tuple(map(max, limits.position_low or ends.low, ends.low))
+        high = tuple(map(min, limits.position_high or ends.high, ends.high))
+        return replace(limits, position_low=low, position_high=high)
 
     def require_fits(self, spec: PolicySpec, where: str) -> None:
         """Raise RigError, one line, when an entry fits no action or state of the policy, or limits
@@ -103,6 +131,7 @@ class SafetyEntry:
         for key, least in (("max_cut_in_a_row", 1), ("max_bridged_ticks", 0)):
             if (count := getattr(self, key)) < least:
                 raise RigError(f"{where}: [safety] {key}: expected {least} or more, got {count}.")
+        require_fits(self.goal_ranges, spec, where, RigError)
         for name in self.limits:
             entry = f"{where}: [safety.limits.{name}]"
             if name not in actions:

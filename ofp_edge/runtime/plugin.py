@@ -11,6 +11,8 @@ from typing import Any
 
 from ofp_edge.errors import OfpError
 
+_TEXT = (str, str | None, "str", "str | None")  # annotations are strings in most modules
+
 
 def load_class(name: str, error: type[OfpError]) -> type[Any]:
     """Load the class called `package.module:Class`, also from the current folder.
@@ -57,6 +59,14 @@ def build(
             f"{name}: {cause}. It is called with {', '.join(arguments)}; it takes "
             f"{inspect.signature(factory)}. Check its options in the rig."
         ) from None
+    for key, wanted in inspect.signature(factory).parameters.items():
+        value = arguments.get(key, "")
+        if wanted.annotation in _TEXT and isinstance(value, (bool, int, float)):
+            written = str(value).lower() if isinstance(value, bool) else value
+            raise error(
+                f"{name}: {key}: expected text, got {written}: quote it in the rig, "
+                f'{key} = "{written}".'
+            )
     try:
         return factory(**arguments)
     except OSError as cause:

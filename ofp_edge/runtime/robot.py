@@ -42,8 +42,10 @@ class Robot(Protocol):
     record` with an Interface that has no actions. Building it must move nothing: when the process
     that drove the robot is gone, another one builds it anew and calls `state`, `stop` and `close`
     (supervisor/process.py). A class whose robot comes to rest by itself when its process is gone
-    says so by a class attribute `stops_by_itself = True`, and is not built anew. Any of the methods
-    may raise RobotError (one line), which stops the loop.
+    says so by a class attribute `stops_by_itself = True`, and is not built anew. A robot whose
+    driver would have to clip has an attribute `goal_range`: the lowest and the highest place
+    (action_dim,) that it can be told, in the actions' units; nothing else is sent to it. Any of the
+    methods may raise RobotError (one line), which stops the loop.
     """
 
     def state(self) -> RobotState:
@@ -92,6 +94,24 @@ def build_robot(found: type[Any], entry: RobotEntry, spec: Interface) -> Robot:
     """Build an instance of it. RobotError when its options do not fit or it can't be reached."""
     robot: Robot = build(found, entry.driver, {"spec": spec, **entry.options}, RobotError)
     return robot
+
+
+def goal_range_of(robot: Robot, spec: Interface) -> tuple[list[float], list[float]] | None:
+    """What the robot can be told, (action_dim,) each; None where it does not say. RobotError where
+    it says something else than numbers."""
+    ends = getattr(robot, "goal_range", None)
+    if ends is None:
+        return None
+    try:
+        low, high = (np.asarray(end, np.float64) for end in ends)
+    except (TypeError, ValueError):
+        raise RobotError(f"goal_range: expected two arrays of numbers, got {ends!r}.") from None
+    if low.shape != (spec.action_dim,) or high.shape != low.shape or not (low < high).all():
+        raise RobotError(
+            f"goal_range: expected low < high, {spec.action_dim} numbers each, got {low.tolist()} "
+            f"and {high.tolist()}."
+        )
+    return low.tolist(), high.tolist()
 
 
 def open_robot(entry: RobotEntry, spec: Interface) -> Robot:

@@ -31,7 +31,7 @@ from ofp_edge.runtime.log.schemas import LOG_VERSION
 from ofp_edge.runtime.log.series import DEFAULT_MB
 from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.robot import Robot
+from ofp_edge.runtime.robot import Robot, goal_range_of
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
@@ -171,6 +171,8 @@ def open_session(
     if stop is not None:
         stop.raises = True
     with contextlib.ExitStack() as stack, _supervised(entry, bundle, rig) as (robot, supervision):
+        if (ends := goal_range_of(robot, bundle.spec)) is not None:
+            rig = replace(rig, safety=rig.safety.told_within(bundle.spec, *ends))
         stop_input = None
         if rig.safety.stop_socket is not None:
             stop_input = StopInput(rig.safety.stop_socket, rig.safety.stop_silence_ms)

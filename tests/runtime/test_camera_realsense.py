@@ -177,6 +177,10 @@ def test_a_device_is_opened_by_its_serial_in_an_injected_context(recording):
     np.testing.assert_array_equal(frame.depth, random_frames()[frame.sequence - 1])
     camera.close()
     assert device.supports(rs.camera_info.serial_number)
+    for number in (int(SERIAL), 0):
+        unquoted = device_camera("front", time.monotonic_ns, POSE, serial=number, context=context)
+        with pytest.raises(CameraError, match=f"'front': serial: .* serial = \"{number}\""):
+            unquoted.start()
     wrong = device_camera("front", time.monotonic_ns, POSE, serial="7", context=context)
     with pytest.raises(CameraError, match=f"serial 7; found .*{SERIAL}"):
         wrong.start()

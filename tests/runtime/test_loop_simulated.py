@@ -17,12 +17,13 @@ pytest.importorskip("metaworld")
 pytest.importorskip("pyrealsense2")
 pytest.importorskip("onnxruntime")
 
+from examples.my_robot import MyRobot  # noqa: E402
 from ofp_edge.bundle import open_bundle  # noqa: E402
 from ofp_edge.errors import RigError, SpecMismatch  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.infer.inference import load_inference  # noqa: E402
 from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
-from ofp_edge.runtime.replay import ReplayReport, replay  # noqa: E402
+from ofp_edge.runtime.replay import ReplayReport, controller_of, replay  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
@@ -105,6 +106,28 @@ def test_a_users_own_robot_replaces_the_rigs_one(bundle: Path, tmp_path: Path) -
         report = session.loop.run(Limits(duration_s=2.0))
         assert type(robot).__name__ == "MyRobot" and not session.loop.episodic
         assert report.fault is None and (robot.state().values["state"] != before).any()
+
+
+class RangedRobot(MyRobot):
+    """A hand that can be told a cube of 2 cm about its start, and no other place."""
+
+    goal_range = (-0.01, 0.59, 0.19, -1.0), (0.01, 0.61, 0.21, 0.5)
+
+
+def test_what_the_robot_can_be_told_limits_its_run_and_stands_in_the_log(
+    bundle: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "run.mcap"
+    rig = rig_file(tmp_path, text=RIG + 'measured = "state"\n')
+    robot = "tests.runtime.test_loop_simulated:RangedRobot"
+    with open_session(read_run(Request(bundle, rig, robot=robot, log=log))) as session:
+        controller: Any = session.loop.controller
+        safety = controller._safety.entry
+    (hand, gripper) = SPEC.actions
+    assert safety.limits_of(hand).position_high == (0.01, 0.61, 0.21)
+    assert safety.narrowed(SPEC).actions[1].high == (0.5,) != gripper.high
+    again: Any = controller_of(LogReader(log).header)
+    assert again._safety.entry == safety == session.rig.safety
 
 
 def test_a_rig_that_does_not_fit_is_refused_before_anything_moves(

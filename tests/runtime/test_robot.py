@@ -97,3 +97,11 @@ def test_a_device_that_is_not_there_is_one_line(module):
         f"class Arm:\n    def __init__(self, spec): raise OSError('no /dev/ttyUSB0')\n{WHOLE}",
     )
     assert "no /dev/ttyUSB0" in error_of("robot_g:Arm")
+
+
+@pytest.mark.parametrize("value, written", [(839112060000, "839112060000"), (True, "true")])
+def test_an_option_that_wants_quotes_is_asked_for_them(module, value, written):
+    name = module("quoted", "class Arm:\n    def __init__(self, spec, port: str): ...\n" + WHOLE)
+    said = f'port: expected text, got {written}: quote it in the rig, port = "{written}"'
+    assert said in error_of(f"{name}:Arm", port=value)
+    open_robot(RobotEntry(f"{name}:Arm", {"port": "x"}), SPEC)

@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from ofp_edge.errors import OfpError
 from ofp_edge.rig.file import RobotEntry
-from ofp_edge.runtime.robot import Robot, build_robot, find_robot
+from ofp_edge.runtime.robot import Robot, build_robot, find_robot, goal_range_of
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
 from ofp_edge.runtime.supervisor.line import AT_REST, HOST, say
 from ofp_edge.spec import Interface, PolicySpec
@@ -87,6 +89,10 @@ class Host:
             if os.getppid() != self._parent:  # also where one of its children keeps the socket open
                 return
         self.complain(f"the robot's process was asked to end by {self._signal}.")
+
+    def say_range(self, low: list[float], high: list[float]) -> None:
+        """Let the other end know, before the first state, what the robot can be told."""
+        self._push(encode("goal_range", {"low": np.asarray(low), "high": np.asarray(high)}))
 
     def complain(self, line: str) -> None:
         """Let the control thread know, at its next tick, why there will be no more states."""
@@ -182,6 +188,8 @@ def main(connection: socket.socket) -> int:
         found = find_robot(entry)
         host.obey_signals()  # until here nothing is open, and a signal simply ends it
         robot = build_robot(found, entry, spec)
+        if (ends := goal_range_of(robot, spec)) is not None:
+            host.say_range(*ends)
         host.serve(robot, 1 / start.state_hz)
     except OfpError as cause:
         host.complain(str(cause))

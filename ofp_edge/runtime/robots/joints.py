@@ -87,12 +87,13 @@ class JointUnits:
     """A converter of whole arrays, with one value for each joint, in the joints' order."""
 
     def __init__(self, joints: tuple[Joint, ...]) -> None:
+        self._joints = joints
         self._zero = np.array([joint.zero for joint in joints])
         self._scale = np.array([joint.scale for joint in joints])
         self._low = np.array([joint.range_min for joint in joints], dtype=float)
         self._high = np.array([joint.range_max for joint in joints], dtype=float)
         ends = np.stack([(end - self._zero) * self._scale for end in (self._low, self._high)])
-        self._least, self._most = ends.min(axis=0), ends.max(axis=0)
+        self.least, self.most = ends.min(axis=0), ends.max(axis=0)
         clipped = np.array([joint.clipped for joint in joints])
         self._seen_low = np.where(clipped, self._low, -np.inf)
         self._seen_high = np.where(clipped, self._high, np.inf)
@@ -110,8 +111,35 @@ class JointUnits:
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Cut joint values to the calibrated range."""
-        cut: NDArray[np.float64] = np.clip(values, self._least, self._most)
+        cut: NDArray[np.float64] = np.clip(values, self.least, self.most)
         return cut
+
+    def outside(self, ticks: NDArray[np.int64], tolerance_deg: float) -> str:
+        """Return which joint reads further outside of its calibrated range than that, or
+        nothing. Ticks alone say it: joint values may be cut to the range."""
+        beyond = np.maximum(self._low - ticks, ticks - self._high) * 360 / LAST_TICK
+        worst = int(beyond.argmax())
+        if beyond[worst] <= tolerance_deg:
+            return ""
+        joint = self._joints[worst]
+        return (
+            f"servo {joint.servo} ({joint.name}) reads {ticks[worst]}, {beyond[worst]:.1f} deg "
+            f"outside of its calibrated range {joint.range_min}..{joint.range_max} "
+            f"(range_tolerance_deg = {tolerance_deg:g})"
+        )
+
+    def unreachable(self, values: NDArray[np.float64]) -> str:
+        """Return which joint value (n,) is no place of the calibrated range, or nothing. A tick
+        is given away, because float32 values are not exact."""
+        hair = np.abs(self._scale)
+        out = (values < self.least - hair) | (values > self.most + hair)
+        if not out.any():
+            return ""
+        n = int(out.argmax())
+        return (
+            f"{self._joints[n].name}: the goal {values[n]:.4g} is outside of its calibrated range "
+            f"{self.least[n]:.4g}..{self.most[n]:.4g}"
+        )
 
     def ticks(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the goal ticks of joint values (n,), never outside the calibrated range."""

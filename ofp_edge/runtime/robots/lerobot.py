@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError
 from ofp_edge.runtime.plugin import load_class, require_methods
 from ofp_edge.runtime.robot import RobotState
+from ofp_edge.runtime.robots.lerobot_bus import bus_of
 from ofp_edge.spec import PolicySpec
 
 _METHODS = ("connect", "get_observation", "send_action", "disconnect")
@@ -28,6 +29,7 @@ class LeRobot:
     keyword arguments of that class's `config_class`. `fields` has, for each state field of the
     policy, the names of its values in LeRobot's observation; by default they are the action's
     names, in their order. Cameras belong in the rig, not in `config`: the loop reads them itself.
+    A joint that reads more than `range_tolerance_deg` outside of its calibrated range is refused.
     """
 
     def __init__(
@@ -37,11 +39,18 @@ class LeRobot:
         robot: str,
         config: dict[str, Any] | None = None,
         fields: dict[str, list[str]] | None = None,
+        range_tolerance_deg: float = 5.0,
     ) -> None:
         found = load_class(robot, RobotError)
         require_methods(found, robot, _METHODS, RobotError)
         try:
-            self._robot: Any = found(_make_config(found.config_class, config or {}))
+            made = _make_config(found.config_class, config or {})
+            if (most := getattr(made, "max_relative_target", None)) is not None:
+                raise RobotError(
+                    f"{robot}: max_relative_target = {most} cuts behind the safety layer, unseen: "
+                    "leave it out of config, and give [safety.limits] max_lead in the rig."
+                )
+            self._robot: Any = found(made)
         except TypeError as cause:
             raise RobotError(f"{robot}: {cause}. Check config in the rig.") from None
         self._names = list(self._robot.action_features)
@@ -73,13 +82,26 @@ class LeRobot:
             self._robot.connect(calibrate=False)
         except Exception as cause:  # LeRobot's own errors have no common root
             raise RobotError(f"{robot}: {type(cause).__name__}: {cause}") from None
+        try:
+            self._bus = bus_of(self._robot, self._names, range_tolerance_deg)
+            if self._bus is not None and (why := self._ask(self._bus.read_outside)):
+                raise RobotError(f"{robot}: {why}.")
+        except BaseException:
+            self.close()
+            raise
+        self.goal_range = None if self._bus is None else (self._bus.low, self._bus.high)
+        self._fault = ""
 
     def state(self) -> RobotState:
         """Ask the robot; this takes as long as its bus."""
         before_ns = time.monotonic_ns()
         seen = self._ask(self._robot.get_observation)
         t_ns = (before_ns + time.monotonic_ns()) // 2
+        if self._bus is not None:
+            self._fault = self._fault or self._bus.outside(seen)
         self._hold = {name: float(seen[name]) for name in self._names if name in seen}
+        if self._fault:
+            raise RobotError(f"LeRobot: {self._fault}.")
         values = {
             name: np.array([seen[part] for part in parts], dtype=np.float32)
             for name, parts in self._fields.items()
@@ -87,10 +109,15 @@ class LeRobot:
         return RobotState(t_ns, values)
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Send absolute goals, in LeRobot's units."""
+        """Send absolute goals, in LeRobot's units. Raises RobotError for one that LeRobot or a
+        servo would cut, and then sends nothing."""
         if not self._stopped:
-            goals = (float(x) for x in action * self._scale)
-            self._ask(self._robot.send_action, dict(zip(self._names, goals, strict=True)))
+            goals = {
+                name: float(x) for name, x in zip(self._names, action * self._scale, strict=True)
+            }
+            if self._bus is not None and (why := self._bus.unreachable(goals)):
+                raise RobotError(f"LeRobot: {why}: nothing was sent.")
+            self._ask(self._robot.send_action, goals)
 
     def stop(self) -> None:
         """Hold the place that was read last. Idempotent."""

@@ -67,6 +67,7 @@ class RemoteRobot:
         rate_hz = spec.control_hz if isinstance(spec, PolicySpec) else _ASKED_HZ
         self._max_age_ns = round(5e3 / rate_hz * 1e6 if max_age_ms is None else max_age_ms * 1e6)
         self._newest: RobotState | None = None
+        self.goal_range: tuple[NDArray[Any], NDArray[Any]] | None = None  # said before any state
         self._trouble = ""
         self._stopped = self._closed = self._rested = False
         self._socket, theirs = pair()
@@ -194,6 +195,8 @@ class RemoteRobot:
                 kind, values, arrays = decode(message)
                 if kind == "state":
                     self._newest = self._state(values.get("t_ns"), arrays)
+                elif kind == "goal_range" and sorted(arrays) == ["high", "low"]:
+                    self.goal_range = arrays["low"], arrays["high"]
                 elif kind == "stopped":
                     self._rested = True
                 else:

@@ -16,11 +16,13 @@ eventfd wakes the bus. In a rig:
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +30,21 @@ from numpy.typing import NDArray
 from ofp_edge.errors import RobotError
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.robots import feetech
-from ofp_edge.runtime.robots.feetech import ServoBus, signed
-from ofp_edge.runtime.robots.joints import Joint, JointUnits, read_joints
+from ofp_edge.runtime.robots.feetech import ServoBus
+from ofp_edge.runtime.robots.joints import LAST_TICK, JointUnits, read_joints
+from ofp_edge.runtime.robots.servo_setup import hold_and_power, look
 from ofp_edge.spec import PolicySpec
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 _SETUP_PATIENCE_MS, _CLOSE_S = 500.0, 5.0
 _LAST_WRITES = 3  # attempts to write the stop while closing
+
+
+class _Reading(NamedTuple):
+    t_ns: int
+    ticks: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    velocities: NDArray[np.float64]
 
 
 class So101:
@@ -46,7 +56,9 @@ class So101:
     state fields of shape (6,) that are velocities (unit a second); other (6,) fields are positions,
     (12,) fields are both. `acceleration` is the servos' own ramp, 1..254, in 100 ticks/s^2; 0 means
     none. `timeout_ms` is how much longer than its bytes an answer may take, by default a quarter of
-    the period. A state older than `max_age_ms`, by default five periods, raises RobotError. With
+    the period. A state older than `max_age_ms`, by default five periods, raises RobotError. A joint
+    that reads more than `range_tolerance_deg` outside of its calibrated range is refused before
+    anything gets torque, and ends a run: its encoder wrapped, or its homing is another one. With
     `torque_off` the arm goes limp when it is closed; otherwise it holds its place until its power
     is cut.
     """
@@ -63,8 +75,13 @@ class So101:
         acceleration: int = 254,
         timeout_ms: float | None = None,
         max_age_ms: float | None = None,
+        range_tolerance_deg: float = 5.0,
         torque_off: bool = False,
     ) -> None:
+        if not 0 <= range_tolerance_deg < math.inf:
+            raise RobotError(
+                f"SO-101: range_tolerance_deg: expected 0 or more, got {range_tolerance_deg!r}."
+            )
         self._closed = self._stopped = False
         self._fields = _state_fields(spec, velocity_fields)
         unit = unit or _unit(spec)
@@ -74,7 +91,9 @@ class So101:
             [scale * (spec.dt_s if kind == "velocity" else 1.0) for kind, scale in kinds]
         )
         joints = read_joints(Path(calibration), JOINTS, "gripper", unit)
-        self._units = JointUnits(joints)
+        self._units, self._tolerance_deg = JointUnits(joints), range_tolerance_deg
+        self.goal_range = self._units.least, self._units.most
+        self._fault = ""
         period_ms = 1000 * spec.dt_s
         self._poll_ns = spec.dt_ns // 2
         self._max_age_ns = round(1e6 * (5 * period_ms if max_age_ms is None else max_age_ms))
@@ -82,7 +101,13 @@ class So101:
         patience_ms = period_ms / 4 if timeout_ms is None else timeout_ms
         self._bus = ServoBus(port, baudrate, names, _SETUP_PATIENCE_MS)
         try:
-            _set_up(self._bus, joints, acceleration)
+            here = look(self._bus, joints)
+            if fault := self._units.outside(here, range_tolerance_deg):
+                raise RobotError(
+                    f"{fault}. Move it into its range by hand and start again; if it already is, "
+                    "calibrate it anew: its encoder wrapped, or its homing changed."
+                )
+            hold_and_power(self._bus, here, acceleration)
             self._reading = self._read()
             self._bus.set_patience(patience_ms)
         except BaseException:
@@ -92,7 +117,7 @@ class So101:
         self._trouble = ""
         self._dead = self._holds = False
         self.failed_reads = 0
-        self._target = self._reading[1]
+        self._target = self._reading.positions
         self._goal: NDArray[np.int64] | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._serve, name="servo bus", daemon=True)
@@ -101,7 +126,9 @@ class So101:
     def state(self) -> RobotState:
         """Return the newest positions and velocities that the bus delivered; never wait for
         it."""
-        t_ns, positions, velocities = self._reading
+        t_ns, _, positions, velocities = self._reading
+        if self._fault:
+            raise RobotError(f"SO-101: {self._fault}. Its homing changed, or it was pushed there.")
         age_ns = time.monotonic_ns() - t_ns
         if self._dead or age_ns > self._max_age_ns:
             raise RobotError(
@@ -117,12 +144,16 @@ class So101:
         return RobotState(t_ns, values)
 
     def send(self, action: NDArray[np.float32]) -> None:
-        """Set new goals; the bus thread writes them at once."""
+        """Set new goals; the bus thread writes them at once. Raises RobotError for an absolute
+        goal outside of the calibrated range, and then sends nothing."""
         if self._stopped:
             return
         if action.shape != self._step.shape or not np.isfinite(action).all():
             raise RobotError(f"SO-101: expected {len(self._step)} finite numbers, got {action}.")
         moved = np.where(self._absolute, 0.0, self._target) + action * self._step
+        told = np.where(self._absolute, moved, self._units.within(moved))
+        if why := self._units.unreachable(told):
+            raise RobotError(f"SO-101: {why}: nothing was sent.")
         self._target = self._units.within(moved)  # a delta beyond a limit starts from the limit
         self._goal = self._units.ticks(self._target)
         self._ring()
@@ -131,7 +162,8 @@ class So101:
         """Hold the place that was read last. Idempotent."""
         if not self._stopped:
             self._stopped = True
-            self._goal = self._units.ticks(self._reading[1])
+            # Its own ticks: what was cut to the range would be another place.
+            self._goal = np.clip(self._reading.ticks, 0, LAST_TICK)
             self._ring()
 
     def close(self) -> None:
@@ -179,11 +211,13 @@ class So101:
         with contextlib.suppress(OSError):
             os.eventfd_write(self._wake, 1)
 
-    def _read(self) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    def _read(self) -> _Reading:
         before_ns = time.monotonic_ns()
         ticks, ticks_per_s = self._bus.read_state()
         t_ns = (before_ns + time.monotonic_ns()) // 2
-        return t_ns, self._units.positions(ticks), self._units.velocities(ticks_per_s)
+        self._fault = self._fault or self._units.outside(ticks, self._tolerance_deg)
+        velocities = self._units.velocities(ticks_per_s)
+        return _Reading(t_ns, ticks, self._units.positions(ticks), velocities)
 
     def _serve(self) -> None:
         written: NDArray[np.int64] | None = None
@@ -216,28 +250,6 @@ class So101:
             if select.select([self._wake], [], [], left_s)[0]:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
-
-
-def _set_up(bus: ServoBus, joints: tuple[Joint, ...], acceleration: int) -> None:
-    """Check that every servo is there and is the calibrated one, and let it hold its place before
-    it gets torque."""
-    for joint in joints:
-        what = f"servo {joint.servo} ({joint.name})"
-        if (model := bus.read(joint.servo, feetech.MODEL)) != feetech.STS3215:
-            raise RobotError(f"{what}: expected model {feetech.STS3215} (STS3215), got {model}.")
-        if (mode := bus.read(joint.servo, feetech.OPERATING_MODE)) != 0:
-            raise RobotError(f"{what}: expected position mode (0), got {mode}. Set it up anew.")
-        offset = signed(bus.read(joint.servo, feetech.HOMING_OFFSET), 11)
-        if offset != joint.homing_offset:
-            raise RobotError(
-                f"{what}: homing offset: expected {joint.homing_offset} (calibration), got "
-                f"{offset}. Is it another arm's calibration?"
-            )
-    for joint in joints:
-        here = signed(bus.read(joint.servo, feetech.PRESENT_POSITION))
-        bus.write(joint.servo, feetech.ACCELERATION, acceleration)
-        bus.write(joint.servo, feetech.GOAL_POSITION, max(0, here))
-        bus.write(joint.servo, feetech.TORQUE_ENABLE, 1)
 
 
 def _unit(spec: PolicySpec) -> str:

@@ -32,12 +32,13 @@ class Checked:
 class SafetyLayer:
     """A layer that refuses, limits and counts; see ofp_edge/rig/safety.py for the limits.
 
-    The policy's range comes last: nothing that `check` gives out is outside it, except a hold value
-    that is outside itself. `readings` says which of the robot's states are believed.
+    The policy's range, within what the robot can be told, comes last: nothing that `check` gives
+    out is outside it, except a hold value that is outside itself. `readings` says which of the
+    robot's states are believed.
     """
 
     def __init__(self, spec: PolicySpec, entry: SafetyEntry) -> None:
-        self.entry = entry
+        self.entry, spec = entry, entry.narrowed(spec)
         self.readings = Readings(spec, entry)
         self._limiters, start = [], 0
         for field in spec.actions:

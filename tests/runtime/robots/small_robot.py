@@ -51,10 +51,40 @@ class SmallRobot:
 
 
 @dataclasses.dataclass
+class FakeMotor:
+    norm_mode: str
+    model: str = "sts3215"
+
+
+@dataclasses.dataclass
+class FakeRange:
+    range_min: int = 1000
+    range_max: int = 3000
+
+
+class FakeBus:
+    """The part of LeRobot's motors' bus that the adapter uses: a in degrees, d a gripper."""
+
+    model_resolution_table = {"sts3215": 4096}
+
+    def __init__(self):
+        modes = ("degrees", "range_m100_100", "range_m100_100", "range_0_100")
+        self.motors = {name: FakeMotor(mode) for name, mode in zip("abcd", modes, strict=True)}
+        self.calibration = {name: FakeRange() for name in "abcd"}
+        self.ticks = dict.fromkeys("abcd", 2000)
+
+    def sync_read(self, register, normalize=True):
+        assert (register, normalize) == ("Present_Position", False)
+        return self.ticks
+
+
+@dataclasses.dataclass
 class FakeConfig:
     port: str
     id: str = "x"
     calibration_dir: Path | None = None
+    max_relative_target: float | None = None
+    ticks: dict | None = None
 
 
 class LeRobotLike:
@@ -83,3 +113,20 @@ class LeRobotLike:
 
     def disconnect(self):
         self.is_connected = False
+
+
+class LeRobotWithBus(LeRobotLike):
+    """One whose motors stand on a bus."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.bus = FakeBus()
+        self.bus.ticks.update(config.ticks or {})
+
+
+class RangedRobot(SmallRobot):
+    """One that says what it can be told."""
+
+    def __init__(self, spec, *, ends, **options):
+        super().__init__(spec, **options)
+        self.goal_range = ends

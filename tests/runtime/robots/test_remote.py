@@ -282,3 +282,52 @@ def test_lerobots_errors_are_one_line(options, said):
         LeRobot(
             spec_of_positions(), robot="tests.runtime.robots.small_robot:LeRobotLike", **options
         )
+
+
+WITH_BUS = "tests.runtime.robots.small_robot:LeRobotWithBus"
+
+
+@pytest.mark.parametrize("joint, ticks", [("a", -30), ("b", 3900), ("d", 3070)])
+def test_a_joint_of_lerobots_that_reads_outside_of_its_range_is_refused(joint, ticks):
+    config = {"port": "x", "ticks": {joint: ticks}}
+    with pytest.raises(RobotError, match=rf"{joint} reads [\d.]+ deg outside .* 1000\.\.3000"):
+        LeRobot(spec_of_positions(), robot=WITH_BUS, config=config)
+    LeRobot(spec_of_positions(), robot=WITH_BUS, config=config, range_tolerance_deg=170.0).close()
+
+
+def test_what_lerobot_would_cut_is_refused_before_it_is_sent():
+    robot = LeRobot(spec_of_positions(), robot=WITH_BUS, config={"port": "x"})
+    half = 1000 * 360 / 4095
+    np.testing.assert_allclose(robot.goal_range, [[-half, -100, -100, 0], [half, 100, 100, 100]])
+    for n, goal in ((0, 90.0), (1, -101.0), (3, -1.0)):
+        goals = np.full(4, 5, np.float32)
+        goals[n] = goal
+        with pytest.raises(RobotError, match=rf"{'abcd'[n]}\.pos: the goal {goal:g} is outside of"):
+            robot.send(goals)
+    assert robot._robot.now == dict.fromkeys(robot._names, 1.0)
+    with pytest.raises(RobotError, match="max_relative_target = 5 cuts behind .* max_lead"):
+        config = {"port": "x", "max_relative_target": 5}
+        LeRobot(spec_of_positions(), robot=WITH_BUS, config=config)
+
+
+def test_a_reading_of_lerobots_outside_of_the_range_once_ends_the_run():
+    robot = LeRobot(spec_of_positions(), robot=WITH_BUS, config={"port": "x"})
+    robot.state()
+    robot._robot.now["a.pos"] = 95.0
+    for _ in range(2):
+        with pytest.raises(RobotError, match=r"a reads 7\.1 deg outside"):
+            robot.state()
+        robot._robot.now["a.pos"] = 0.0
+
+
+def test_what_a_robot_can_be_told_is_known_before_its_first_state(diary, make):
+    assert make().goal_range is None
+    ends = [[-0.5, -1.0, -2.0, -3.0], [0.5, 1.0, 2.0, 3.0]]
+    options = {"diary": str(diary), "ends": ends}
+    ranged = SMALL.replace("Small", "Ranged")
+    robot = RemoteRobot(make_spec(), robot=ranged, options=options, max_age_ms=10_000)
+    np.testing.assert_array_equal(robot.goal_range, ends)
+    robot.close()
+    options["ends"] = [[1.0] * 4, [0.0] * 4]
+    with pytest.raises(RobotError, match="goal_range: expected low < high, 4 numbers each"):
+        RemoteRobot(make_spec(), robot=ranged, options=options, max_age_ms=10_000)

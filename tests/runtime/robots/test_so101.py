@@ -85,7 +85,8 @@ def test_positions_and_velocities_arrive_in_the_policys_units(bus, make):
 
 def test_goals_reach_the_servos_and_never_leave_the_calibrated_range(bus, make):
     arm = make()
-    arm.send(np.array([10, -10, 0, 170, -170, 50], np.float32))
+    low, high = arm.goal_range
+    arm.send(np.array([10, -10, 0, high[3], low[4], 50], np.float32))
     want = [2000 + round(10 * DEGREE), 2000 - round(10 * DEGREE), 2000, HIGH, LOW, 2000]
     until(lambda: [bus.get(servo, GOAL) for servo in range(1, 7)] == want)
     until(lambda: abs(arm.state().values["state"][0] - 10) < 0.1)
@@ -250,3 +251,60 @@ def test_torque_is_left_on_unless_it_is_to_go(bus, make):
     assert bus.registers[1][TORQUE] == 1
     make(torque_off=True).close()
     assert not any(bus.registers[servo][TORQUE] for servo in range(1, 7))
+
+
+@pytest.mark.parametrize("unit", ["deg", "normalised"])
+@pytest.mark.parametrize("servo, ticks", [(5, -30), (2, 3900), (6, 3000 + 60), (1, 4095)])
+def test_a_joint_that_reads_outside_of_its_range_is_refused_before_it_has_torque(
+    unit, servo, ticks, bus, make
+):
+    bus.put(servo, POSITION, ticks)
+    with pytest.raises(RobotError, match=rf"servo {servo} .* reads {ticks}, .* range 1000\.\.3000"):
+        make(spec_of(unit=unit), unit=unit)
+    assert not any(bus.registers[each][TORQUE] for each in range(1, 7))
+    assert [bus.get(each, GOAL) for each in range(1, 7)] == [2048] * 6  # nothing was written
+
+
+@pytest.mark.parametrize("unit", ["deg", "normalised"])
+def test_told_to_stay_an_arm_within_the_tolerance_moves_no_further_than_that(unit, bus, make):
+    bus.put(2, POSITION, HIGH + 50)  # 4.4 degrees
+    bus.put(6, POSITION, LOW - 50)
+    arm = make(spec_of(unit=unit), unit=unit)
+    assert (bus.get(2, GOAL), bus.get(6, GOAL)) == (HIGH + 50, LOW - 50)
+    arm.stop()  # where it is, not where a cut reading would be
+    until(lambda: arm._goal is not None)
+    assert (arm._goal[1], arm._goal[5]) == (HIGH + 50, LOW - 50)
+    arm.close()
+    assert (bus.get(2, GOAL), bus.get(6, GOAL)) == (HIGH + 50, LOW - 50)
+    with pytest.raises(RobotError, match=r"4\.4 deg outside .*range_tolerance_deg = 2\)"):
+        make(spec_of(unit=unit), unit=unit, range_tolerance_deg=2.0)
+    with pytest.raises(RobotError, match="range_tolerance_deg: expected 0 or more, got -1"):
+        make(range_tolerance_deg=-1.0)
+
+
+@pytest.mark.parametrize("servo, ticks", [(5, -30), (3, HIGH + 100)])
+def test_a_joint_that_reads_outside_of_its_range_once_ends_the_run(servo, ticks, bus, make):
+    arm = make(spec_of(unit="normalised"), unit="normalised")
+    for each in range(1, 7):
+        bus.registers[each][TORQUE] = 0  # so that the emulator does not move them
+    bus.put(servo, POSITION, ticks)
+    until(lambda: arm._fault)
+    bus.put(servo, POSITION, 2000)
+    last = arm._reading.t_ns
+    until(lambda: arm._reading.t_ns > last and arm._reading.ticks[servo - 1] == 2000)
+    with pytest.raises(RobotError, match=rf"SO-101: servo {servo} .* reads {ticks}, .* outside of"):
+        arm.state()
+    arm.close()
+    assert bus.get(servo, GOAL) == 2000
+
+
+@pytest.mark.parametrize("joint, goal", [(3, 170.0), (4, -170.0), (5, 104.0)])
+def test_a_goal_outside_of_the_range_is_refused_and_nothing_of_it_is_sent(joint, goal, bus, make):
+    arm = make()
+    goals = np.zeros(6, np.float32)
+    goals[joint] = goal
+    with pytest.raises(RobotError, match=rf"{JOINTS[joint]}: the goal {goal:g} is outside .*sent"):
+        arm.send(goals)
+    assert arm._goal is None
+    arm.close()
+    assert bus.get(joint + 1, GOAL) == 2000
