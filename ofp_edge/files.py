@@ -44,7 +44,8 @@ def sha256_folder(path: Path) -> str:
     """Return the hex SHA-256 over names and contents of all files below `path`, in sorted order."""
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+        line = f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))  # a name's bytes are what they are
     return digest.hexdigest()
 
 

@@ -6,6 +6,8 @@ Nothing heavy is imported here before `main` has taken care of Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import ofp_edge
@@ -62,4 +64,7 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """The console script."""
     end_on_interrupt()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may have ASCII and no more
     build_app()()

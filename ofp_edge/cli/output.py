@@ -11,6 +11,7 @@ import functools
 import importlib
 import inspect
 import json
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Document = dict[str, Any]
 _LONGEST_LINE = 4000
+_OURS = ("/", "bold", "bold red", "cyan", "dim", "green", "red", "yellow")
+_TAG = re.compile(r"(\\*)\[([a-z#/@][^\[]*?)\]")  # rich's own, of rich.markup
 
 
 class _Terminal(Console):
@@ -41,11 +44,13 @@ class _Terminal(Console):
     every text is made printable, and its lines short, on its way out."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """As rich's. Brackets that are no markup of rich's are printed as they are."""
+        """As rich's, but of its markup only the styles that commands use are any: `[v2]` in a
+        name is no tag, and is printed as it is, as `:fire:` is."""
         lines = (printable(line) for line in text.expandtabs().split("\n"))
         plain = "\n".join(x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines)
+        options["emoji"] = False
         try:
-            return super().render_str(plain, **options)
+            return super().render_str(_TAG.sub(_only_ours, plain), **options)
         except MarkupError:
             return super().render_str(plain, **{**options, "markup": False})
 
@@ -182,6 +187,11 @@ def _fail(output: Output, line: str, exit_code: int) -> typing.NoReturn:
         sys.stdout.flush()
     output.log.print(Text.assemble(("error:", "bold red"), f" {line}"), soft_wrap=True)
     raise typer.Exit(exit_code)
+
+
+def _only_ours(tag: re.Match[str]) -> str:
+    escaped = len(tag[1]) % 2 == 1
+    return tag[0] if escaped or tag[2] in _OURS else f"{tag[1]}\\{tag[0][len(tag[1]) :]}"
 
 
 def printable(text: str) -> str:

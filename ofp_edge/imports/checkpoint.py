@@ -17,6 +17,7 @@ from torch import Tensor
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.imports.fields import Feature, Times, Wanted, resolve
+from ofp_edge.imports.noise import read_schedule
 from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.unpickle import Record, read_checkpoint
 from ofp_edge.imports.values import Values, numbers
@@ -27,7 +28,13 @@ from ofp_edge.policy.imported.denoiser import DenoiserConfig
 from ofp_edge.policy.imported.schedule import ScheduleConfig
 from ofp_edge.strict import DEEPEST, shown
 
-_POLICY = "DiffusionUnetLowdimPolicy"
+_POLICY, _UNET = "DiffusionUnetLowdimPolicy", "ConditionalUnet1D"
+_ONLY = {
+    "obs_as_local_cond": False, "pred_action_steps_only": False, "eta": 0.0,
+    "use_clipped_model_output": False,
+}  # fmt: skip
+# Sizes that the weights have too, and are held to.
+_FOLLOW = ("obs_dim", "action_dim", "input_dim", "local_cond_dim", "global_cond_dim")
 _REFERENCE = re.compile(r"\$\{([a-z_0-9.]+)\}", re.IGNORECASE)
 _NUMBER = r"\s*[0-9]{1,18}\s*"
 _SUM = re.compile(rf"\$\{{eval:\s*'?({_NUMBER}(?:\+{_NUMBER})*)'?\}}")
@@ -47,32 +54,37 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
             "Its tensors and cfg were read without running anything; export its network as a "
             "program."
         )
-    if not policy["obs_as_global_cond"] or policy.value.get("pred_action_steps_only"):
-        raise PolicyError(
-            f"{path}: expected obs_as_global_cond true and pred_action_steps_only false."
-        )
+    for name, only in _ONLY.items():
+        policy.require(name, only)
+    if not policy.flag("obs_as_global_cond"):
+        raise PolicyError(f"{path}: expected obs_as_global_cond true.")
     states = Values(whole["state_dicts"], f"{path}, state_dicts")
-    averaged = bool(Values(cfg["training"], f"{path}, cfg.training")["use_ema"])
+    averaged = Values(cfg["training"], f"{path}, cfg.training").flag("use_ema")
     tensors = states["ema_model" if averaged else "model"]
     if not isinstance(tensors, dict) or not all(isinstance(x, Tensor) for x in tensors.values()):
         raise PolicyError(f"{path}: state_dicts: expected tensors by name.")
     observed = _feature(tensors, "obs", "state", path)
     action = _feature(tensors, "action", "action", path)
     steps = policy.whole("n_obs_steps")
-    start = steps - 1 if policy["oa_step_convention"] else steps
+    start = steps - 1 if policy.flag("oa_step_convention") else steps
     times = Times(steps, policy.whole("horizon"), policy.whole("n_action_steps"), start)
     fields = resolve(wanted, [observed], action, times)
     model = Values(policy["model"], f"{path}, cfg.policy.model")
+    unet = str(model["_target_"]).rpartition(".")[2]
+    if unet != _UNET:
+        raise PolicyError(f"{model.what}: {shown(unet)[1:-1]} can't be imported, only {_UNET} can.")
     network_config = DenoiserConfig(
         channels=model.wholes("down_dims"),
         kernel=model.whole("kernel_size"),
         groups=model.whole("n_groups"),
         step_features=model.whole("diffusion_step_embed_dim"),
-        scale_modulation=bool(model["cond_predict_scale"]),
+        scale_modulation=model.flag("cond_predict_scale"),
         cameras=None,
         schedule=_schedule(policy, str(path)),
         normalization=fields.modes,
     )
+    model.require_all_read(_FOLLOW)
+    policy.require_all_read(_FOLLOW)
     network = built(network_config, fields, from_diffusion_policy(tensors), str(path))
     config = config_of(
         network_config,
@@ -148,23 +160,14 @@ def _schedule(policy: Values, what: str) -> ScheduleConfig:
     values = Values(policy["noise_scheduler"], f"{what}, cfg.policy.noise_scheduler")
     name = str(values["_target_"]).rpartition(".")[2]
     kinds = {"DDPMScheduler": "DDPM", "DDIMScheduler": "DDIM"}
-    predicts = values["prediction_type"]
-    if name not in kinds or predicts not in ("epsilon", "sample"):
-        raise PolicyError(
-            f"{values.what}: {shown(name)[1:-1]} that predicts {shown(predicts)} can't be imported."
-        )
-    if values.value.get("variance_type", "fixed_small") != "fixed_small":
-        raise PolicyError(f"{values.what}: variance_type: expected fixed_small.")
-    return ScheduleConfig(
-        scheduler=kinds[name],
-        train_steps=values.whole("num_train_timesteps"),
-        beta_schedule=str(values["beta_schedule"]),
-        beta_start=values.number("beta_start"),
-        beta_end=values.number("beta_end"),
-        predicts=predicts,
-        clip=1.0 if values["clip_sample"] else None,
-        steps=policy.whole("num_inference_steps"),
+    if name not in kinds:
+        raise PolicyError(f"{values.what}: {shown(name)[1:-1]} can't be imported.")
+    steps = policy.get("num_inference_steps")
+    read = read_schedule(
+        values, kinds[name], None if steps is None else policy.whole("num_inference_steps")
     )
+    values.require_all_read()
+    return read
 
 
 def _feature(tensors: Mapping[str, Any], field: str, key: str, path: Path) -> Feature:

@@ -1,8 +1,8 @@
 """Import LeRobot's DiffusionPolicy: a `pretrained_model` folder of JSON and safetensors.
 
 Every value is the file's own, never a default: those have changed between versions. Normalisation
-is in processor files, or, in older checkpoints, in buffers among the weights. A processor step that
-names a Python class would import it: refused, as is any step that is not listed here.
+is in processor files (processors.py), or, in older checkpoints, in buffers among the weights. An
+entry that is neither read nor known to be without effect is refused.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from torch import Tensor
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.imports.fields import Feature, Times, Wanted, resolve
+from ofp_edge.imports.noise import read_schedule
+from ofp_edge.imports.processors import Statistics, finite_numbers, read_processor
 from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.spec_file import small_json
-from ofp_edge.imports.values import Values, numbers
+from ofp_edge.imports.values import Values
 from ofp_edge.imports.weights import built, from_lerobot
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.folder import Policy
@@ -29,17 +31,25 @@ from ofp_edge.strict import shown
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 PROCESSORS = {"observations": "policy_preprocessor.json", "actions": "policy_postprocessor.json"}
-_STEPS = {
-    "rename_observations_processor", "to_batch_processor", "device_processor",
-    "normalizer_processor", "unnormalizer_processor",
-}  # fmt: skip
+# What training, its hardware and the hub were told: nothing of it is there when a chunk is made.
+_NO_EFFECT = (
+    "device", "use_amp", "push_to_hub", "repo_id", "private", "tags", "license",
+    "pretrained_path", "pretrained_revision", "drop_n_last_frames", "crop_is_random",
+    "pretrained_backbone_weights", "gradient_checkpointing", "compile_model", "compile_mode",
+    "do_mask_loss_for_padding", "optimizer_lr", "optimizer_betas", "optimizer_eps",
+    "optimizer_weight_decay", "scheduler_name", "scheduler_warmup_steps",
+    "normalization_mapping",  # read where there is no processor, which has its own
+)  # fmt: skip
+_OF_CAMERAS = (
+    "vision_backbone", "resize_shape", "crop_ratio", "crop_shape", "use_group_norm",
+    "spatial_softmax_num_keypoints", "use_separate_rgb_encoder_per_camera",
+)  # fmt: skip
 _MODES = {
     "MEAN_STD": "mean_std", "MIN_MAX": "min_max", "QUANTILES": "quantiles",
     "QUANTILE10": "quantiles", "IDENTITY": "identity",
 }  # fmt: skip
 _ENDS = {"QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90")}
 _ORDER = ("STATE", "VISUAL", "ENV")
-Statistics = dict[str, tuple[float, ...]]
 
 
 def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
@@ -65,11 +75,13 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
         kernel=config.whole("kernel_size"),
         groups=config.whole("n_groups"),
         step_features=config.whole("diffusion_step_embed_dim"),
-        scale_modulation=bool(config["use_film_scale_modulation"]),
+        scale_modulation=config.flag("use_film_scale_modulation"),
         cameras=_cameras(config) if any(f.image for f in features) else None,
         schedule=_schedule(config),
         normalization=fields.modes,
     )
+    config.require("use_peft", False)
+    config.require_all_read(_NO_EFFECT if network_config.cameras else (*_NO_EFFECT, *_OF_CAMERAS))
     network = built(network_config, fields, from_lerobot(tensors), str(folder / MODEL))
     policy_config = config_of(
         network_config,
@@ -87,23 +99,11 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
 
 def _schedule(config: Values) -> ScheduleConfig:
     kind = config.text("noise_scheduler_type")
-    predicts = config.text("prediction_type")
-    if kind not in ("DDPM", "DDIM") or predicts not in ("epsilon", "sample"):
-        raise PolicyError(
-            f"{config.what}: expected DDPM or DDIM that predicts epsilon or sample, got "
-            f"{shown(kind)}, {shown(predicts)}."
-        )
-    train = config.whole("num_train_timesteps")
-    steps = train if config["num_inference_steps"] is None else config.whole("num_inference_steps")
-    return ScheduleConfig(
-        scheduler=kind,
-        train_steps=train,
-        beta_schedule=str(config["beta_schedule"]),
-        beta_start=config.number("beta_start"),
-        beta_end=config.number("beta_end"),
-        predicts=predicts,
-        clip=config.number("clip_sample_range") if config["clip_sample"] else None,
-        steps=steps,
+    if kind not in ("DDPM", "DDIM"):
+        raise PolicyError(f"{config.what}: expected DDPM or DDIM, got {shown(kind)}.")
+    steps = config["num_inference_steps"]
+    return read_schedule(
+        config, kind, None if steps is None else config.whole("num_inference_steps")
     )
 
 
@@ -116,17 +116,18 @@ def _cameras(config: Values) -> CameraConfig:
         )
     # Older versions had no resizing: there the entry is not in the file.
     resize = config.pair("resize_shape") if "resize_shape" in config.value else None
+    config.get("crop_ratio")  # of the resized image
     crop = config.pair("crop_shape")
     if resize is not None:
         share = config.number("crop_ratio")
         crop = (int(resize[0] * share), int(resize[1] * share)) if share < 1 else None
     return CameraConfig(
         backbone,
-        bool(config["use_group_norm"]),
+        config.flag("use_group_norm"),
         config.whole("spatial_softmax_num_keypoints"),
         resize,
         crop,
-        not config["use_separate_rgb_encoder_per_camera"],
+        not config.flag("use_separate_rgb_encoder_per_camera"),
     )
 
 
@@ -138,16 +139,21 @@ def _features(
     modern = any(path.exists() for path in sources.values())
     found: list[tuple[str, Feature]] = []
     for group, key in (("observations", "input_features"), ("actions", "output_features")):
+        listed = Values(config[key], f"{config.what}, {key}")
+        entries = {
+            name: Values(item, f"{listed.what}.{name}") for name, item in listed.value.items()
+        }
         if modern:
-            norm_map, statistics = _processor(sources[group])
+            types = {name: entry.text("type") for name, entry in entries.items()}
+            norm_map, statistics = read_processor(sources[group], types)
         else:
             norm_map = config.texts("normalization_mapping")
             statistics = _legacy(
                 tensors, "normalize_inputs" if group == "observations" else "unnormalize_outputs"
             )
-        for name, item in Values(config[key], f"{config.what}, {key}").value.items():
-            entry = Values(item, f"{config.what}, {key}.{name}")
+        for name, entry in entries.items():
             kind, shape = entry.text("type"), entry.wholes("shape")
+            entry.require_all_read()
             mode = norm_map.get(kind, "IDENTITY")
             if mode not in _MODES:
                 raise PolicyError(
@@ -174,41 +180,6 @@ def _features(
     return [f for kind in _ORDER for k, f in found if k == kind], actions[0]
 
 
-def _processor(path: Path) -> tuple[dict[str, str], dict[str, Statistics]]:
-    """The modes by feature type and the statistics by feature, of the one (un)normalising step."""
-    found = []
-    for entry in Values(small_json(path), str(path)).entries("steps"):
-        if "class" in entry.value:
-            raise PolicyError(
-                f"{path}: a step names the class {shown(entry['class'])}, which would be "
-                "imported and run: refused. Only LeRobot's registered steps are read."
-            )
-        name = entry.text("registry_name")
-        if name not in _STEPS:
-            raise PolicyError(
-                f"{path}: step {shown(name)} can't be imported. Known: {sorted(_STEPS)}."
-            )
-        if Values(entry.value.get("config", {}), entry.what).value.get("rename_map"):
-            raise PolicyError(f"{path}: a step renames observations: save it without.")
-        if name.endswith("normalizer_processor"):
-            found.append(entry)
-    if len(found) != 1:
-        raise PolicyError(f"{path}: expected one step that normalises, got {len(found)}.")
-    options = Values(found[0]["config"], str(path))
-    if options["eps"] != 1e-8 or options.value.get("normalize_observation_keys"):
-        raise PolicyError(f"{path}: its normaliser has options of its own that are not read.")
-    file = str(found[0].value.get("state_file", ""))
-    plain = file.isprintable() and 0 < len(file) < 200 and "/" not in file
-    if not plain or not (path.parent / file).exists():
-        got = shown(file) if file else "no state_file"
-        raise PolicyError(f"{path}: the statistics of its normaliser are missing ({got}).")
-    statistics: dict[str, Statistics] = {}
-    for key, tensor in read_tensors(path.parent / file).items():
-        feature, _, name = key.rpartition(".")
-        statistics.setdefault(feature, {})[name] = _flat(tensor)
-    return options.texts("norm_map"), statistics
-
-
 def _legacy(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Statistics]:
     """Buffers `<prefix>.buffer_<feature>.<statistic>`, the feature's dots as underscores."""
     statistics: dict[str, Statistics] = {}
@@ -216,17 +187,8 @@ def _legacy(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Statistics]
     for key, tensor in tensors.items():
         if key.startswith(start):
             feature, _, name = key[len(start) :].rpartition(".")
-            statistics.setdefault(feature, {})[name] = _flat(tensor)
+            statistics.setdefault(feature, {})[name] = finite_numbers(tensor)
     return statistics
-
-
-def _flat(tensor: Tensor) -> tuple[float, ...]:
-    """Its finite numbers; none where it holds others, as those of a policy that was not trained
-    do, or is too large for statistics."""
-    try:
-        return numbers(tensor, "statistics")
-    except PolicyError:
-        return ()
 
 
 def _statistics(

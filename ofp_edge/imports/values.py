@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ofp_edge.errors import PolicyError
@@ -15,22 +16,57 @@ _LARGEST_WHOLE, _LARGEST_NUMBER = 1 << 31, 1e30
 
 
 class Values:
-    """Entries of a JSON object; a missing one is a PolicyError, not a default."""
+    """Entries of a JSON object; a missing one is a PolicyError, not a default.
+
+    It keeps which ones were looked at: what nobody reads may change what the network does.
+    """
 
     def __init__(self, value: Any, what: str) -> None:
         if not isinstance(value, dict):
             raise PolicyError(f"{what}: expected an object, got {type(value).__name__}.")
         self.value, self.what = value, what
+        self._read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.value:
             raise PolicyError(f"{self.what}: {key!r} is missing.")
+        self._read.add(key)
         return self.value[key]
 
-    def whole(self, key: str) -> int:
-        """Return a positive whole number."""
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return an entry that may be missing."""
+        return self[key] if key in self.value else default
+
+    def flag(self, key: str) -> bool:
+        """Return true or false, and take no text that would pass for true."""
         value = self[key]
-        if not _is_whole(value):
+        if type(value) is not bool:
+            raise PolicyError(f"{self.what}: {key}: expected true or false, got {shown(value)}.")
+        return value
+
+    def require(self, key: str, only: Any) -> None:
+        """An entry that, where it is there, may have one value, which is the one that is built."""
+        got = self.get(key, only)
+        if isinstance(got, bool) != isinstance(only, bool) or got != only:
+            raise PolicyError(
+                f"{self.what}: {key} {shown(got)} can't be imported, only {shown(only)} can. "
+                "Export its network as a program: import --exported."
+            )
+
+    def require_all_read(self, without_effect: Collection[str] = ()) -> None:
+        """PolicyError naming the first entry that was not read and is not known to be without
+        effect on what the network answers."""
+        if unread := sorted(set(self.value) - self._read - set(without_effect)):
+            raise PolicyError(
+                f"{self.what}: the setting {shown(unread[0])} is not understood, and may change "
+                f"the chunks (its value is {shown(self.value[unread[0]])}). Take it out if it "
+                "doesn't; else export the network as a program: import --exported."
+            )
+
+    def whole(self, key: str, *, least: int = 1) -> int:
+        """A whole number of at least `least`."""
+        value = self[key]
+        if not _is_whole(value) and not (type(value) is int and value == least):
             raise PolicyError(f"{self.what}: {key}: expected a whole number, got {shown(value)}.")
         return int(value)
 

@@ -13,10 +13,12 @@ from ofp_edge.imports.fields import Fields
 from ofp_edge.outside import said_by
 from ofp_edge.policy.config import network_from_json
 from ofp_edge.policy.imported.denoiser import DenoiserConfig
+from ofp_edge.policy.imported.schedule import rungs
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.weights import fill_network, require_shapes, shapes_of
 
 _STEP = re.compile(r"^diffusion_step_encoder\.([13])\.")
+_NORMALIZATION = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 _STEP_PLACES = {"1": "0", "3": "2"}  # the embedding itself stands at 0 there
 
 
@@ -24,20 +26,21 @@ def from_lerobot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a DiffusionPolicy's `diffusion.` weights; compiled ones carry `_orig_mod`."""
     found = {}
     for name, tensor in tensors.items():
-        if not name.startswith("diffusion."):
-            continue  # old checkpoints: normalisation
-        rest = name.removeprefix("diffusion.").replace("_orig_mod.", "")
+        if name.startswith(_NORMALIZATION):
+            continue  # old checkpoints: read beside the features
+        ours, rest = name.startswith("diffusion."), name.removeprefix("diffusion.")
+        rest = rest.replace("_orig_mod.", "")
         if rest.endswith("pool.pos_grid"):
             continue  # follows from the sizes
-        if rest.startswith("unet."):
+        if ours and rest.startswith("unet."):
             found[_unet(rest.removeprefix("unet."))] = tensor
-        elif rest.startswith("rgb_encoder."):
+        elif ours and rest.startswith("rgb_encoder."):
             rest = rest.removeprefix("rgb_encoder.").replace("pool.nets.", "nets.")
             found[
                 f"encoder.cameras.{rest}" if rest[0].isdigit() else f"encoder.cameras.0.{rest}"
             ] = tensor
         else:
-            found[rest] = tensor  # refused by name where it is filled in
+            found[name] = tensor  # refused by name where it is filled in
     return found
 
 
@@ -45,7 +48,10 @@ def from_diffusion_policy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the `model.` weights of a policy of the diffusion_policy repository."""
     found = {}
     for name, tensor in tensors.items():
+        if name.startswith("normalizer.") or name.endswith("_dummy_variable"):
+            continue  # read beside the features; tells a device there
         if not name.startswith("model."):
+            found[name] = tensor  # refused by name where it is filled in
             continue
         rest = name.removeprefix("model.")
         rest = re.sub(r"\.blocks\.([01])\.", lambda m: f".conv{int(m[1]) + 1}.", rest)
@@ -68,7 +74,10 @@ def built(
     Its shapes are known before it is built: a configuration may ask for any size.
     """
     network_from_json(config.to_json())  # held to the limits of a policy folder
-
+    try:
+        rungs(config.schedule, config.schedule.steps)
+    except PolicyError as cause:
+        raise PolicyError(f"{what}: its noise scheduler: {cause}") from None
     with said_by(f"{what}: no network can be built from its configuration", PolicyError):
         with torch.device("meta"):
             places = config.build(fields.spec, fields.statistics).state_dict()

@@ -47,8 +47,13 @@ class NetworkSizes:
     rgb: RgbConfig | None = None
 
 
-def read_sizes(kind: type[T], value: Any, at: str, **built: Any) -> T:
-    """Read network sizes with `read_as`; each number and list must be at least 1, none absurd."""
+def read_sizes(
+    kind: type[T], value: Any, at: str, *, from_0: tuple[str, ...] = (), **built: Any
+) -> T:
+    """Read network sizes with `read_as`: every number and list of them at least 1, none absurd.
+
+    from_0: the entries that may be 0.
+    """
     sizes = read_as(kind, value, "", PolicyError, at, **built)
     for key, item in vars(sizes).items():
         numbers = item if isinstance(item, tuple) else (item,)
@@ -58,8 +63,9 @@ def read_sizes(kind: type[T], value: Any, at: str, **built: Any) -> T:
             raise PolicyError(
                 f"{at}.{key}: expected 1 to {_MOST_LAYERS} whole numbers, got {len(numbers)}."
             )
-        if min(numbers) < 1:
-            raise PolicyError(f"{at}.{key}: expected at least 1, got {item}.")
+        least = 0 if key in from_0 else 1
+        if min(numbers) < least:
+            raise PolicyError(f"{at}.{key}: expected at least {least}, got {item}.")
         if max(numbers) > _LARGEST_SIZE:
             raise PolicyError(f"{at}.{key}: expected at most {_LARGEST_SIZE}, got {item}.")
     return sizes

@@ -11,13 +11,14 @@ _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def page(title: str, sections: Iterable[str]) -> str:
-    """Return a whole document around sections of HTML."""
-    return (
+    """Return a whole document around sections of HTML; names that are no UTF-8 show as ?."""
+    text = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main>{''.join(sections)}</main></body></html>\n"
     )
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:

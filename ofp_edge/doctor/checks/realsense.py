@@ -8,6 +8,7 @@ from pathlib import Path
 from ofp_edge.doctor.findings import Finding
 from ofp_edge.doctor.probe import installed, probe
 from ofp_edge.origin import install_line, reinstall_line
+from ofp_edge.runtime.cameras.sdk import home_remedy
 
 _LIST = """
 import pyrealsense2 as rs
@@ -33,6 +34,8 @@ def check(root: Path = Path("/")) -> list[Finding]:
         remedy = "sudo apt-get install -y libusb-1.0-0"
         if "libusb" not in answer.text:
             remedy = reinstall_line("pyrealsense2")
+        if "special folder" in answer.text:
+            remedy = home_remedy()
         return [Finding("realsense sdk", "fail", f"does not load: {answer.text}", remedy)]
     version, _, cameras = answer.text.partition("|")
     found = [Finding("realsense sdk", "ok", version), udev_rule(root)]

@@ -23,7 +23,7 @@ from ofp_edge.normalize import FieldStatistics, joined
 from ofp_edge.policy.imported.denoise import Denoise
 from ofp_edge.policy.imported.images import RESNETS, CameraConfig, ImageEncoder
 from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize
-from ofp_edge.policy.imported.schedule import ScheduleConfig, scheduler
+from ofp_edge.policy.imported.schedule import SPACINGS, ScheduleConfig, scheduler
 from ofp_edge.policy.imported.unet import ConditionalUnet, StepEmbedding, UnetSizes
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.methods.method import Sampling
@@ -158,9 +158,12 @@ class DenoiserConfig(UnetSizes, Network):
         if cameras is not None:
             cameras = read_sizes(CameraConfig, cameras, f"{what}.cameras")
             require_one_of(f"{what}.cameras.backbone", cameras.backbone, RESNETS)
-        schedule = read_sizes(ScheduleConfig, value.get("schedule"), f"{what}.schedule")
+        schedule = read_sizes(
+            ScheduleConfig, value.get("schedule"), f"{what}.schedule", from_0=("offset",)
+        )
         require_one_of(f"{what}.schedule.scheduler", schedule.scheduler, ("DDPM", "DDIM"))
         require_one_of(f"{what}.schedule.predicts", schedule.predicts, ("epsilon", "sample"))
+        require_one_of(f"{what}.schedule.spacing", schedule.spacing, SPACINGS)
         made = read_sizes(cls, value, what, cameras=cameras, schedule=schedule)
         for name, mode in made.normalization.items():
             require_one_of(f"{what}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
+from ofp_edge.strict import shown
 
 CONSTANTS = 6
+SPACINGS = ("leading", "trailing", "linspace")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class ScheduleConfig:
     """The noise schedule of training, and how a chunk is sampled, under diffusers' own names.
 
     predicts: epsilon or sample. steps: network evaluations a chunk. clip: None does not clip.
+    spacing, offset: which of the training's steps they are (timestep_spacing, steps_offset).
+    zero_snr: the last step is nothing but noise (rescale_betas_zero_snr). ends_at_one: the noise
+    after the last step is 0, or else that of step 0 (DDIM's set_alpha_to_one).
     """
 
     scheduler: str
@@ -37,6 +42,10 @@ class ScheduleConfig:
     predicts: str
     clip: float | None
     steps: int
+    spacing: str = "leading"
+    offset: int = 0
+    zero_snr: bool = False
+    ends_at_one: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ def stepped(z: Tensor, out: Tensor, constants: Sequence[Any], clip: float | None
 
 def scheduler(config: ScheduleConfig) -> Any:
     """Return diffusers' scheduler. Raises PolicyError on a beta schedule that it does not know."""
+    own = {"set_alpha_to_one": config.ends_at_one} if config.scheduler == "DDIM" else {}
     kind = getattr(require("diffusers", "train"), f"{config.scheduler}Scheduler")
     try:
         return kind(
@@ -70,13 +80,18 @@ def scheduler(config: ScheduleConfig) -> Any:
             clip_sample=config.clip is not None,
             clip_sample_range=config.clip or 1.0,
             prediction_type=config.predicts,
+            timestep_spacing=config.spacing,
+            steps_offset=config.offset,
+            rescale_betas_zero_snr=config.zero_snr,
+            **own,
         )
     except NotImplementedError as cause:
         raise PolicyError(f"noise schedule: {cause}") from None
 
 
 def rungs(config: ScheduleConfig, nfe: int) -> tuple[Rung, ...]:
-    """Return the ladder of `nfe` evaluations. Raises PolicyError beyond the steps of training."""
+    """Return the ladder of `nfe` evaluations. PolicyError where it has steps that were not trained, or
+    one that tells noise where there is nothing else."""
     if not 1 <= nfe <= config.train_steps:
         raise PolicyError(
             f"--nfe {nfe}: expected 1 to {config.train_steps}, the steps it was trained with."
@@ -85,14 +100,26 @@ def rungs(config: ScheduleConfig, nfe: int) -> tuple[Rung, ...]:
     made.set_timesteps(nfe)
     bars: Tensor = made.alphas_cumprod
     one = torch.tensor(1.0)
+    last = one if config.scheduler == "DDPM" else made.final_alpha_cumprod
     found = []
     steps = [int(k) for k in made.timesteps]
+    if len(steps) != nfe or not all(0 <= k < config.train_steps for k in steps):
+        raise PolicyError(
+            f"{nfe} evaluations by timestep_spacing {config.spacing} with steps_offset "
+            f"{config.offset} are the steps {shown(steps)}: expected {nfe} of 0 to "
+            f"{config.train_steps - 1}."
+        )
+    if config.predicts == "epsilon" and any(bars[k] == 0 for k in steps):
+        raise PolicyError(
+            f"{nfe} evaluations begin at step {steps[0]}, which rescale_betas_zero_snr makes all "
+            "noise: a network that predicts epsilon can't tell the sample there."
+        )
     for i, k in enumerate(steps):
         if config.scheduler == "DDPM":
             before = steps[i + 1] if i + 1 < len(steps) else -1
         else:
             before = k - config.train_steps // nfe
-        bar, bar_before = bars[k], bars[before] if before >= 0 else one
+        bar, bar_before = bars[k], bars[before] if before >= 0 else last
         beta, beta_before = 1 - bar, 1 - bar_before
         s, d = beta**0.5, bar**0.5
         sigma = torch.tensor(0.0)

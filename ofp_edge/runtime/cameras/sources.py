@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ofp_edge.errors import CameraError
-from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
+from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense, sdk_context
 
 
 class Started(NamedTuple):
@@ -84,12 +84,7 @@ class DeviceSource:
     def start(self, camera: str) -> Started:
         """Start; see Source."""
         rs = realsense()
-        if self.serial is not None and not isinstance(self.serial, str):
-            raise CameraError(
-                f"camera {camera!r}: serial: expected text, got the number {self.serial}: quote "
-                f'it, serial = "{self.serial}".'
-            )
-        context = self._context or rs.context()
+        context = self._context or sdk_context(camera)
         serials = [serial for serial, _ in _devices(context)]
         if not serials or (self.serial is not None and self.serial not in serials):
             wanted = f"with serial {self.serial}" if self.serial else "connected"
@@ -131,7 +126,7 @@ class DeviceSource:
     def hardware_reset(self, camera: str) -> None:
         """Reset the device, as if it were plugged in again. Raises CameraError when it stays
         away."""
-        context = self._context or realsense().context()
+        context = self._context or sdk_context(camera)
         devices = dict(_devices(context))
         serial = self.serial or next(iter(devices), None)
         if serial in devices:

@@ -103,9 +103,18 @@ def lock_memory() -> Setting:
     return Setting("memory", False, f"mlockall: {reason}", limit_line("memlock unlimited"))
 
 
+def user_name() -> str | None:
+    """This user's name; None where it has only a number, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return None
+
+
 def limit_line(limit: str) -> str:
     """Return the command that raises a limit of this user."""
-    return f"echo '{getpass.getuser()} - {limit}' | sudo tee -a {_LIMITS}; log in anew"
+    who = user_name() or f":{os.getuid()}"  # limits.conf(5): that uid alone
+    return f"echo '{who} - {limit}' | sudo tee -a {_LIMITS}; log in anew"
 
 
 def flush_denormals() -> Setting:
