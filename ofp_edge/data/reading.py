@@ -31,7 +31,8 @@ _STILL = 0.5
 
 @dataclass(frozen=True)
 class Reading:
-    """Fields and cameras are complete; episodes: numbers in the source, in order."""
+    """Fields and cameras are complete; episodes: numbers in the source, in order. odd: what to look
+    at in what is read, one line each."""
 
     source: Source
     mapping: Mapping
@@ -39,6 +40,7 @@ class Reading:
     interface: Interface
     cameras: dict[str, CameraParameters]
     episodes: tuple[int, ...]
+    odd: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -122,7 +124,9 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     document = {"observations": plain[0], "actions": plain[1], "control_hz": rate}
     interface = interface_of(f"mapping of {source.path}", document)
     mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
-    return Reading(source, mapping, rate, interface, cameras, episodes)
+    keys = dict.fromkeys(entry.key for entry in (*entries[0], *entries[1]))
+    odd = (*source.notes, *(line for key in keys for line in source.odd(key, episodes)))
+    return Reading(source, mapping, rate, interface, cameras, episodes, odd)
 
 
 def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:

@@ -48,6 +48,7 @@ def survey(source: Source, progress: Progress = silent) -> Survey:
     for number, (name, key) in enumerate(source.keys.items()):
         progress(number, len(source.keys), name)
         found.keys.append(_look(source, name, key, found.odd))
+        found.odd += source.odd(name, range(len(source.lengths)))
     progress(len(source.keys), len(source.keys))
     found.odd += _odd_rates(source)
     return found
