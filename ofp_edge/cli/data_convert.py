@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
 from ofp_edge.extras import require
 
 KEYS = (
     "dataset", "source", "layout", "episodes", "frames", "observations", "actions", "control_hz",
-    "guessed", "raw_bytes", "seconds",
+    "guessed", "odd", "raw_bytes", "seconds",
 )  # fmt: skip
 
 
@@ -41,6 +41,8 @@ def convert(
     say = output.console.print
     for line in reading.mapping.guessed:
         say(f"guess: {line}", soft_wrap=True, markup=False)
+    for line in reading.odd:
+        output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
     fields = [x.name for x in reading.interface.observations]
     actions = [x.name for x in reading.interface.actions]
     say(
@@ -59,6 +61,7 @@ def convert(
         "actions": actions,
         "control_hz": reading.control_hz,
         "guessed": reading.mapping.guessed,
+        "odd": reading.odd,
         "raw_bytes": done.raw_bytes,
         "seconds": seconds,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
 from ofp_edge.errors import OfpError
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ def perform(
     output.console.print(_intention(plan, processes), soft_wrap=True)
     for line in plan.dataset.guessed:
         output.console.print(f"guess: {line}", soft_wrap=True, markup=False)
+    for line in plan.dataset.odd:
+        output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
     with output.progress(f"training {config.method}") as progress:
         result = run(
             plan,

@@ -105,5 +105,6 @@ def _attributes(reading: Reading) -> dict[str, Any]:
             "name": reading.source.path.name,
             "layout": reading.source.layout,
             "sha256": reading.sha256(),
+            **({"odd": list(reading.odd)} if reading.odd else {}),
         },
     }

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.source import SMALL_FILE_BYTES
-from ofp_edge.data.store import camera_parameters, interface_of, read_store
+from ofp_edge.data.store import camera_parameters, interface_of, odd_of, read_store
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.fields import Points, Text
 from ofp_edge.files import put_back, sha256_folder
@@ -48,7 +48,8 @@ class Dataset:
 
     fields: per observation field (T, *shape) of its dtype. action: (T, A). episode_ends: (E,)
     exclusive. success and seeds: per episode. guessed: each guess made where no mapping file
-    decides, one line each.
+    decides, one line each. odd: what to look at before training, also
+    where it was converted from.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Dataset:
     success: tuple[bool, ...]
     sha256: str
     guessed: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -178,6 +180,7 @@ def open_ours(path: Path) -> Dataset:
         tuple(attrs["seeds"]),
         tuple(attrs["success"]),
         sha256_folder(path),
+        odd=odd_of(path, attrs),
     )
 
 

@@ -58,6 +58,7 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
         (True,) * len(ends),
         reading.sha256(),
         reading.mapping.guessed,
+        reading.odd,
     )
 
 

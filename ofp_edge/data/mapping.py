@@ -2,7 +2,8 @@
 
     source = "pusht.zarr"            # the dataset, from this file's folder
     control_hz = 10.0                # where the layout states none
-    task = "..."                     # optional; so are episodes = [0, 1, …] and filter = "train"
+    task = "..."                     # optional; so are episodes = [0, 1, …], filter = "train" and
+    drop_frames = [0, 1]             # so many frames at each episode's start and end
 
     [[observation]]
     name = "state"
@@ -71,6 +72,7 @@ class Mapping:
     filter_key: str | None = None
     cameras: dict[str, CameraParameters] = field(default_factory=dict)
     guessed: tuple[str, ...] = ()
+    drop_frames: tuple[int, int] = (0, 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that decides what is read, except the source's path: for its hash."""
@@ -82,6 +84,7 @@ class Mapping:
             "episodes": self.episodes,
             "cameras": {name: x.to_json() for name, x in self.cameras.items()},
             "filter": self.filter_key,
+            **({"drop_frames": list(self.drop_frames)} if any(self.drop_frames) else {}),
         }
 
 
@@ -95,6 +98,12 @@ def read_mapping(path: Path) -> Mapping:
     if episodes is not None and not all(isinstance(x, int) and x >= 0 for x in episodes):
         raise DatasetError(f"{path}: episodes: expected whole numbers from 0 on, got {episodes}.")
     filter_key = top.take("filter", str) if "filter" in top.values else None
+    drop = top.take("drop_frames", list) if "drop_frames" in top.values else [0, 0]
+    if len(drop) != 2 or not all(type(x) is int and x >= 0 for x in drop):
+        raise DatasetError(
+            f"{path}: drop_frames: expected how many at each episode's start and end, as [0, 1], "
+            f"got {drop}."
+        )
     observations = tuple(_entry(x, _OBSERVATION) for x in top.each("observation"))
     actions = tuple(_entry(x, _OBSERVATION) for x in top.each("action"))
     cameras = {}
@@ -105,7 +114,17 @@ def read_mapping(path: Path) -> Mapping:
             except (OfpError, TypeError, ValueError) as cause:
                 raise DatasetError(f"{path}: [camera.{name}]: {cause}") from None
     top.nothing_left()
-    return Mapping(source, observations, actions, control_hz, task, episodes, filter_key, cameras)
+    return Mapping(
+        source,
+        observations,
+        actions,
+        control_hz,
+        task,
+        episodes,
+        filter_key,
+        cameras,
+        drop_frames=(drop[0], drop[1]),
+    )
 
 
 def mapping_text(mapping: Mapping, path: Path) -> str:
@@ -118,6 +137,8 @@ def mapping_text(mapping: Mapping, path: Path) -> str:
     for name, value in plain.items():
         if value is not None:
             document[name] = value
+    if any(mapping.drop_frames):
+        document["drop_frames"] = list(mapping.drop_frames)
     for name, entries in (("observation", mapping.observations), ("action", mapping.actions)):
         tables = tomlkit.aot()
         for entry in entries:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.data.edges import offer
 from ofp_edge.data.guess import guess, unknown_camera
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
@@ -19,7 +20,7 @@ from ofp_edge.data.store import interface_of
 from ofp_edge.data.times import check_times
 from ofp_edge.errors import DatasetError
 from ofp_edge.fields import State
-from ofp_edge.fields.values import is_depth, numbers
+from ofp_edge.fields.values import NotFinite, is_depth, numbers
 from ofp_edge.files import canonical_json, sha256_bytes
 from ofp_edge.progress import Progress, silent
 from ofp_edge.spec import ActionField, Interface, ObservationField
@@ -31,7 +32,8 @@ _STILL = 0.5
 
 @dataclass(frozen=True)
 class Reading:
-    """A source whose fields and cameras are complete; episodes: numbers in the source, in order."""
+    """A source whose fields and cameras are complete; episodes: numbers in the source, in order.
+    odd: what to look at in what is read, one line each."""
 
     source: Source
     mapping: Mapping
@@ -39,11 +41,13 @@ class Reading:
     interface: Interface
     cameras: dict[str, CameraParameters]
     episodes: tuple[int, ...]
+    odd: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """The number of frames of each episode read."""
-        return tuple(self.source.lengths[episode] for episode in self.episodes)
+        dropped = sum(self.mapping.drop_frames)
+        return tuple(self.source.lengths[episode] - dropped for episode in self.episodes)
 
     def fields(self) -> list[tuple[Entry, ObservationField | ActionField]]:
         """Return every field with its entry: observations, then actions."""
@@ -61,15 +65,19 @@ class Reading:
         float32 in the box, or of a depth key (n, H, W) uint16. DatasetError with the frame.
         """
         where = f"{self.source.path}: episode {episode}, field {field.name!r}"
-        key, done = self.source.keys[entry.key], 0
-        for block in self.source.blocks(entry.key, episode):
+        key, done = self.source.keys[entry.key], self.mapping.drop_frames[0]
+        for block in _kept(self.source, entry.key, episode, self.mapping.drop_frames):
             if block.shape[1:] != key.shape:
                 raise DatasetError(
                     f"{where}: frames of {block.shape[1:]} from frame {done} on, expected "
                     f"{key.shape} as in the first episode. Leave the episode out."
                 )
             read = field.recorded if isinstance(field, ObservationField) else numbers
-            yield read(block, entry.columns, where, done)
+            try:
+                values = read(block, entry.columns, where, done)
+            except NotFinite as cause:
+                raise _offered(cause, self.source, self.mapping, entry, self.episodes) from None
+            yield values
             done += len(block)
 
     def sha256(self) -> str:
@@ -94,7 +102,8 @@ def open_reading(path: Path, progress: Progress = silent) -> Reading:
 
 def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Reading:
     """Complete the mapping's fields from the source: shapes, and ranges by reading the numbers."""
-    rate = source.rate_hz
+    episodes = _episodes(source, mapping)
+    rate = source.rate_of(episodes)
     if rate is not None and mapping.control_hz not in (None, rate):
         raise DatasetError(
             f"{source.path}: recorded at {rate:g} Hz, the mapping says {mapping.control_hz:g}. "
@@ -103,7 +112,6 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     rate = rate or mapping.control_hz
     if rate is None:
         raise DatasetError(f"{source.path}: no rate in the data: give control_hz in the mapping.")
-    episodes = _episodes(source, mapping)
     for episode in episodes:
         check_times(source, episode, rate)
     cameras = _cameras(source, mapping)
@@ -114,7 +122,7 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
         ("observation" if not i else "action", x) for i in (0, 1) for x in entries[i]
     ):
         progress(number, total, entry.name)
-        values = _complete(source, entry, what, episodes)
+        values = _complete(source, mapping, entry, what, episodes)
         plain[what == "action"].append(values)
         if entry.values.get("camera") and is_depth(source.keys[entry.key].shape):
             _check_depth(source, entry, mapping)
@@ -122,7 +130,10 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     document = {"observations": plain[0], "actions": plain[1], "control_hz": rate}
     interface = interface_of(f"mapping of {source.path}", document)
     mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
-    return Reading(source, mapping, rate, interface, cameras, episodes)
+    keys = _keys(mapping)
+    lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
+    odd = tuple(dict.fromkeys(lines))
+    return Reading(source, mapping, rate, interface, cameras, episodes, odd)
 
 
 def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
@@ -135,7 +146,48 @@ def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
             )
     if len(set(chosen)) != len(chosen) or not chosen:
         raise DatasetError(f"{source.path}: episodes: expected each once, got {list(chosen)}.")
+    keys, dropped = [key for key in _keys(mapping) if key in source.keys], sum(mapping.drop_frames)
+    for episode in chosen:
+        if (why := source.wrong(episode, keys)) is not None:
+            raise DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping).")
+        if source.lengths[episode] <= dropped:
+            raise DatasetError(
+                f"{source.path}: episode {episode}: {source.lengths[episode]} frames, of which "
+                f"drop_frames = {list(mapping.drop_frames)} leaves none. Leave the episode out."
+            )
     return chosen
+
+
+def _keys(mapping: Mapping) -> list[str]:
+    """The keys that a mapping reads, each once."""
+    return list(dict.fromkeys(x.key for x in (*mapping.observations, *mapping.actions)))
+
+
+def _kept(source: Source, key: str, episode: int, drop: tuple[int, int]) -> Iterator[NDArray[Any]]:
+    """The source's blocks without the frames that the mapping drops."""
+    first, stop, done = drop[0], source.lengths[episode] - drop[1], 0
+    for block in source.blocks(key, episode):
+        kept = block[max(0, first - done) : max(0, stop - done)]
+        done += len(block)
+        if len(kept):
+            yield kept
+
+
+def _offered(
+    cause: NotFinite, source: Source, mapping: Mapping, entry: Entry, episodes: tuple[int, ...]
+) -> DatasetError:
+    """The error, or a better one where leaving an episode out is no help."""
+    bad = []
+    for episode in episodes:
+        parts = []
+        for block in _kept(source, entry.key, episode, mapping.drop_frames):
+            values = np.asarray(block, np.float32).reshape(len(block), -1)
+            if entry.columns and block.ndim == 2:
+                values = values[:, slice(*entry.columns)]
+            parts.append(~np.isfinite(values).all(1))
+        bad.append(np.concatenate(parts))
+    line = offer(f"{source.path}: field {entry.name!r}", bad)
+    return cause if line is None else DatasetError(f"{line}.")
 
 
 def _cameras(source: Source, mapping: Mapping) -> dict[str, CameraParameters]:
@@ -161,7 +213,9 @@ def _cameras(source: Source, mapping: Mapping) -> dict[str, CameraParameters]:
     return cameras
 
 
-def _complete(source: Source, entry: Entry, what: str, episodes: tuple[int, ...]) -> dict[str, Any]:
+def _complete(
+    source: Source, mapping: Mapping, entry: Entry, what: str, episodes: tuple[int, ...]
+) -> dict[str, Any]:
     """The entry's values as plain JSON, with shape, scale and range."""
     where = f"{what} {entry.name!r}"
     key, values = source.require_key(entry.key, where), dict(entry.values)
@@ -193,7 +247,7 @@ def _complete(source: Source, entry: Entry, what: str, episodes: tuple[int, ...]
         values.setdefault("low", (whole[0],) * 3)
         values.setdefault("high", (whole[1],) * 3)
     if "low" not in values or "high" not in values:
-        low, high = _range(source, entry, kind, episodes)
+        low, high = _range(source, mapping, entry, kind, episodes)
         values.setdefault("low", low)
         values.setdefault("high", high)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -205,14 +259,22 @@ def _class(source: Source, entry: Entry) -> type[ObservationField]:
 
 
 def _range(
-    source: Source, entry: Entry, kind: type[ObservationField], episodes: tuple[int, ...]
+    source: Source,
+    mapping: Mapping,
+    entry: Entry,
+    kind: type[ObservationField],
+    episodes: tuple[int, ...],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Smallest and largest value of each dimension; points of each axis."""
     lows, highs = [], []
     for episode in episodes:
-        where, done = f"{source.path}: episode {episode}, field {entry.name!r}", 0
-        for block in source.blocks(entry.key, episode):
-            values = numbers(block, entry.columns, where, done)
+        where = f"{source.path}: episode {episode}, field {entry.name!r}"
+        done = mapping.drop_frames[0]
+        for block in _kept(source, entry.key, episode, mapping.drop_frames):
+            try:
+                values = numbers(block, entry.columns, where, done)
+            except NotFinite as cause:
+                raise _offered(cause, source, mapping, entry, episodes) from None
             flat = values[..., :3].reshape(-1, 3) if kind.places else values
             lows.append(flat.min(0))
             highs.append(flat.max(0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,22 @@ class Source(ABC):
         size = self.lengths[episode] * self.keys[key].frame_bytes
         require_memory(_COPIES * size, f"{self.path}: episode {episode}, {key}", DatasetError)
         return np.concatenate(list(self.blocks(key, episode)))
+
+    def wrong(self, episode: int, keys: Collection[str]) -> str | None:
+        """Why these keys of an episode can't be read, as far as is known before they are: one line
+        that ends with a stop; None where nothing speaks against it."""
+        if self.lengths[episode] < 1:
+            return f"{self.path}: episode {episode}: 0 frames, expected at least 1."
+        return None
+
+    def rate_of(self, episodes: Sequence[int]) -> float | None:
+        """The one rate of these episodes. DatasetError when they differ."""
+        return self.rate_hz
+
+    def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
+        """What is odd about a key in these episodes and does not keep it from being read: one line
+        each, to be said before anything is made of it. DatasetError where it can't be read."""
+        return ()
 
     @property
     def rate_hz(self) -> float | None:

@@ -86,6 +86,15 @@ def camera_parameters(path: Path, attrs: dict[str, Any]) -> dict[str, CameraPara
     return cameras
 
 
+def odd_of(path: Path, attrs: dict[str, Any]) -> tuple[str, ...]:
+    """What was odd about the data that a dataset was converted from. DatasetError."""
+    origin = attrs.get("converted_from")
+    lines = origin.get("odd", []) if isinstance(origin, dict) else []
+    if not isinstance(lines, list) or not all(isinstance(x, str) for x in lines):
+        raise DatasetError(f"{path}: attribute converted_from, odd: expected lines of text.")
+    return tuple(lines)
+
+
 def check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
     """Return the attributes of a dataset, each there and of its type. Raises DatasetError."""
     if not isinstance(attrs, dict):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.edges import offer
 from ofp_edge.data.guess import BOOKKEEPING
 from ofp_edge.data.source import Key, Source
-from ofp_edge.data.times import time_steps
+from ofp_edge.data.times import KEYS, time_steps
 from ofp_edge.progress import Progress, silent
 
 TIME_TOLERANCE_S = 1e-3
@@ -45,25 +46,37 @@ class Survey:
 def survey(source: Source, progress: Progress = silent) -> Survey:
     """Read a source through. DatasetError when it cannot be read."""
     found = Survey(odd=list(source.notes))
+    left: list[str] = []
     for number, (name, key) in enumerate(source.keys.items()):
         progress(number, len(source.keys), name)
-        found.keys.append(_look(source, name, key, found.odd))
+        episodes = []
+        for episode in range(len(source.lengths)):
+            if (why := source.wrong(episode, (name,))) is None:
+                episodes.append(episode)
+            elif why not in left:
+                left.append(why)
+        found.keys.append(_look(source, name, key, episodes, found.odd))
+        found.odd += [x for x in source.odd(name, episodes) if x not in found.odd]
+    found.odd += [f"{why} Leave the episode out" for why in left[:_LOOKED_AT]]
+    if len(left) > _LOOKED_AT:
+        found.odd.append(f"{len(left) - _LOOKED_AT} more of that kind")
     progress(len(source.keys), len(source.keys))
     found.odd += _odd_rates(source)
     return found
 
 
-def _look(source: Source, name: str, key: Key, odd: list[str]) -> KeySurvey:
+def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[str]) -> KeySurvey:
     whole = len(key.shape) < 2 or len(source.lengths) <= _LOOKED_AT and not key.is_image
     made = KeySurvey(name, key.shape, key.dtype, whole=whole)
-    count = len(source.lengths)
-    picked = range(count) if whole else _spread(count)
+    picked = episodes if whole else [episodes[i] for i in _spread(len(episodes))]
     low, high, bad = None, None, []
+    unread: list[NDArray[np.bool_]] = []
     signs: dict[int, list[tuple[int, int]]] | None = None
     for episode in picked:
         values = _values(source, name, episode, whole)
         flat = values.reshape(len(values), -1)
         good = np.isfinite(flat) if flat.dtype.kind == "f" else np.ones(flat.shape, bool)
+        unread.append(np.asarray(~good.all(1)))
         if not good.all():
             bad.append((episode, int(np.flatnonzero(~good.all(1))[0])))
             flat = np.where(good, flat, np.nan)
@@ -75,7 +88,8 @@ def _look(source: Source, name: str, key: Key, odd: list[str]) -> KeySurvey:
             signs = _jumps(flat, episode, signs)
     if bad:
         frames = ", ".join(f"episode {e} frame {f}" for e, f in bad[:3])
-        odd.append(f"{name}: NaN or infinity in {len(bad)} episodes: {frames}{_more(bad)}")
+        line = f"{name}: NaN or infinity in {len(bad)} episodes: {frames}{_more(bad)}"
+        odd.append((offer(name, unread) if whole else None) or line)
     if low is not None and high is not None:
         made.low, made.high = float(np.nanmin(low)), float(np.nanmax(high))
         told = not BOOKKEEPING.search(name)
@@ -101,7 +115,9 @@ def _values(source: Source, name: str, episode: int, whole: bool) -> NDArray[Any
 
 
 def _spread(count: int) -> list[int]:
-    return sorted(set(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int).tolist()))
+    return sorted(
+        set(np.linspace(0, max(0, count - 1), min(count, _LOOKED_AT)).astype(int).tolist())
+    )
 
 
 def _jumps(
@@ -129,6 +145,8 @@ def _odd_rates(source: Source) -> list[str]:
         return odd
     rate, off = source.rates_hz[0], []
     for episode in range(len(source.lengths)):
+        if source.wrong(episode, [x for x in KEYS if x in source.keys]) is not None:
+            continue
         steps = time_steps(source, episode)
         if steps is None:
             return odd

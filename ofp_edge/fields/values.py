@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from ofp_edge.errors import DatasetError
 
 
+class NotFinite(DatasetError):
+    """NaN or infinity where a number is expected."""
+
+
 def is_depth(size: tuple[int, ...]) -> bool:
     """Say whether a frame is a depth image rather than a list of points: more than 6 columns."""
     return len(size) == 2 and size[1] > 6
@@ -29,7 +33,7 @@ def numbers(
         values = values[..., columns[0] : columns[1]]
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if bad.size:
-        raise DatasetError(
+        raise NotFinite(
             f"{where}: NaN or infinity at its frame {first + int(bad[0])}. Leave the episode out "
             "(`episodes` in a mapping) or record it again."
         )

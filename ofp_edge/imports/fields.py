@@ -1,12 +1,15 @@
 """Match a checkpoint's inputs to fields of ours, by a spec file, a dataset, or its names alone.
 
 A checkpoint has one state vector, images and perhaps an environment vector, and knows neither units
-nor rates. Fields of kind state are laid end to end until the state vector is full, the rest is the
-environment vector; images follow in their order.
+nor rates. A field goes where its name, or its camera's, says; one that is left over takes the only
+place that it fits. Fields of kind state that no name binds are laid end to end until the state
+vector is full. Where neither names nor sizes decide, the fields are refused: exchanged cameras look
+right.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +98,8 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
             )
         observations = tuple(_observation(f) for f in features)
         actions = (_action(action),)
-    features = _joined_states(features) if wanted.control_hz is None else features
+    if wanted.control_hz is None and sum(isinstance(x, State) for x in observations) == 1:
+        features = _joined_states(features)
     ordered = _ordered(observations, features)
     statistics, modes = _spread(ordered, features)
     action_statistics, action_modes = _spread(actions, [action])
@@ -119,7 +123,7 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
 
 def _joined_states(features: Sequence[Feature]) -> Sequence[Feature]:
     """State and environment as one vector where nothing stands between them and both are scaled
-    alike: a field of ours may then lie across."""
+    alike: the one field of ours may then lie across."""
     if any(f.image for f in features) or len({f.mode for f in features}) != 1:
         return features
     whole = joined([f.statistics for f in features])
@@ -131,28 +135,60 @@ def _ordered(
     fields: Sequence[ObservationField], features: Sequence[Feature]
 ) -> list[ObservationField]:
     """The fields in the network's order. SpecMismatch when they do not fill it."""
-    waiting = {kind: [f for f in fields if isinstance(f, kind)] for kind in (State, Rgb)}
     if others := [f.name for f in fields if not isinstance(f, (State, Rgb))]:
         raise SpecMismatch("observations of the checkpoint", "state and images", others[0])
-    ordered: list[ObservationField] = []
+    bound = {
+        **bind([f for f in fields if isinstance(f, Rgb)], [x for x in features if x.image]),
+        **bind([f for f in fields if isinstance(f, State)], [x for x in features if not x.image]),
+    }
     for feature in features:
-        taken: list[ObservationField] = []
-        if feature.image:
-            taken = [*waiting[Rgb][:1]]
-            fits = bool(taken) and taken[0].shape == feature.shape
-        else:
-            while waiting[State][len(taken) :] and _length(taken) < feature.shape[0]:
-                taken.append(waiting[State][len(taken)])
-            fits = _length(taken) == feature.shape[0]
-        if not fits:
+        taken = bound[feature.key]
+        size = taken[0].shape if feature.image and taken else (_length(taken),)
+        if not taken or size != feature.shape:
             got = [f"{f.name} {f.shape}" for f in taken] or "none left"
             raise SpecMismatch(f"fields for {feature.key}", feature.shape, got)
-        kind = Rgb if feature.image else State
-        waiting[kind] = waiting[kind][len(taken) :]
-        ordered += taken
-    if left := [f.name for rest in waiting.values() for f in rest]:
+    ordered = [field for feature in features for field in bound[feature.key]]
+    if left := [f.name for f in fields if f not in ordered]:
         raise SpecMismatch("observations of the checkpoint", [f.key for f in features], left)
     return ordered
+
+
+def bind(
+    fields: Sequence[ObservationField], features: Sequence[Feature]
+) -> dict[str, list[ObservationField]]:
+    """By feature its fields, all images or all states: those of its name, then what no name binds.
+
+    SpecMismatch where several could go to several places.
+    """
+    found = {x.key: [f for f in fields if _is_named(f, x)][:1] for x in features}
+    taken = [f for own in found.values() for f in own]
+    rest = [f for f in fields if f not in taken]
+    open_ended = [x for x in features if _size(found[x.key]) != math.prod(x.shape)]
+    if len(open_ended) > 1 and len(rest) > 1:
+        shapes = [f.shape for f in rest]
+        if len(set(shapes)) < len(shapes) or sorted(shapes) != sorted(x.shape for x in open_ended):
+            raise SpecMismatch(
+                "names of the fields (sizes do not tell which is which: name each field, or its "
+                "camera, as the checkpoint does)",
+                [x.name for x in features],
+                [f.name for f in fields],
+            )
+        return {**found, **{x.key: [f for f in rest if f.shape == x.shape] for x in open_ended}}
+    for feature in open_ended:
+        while rest and _size(found[feature.key]) < math.prod(feature.shape):
+            found[feature.key].append(rest.pop(0))
+        found[feature.key].sort(key=list(fields).index)
+    return found
+
+
+def _size(fields: Sequence[ObservationField]) -> int:
+    return sum(math.prod(f.shape) for f in fields)
+
+
+def _is_named(field: ObservationField, feature: Feature) -> bool:
+    """Whether a field, or its camera, has a feature's name: rgb_front is front."""
+    names = (field.name, field.name.removeprefix("rgb_"), field.camera)
+    return feature.name in (names if feature.image else names[:1])
 
 
 def _length(fields: Sequence[ObservationField]) -> int:

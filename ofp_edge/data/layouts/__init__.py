@@ -24,7 +24,7 @@ def open_source(path: Path, filter_key: str | None = None) -> Source:
     if not source.lengths:
         raise DatasetError(f"{path}: no episodes.")
     for episode, length in enumerate(source.lengths):
-        if length < 1:
+        if length < 0:
             raise DatasetError(f"{path}: episode {episode}: {length} frames, expected at least 1.")
     return source
 

@@ -9,7 +9,7 @@ Depth videos and text are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ofp_edge.data.layouts.lerobot_meta import (
     read_info,
     require_rows,
 )
+from ofp_edge.data.layouts.lerobot_tables import Tables
 from ofp_edge.data.layouts.video import VideoReader
 from ofp_edge.data.source import Key, Source
 from ofp_edge.errors import DatasetError
@@ -49,10 +50,24 @@ class LeRobotSource(Source):
             name: Key(_rows_first(x.shape), "uint8") if x.dtype in IMAGES else Key(x.shape, x.dtype)
             for name, x in info.features.items()
         }
-        self._rows: dict[Path, int] = {}
-        for episode in episodes:
-            self._rows[episode.data] = self._rows.get(episode.data, 0) + episode.length
         self._reader = VideoReader()
+        self._tables = Tables(path, {e: (x.data, x.length) for e, x in enumerate(episodes)})
+
+    def wrong(self, episode: int, keys: Collection[str]) -> str | None:
+        """As Source.wrong: files that are not there."""
+        for key in keys:
+            if self._kinds[key] == "video":
+                file = self._episodes[episode].videos[key][0]
+            else:
+                file = self._tables.file_of(episode)
+            if not file.exists():
+                name = key if self._kinds[key] == "video" else "data"
+                return f"{self.path}: episode {episode}, {name}: {file} is missing."
+        return super().wrong(episode, keys)
+
+    def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
+        """Episodes whose rows are not where the list of episodes says."""
+        return () if self._kinds[key] == "video" else self._tables.moved(episodes)
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -119,10 +134,10 @@ class LeRobotSource(Source):
     def _batches(self, name: str, episode: int, rows: int) -> Iterator[Any]:
         """Record batches of one column's rows of the episode; only its row groups are read."""
         parquet, sets = require("pyarrow.parquet", "data"), require("pyarrow.dataset", "data")
-        file = self._episodes[episode].data
+        file = self._tables.file_of(episode)
         with said_by(f"{file} cannot be read", DatasetError):
             metadata = parquet.read_metadata(file)
-        require_rows(file, metadata, self._rows[file])
+        require_rows(file, metadata, sum(self.lengths))
         with said_by(f"{file} cannot be read", DatasetError):
             scanner = sets.dataset(str(file), format="parquet").scanner(
                 columns=[name],

@@ -192,7 +192,7 @@ def _file(
     if set("{}") & set(_FIELD.sub("", pattern)):
         raise DatasetError(f"{where}: {shown(pattern)} is no pattern of LeRobot's.")
     if not os.path.exists(path / text):
-        raise DatasetError(f"{path}: {video or 'data'}: {path / text} is missing.")
+        return path / text  # the episode need not be among those that are chosen
     return require_plain(path / text, DatasetError, inside=path)
 
 
@@ -201,7 +201,7 @@ def _parquet_rows(path: Path) -> list[_Row]:
     rows: list[_Row] = []
     folders = listed(path, path / "meta" / "episodes", DatasetError)
     files = [x for folder in folders for x in listed(path, folder, DatasetError)]
-    for file in (x for x in files if x.suffix == ".parquet"):
+    for file in (x for x in files if is_parquet(x)):
         real = require_plain(file, DatasetError, inside=path)
         with said_by(f"{file} cannot be read", DatasetError):
             opened = parquet.ParquetFile(real)
@@ -212,6 +212,11 @@ def _parquet_rows(path: Path) -> list[_Row]:
             found = opened.read(columns=names, use_threads=False).to_pylist()
         rows += [_Row(x, f"{file}: row {i} of {count}") for i, x in enumerate(found)]
     return rows
+
+
+def is_parquet(file: Path) -> bool:
+    """Whether a file's name is one of a table; `._*` is what a Mac leaves beside files."""
+    return file.suffix == ".parquet" and not file.name.startswith("._")
 
 
 def require_rows(file: Path, metadata: Any, most: int) -> None:

@@ -9,7 +9,7 @@ Diffusion Policy's images may be JPEG 2000 or JPEG XL inside: imagecodecs brings
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.source import Key, Source, rate_hz
-from ofp_edge.data.store import check_attributes
+from ofp_edge.data.store import check_attributes, odd_of
+from ofp_edge.data.zarr_gaps import missing_rows, told
 from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
@@ -42,21 +43,30 @@ class ReplaySource(Source):
         if rate := self.attributes.get("control_hz"):
             self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
-        self.notes = self._gaps()
+        self.notes = odd_of(path, self.attributes)
+        self._missing: dict[str, NDArray[np.bool_]] = {}
 
-    def _gaps(self) -> tuple[str, ...]:
-        """Zarr reads a chunk that is not there as zeros: zeros may have been left out, but images
-        that are black for a whole chunk, and chunks of ours, are damage: DatasetError."""
-        notes = []
-        for name, array in self._arrays.items():
-            with said_by(f"{self.path}: data/{name} cannot be read", DatasetError):
-                gap = array.nchunks - array.nchunks_initialized
-            if gap:
-                line = f"data/{name}: {gap} of its {array.nchunks} chunks are missing"
-                if self.attributes or array.ndim == 4:
-                    raise DatasetError(f"{self.path}: {line}. Copy the dataset again.")
-                notes.append(f"{line}, read as zeros")
-        return tuple(notes)
+    def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
+        """Chunks that are not there. Images that are black for a whole chunk, and chunks of ours,
+        which are never left out, are damage: DatasetError."""
+        array, name = self._arrays[key], f"data/{key}"
+        if key not in self._missing:
+            self._missing[key] = missing_rows(array, self.path / "data" / key)
+        rows = [self._missing[key][self._rows(e)] for e in episodes]
+        if (self.attributes or array.ndim == 4) and any(x.any() for x in rows):
+            gap = array.nchunks - array.nchunks_initialized
+            struck = next(e for e, x in zip(episodes, rows, strict=True) if x.any())
+            raise DatasetError(
+                f"{self.path}: episode {struck}, {name}: {gap} of its {array.nchunks} chunks are "
+                "missing. Copy the dataset again, or leave the episode out (`episodes` in a "
+                "mapping)."
+            )
+        line = told(name, episodes, rows, (self.blocks(key, e) for e in episodes))
+        return () if line is None else (line,)
+
+    def _rows(self, episode: int) -> slice:
+        start = int(self._starts[episode])
+        return slice(start, start + self.lengths[episode])
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks that end where the array's chunks do, so that none is decoded twice."""
@@ -85,6 +95,11 @@ def open_replay(path: Path) -> ReplaySource:
         if len(shape) != 1 or kind.kind not in "iu" or shape[0] > _MOST_EPISODES:
             raise DatasetError(
                 f"{path}: meta/episode_ends: expected integers (E,), got {kind} {shape}."
+            )
+        if stored.nchunks != stored.nchunks_initialized:  # no episode ends at frame 0
+            raise DatasetError(
+                f"{path}: meta/episode_ends: a chunk of it is missing: nothing says where episodes "
+                "end. Copy the dataset again."
             )
         ends = np.asarray(stored[:]).astype(np.int64)
     arrays = {}

@@ -6,7 +6,7 @@ The rate is env_args' control_freq. Actions are relative where its controllers s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,16 @@ class RobomimicSource(Source):
         self.path, self._demos = path, demos
         if not demos:
             raise DatasetError(f"{path}: no demonstrations.")
-        first = f"data/{demos[0]}"
+        whole = (demo for demo in demos if f"data/{demo}/actions" in file)
+        first = f"data/{next(whole, demos[0])}"
         names = [x for x in file.arrays(first) if x.split("/")[0] not in _LEFT_OUT]
         found = {name: file.array(f"{first}/{name}") for name in names}
         self.keys = {name: x.key for name, x in found.items() if x.dtype.kind != "S"}
-        self.lengths = tuple(len(file.array(f"data/{demo}/actions")) for demo in demos)
-        self._check(file)
+        self.lengths = tuple(
+            len(file.array(f"data/{demo}/actions")) if f"data/{demo}/actions" in file else 0
+            for demo in demos
+        )
+        self._wrong = self._misfits(file)
         environment = _environment(path, file)
         options = environment.get("env_kwargs") or {}
         if not isinstance(options, dict):
@@ -52,16 +56,24 @@ class RobomimicSource(Source):
             array = file.array(f"data/{self._demos[episode]}/{key}")
             yield from array.blocks(0, self.lengths[episode])
 
-    def _check(self, file: Hdf5) -> None:
+    def wrong(self, episode: int, keys: Collection[str]) -> str | None:
+        """As Source.wrong."""
+        why = next((x for key in keys if (x := self._wrong.get((episode, key)))), None)
+        return why or super().wrong(episode, keys)
+
+    def _misfits(self, file: Hdf5) -> dict[tuple[int, str], str]:
+        """By episode and key: what is not as in the first demonstration."""
+        found = {}
         for episode, demo in enumerate(self._demos):
             for name, key in self.keys.items():
                 want, place = (self.lengths[episode], *key.shape), f"data/{demo}/{name}"
                 got = file.array(place).shape if place in file else "nothing"
                 if got != want:
-                    raise DatasetError(
+                    found[episode, name] = (
                         f"{self.path}: episode {episode} (data/{demo}), {name}: expected shape "
                         f"{want}, got {got}."
                     )
+        return found
 
 
 def is_robomimic(path: Path) -> bool:

@@ -9,7 +9,7 @@ Colours are JPEGs made from RGB pixels as if they were BGR: red and blue are swa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +33,46 @@ class RoboTwinSource(Source):
 
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self.path, self._files = path, tuple(files)
-        lengths, rates = [], set()
+        self.keys: dict[str, Key] = {}
+        lengths: list[int] = []
+        self._rates: dict[int, float] = {}
+        self._wrong: dict[tuple[int, str | None], str] = {}  # None: the whole of the episode
         for number, file in enumerate(self._files):
-            with opened(file) as data:
-                if not number:
-                    self._native = _is_native(file, data)
-                    self._arrays = _arrays(data, self._native)
-                    self.keys = {name: _key(data, *item) for name, item in self._arrays.items()}
-                elif _is_native(file, data) != self._native:
-                    raise DatasetError(f"{file} is of another layout than {self._files[0].name}.")
-                lengths.append(self._length(data, number))
-                if self._native and "additional_info/frequency" in data:
-                    rate = data.scalar("additional_info/frequency")
-                    rates.add(rate_hz(rate, f"{file}: additional_info/frequency"))
+            try:
+                with opened(file) as data:
+                    self._add(data, number)
+                    lengths.append(self._length(data, number))
+            except DatasetError as cause:  # it need not be among those that are chosen
+                if number + 1 == len(self._files) and not self.keys:
+                    raise
+                self._wrong[number, None] = str(cause)
+                lengths.append(0)
         self.layout = "robotwin-native" if self._native else "robotwin-raw"
-        self.lengths, self.rates_hz = tuple(lengths), tuple(sorted(rates))
+        self.lengths, self.rates_hz = tuple(lengths), tuple(sorted(set(self._rates.values())))
+
+    def _add(self, data: Hdf5, number: int) -> None:
+        """Take an episode's layout and keys, if it is the first, and its rate."""
+        file = self._files[number]
+        native = _is_native(file, data)
+        if not self.keys:
+            arrays = _arrays(data, native)
+            keys = {name: _key(data, *item) for name, item in arrays.items()}
+            self._native, self._arrays, self.keys, self._first = native, arrays, keys, file
+        elif native != self._native:
+            raise DatasetError(f"{file} is of another layout than {self._first.name}.")
+        if native and "additional_info/frequency" in data:
+            rate = data.scalar("additional_info/frequency")
+            self._rates[number] = rate_hz(rate, f"{file}: additional_info/frequency")
+
+    def wrong(self, episode: int, keys: Collection[str]) -> str | None:
+        """As Source.wrong."""
+        why = next((x for key in (None, *keys) if (x := self._wrong.get((episode, key)))), None)
+        return why or super().wrong(episode, keys)
+
+    def rate_of(self, episodes: Sequence[int]) -> float | None:
+        """As Source.rate_of: each file states its own."""
+        found = {rate for episode in episodes if (rate := self._rates.get(episode)) is not None}
+        return next(iter(found), None) if len(found) < 2 else self.rate_hz
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks, with JPEGs decoded; see Source.blocks."""
@@ -66,18 +91,21 @@ class RoboTwinSource(Source):
                 yield np.stack(frames)
 
     def _length(self, data: Hdf5, episode: int) -> int:
+        """Its frames; what of its keys does not fit them is written down."""
         length = None
-        for name, _ in self._arrays.values():
+        for key, (name, _) in self._arrays.items():
             if name not in data:
-                raise DatasetError(f"{self._files[episode]}: {name} is missing.")
+                self._wrong[episode, key] = f"{self._files[episode]}: {name} is missing."
+                continue
             rows = len(data.array(name))
             found = rows if self._native else rows - 1
-            if length is not None and found != length:
-                raise DatasetError(
+            if length is None:
+                length = found
+            elif found != length:
+                self._wrong[episode, key] = (
                     f"{self._files[episode]}: {name}: expected {length + (not self._native)} "
                     f"frames as in the rest, got {rows}."
                 )
-            length = found
         return length or 0
 
 

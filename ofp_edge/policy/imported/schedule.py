@@ -90,8 +90,8 @@ def scheduler(config: ScheduleConfig) -> Any:
 
 
 def rungs(config: ScheduleConfig, nfe: int) -> tuple[Rung, ...]:
-    """Return the ladder of `nfe` evaluations. PolicyError where it has steps that were not trained, or
-    one that tells noise where there is nothing else."""
+    """Return the ladder of `nfe` evaluations. PolicyError where it has steps that were not trained,
+    or one that predicts noise where there is nothing else."""
     if not 1 <= nfe <= config.train_steps:
         raise PolicyError(
             f"--nfe {nfe}: expected 1 to {config.train_steps}, the steps it was trained with."

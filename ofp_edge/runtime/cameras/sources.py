@@ -84,6 +84,11 @@ class DeviceSource:
     def start(self, camera: str) -> Started:
         """Start; see Source."""
         rs = realsense()
+        if self.serial is not None and not isinstance(self.serial, str):
+            raise CameraError(
+                f"camera {camera!r}: serial: expected text, got the number {self.serial}: quote "
+                f'it, serial = "{self.serial}".'
+            )
         context = self._context or sdk_context(camera)
         serials = [serial for serial, _ in _devices(context)]
         if not serials or (self.serial is not None and self.serial not in serials):
