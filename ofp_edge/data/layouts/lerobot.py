@@ -51,7 +51,9 @@ class LeRobotSource(Source):
             for name, x in info.features.items()
         }
         self._reader = VideoReader()
-        self._tables = Tables(path, {e: (x.data, x.length) for e, x in enumerate(episodes)})
+        self._tables = Tables(
+            path, info.data_path, {e: (x.data, x.length) for e, x in enumerate(episodes)}
+        )
 
     def wrong(self, episode: int, keys: Collection[str]) -> str | None:
         """As Source.wrong: files that are not there."""

@@ -1,11 +1,13 @@
 """Which Parquet file has an episode's rows: the one that meta/ states, unless it has others.
 
 Tools that join, cut and rename sets leave file numbers behind that are no longer true. Where the
-stated file is not there, or does not hold what it should, the tables themselves are asked.
+stated file is not there, or does not hold what it should, the tables of other numbers are asked.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ _INDEX = "episode_index"
 
 
 class Tables:
-    """The tables of a dataset in `path`. stated: by episode its file and its rows."""
+    """The tables of a dataset in `path`. pattern: of their names, LeRobot's own. stated: by episode
+    its file and its rows."""
 
-    def __init__(self, path: Path, stated: Mapping[int, tuple[Path, int]]) -> None:
+    def __init__(self, path: Path, pattern: str, stated: Mapping[int, tuple[Path, int]]) -> None:
         self._path, self._stated = path, stated
+        parts = re.split(r"\{[^{}]*\}", pattern)
+        self._pattern = re.compile("[0-9]+".join(map(re.escape, parts)))
         self._rows: dict[Path, int] = {}
         for file, rows in stated.values():
             self._rows[file] = self._rows.get(file, 0) + rows
@@ -90,7 +95,7 @@ class Tables:
                 for item in listed(self._path, waiting.pop(), DatasetError):
                     if item.is_dir() and not item.is_symlink():
                         waiting.append(item)
-                    elif is_parquet(item):
+                    elif is_parquet(item) and self._pattern.fullmatch(_below(self._path, item)):
                         real = require_plain(item, DatasetError, inside=self._path)
                         about = _metadata(real)
                         require_rows(item, about, left)
@@ -101,6 +106,10 @@ class Tables:
                             )
                         self._held[real] = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
         return self._held
+
+
+def _below(path: Path, item: Path) -> str:
+    return os.path.relpath(os.path.realpath(item), os.path.realpath(path))
 
 
 def _metadata(file: Path) -> Any:
