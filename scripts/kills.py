@@ -42,6 +42,8 @@ from ofp_edge.rig.file import read_rig
 from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.targets import compile as _compile  # noqa: F401
 from ofp_edge.targets import wheels
+from ofp_edge.targets.pip_download import Say
+from ofp_edge.targets.systems import System
 from ofp_edge.train import loop as _loop  # noqa: F401
 
 TASK = "planar/obstacle"
@@ -187,14 +189,16 @@ def ofp_edge(words: str, folder: Path) -> Callable[[], object]:
     }
 
     def call() -> None:
-        wheels._download = put_wheels
+        wheels.fetch_wheels = put_wheels  # type: ignore[attr-defined]
         sys.argv = ["ofp-edge", *(named.get(word, word) for word in words.split())]
         build_app()()
 
     return call
 
 
-def put_wheels(folder: Path, _: object, python: str, wanted: Sequence[str], links: object) -> None:
+def put_wheels(
+    folder: Path, system: System, wanted: Sequence[str], find_links: Sequence[Path], say: Say
+) -> None:
     """In pip's place: empty wheels of what it is asked for."""
     from packaging.requirements import Requirement
 

@@ -83,7 +83,7 @@ def main() -> None:
     mode, file, *names = sys.argv[1:]
     paths = [Path(name) for name in names]
     if mode == "write":
-        kept = {}
+        kept: dict[str, Any] = {}
         for path in paths:
             bundle = open_bundle(path)
             for engine, precision in bundle.engines():
