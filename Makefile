@@ -71,6 +71,7 @@ lint: setup ## Format, lint, types and imports, without tests
 	@$(BIN)/ruff format --check --quiet || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
+	@MYPYPATH=scripts:scripts/lock:scripts/emulated $(BIN)/mypy scripts/*.py scripts/*/*.py
 	@$(BIN)/lint-imports --no-logo
 
 format: setup ## Rewrite the code in the one format

@@ -43,6 +43,12 @@ class Tensor:
         """Return the number of values."""
         return math.prod(self.shape)
 
+    @property
+    def fed_by(self) -> tuple[str, str]:
+        """The function and its output that an input is made of; empty without a source."""
+        function, _, output = (self.source or "").partition(".")
+        return function, output
+
 
 @dataclass(frozen=True)
 class Function:
@@ -52,9 +58,12 @@ class Function:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
-    def of_role(self, role: Role) -> tuple[Tensor, ...]:
-        """Return the tensors that play a part, inputs first."""
-        return tuple(x for x in (*self.inputs, *self.outputs) if x.role == role)
+    @property
+    def kept_feature(self) -> Tensor | None:
+        """The input that holds the features of the last n_obs_steps observations, oldest first,
+        which the host keeps. Another input is what its source gave for the newest frame."""
+        host = (x for x in self.inputs if x.role == "feature" and not x.resident)
+        return next((x for x in host if len(x.shape) == 2), None)
 
 
 def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[Function, Function]:

@@ -29,6 +29,7 @@ _LARGEST_TENSOR, _WIDEST, _MOST_FUNCTIONS = 1 << 26, 1 << 14, 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ROLES = ("observation", "feature", "noise", "time", "chunk", "chunk_normalised")
 _FILE_ROLES = (None, "golden", "plan")
+_DTYPES = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")
 
 
 def read_manifest(value: Any) -> Manifest:
@@ -47,10 +48,10 @@ def read_manifest(value: Any) -> Manifest:
     for name in manifest.spec.cameras:
         if name not in manifest.cameras:
             raise BundleError(f"{FILE}: no parameters of the training camera {name!r}.")
+    _check_known(manifest)
     _check_sizes(manifest)
     _check_functions(manifest)
     _check_entries(manifest)
-    _check_known(manifest)
     check_provenance(manifest.provenance, FILE, BundleError)
     return manifest
 
@@ -133,6 +134,11 @@ def _check_sizes(manifest: Manifest) -> None:
         raise BundleError(f"{FILE}: functions: expected {expected}, got {shown(names)}.")
     for function in manifest.functions:
         for tensor in (*function.inputs, *function.outputs):
+            if tensor.dtype not in _DTYPES:
+                raise BundleError(
+                    f"{FILE}: {tensor.name!r}: dtype: expected one of {', '.join(_DTYPES)}, got "
+                    f"{shown(tensor.dtype)}."
+                )
             if not tensor.shape or min(tensor.shape) < 1 or tensor.size > _LARGEST_TENSOR:
                 raise BundleError(
                     f"{FILE}: {tensor.name!r} would be {tensor.shape}, expected at most "
@@ -150,8 +156,9 @@ def _check_functions(manifest: Manifest) -> None:
     for number, function in enumerate(manifest.functions):
         for tensor in function.inputs:
             if tensor.source is not None:
-                _check_source(tensor, manifest, manifest.functions[:number])
-            elif tensor.role not in ("observation", "noise", "time") or tensor.resident:
+                steps = spec.n_obs_steps if tensor is act.kept_feature else 1
+                _check_source(tensor, steps, manifest.functions[:number])
+            elif tensor.resident or (function is not act and tensor.role != "observation"):
                 raise BundleError(f"{FILE}: {function.name}: nothing feeds {tensor.name!r}.")
     row, flat = _row_size(manifest.time_rows), (1, spec.horizon * spec.action_dim)
     _same(
@@ -178,21 +185,20 @@ def _same(what: str, got: Any, wanted: Any) -> None:
         raise BundleError(f"{FILE}: {what}: expected {texts[0]}, got {shown(texts[1])}.")
 
 
-def _check_source(tensor: Tensor, manifest: Manifest, before: tuple[Function, ...]) -> None:
-    """An input is made of one output: itself, or one of every observation, oldest first."""
-    where, _, output = (tensor.source or "").partition(".")
+def _check_source(tensor: Tensor, steps: int, before: tuple[Function, ...]) -> None:
+    """An input is made of one output: itself, or `steps` of them side by side, oldest first."""
+    where, output = tensor.fed_by
     found = [x for f in before if f.name == where for x in f.outputs if x.name == output]
     if not found:
         raise BundleError(f"{FILE}: {tensor.name!r}: no function before has {tensor.source!r}.")
-    shape, steps = found[0].shape, manifest.spec.n_obs_steps
-    stacked = (1, steps * shape[-1]) if tensor.role == "feature" and len(shape) == 2 else None
-    if tensor.dtype != found[0].dtype or tensor.shape not in (shape, stacked):
-        expected = f"{stacked or shape} {found[0].dtype}"
+    source = found[0]
+    shape = (*source.shape[:-1], steps * source.shape[-1])
+    if (tensor.shape, tensor.dtype) != (shape, source.dtype):
         raise BundleError(
-            f"{FILE}: {tensor.name!r}: expected {expected} as {tensor.source}, got {tensor.shape} "
-            f"{tensor.dtype}."
+            f"{FILE}: {tensor.name!r}: expected {shape} {source.dtype} of {tensor.source}, got "
+            f"{tensor.shape} {tensor.dtype}."
         )
-    if tensor.resident != found[0].resident or (tensor.resident and tensor.shape != shape):
+    if tensor.resident != source.resident:
         raise BundleError(f"{FILE}: {tensor.name!r}: resident on one side of {tensor.source} only.")
 
 

@@ -15,12 +15,6 @@ class Captured:
 
     text: str = ""
 
-    @property
-    def last_line(self) -> str:
-        """Return the last line that is not empty, without a leading `[file:line]`."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        return lines[-1].split("] ", 1)[-1] if lines else ""
-
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[Captured]:

@@ -140,7 +140,8 @@ def built_and_measured(bundle: Bundle, precision: str) -> Iterator[dict[str, Any
     for name in functions:
         model = TENSORRT.program(bundle, bundle.artefact(name, TENSORRT.name, precision))
         try:
-            plans[name] = engine.build_engine(trt, make_log(trt), model).plan
+            made = engine.build_engine(trt, make_log(trt), model)  # type: ignore[attr-defined]
+            plans[name] = made.plan
         except BundleError as cause:
             yield {"precision": precision, "function": name, "failure": str(cause)}
     for library, mapped_bytes, graph, function in product(

@@ -134,7 +134,8 @@ def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[st
     found: dict[str, list[float]] = {name: [] for name in functions}
     for lap in range(rounds + 1):
         for name, function in functions.items():
-            times, until = [], time.perf_counter() + _TURN_S
+            times: list[float] = []
+            until = time.perf_counter() + _TURN_S
             while time.perf_counter() < until or len(times) < 3:
                 before = time.thread_time()
                 function()

@@ -42,6 +42,8 @@ from ofp_edge.rig.file import read_rig
 from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.targets import compile as _compile  # noqa: F401
 from ofp_edge.targets import wheels
+from ofp_edge.targets.pip_download import Say
+from ofp_edge.targets.systems import System
 from ofp_edge.train import loop as _loop  # noqa: F401
 
 TASK = "planar/obstacle"
@@ -187,22 +189,27 @@ def ofp_edge(words: str, folder: Path) -> Callable[[], object]:
     }
 
     def call() -> None:
-        wheels._download = put_wheels
+        wheels.fetch_wheels = put_wheels  # type: ignore[attr-defined]
         sys.argv = ["ofp-edge", *(named.get(word, word) for word in words.split())]
         build_app()()
 
     return call
 
 
-def put_wheels(folder: Path, _: object, python: str, wanted: Sequence[str], links: object) -> None:
-    """In pip's place: empty wheels of what it is asked for."""
+def put_wheels(
+    folder: Path, system: System, wanted: Sequence[str], find_links: Sequence[Path], say: Say
+) -> None:
+    """In pip's place: empty wheels of what it is asked for, of a version that will do."""
     from packaging.requirements import Requirement
 
     for text in wanted:
-        name = Requirement(text).name.replace("-", "_")
-        with zipfile.ZipFile(folder / f"{name}-9.0-py3-none-any.whl", "w") as archive:
-            about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0\n\n"
-            archive.writestr(f"{name}-9.0.dist-info/METADATA", about)
+        asked = Requirement(text)
+        name, stated = asked.name.replace("-", "_"), [x.version for x in asked.specifier]
+        tried = ["9.0", *stated, *(f"{x.removesuffix('.*')}.1" for x in stated)]
+        version = next(x for x in tried if not x.endswith("*") and asked.specifier.contains(x))
+        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+            about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n"
+            archive.writestr(f"{name}-{version}.dist-info/METADATA", about)
 
 
 def must(words: str, folder: Path) -> None:

@@ -49,7 +49,8 @@ def session(model: bytes, folder: Path | None = None) -> Any:
 def product(precision: str) -> bytes:
     """A graph that is one large product, in the form that quantised layers have."""
     random = np.random.default_rng(0)
-    nodes, values = [], {}
+    nodes: list[Any] = []
+    values: dict[str, Any] = {}
     if precision == "fp32":
         values["w"] = random.normal(size=(_SIZE, _SIZE)).astype(np.float32)
         nodes.append(helper.make_node("MatMul", ["x", "w"], ["y"]))

@@ -85,7 +85,7 @@ def main() -> None:
         for engine, precision in bundle.engines():
             made_by = of if precision == "int8" else precision
             key = name, engine, made_by
-            if engine not in target(name).on_device and key not in pairs:
+            if not engine_of(engine).on_device and key not in pairs:
                 pairs[key], sizes[key] = open_pair(bundle, engine, precision)
     windows = read_samples(given.work / RECIPES[0] / SAMPLES, spec).held_out
     frames = encode_inputs(deployed, windows)

@@ -23,7 +23,7 @@ PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 def requirement() -> str:
     """The one exact pin of torch in pyproject.toml."""
-    pins = set(re.findall(r'"(torch==[^";]+)"', PYPROJECT.read_text(encoding="utf-8")))
+    pins: set[str] = set(re.findall(r'"(torch==[^";]+)"', PYPROJECT.read_text(encoding="utf-8")))
     if len(pins) != 1:
         sys.exit(f"setup: pyproject.toml must pin torch once and for all, it has {sorted(pins)}")
     return pins.pop()

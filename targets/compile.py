@@ -23,7 +23,6 @@ from ofp_edge.quantize.plan import FILE as PLAN_FILE
 from ofp_edge.quantize.plan import Plan, read_plan
 from ofp_edge.quantize.threads import one_thread
 from ofp_edge.runtime.runners import Runner
-from ofp_edge.runtime.runners.check import check_parity
 from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.targets.agreement import measure_agreement
 from ofp_edge.targets.built import Built, build
@@ -273,8 +272,8 @@ def _check_written(folder: Path) -> tuple[str, dict[str, dict[str, float]]]:
     for engine, precision in bundle.engines():
         if ENGINES[engine].on_device:
             continue
-        runners = ENGINES[engine].load(bundle, precision)
-        for function, worst in check_parity(bundle, engine, precision, runners).items():
+        runners, found = ENGINES[engine].load_checked(bundle, precision)
+        for function, worst in found.items():
             parity[bundle.artefact(function, engine, precision).file] = worst
         for runner in runners.values():
             runner.close()

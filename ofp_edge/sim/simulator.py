@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ofp_edge.runtime.camera import Clock
 from ofp_edge.sim.camera import SimulatedCamera, start_cameras
-from ofp_edge.sim.fields import Observe, observation_fields
 from ofp_edge.sim.open import shared_world
 from ofp_edge.sim.robot import SimulatedRobot
 from ofp_edge.sim.tasks import AnyTask, find_task
@@ -63,11 +62,3 @@ def open_simulator(
     robot = SimulatedRobot(spec, task=task, world=world, seed=seed, clock=clock)
     cameras = start_cameras(task, spec.observations, clock, world=world, depth_by=depth_by)
     return Simulator(found, clock, shared_world(world, task), cameras, robot)
-
-
-def spec_of(task: AnyTask, observe: Observe = "depth") -> PolicySpec:
-    """Return a minimal spec of the task (horizon 1), for tests and for the shape of its fields."""
-    from ofp_edge.sim.fields import action_fields
-
-    fields = observation_fields(task, observe)
-    return PolicySpec(fields, action_fields(task), 1, 1, 1, task.control_hz)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.runtime.runners.check import GoldenRun, check_parity
+from ofp_edge.runtime.runners.check import GoldenRun
 from ofp_edge.runtime.runners.table import engine_of
 
 Answers = dict[str, NDArray[np.float32]]
@@ -29,10 +29,10 @@ Answers = dict[str, NDArray[np.float32]]
 
 def answers(bundle: Bundle, engine: str, precision: str) -> tuple[Answers, dict[str, float]]:
     """By "function/output"; and the worst share of its tolerance that any output used."""
-    runners = engine_of(engine).load(bundle, precision)
+    runners, worsts = engine_of(engine).load_checked(bundle, precision)
     run = GoldenRun(bundle.manifest.functions, runners, bundle.golden())
     found, used = {}, {}
-    for function, worst in check_parity(bundle, engine, precision, runners).items():
+    for function, worst in worsts.items():
         tolerance = bundle.artefact(function, engine, precision).tolerance
         for name, values in run.answers(function).items():
             found[f"{function}/{name}"] = values
@@ -83,7 +83,7 @@ def main() -> None:
     mode, file, *names = sys.argv[1:]
     paths = [Path(name) for name in names]
     if mode == "write":
-        kept = {}
+        kept: dict[str, Any] = {}
         for path in paths:
             bundle = open_bundle(path)
             for engine, precision in bundle.engines():

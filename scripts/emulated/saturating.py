@@ -41,7 +41,7 @@ def make(folder: Path) -> None:
     from ofp_edge.targets.export import export_executorch, export_onnx
 
     everything = Recipe("all", "all", "int8", ("conv2d", "conv_transpose2d", "linear"))
-    layers = {
+    layers: dict[str, Any] = {
         "linear": nn.Linear(64, 48, bias=False),
         "conv 1x1": nn.Conv2d(64, 48, 1, bias=False),
         "conv 1x3": nn.Conv2d(16, 48, (1, 3), padding=(0, 1), bias=False),

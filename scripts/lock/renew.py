@@ -82,7 +82,12 @@ def resolved(torch: dict[str, Any]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "pyproject.toml").write_text(project(torch), encoding="utf-8")
         answer = Path(folder) / "pylock.toml"
-        command = [Path(sys.executable).with_name("uv"), "pip", "compile", "pyproject.toml"]
+        command: list[str | Path] = [
+            Path(sys.executable).with_name("uv"),
+            "pip",
+            "compile",
+            "pyproject.toml",
+        ]
         # One version for all Pythons where there is one: what is tested on one holds on the others.
         command += ["--universal", "--python-version", PYTHONS[0], "--fork-strategy", "fewest"]
         command += ["--python", sys.executable, "--output-file", answer]

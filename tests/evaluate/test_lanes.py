@@ -19,9 +19,9 @@ from ofp_edge.evaluate.closed_loop import Evaluator, Job, run_episodes, run_jobs
 from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.evaluate.torch_inference import MANY_STEPS, ROWS  # noqa: E402
 from ofp_edge.policy.torch_batch import TorchBatch  # noqa: E402
-from ofp_edge.sim.simulator import spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from tests.synthetic import tiny_policy  # noqa: E402
+from tests.task_spec import spec_of  # noqa: E402
 
 TASK = find_task("metaworld/button-press-topdown-wide")
 SEEDS = range(1_000_000, 1_000_005)

@@ -17,10 +17,10 @@ from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.errors import OfpError, OutputExists  # noqa: E402
 from ofp_edge.evaluate.closed_loop import Job, run_episodes  # noqa: E402
 from ofp_edge.evaluate.video import check_video, film, framed  # noqa: E402
-from ofp_edge.sim.simulator import spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from tests.needs import absent  # noqa: E402
 from tests.synthetic import tiny_policy  # noqa: E402
+from tests.task_spec import spec_of  # noqa: E402
 
 TASK = find_task("metaworld/button-press-topdown-wide")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcap.exceptions import McapError
 from mcap.reader import make_reader
 
 from ofp_edge.errors import OfpError, OutputExists
@@ -182,6 +183,13 @@ while True:
 """
 
 
+KILLED_AT_THE_END = """
+import os
+from ofp_edge.runtime.log.file import LogFile
+LogFile.finish = lambda file: os.kill(os.getpid(), 9)
+"""
+
+
 def killed(path: Path, rows: int, enough: Any) -> None:
     words = [sys.executable, "-c", LOGGING, str(path), str(rows)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE) as process:
@@ -211,18 +219,32 @@ def test_at_no_moment_between_two_files_does_the_log_look_as_if_its_run_had_ende
     assert seen[-1]
 
 
-def test_a_kill_leaves_every_earlier_file_whole_and_the_last_one_readable(tmp_path: Path) -> None:
+def test_a_kill_leaves_every_file_whole_but_the_last_two_and_those_readable(tmp_path: Path) -> None:
     path = tmp_path / "run.mcap"
     killed(path, 20, lambda: len(later_files(path)) >= 3)
     reader = LogReader(path)
     rows = [row for _, row in reader.rows(all_files=False)]
     assert [row["episode"] for row in rows] == list(range(1, len(rows) + 1))
     assert len(list(reader.rows())) >= len(rows) and not reader.whole
-    *earlier, last = later_files(path)
+    *earlier, before, last = later_files(path)
     for file in (path, *earlier):
         with file.open("rb") as stream:
             assert make_reader(stream).get_summary() is not None
+    assert list(LogReader(before).rows())  # it ends once the next one has begun
     assert list(LogReader(last).rows()) or last.stat().st_size < 100_000
+
+
+def test_a_kill_between_two_files_costs_what_had_not_left_the_process(tmp_path: Path) -> None:
+    ended = f"{KILLED_AT_THE_END}{LOGGING}"
+    words = [sys.executable, "-c", ended, str(tmp_path / "run.mcap"), "20"]
+    assert subprocess.run(words, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
+    before, last = LogReader(tmp_path / "run.mcap").files
+    with before.open("rb") as stream, pytest.raises(McapError):
+        make_reader(stream).get_summary()
+    reader = LogReader(tmp_path / "run.mcap")
+    rows = [row["episode"] for _, row in reader.rows()]
+    assert rows == list(range(1, len(rows) + 1)) and len(rows) > 20 and not reader.whole
+    assert not list(LogReader(last).rows())
 
 
 def test_a_kill_costs_a_slow_run_no_more_than_its_last_second(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from examples.my_robot import MyRobot
 from ofp_edge.errors import RobotError
 from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import EpisodicRobot, open_robot
-from ofp_edge.sim.simulator import spec_of
 from ofp_edge.sim.tasks import find_task
+from tests.task_spec import spec_of
 
 SPEC = spec_of(find_task("metaworld/door-open"))
 METHODS = "".join(f"    def {name}: ...\n" for name in ("state(self)", "send(self, action)"))

@@ -6,8 +6,8 @@ import pytest
 from ofp_edge.errors import OfpError, RobotError, SpecMismatch
 from ofp_edge.sim.fields import observation_fields
 from ofp_edge.sim.open import open_world
-from ofp_edge.sim.simulator import spec_of
 from ofp_edge.sim.tasks import find_task
+from tests.task_spec import spec_of
 
 TASK = find_task("planar/obstacle")
 

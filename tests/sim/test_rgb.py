@@ -24,9 +24,10 @@ from ofp_edge.sim.camera import SimulatedCamera  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
 from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.render import open_renderer  # noqa: E402
-from ofp_edge.sim.simulator import ManualClock, open_simulator, spec_of  # noqa: E402
+from ofp_edge.sim.simulator import ManualClock, open_simulator  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
+from tests.task_spec import spec_of  # noqa: E402
 
 TASK = "metaworld/door-open"
 DRIVER = "ofp_edge.sim.camera:SimulatedCamera"

@@ -10,8 +10,8 @@ pytest.importorskip("metaworld")
 from ofp_edge.errors import RobotError, SpecMismatch, UnknownName  # noqa: E402
 from ofp_edge.rig.file import RobotEntry  # noqa: E402
 from ofp_edge.runtime.robot import EpisodicRobot, open_robot  # noqa: E402
-from ofp_edge.sim.simulator import spec_of  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
+from tests.task_spec import spec_of  # noqa: E402
 
 TASK = "metaworld/door-open"
 SPEC = spec_of(find_task(TASK))

@@ -5,9 +5,9 @@ import pytest
 
 from ofp_edge.errors import UnknownName
 from ofp_edge.sim.fields import action_fields, observation_fields
-from ofp_edge.sim.simulator import spec_of
 from ofp_edge.sim.tasks import ENV_HZ, TASKS, Task, View, find_task
 from ofp_edge.spec import PolicySpec
+from tests.task_spec import spec_of
 
 
 def test_every_metaworld_task_is_listed_under_its_name():

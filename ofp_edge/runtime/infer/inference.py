@@ -79,7 +79,7 @@ class Inference:
         self.before = [runners[x.name] for x in functions if x.name != ACT]
         self.scheme = scheme or shipped_scheme(time_rows)
         self.timings = InferenceTimings()
-        act, stacked = self.act, _stacked(functions)
+        act, stacked = self.act, named(functions, ACT).kept_feature
         feature_dim = 0 if stacked is None else stacked.size // spec.n_obs_steps
         self.history = FeatureHistory(spec.n_obs_steps, feature_dim, spec.dt_ns)
         self.started_warm = False
@@ -236,16 +236,8 @@ class Inference:
             raise SpecMismatch(f"{what} buffer", f"{shape} float32, contiguous", got)
 
 
-def _stacked(functions: Sequence[Function]) -> Tensor | None:
-    """The input of `act` that holds the features of the last observations, oldest first."""
-    for tensor in named(functions, ACT).inputs:
-        if tensor.role == "feature" and not tensor.resident:
-            return tensor
-    return None
-
-
 def _source(tensor: Tensor, runners: Mapping[str, Runner]) -> NDArray[Any]:
-    where, _, output = str(tensor.source).partition(".")
+    where, output = tensor.fed_by
     return runners[where].outputs[output]
 
 

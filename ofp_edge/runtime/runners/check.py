@@ -71,7 +71,7 @@ class GoldenRun:
             runner.infer()
 
     def _run_source(self, function: Function, tensor: Tensor, row: int) -> None:
-        where, _, output = (tensor.source or "").partition(".")
+        where, output = tensor.fed_by
         known = {f.name: f for f in self._functions if f.name in self._runners}
         found = [x for x in known[where].outputs if x.name == output] if where in known else []
         if not found or found[0].shape != tensor.shape:

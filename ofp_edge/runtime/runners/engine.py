@@ -105,6 +105,12 @@ class Engine(ABC):
         All or none: where one fails, the others are closed. Raises MissingExtra, BundleError,
         OfpError (too little memory), ParityError.
         """
+        return self.load_checked(bundle, precision, threads)[0]
+
+    def load_checked(
+        self, bundle: Bundle, precision: str, threads: Threads = ONE
+    ) -> tuple[dict[str, Runner], dict[str, dict[str, float]]]:
+        """Load as `load` does; return also what the check found, see `check_parity`."""
         runners: dict[str, Runner] = {}
         with ExitStack() as opened:
             for function in bundle.manifest.functions:
@@ -119,9 +125,9 @@ class Engine(ABC):
                 )
                 opened.callback(runner.close)
                 runners[function.name] = runner
-            check_parity(bundle, self.name, precision, runners)
+            worst = check_parity(bundle, self.name, precision, runners)
             opened.pop_all()
-        return runners
+        return runners, worst
 
     def program(self, bundle: Bundle, artefact: Artefact) -> bytes:
         """Return the program's bytes: sound, and of the hash that the manifest states."""
@@ -135,6 +141,6 @@ def sources_of(inputs: Sequence[Tensor], runners: Mapping[str, Runner]) -> Sourc
     found = {}
     for tensor in inputs:
         if tensor.resident:
-            where, _, output = str(tensor.source).partition(".")
+            where, output = tensor.fed_by
             found[tensor.name] = runners[where], output
     return found

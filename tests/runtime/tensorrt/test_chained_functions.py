@@ -20,6 +20,7 @@ from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, TimeRow
 from ofp_edge.progress import silent
 from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
+from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import DT, make_spec
 from tests.runtime.tensorrt.standin import Gpu
 
@@ -198,6 +199,15 @@ Broken = Callable[[tuple[Function, Function, Function]], tuple[Function, ...]]
         (lambda f: (*f[:2], replace(f[2], inputs=f[2].inputs[:2])), "inputs of act"),
         (lambda f: (f[0], f[1], replace(f[2], inputs=(
             replace(f[2].inputs[0], role="cache"), *f[2].inputs[1:]))), "role 'cache'.*newer"),
+        (lambda f: (replace(f[0], inputs=(*f[0].inputs, Tensor("ids", (1, 4), "int64", "words"))),
+                    *f[1:]), "'ids' of role 'words': install a newer"),
+        (lambda f: (*f[:2], replace(f[2], inputs=(*f[2].inputs, Tensor("m", (1, 8), role="mask")))),
+         "'m' of role 'mask': install a newer"),
+        (lambda f: (replace(f[0], inputs=(*f[0].inputs, Tensor("z", (1, 4), role="noise"))),
+                    *f[1:]),
+         "encode: nothing feeds 'z'"),
+        (lambda f: (replace(f[0], outputs=(replace(f[0].outputs[0], dtype="float31"),)), *f[1:]),
+         "'seen': dtype: expected one of float32.*got 'float31'"),
     ],
 )  # fmt: skip
 def test_functions_that_do_not_fit_one_another_are_refused_in_one_line(
@@ -208,3 +218,20 @@ def test_functions_that_do_not_fit_one_another_are_refused_in_one_line(
     with pytest.raises(BundleError, match=says) as caught:
         open_bundle(bundle.path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_kept_feature_holds_every_observation_and_another_input_the_newest_alone(
+    tmp_path: Path,
+) -> None:
+    bundle = write_small_bundle(tmp_path / "b", make_spec(n_obs_steps=2), {})
+    manifest = open_bundle(bundle).manifest
+    encode, act = manifest.functions
+    features = act.inputs[0]
+    assert act.kept_feature is features and features.shape == (1, 2 * encode.outputs[0].size)
+    for inputs in (
+        (replace(features, shape=encode.outputs[0].shape), *act.inputs[1:]),
+        (*act.inputs, replace(features, name="again")),
+    ):
+        write_manifest(bundle, replace(manifest, functions=(encode, replace(act, inputs=inputs))))
+        with pytest.raises(BundleError, match=r"expected \(1, \d+\) float32 of encode.feature"):
+            open_bundle(bundle)

@@ -76,10 +76,13 @@ class TensorRT(Engine):
                     raise ParityError(f"{cause}{hint}") from None
                 return self._build(bundle, lower, device, cache, progress)
 
-    def load(self, bundle: Bundle, precision: str, threads: Threads = ONE) -> dict[str, Runner]:
+    def load_checked(
+        self, bundle: Bundle, precision: str, threads: Threads = ONE
+    ) -> tuple[dict[str, Runner], dict[str, dict[str, float]]]:
         """Load every function; see `Engine.load`. OfpError, with the command, for one not built."""
         device, cache, golden = open_device(), EngineCache(bundle), bundle.golden()
         runners: dict[str, Runner] = {}
+        worst: dict[str, dict[str, float]] = {}
         with ExitStack() as opened:
             for function in bundle.manifest.functions:
                 found, reason = self._find(bundle, function.name, precision, device, cache)
@@ -90,9 +93,10 @@ class TensorRT(Engine):
                         f"{bundle.manifest.target} --precision {precision}"
                     )
                 opened.callback(self._open(function, found.program, device, runners).close)
-                self._parity(bundle, function.name, precision, runners, golden)
+                name = function.name
+                worst[name] = self._parity(bundle, name, precision, runners, golden)
             opened.pop_all()
-        return runners
+        return runners, worst
 
     def runner(
         self,
