@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,10 @@ class Source(ABC):
 
     layout: its name. keys: by the name they have in the files. lengths: frames of each episode.
     rates_hz: every rate that the files state, () if none. delta: whether actions are relative, None
-    where the files do not say. notes: peculiarities of the files themselves.
+    where the files do not say. notes: peculiarities of the files themselves. names: of a key's
+    dimensions, as the files state them. tasks: what was asked for in each episode, successes:
+    whether it was done, () where the files state none, None for an episode of which they do not.
+    robot: its type, as the files call it.
     """
 
     layout: str
@@ -68,6 +72,10 @@ class Source(ABC):
     task: str | None = None
     delta: bool | None = None
     notes: tuple[str, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    tasks: tuple[str | None, ...] = ()
+    successes: tuple[bool | None, ...] = ()
+    robot: str | None = None
 
     @abstractmethod
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
