@@ -51,13 +51,16 @@ def read_plain(
     """
     try:
         with open_plain(path, error, inside=inside) as file:
-            require_size(path, os.fstat(file.fileno()).st_size, error, largest)
-            data = file.read(largest + 1)
+            size = os.fstat(file.fileno()).st_size
+            require_size(path, size, error, largest)
+            data = file.read(size + 1)  # not `largest`: so much is set aside at once
+            if len(data) > size:  # it grows, or is the kernel's
+                data += file.read(largest + 1 - len(data))
     except OSError as cause:
         _cannot(path, cause, error)
     except MemoryError:
         raise error(f"{path} cannot be read: too little memory is free.") from None
-    require_size(path, len(data), error, largest)  # it may have grown
+    require_size(path, len(data), error, largest)
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -20,6 +21,10 @@ os.environ.setdefault("RS2_RUM_CLOUD_ENABLED", "0")
 
 # Networks here are tiny: on a busy machine a second thread that spins while it waits costs minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Nothing is left in, or taken from, the cache of whoever runs the tests.
+os.environ["OFP_EDGE_CACHE"] = tempfile.mkdtemp(prefix="ofp-edge-tests-")
+atexit.register(shutil.rmtree, os.environ["OFP_EDGE_CACHE"], True)
 
 # No test waits for a disk: what is synced, and when, is tested in processes of its own
 # (test_power_loss.py, test_crash_points.py).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ from ofp_edge.outside import (
     require_plain,
     within,
 )
+
+
+def test_a_generous_limit_sets_no_memory_aside(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    tracemalloc.start()
+    try:
+        assert read_plain(tmp_path / "f", DatasetError, 1 << 30) == b"abc"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert read_plain(Path("/proc/self/status"), DatasetError, 1 << 20)  # its size is said to be 0
 
 
 def one_line(caught: pytest.ExceptionInfo[DatasetError], *words: str) -> None:

@@ -15,10 +15,12 @@ from ofp_edge.cli.train import (
     LearningRate,
     MethodOption,
     PolicyOutput,
+    Rehash,
     Seed,
     Steps,
     TensorBoard,
     ValidateEvery,
+    hash_again,
     numbers,
     perform,
     start_training,
@@ -47,6 +49,7 @@ def distill(
     validate_every: ValidateEvery = 500,
     tensorboard: TensorBoard = None,
     option: MethodOption = None,
+    rehash: Rehash = False,
     force: Force = False,
 ) -> Document:
     """Distil a policy of many steps into one of one step, from its weights, on your data.
@@ -57,6 +60,8 @@ def distill(
     start_training(tensorboard)
     from ofp_edge.train.plan import Request
 
+    if rehash:
+        hash_again(dataset)
     request = Request(
         dataset,
         policy,

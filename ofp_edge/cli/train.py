@@ -38,6 +38,9 @@ ValidateEvery = Annotated[
 TensorBoard = Annotated[
     Path | None, typer.Option(help="Write event files for TensorBoard here. Default: none.")
 ]
+Rehash = Annotated[
+    bool, typer.Option("--rehash", help="Hash all of the data, not only files that changed.")
+]
 MethodOption = Annotated[
     list[str] | None,
     typer.Option(help="One of the method's own numbers, as name=value. Repeatable."),
@@ -83,6 +86,7 @@ def train(
         ),
     ] = None,
     option: MethodOption = None,
+    rehash: Rehash = False,
     force: Force = False,
 ) -> Document:
     """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
@@ -95,6 +99,8 @@ def train(
     start_training(tensorboard)
     from ofp_edge.train.plan import Request
 
+    if rehash:
+        hash_again(dataset)
     request = Request(
         dataset,
         policy,
@@ -111,6 +117,13 @@ def train(
         rgb_weights,
     )
     return perform(output, request, checkpoint_every, validate_every, tensorboard)
+
+
+def hash_again(dataset: Path) -> None:
+    """Take nothing for known of a dataset's files."""
+    from ofp_edge.data.open import rehash
+
+    rehash(dataset)
 
 
 def start_training(tensorboard: Path | None) -> None:

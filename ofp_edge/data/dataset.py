@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.data.known_hashes import known_sha256
 from ofp_edge.data.source import SMALL_FILE_BYTES
 from ofp_edge.data.store import camera_parameters, interface_of, odd_of, read_store
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.fields import Points, Text
-from ofp_edge.files import put_back, sha256_folder
+from ofp_edge.files import put_back
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.outside import read_plain, require_memory
 from ofp_edge.spec import ActionField, Interface, ObservationField
@@ -179,7 +180,7 @@ def open_ours(path: Path) -> Dataset:
         ends,
         tuple(attrs["seeds"]),
         tuple(attrs["success"]),
-        sha256_folder(path),
+        known_sha256(path),
         odd=odd_of(path, attrs),
     )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ofp_edge.data.dataset import (
-    Dataset,
-    is_ours,
-    open_ours,
-)
+from ofp_edge.data.dataset import Dataset, is_ours, open_ours
+from ofp_edge.data.known_hashes import forget
+from ofp_edge.data.mapping import SUFFIX, read_mapping
 
 
 def open_dataset(path: Path) -> Dataset:
@@ -17,6 +15,12 @@ def open_dataset(path: Path) -> Dataset:
     from ofp_edge.data.imported import open_imported
 
     return open_ours(path) if is_ours(path) else open_imported(path)
+
+
+def rehash(path: Path) -> None:
+    """Let the next opening hash every file again, whatever their times say. DatasetError for a
+    mapping file that can't be read."""
+    forget(read_mapping(path).source if path.suffix == SUFFIX and path.is_file() else path)
 
 
 def is_dataset(path: Path) -> bool:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.known_hashes import known_sha256
 from ofp_edge.errors import DatasetError
-from ofp_edge.files import sha256_file, sha256_folder
 from ofp_edge.outside import require_closed, require_memory
 from ofp_edge.spec import FASTEST_HZ, SLOWEST_HZ
 from ofp_edge.strict import shown
@@ -117,11 +117,11 @@ class Source(ABC):
         return self.rates_hz[0] if self.rates_hz else None
 
     def sha256(self) -> str:
-        """Hash every byte below `path`. DatasetError where a link leads out of it."""
-        if not self.path.is_dir():
-            return sha256_file(self.path)
-        require_closed(self.path, DatasetError)
-        return sha256_folder(self.path)
+        """Return the hash of every byte below `path`, or of the file. DatasetError where a link
+        leads out of it."""
+        if self.path.is_dir():
+            require_closed(self.path, DatasetError)
+        return known_sha256(self.path)
 
     def require_key(self, key: str, what: str) -> Key:
         """Return the key. Raises DatasetError listing those there are."""
