@@ -1,10 +1,13 @@
-"""Batches draws random windows from a dataset in memory, and augments them."""
+"""Batches reads windows of a dataset, in memory or mapped from a disk, and augments them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ofp_edge.data.dataset import Dataset
@@ -12,9 +15,12 @@ from ofp_edge.data.windows import windows
 from ofp_edge.fields import Points, Rgb, State
 from ofp_edge.image import UNIT
 from ofp_edge.policy.config import TrainingConfig
-from ofp_edge.policy.draws import count_of, draw, indices, place_of
+from ofp_edge.policy.draws import draw, place_of
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.augment import shift_images
+
+Raw = tuple[list[Tensor], Tensor]
+"""Windows as they are stored: fields (B, To, *shape), uint8 for images, and actions (B, H, A)."""
 
 
 class Batches:
@@ -25,32 +31,32 @@ class Batches:
         found = windows(dataset, episodes, spec.n_obs_steps, spec.horizon, spec.start_index)
         self.past = torch.from_numpy(found.past)  # (n, To)
         self.chunks = torch.from_numpy(found.chunks)  # (n, H, A)
-        self.fields = [torch.from_numpy(dataset.fields[f.name]) for f in spec.observations]
+        self.fields = [np.ascontiguousarray(dataset.fields[f.name]) for f in spec.observations]
         self._positions = _shifted_columns(spec)
 
     def __len__(self) -> int:
         return len(self.past)
 
+    def read(self, rows: Tensor) -> Raw:
+        """Return windows by number (B,), as they are stored, on the CPU."""
+        past = self.past[rows].numpy()  # (B, To)
+        return [_taken(field, past) for field in self.fields], self.chunks[rows]
+
     def take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return windows by number (B,): fields as `PolicyNetwork.encode` takes them, and actions
         (B, H, A)."""
-        observations, actions = self._take(rows)
+        observations, actions = self.read(rows)
         return [_as_input(x) for x in observations], actions
 
-    def draw(
-        self, settings: TrainingConfig, generator: torch.Generator
+    def augmented(
+        self, raw: Raw, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
-        """Draw `settings.batch_size` random windows, augmented; of several processes', a share."""
-        share = settings.batch_size // count_of(generator)
-        observations, actions = self._take(indices(len(self), share, generator))
+        """Return what `read` gave in the form of `take`, augmented, on the generator's device."""
+        observations, actions = raw
         place = place_of(generator)
-        observations = [x.to(place) for x in observations]
+        observations = [x.to(place, non_blocking=True) for x in observations]
         self._augment(observations, settings, generator)
-        return [_as_input(x) for x in observations], actions.to(place)
-
-    def _take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        past = self.past[rows]
-        return [field[past] for field in self.fields], self.chunks[rows]
+        return [_as_input(x) for x in observations], actions.to(place, non_blocking=True)
 
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
@@ -78,6 +84,18 @@ class Batches:
             elif move is not None and self._positions is not None:
                 for start in self._positions[i]:
                     x[..., start : start + 3] += move
+
+
+def _taken(field: NDArray[Any], past: NDArray[np.int64]) -> Tensor:
+    """Frames (B, To, *shape). numpy copies them without Python's lock, and so do mapped files."""
+    made = torch.empty(
+        (*past.shape, *field.shape[1:]),
+        dtype=torch.from_numpy(np.empty(0, field.dtype)).dtype,
+        pin_memory=torch.cuda.is_available(),
+    )
+    # Any mode but "raise" copies straight to `out`; the numbers are valid.
+    np.take(field, past.ravel(), 0, made.numpy().reshape(-1, *field.shape[1:]), "clip")
+    return made
 
 
 def _as_input(x: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from ofp_edge.train.processes import ALONE, Processes
 from ofp_edge.train.scalars import scalars_to
 from ofp_edge.train.signals import stop_wish
 from ofp_edge.train.state import TrainState, save_state
+from ofp_edge.train.stream import streaming
 from ofp_edge.train.validation import Validation, validate
 
 _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped up
@@ -53,6 +54,7 @@ def train(
     *,
     checkpoint_every: int = 500,
     validate_every: int = 500,
+    workers: int = 0,
     tensorboard: Path | None = None,
     progress: Progress = silent,
 ) -> TrainResult:
@@ -60,10 +62,11 @@ def train(
     end in the output, before it a resumable one in the plan's `checkpoints`. The policy of lowest
     validation loss is in best/ below it.
 
-    checkpoint_every, validate_every: optimiser steps; the last step does both. tensorboard: folder
-    for event files. Raises MissingExtra without the latter's package, and CheckFailed when a loss
-    or gradient is no longer finite; the last checkpoint stays. processes: each is called with a
-    plan of its own, of the same request, and shares the batch; number 0 validates and writes.
+    checkpoint_every, validate_every: optimiser steps; the last step does both. workers: threads
+    that read windows ahead; the same ones for any number. tensorboard: folder for event files.
+    Raises MissingExtra without the latter's package, and CheckFailed when a loss or gradient is no
+    longer finite; the last checkpoint stays. processes: each is called with a plan of its own, of
+    the same request, and shares the batch; number 0 validates and writes.
     """
     keep_freed_memory()
     state, settings, spec = plan.state, plan.settings, plan.policy.config.spec
@@ -82,13 +85,25 @@ def train(
     saved_at = first if plan.resumed_from is not None else None
 
     events = tensorboard if processes.leads else None
-    with scalars_to(events, first) as note, stop_wish() as wish:
+    with (
+        scalars_to(events, first) as note,
+        streaming(
+            batches,
+            settings.batch_size,
+            plan.policy.config.training.seed,
+            first,
+            processes.rank,
+            processes.count,
+            workers,
+        ) as stream,
+        stop_wish() as wish,
+    ):
         while state.step < settings.steps and not processes.any(wish.requested):
             done = plan.first_progress + (1 - plan.first_progress) * state.step / settings.steps
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(plan, done)
             # fields (B, To, ...), raw actions (B, H, A)
-            observations, actions = batches.draw(settings, state.generator)
+            observations, actions = batches.augmented(stream.next(), settings, state.generator)
             losses = losses_of(
                 state.average,
                 observations,

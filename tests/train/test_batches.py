@@ -19,6 +19,7 @@ from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.batches import Batches
 
 SETTINGS = preset("tiny").training
+ROWS = torch.arange(32) * 7 % 20
 
 
 def spec_of(dataset: Dataset) -> PolicySpec:
@@ -35,7 +36,7 @@ def draw(
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     batches = Batches(dataset, [0, 1], spec_of(dataset))
     settings = replace(SETTINGS, jitter_m=jitter_m, shift_m=shift_m)
-    return batches.draw(settings, torch.Generator().manual_seed(4))
+    return batches.augmented(batches.read(ROWS), settings, torch.Generator().manual_seed(4))
 
 
 def test_batches_hold_history_and_chunk(dataset: Dataset) -> None:
@@ -89,7 +90,7 @@ def test_thinned_clouds_keep_whole_points_of_the_frame(dataset: Dataset) -> None
     plain, _ = draw(dataset, 0, 0)
     batches = Batches(dataset, [0, 1], spec_of(dataset))
     settings = replace(SETTINGS, jitter_m=0.0, shift_m=0.0, train_points=10)
-    seen, _ = batches.draw(settings, torch.Generator().manual_seed(4))
+    seen, _ = batches.augmented(batches.read(ROWS), settings, torch.Generator().manual_seed(4))
     assert seen[1].shape == (32, 2, 3, 10)
     whole = {tuple(point) for point in plain[1][5, 1].T.tolist()}
     assert {tuple(point) for point in seen[1][5, 1].T.tolist()} <= whole
@@ -103,7 +104,8 @@ def test_every_method_trains_on_thinned_clouds(dataset: Dataset, method: str) ->
     teacher = preset("tiny").network.build(spec, statistics).eval()
     generator = torch.Generator().manual_seed(0)
     settings = replace(SETTINGS, train_points=10)
-    seen, actions = Batches(dataset, [0], spec).draw(settings, generator)
+    batches = Batches(dataset, [0], spec)
+    seen, actions = batches.augmented(batches.read(ROWS % len(batches)), settings, generator)
     target = network.normalize_actions(actions)
     losses = build_method(method).losses(network, teacher, seen, target, 0.5, generator)
     assert all(value.isfinite() for value in losses.values())
@@ -119,7 +121,8 @@ def test_every_method_stays_on_the_device_its_network_is_on(state_data: Path, me
     network = preset("tiny").network.build(spec, dataset.statistics([0])).to(place)
     generator = RowGenerator()
     generator.share(0, 1, place)
-    seen, actions = Batches(dataset, [0], spec).draw(SETTINGS, generator)
+    batches = Batches(dataset, [0], spec)
+    seen, actions = batches.augmented(batches.read(ROWS % len(batches)), SETTINGS, generator)
     target = network.normalize_actions(actions)
     built = build_method(method)
     losses = built.losses(network, network, seen, target, 0.5, generator)

@@ -72,8 +72,10 @@ def test_batches_give_what_the_robot_gives_and_shift_only_when_drawn(data: Path)
     assert [tuple(x.shape) for x in seen] == [(2, 2, 4), (2, 2, 3, 12, 16), (2, 2, 3, 12, 16)]
     np.testing.assert_array_equal(seen[1][1], as_input(dataset.fields["rgb_front"][8:10]))
     settings = replace(preset("tiny").training, shift_px=2, shift_m=0.1)
-    plain, actions = batches.draw(replace(settings, shift_px=0), torch.Generator().manual_seed(4))
-    drawn, same = batches.draw(settings, torch.Generator().manual_seed(4))
+    raw = batches.read(torch.arange(settings.batch_size) % len(batches))
+    still = replace(settings, shift_px=0)
+    plain, actions = batches.augmented(raw, still, torch.Generator().manual_seed(4))
+    drawn, same = batches.augmented(raw, settings, torch.Generator().manual_seed(4))
     assert torch.equal(actions, same) and not torch.equal(plain[1], drawn[1])
     # The hand stays: the scene in the image would not move with it.
     assert torch.equal(plain[0], drawn[0])
