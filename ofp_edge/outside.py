@@ -168,13 +168,15 @@ def said_by(what: str, error: type[OfpError]) -> Iterator[None]:
 
 def require_memory(size: int, what: str, error: type[OfpError]) -> None:
     """Raise `error` when `size` bytes exceed what is free, or what this process may take."""
-    left = _memory_left()
+    left = memory_left()
     if left is not None and size > left:
         raise error(f"{what}: {_bytes(size)} of memory needed, {_bytes(left)} free.")
 
 
-def _memory_left() -> int | None:
-    known = []
+def memory_left() -> int | None:
+    """Return the bytes that this process may still take: what is free, and what limits on it and on
+    its control group leave; None on a system that does not tell."""
+    known = list(_control_group_left())
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     try:
         if limit != resource.RLIM_INFINITY:
@@ -185,6 +187,24 @@ def _memory_left() -> int | None:
     except (OSError, ValueError, IndexError):
         return None  # a system that does not tell
     return min(known, default=None)
+
+
+def _control_group_left() -> Iterator[int]:
+    """What each control group above this process leaves, version 2. Pages of files don't count: the
+    kernel gives them back."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            own = [line[3:].strip() for line in file if line.startswith("0::")]
+        for place in own:
+            folder = Path("/sys/fs/cgroup") / place.lstrip("/")
+            while folder != folder.parent and (folder / "memory.max").exists():
+                limit = (folder / "memory.max").read_text().strip()
+                if limit != "max":
+                    lines = (folder / "memory.stat").read_text().splitlines()
+                    stats = dict(line.split() for line in lines)
+                    taken = int((folder / "memory.current").read_text())
+                    yield int(limit) - taken + int(stats["file"]) - int(stats["shmem"])
+                folder = folder.parent
 
 
 def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:

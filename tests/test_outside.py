@@ -187,6 +187,6 @@ def test_memory_that_is_not_there_is_not_taken(monkeypatch: pytest.MonkeyPatch) 
     require_memory(1000, "x", DatasetError)
     with pytest.raises(DatasetError, match="of memory needed"):
         require_memory(1 << 60, "x", DatasetError)
-    monkeypatch.setattr(outside, "_memory_left", lambda: 999)
+    monkeypatch.setattr(outside, "memory_left", lambda: 999)
     with pytest.raises(DatasetError, match="1000 bytes of memory needed, 999 bytes free"):
         require_memory(1000, "x", DatasetError)

@@ -6,9 +6,7 @@ are in the work folder. Each process has one torch thread: the processes are the
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +16,9 @@ from typing import Any, Protocol
 
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
+from ofp_edge.parent import end_with_parent
 
 Job = tuple[Callable[..., None], tuple[Any, ...]]
-_PR_SET_PDEATHSIG = 1
 
 
 class Pool(Protocol):
@@ -134,7 +132,6 @@ def _as_error(answer: str) -> BaseException:
 def _child(connection: Connection, parent: int, job: Job) -> None:
     # A benchmark that is killed takes its processes along: none goes on writing where the next
     # one resumes.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if not end_with_parent(parent):
         return
     connection.send(answer_of(job))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
+from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
 from ofp_edge.errors import OfpError
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ def perform(
     plan = processes.agree(lambda: make_plan(request))
     config = plan.policy.config
     output.console.print(_intention(plan, processes), soft_wrap=True)
+    if config.training.cloud_shift is not None:
+        output.console.print(printable(config.training.cloud_shift), soft_wrap=True, markup=False)
     for line in plan.dataset.guessed:
         output.console.print(f"guess: {line}", soft_wrap=True, markup=False)
     for line in plan.dataset.odd:

@@ -21,14 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.data.cache.access import Access
+from ofp_edge.data.frames import Frames
 from ofp_edge.data.known_hashes import known_sha256
+from ofp_edge.data.mapping import Entry
 from ofp_edge.data.source import SMALL_FILE_BYTES
 from ofp_edge.data.store import camera_parameters, interface_of, odd_of, read_store
 from ofp_edge.errors import DatasetError, OfpError
-from ofp_edge.fields import Points, Text
+from ofp_edge.fields import Text
 from ofp_edge.files import put_back
 from ofp_edge.normalize import FieldStatistics
-from ofp_edge.outside import read_plain, require_memory
+from ofp_edge.outside import read_plain, require_memory, said_by
 from ofp_edge.spec import ActionField, Interface, ObservationField
 from ofp_edge.strict import shown
 
@@ -117,7 +120,7 @@ def is_ours(path: Path) -> bool:
     return b'"ofp_edge"' in read_plain(attributes, DatasetError, SMALL_FILE_BYTES, inside=path)
 
 
-def open_ours(path: Path) -> Dataset:
+def open_ours(path: Path, access: Access) -> Dataset:
     """Read and check a dataset of ours. Raises DatasetError."""
     attrs, arrays, ends = read_store(path)
     interface = interface_of(str(path), attrs)
@@ -126,7 +129,7 @@ def open_ours(path: Path) -> Dataset:
     _check_ends(path, ends, attrs)
     frames = int(ends[-1])
 
-    def checked(name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    def checked(name: str, shape: tuple[int, ...], dtype: str) -> Any:
         if name not in arrays:
             raise DatasetError(f"{path}: array data/{name} is missing.")
         values = arrays[name]
@@ -143,10 +146,12 @@ def open_ours(path: Path) -> Dataset:
     fields: dict[str, NDArray[Any]] = {}
     if joined:
         width = sum(f.shape[0] for f in joined)
-        fields.update(_columns(checked("state", (width,), "float32"), joined))
-    action = checked("action", (sum(f.shape[0] for f in actions),), "float32")
+        fields.update(_columns(_read(path, "state", checked("state", (width,), "float32")), joined))
+    width = sum(f.shape[0] for f in actions)
+    action = _read(path, "action", checked("action", (width,), "float32"))
     for name, values in (*fields.items(), *_columns(action, actions).items()):
         _check_finite(path, name, values, ends)
+    large = []
     for item in observations:
         if isinstance(item, Text):
             fields[item.name] = _told(path, item, attrs, ends)
@@ -156,19 +161,12 @@ def open_ours(path: Path) -> Dataset:
                     f"{path}: field {item.name!r}: camera {item.camera!r} is not listed."
                 )
             camera = cameras.get(item.camera or "")
-            size = (camera.height, camera.width) if camera else ()
-            array = item.array(arrays, size)
-            require_memory(frames * item.bytes, f"field {item.name!r}", DatasetError)
-            fields[item.name] = values = np.empty((frames, *item.shape), item.dtype)
-            item.loading(array[0], camera)(checked(*array), values)
-            if item.camera is None:
-                _check_finite(path, item.name, values.reshape(frames, -1), ends)
-            elif isinstance(item, Points) and not np.ptp(values, axis=2).any():
-                raise DatasetError(
-                    f"{path}: field {item.name!r}: no frame of camera {item.camera!r} has points "
-                    f"inside its box {item.low} to {item.high} (m). Is the depth all 0, or the box "
-                    "or the camera's pose wrong?"
-                )
+            array = item.array(arrays, (camera.height, camera.width) if camera else ())
+            checked(*array)
+            entry = Entry(array[0], {"name": item.name})
+            large.append(Frames(path, None, item, entry, camera, stored_as=array[0]))
+    sha256 = known_sha256(path)
+    fields |= access.values(path.name, sha256, large, range(len(ends)), ends.tolist())
     return Dataset(
         path,
         attrs["task"],
@@ -180,9 +178,15 @@ def open_ours(path: Path) -> Dataset:
         ends,
         tuple(attrs["seeds"]),
         tuple(attrs["success"]),
-        known_sha256(path),
+        sha256,
         odd=odd_of(path, attrs),
     )
+
+
+def _read(path: Path, name: str, array: Any) -> NDArray[np.float32]:
+    require_memory(array.nbytes, f"{path}: data/{name}", DatasetError)
+    with said_by(f"{path}: data/{name} cannot be read", DatasetError):
+        return np.asarray(array[:])
 
 
 def _columns(

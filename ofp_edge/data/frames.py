@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.data.layouts import open_source
+from ofp_edge.data.layouts.replay_buffer import open_replay
 from ofp_edge.data.mapping import Entry, Mapping
 from ofp_edge.data.reading import Reading
 from ofp_edge.data.source import Source
@@ -35,10 +37,16 @@ class Frames:
     stored_as: str | None = None
     drop_frames: tuple[int, int] = (0, 0)
 
+    def open(self) -> Source:
+        """Open the source. DatasetError."""
+        if self.stored_as is not None:
+            return open_replay(self.source, (self.stored_as,))
+        return open_source(self.source, self.filter_key)
+
     def write(self, source: Source, episode: int, out: NDArray[Any]) -> bool:
         """Fill `out` (n, *shape) with an episode; return whether there is anything to see in it.
 
-        source: the one at `source`, open. DatasetError with episode, field and frame.
+        source: what `open` returned. DatasetError with episode, field and frame.
         """
         array = self.stored_as or self.field.array((), source.keys[self.entry.key].shape)[0]
         load, row, seen = self.field.loading(array, self.camera), 0, False

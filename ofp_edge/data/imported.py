@@ -9,40 +9,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import Dataset
+from ofp_edge.data.frames import Frames
 from ofp_edge.data.reading import Reading, open_reading
 from ofp_edge.errors import DatasetError
-from ofp_edge.fields.field import Write
 from ofp_edge.outside import require_memory
 from ofp_edge.spec import ActionField, ObservationField
 
 
-def open_imported(path: Path) -> Dataset:
+def open_imported(path: Path, access: Access) -> Dataset:
     """Open a source, or a mapping file that names one. Raises DatasetError."""
-    return dataset_of(path, open_reading(path))
+    return dataset_of(path, open_reading(path), access)
 
 
-def dataset_of(path: Path, reading: Reading) -> Dataset:
-    """Read every field into memory, in the form the network takes."""
+def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
+    """Read every field in the form that the network takes; large ones as `access` says."""
     ends = np.cumsum(reading.lengths).astype(np.int64)
-    frames, fields = int(ends[-1]), {}
-    need = frames * (
-        sum(f.bytes for f in reading.interface.observations) + 4 * reading.interface.action_dim
-    )
+    frames, sha256 = int(ends[-1]), reading.sha256()
+    seen = [(e, f) for e, f in reading.fields() if isinstance(f, ObservationField) and not f.joined]
+    plain = [(e, f) for e, f in reading.fields() if isinstance(f, ActionField) or f.joined]
+    need = 4 * frames * sum(f.shape[0] for _, f in plain)
     require_memory(need, str(path), DatasetError)
-    for entry, field in reading.fields():
-        write: Write = _copy
-        dtype, row = "float32", 0
-        if isinstance(field, ObservationField):
-            array, _, dtype = field.array((), reading.source.keys[entry.key].shape)
-            write = field.loading(array, reading.cameras.get(field.camera or ""))
-            dtype = field.dtype
-        values = np.empty((frames, *field.shape), dtype)
-        for episode in reading.episodes:
-            for block in reading.blocks(entry, field, episode):
-                write(block, values[row : row + len(block)])
-                row += len(block)
-        fields[field.name] = values
+    fields: dict[str, NDArray[Any]] = {}
+    for entry, field in plain:
+        parts = [b for e in reading.episodes for b in reading.blocks(entry, field, e)]
+        fields[field.name] = np.concatenate(parts).astype(np.float32, copy=False)
+    mapping, cameras = reading.mapping, reading.cameras
+    made = [
+        Frames(
+            mapping.source,
+            mapping.filter_key,
+            field,
+            entry,
+            cameras.get(field.camera or ""),
+            drop_frames=mapping.drop_frames,
+        )
+        for entry, field in seen
+    ]
+    fields |= access.values(path.name, sha256, made, reading.episodes, ends.tolist())
     actions: Sequence[ActionField] = reading.interface.actions
     action = np.concatenate([fields.pop(f.name) for f in actions], axis=1)
     return Dataset(
@@ -56,11 +61,7 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
         ends,
         reading.episodes,
         (True,) * len(ends),
-        reading.sha256(),
+        sha256,
         reading.mapping.guessed,
         reading.odd,
     )
-
-
-def _copy(block: NDArray[Any], out: NDArray[Any]) -> None:
-    np.copyto(out, block)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import Dataset, is_ours, open_ours
 from ofp_edge.data.known_hashes import forget
 from ofp_edge.data.mapping import SUFFIX, read_mapping
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(path: Path, access: Access | None = None) -> Dataset:
     """Read and check demonstrations: ours, any layout of `layouts`, or a mapping file that names
-    such. Raises DatasetError: one line, with episode and field."""
+    such. access: how what is large is held, `Access()` by default. Raises DatasetError: one line,
+    with episode and field."""
     from ofp_edge.data.imported import open_imported
 
-    return open_ours(path) if is_ours(path) else open_imported(path)
+    access = access or Access()
+    return open_ours(path, access) if is_ours(path) else open_imported(path, access)
 
 
 def rehash(path: Path) -> None:

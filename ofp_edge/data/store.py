@@ -23,8 +23,9 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Read attributes, arrays under data/ (without images that no field reads), and episode ends.
+def read_store(path: Path) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.int64]]:
+    """Read attributes and episode ends, and open the arrays under data/ (without images that no
+    field reads): each has shape, dtype and nbytes, and reads its rows when they are asked for.
 
     Raises DatasetError.
     """
@@ -46,17 +47,16 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], NDA
         stored = {f"data/{name}": root["data"][name] for name in names}
         stored["meta/episode_ends"] = root["meta/episode_ends"]
         gaps = {name: x.nchunks - x.nchunks_initialized for name, x in stored.items()}
-        size = sum(x.nbytes for x in stored.values())
     for name, gap in gaps.items():  # Zarr reads a chunk that is not there as zeros
         if gap:
             raise DatasetError(
                 f"{path}: {name}: {gap} of its {stored[name].nchunks} chunks are missing. Copy the "
                 "dataset again, or write it with write_empty_chunks on."
             )
-    require_memory(size, str(path), DatasetError)
+    require_memory(stored["meta/episode_ends"].nbytes, str(path), DatasetError)
     with said_by(f"{path}: an array cannot be read", DatasetError):
         ends = np.asarray(stored["meta/episode_ends"][:])
-        arrays = {name: np.asarray(stored[f"data/{name}"][:]) for name in names}
+    arrays = {name: stored[f"data/{name}"] for name in names}
     if ends.ndim != 1 or ends.dtype.kind != "i":
         raise DatasetError(
             f"{path}: meta/episode_ends: expected integers (E,), got {ends.dtype} {ends.shape}."

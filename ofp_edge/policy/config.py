@@ -48,7 +48,8 @@ class TrainingRecord:
 
     held_out: episodes never trained on, under `split_rule`; calibration samples come from the
     others. init_sha256: the policy whose weights training started from, if any;
-    rgb_weights_sha256: the file of ResNet weights.
+    rgb_weights_sha256: the file of ResNet weights. cloud_shift: whether clouds are moved sideways
+    and why, in a line, None without clouds and in folders of before.
     """
 
     settings: TrainingConfig
@@ -61,6 +62,7 @@ class TrainingRecord:
     init_sha256: str | None = None
     rgb_weights_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    cloud_shift: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.windows import windows
-from ofp_edge.fields import Points, Rgb, State
+from ofp_edge.fields import Points, Rgb
 from ofp_edge.image import UNIT
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.draws import draw, place_of
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.augment import shift_images
+from ofp_edge.train.scene_shift import scene_shift
 
 Raw = tuple[list[Tensor], Tensor]
 """Windows as they are stored: fields (B, To, *shape), uint8 for images, and actions (B, H, A)."""
@@ -32,7 +33,8 @@ class Batches:
         self.past = torch.from_numpy(found.past)  # (n, To)
         self.chunks = torch.from_numpy(found.chunks)  # (n, H, A)
         self.fields = [np.ascontiguousarray(dataset.fields[f.name]) for f in spec.observations]
-        self._positions = _shifted_columns(spec)
+        shift = scene_shift(spec, dataset.fields)
+        self._positions = None if shift is None else shift.columns
 
     def __len__(self) -> int:
         return len(self.past)
@@ -61,8 +63,8 @@ class Batches:
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator
     ) -> None:
-        """Thin the clouds, jitter every point, and move cloud and hand sideways together: that
-        leaves relative actions true. Images are shifted, each camera's by itself."""
+        """Thin the clouds, jitter every point, and move cloud and hand sideways together where
+        `scene_shift` allows it. Images are shifted, each camera's by itself."""
         if self._positions is None:
             move = None
         else:
@@ -101,22 +103,3 @@ def _taken(field: NDArray[Any], past: NDArray[np.int64]) -> Tensor:
 def _as_input(x: Tensor) -> Tensor:
     """ofp_edge.image.as_input, in torch: the same bits."""
     return x.float() * float(UNIT) if x.dtype == torch.uint8 else x
-
-
-def _shifted_columns(spec: PolicySpec) -> list[list[int]] | None:
-    """Per observation field, where a position x, y, z in the clouds' frame starts.
-
-    A state field that begins with three values in metres in the frame of the clouds begins with a
-    position. None when moving the scene would make the actions wrong (absolute positions), when
-    there is no cloud to move, or an image that would not move along.
-    """
-    frames = {f.frame for f in spec.observations if isinstance(f, Points)}
-    absolute = any(
-        f.kind == "absolute" and f.unit == "m" and f.frame in frames for f in spec.actions
-    )
-    if not frames or absolute or any(isinstance(f, Rgb) for f in spec.observations):
-        return None
-    return [
-        [0] if isinstance(f, State) and f.frame in frames and f.is_position else []
-        for f in spec.observations
-    ]

@@ -28,6 +28,7 @@ from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.spec import Chunking, Interface, PolicySpec
 from ofp_edge.train.history import History, load_history
+from ofp_edge.train.scene_shift import scene_shift
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
 
@@ -213,10 +214,22 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         load_resnet_weights(network, request.rgb_weights)
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
         config = replace(config, training=record)
-    state = new_state(network, settings, seed)
+    config = _with_shift(config, dataset)
+    state = new_state(network, config.training.settings, seed)
     aside = unfinished(request.output)
     place = aside if aside.exists() or request.output.exists() else request.output
     return Plan(request, dataset, Policy(config, state.average, statistics), method, state, place)
+
+
+def _with_shift(config: PolicyConfig, dataset: Dataset) -> PolicyConfig:
+    """Record what is done to clouds: where they may not be moved, shift_m is 0."""
+    record = config.training
+    if (shift := scene_shift(config.spec, dataset.fields)) is None:
+        return config
+    if shift.columns is None:
+        record = replace(record, settings=replace(record.settings, shift_m=0.0))
+    said = shift.said(record.settings.shift_m)
+    return replace(config, training=replace(record, cloud_shift=said))
 
 
 def _place(order: list[str], name: str) -> int:
@@ -224,7 +237,7 @@ def _place(order: list[str], name: str) -> int:
 
 
 def _resumed(request: Request, dataset: Dataset, saved: Policy, place: Path) -> Plan:
-    config = saved.config
+    config = _with_shift(saved.config, dataset)
     method = build_method(config.method, config.method_options)
     network = config.network.build(config.spec, saved.statistics)
     state = new_state(network, config.training.settings, config.training.seed)

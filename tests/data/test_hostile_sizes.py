@@ -23,7 +23,7 @@ from tests.synthetic import write_synthetic_dataset
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer with 64 MiB left."""
-    monkeypatch.setattr("ofp_edge.outside._memory_left", lambda: 64 << 20)
+    monkeypatch.setattr("ofp_edge.outside.memory_left", lambda: 64 << 20)
 
 
 def attributes(path: Path, change: Callable[[Any], Any]) -> Path:

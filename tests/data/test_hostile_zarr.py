@@ -249,7 +249,7 @@ def test_a_shape_that_its_files_do_not_have_is_refused(tmp_path: Path) -> None:
     assert "read" not in said, said
 
 
-def test_a_dataset_larger_than_the_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_an_array_that_no_field_reads_costs_no_memory(tmp_path: Path) -> None:
     path, rows = tiny_dataset(tmp_path / "d.zarr"), 1 << 22
     folder = path / "data/more"
     folder.mkdir()
@@ -262,7 +262,7 @@ def test_a_dataset_larger_than_the_memory_is_refused_before_it_is_read(tmp_path:
         (folder / f"0.{column}").write_bytes(chunk)
     good = tiny_dataset(tmp_path / "good.zarr")
     (said,) = read_apart(OPEN, good, [path], memory_mib=3000)
-    assert "4.3 GB of memory needed" in said
+    assert said == "read"
 
 
 def test_links_and_devices_in_a_store_are_refused(tmp_path: Path) -> None:

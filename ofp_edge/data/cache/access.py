@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from ofp_edge.data.cache.build import build
 from ofp_edge.data.cache.entry import EMPTY, About, Entry, key_of
 from ofp_edge.data.cache.room import make_room
 from ofp_edge.data.frames import Frames
-from ofp_edge.data.layouts import open_source
 from ofp_edge.errors import DatasetError
 from ofp_edge.outside import memory_left, require_memory
 from ofp_edge.progress import Progress, silent
@@ -61,7 +60,7 @@ class Access:
 
     def _held(self, frames: Frames, episodes: Sequence[int], ends: Sequence[int]) -> NDArray[Any]:
         values = np.empty((int(ends[-1]), *frames.field.shape), frames.field.dtype)
-        source, start, seen = open_source(frames.source, frames.filter_key), 0, False
+        source, start, seen = frames.open(), 0, False
         for number, (episode, end) in enumerate(zip(episodes, ends, strict=True)):
             seen |= frames.write(source, episode, values[start:end])
             start = end
@@ -84,7 +83,7 @@ class Access:
         about = About(name, field.name, (int(ends[-1]), *field.shape), field.dtype)
         identity = {
             "dataset": dataset_sha256,
-            "field": field.to_json(),
+            "field": asdict(field),
             "camera": camera.to_json() if camera else None,
             "key": frames.entry.key,
             "columns": frames.entry.columns,
@@ -99,8 +98,8 @@ class Access:
                     build(entry, about, frames, episodes, ends, self.workers, self.progress)
         except OSError as cause:
             raise DatasetError(
-                f"{self.folder}: the cache can't be written: {cause.strerror}. What was made stays; "
-                "give --cache a folder on another disk."
+                f"{self.folder}: the cache can't be written: {cause.strerror}. What was made "
+                "stays; give --cache a folder on another disk."
             ) from None
         if (entry.done() == EMPTY).all():
             raise _nothing_seen(frames)

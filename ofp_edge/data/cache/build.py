@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,9 +12,9 @@ import numpy as np
 
 from ofp_edge.data.cache.entry import EMPTY, SEEN, About, Entry
 from ofp_edge.data.frames import Frames
-from ofp_edge.data.layouts import open_source
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
+from ofp_edge.parent import end_with_parent
 from ofp_edge.progress import Progress
 
 _own: tuple[Frames, Source] | None = None  # of this process: what it last made, and from what
@@ -50,7 +49,7 @@ def build(
             progress(len(episodes) - len(tasks) + made + 1, len(episodes), title)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
         waiting = {pool.submit(_make, entry, about, frames, task) for task in tasks}
         try:
             _follow(waiting, len(episodes), title, progress)
@@ -73,11 +72,16 @@ def _follow(waiting: set[Future[None]], total: int, title: str, progress: Progre
         progress(total - len(waiting), total, title)
 
 
+def _begin(parent: int) -> None:
+    if not end_with_parent(parent):
+        os._exit(1)
+
+
 def _make(entry: Entry, about: About, frames: Frames, task: tuple[int, int, int, int]) -> None:
     number, episode, first, count = task
     global _own
     if _own is None or _own[0] != frames:
-        _own = frames, open_source(frames.source, frames.filter_key)
+        _own = frames, frames.open()
     values = np.empty((count, *about.shape[1:]), about.dtype)
     seen = frames.write(_own[1], episode, values)
     entry.write(about, first, values, number, SEEN if seen else EMPTY)

@@ -117,7 +117,9 @@ class Entry:
             return np.frombuffer((self.path / DONE).read_bytes(), np.uint8)
         return np.zeros(0, np.uint8)
 
-    def write(self, about: About, first: int, values: NDArray[Any], episode: int, mark: int) -> None:
+    def write(
+        self, about: About, first: int, values: NDArray[Any], episode: int, mark: int
+    ) -> None:
         """Write an episode's values, which begin at frame `first`, and mark it when they are on
         the disk."""
         row = about.bytes // about.shape[0]

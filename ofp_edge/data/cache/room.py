@@ -31,9 +31,9 @@ def make_room(folder: Path, entry: Entry, about: About, limit_bytes: int | None)
             gone += sizes[other.path]
     if taken + about.bytes > limit:
         raise DatasetError(
-            f"{folder}: {_gb(about.bytes)} needed for field {about.field!r} of {about.dataset}, the "
-            f"cache may hold {_gb(limit)} and {_gb(taken)} of it are in use. Raise --cache-gb, or "
-            "give --cache another folder."
+            f"{folder}: {_gb(about.bytes)} needed for field {about.field!r} of {about.dataset}, "
+            f"the cache may hold {_gb(limit)} and {_gb(taken)} of it are in use. Raise --cache-gb, "
+            "or give --cache another folder."
         )
     if about.bytes + _SPARE_BYTES > free + gone:
         raise DatasetError(

@@ -9,7 +9,7 @@ Diffusion Policy's images may be JPEG 2000 or JPEG XL inside: imagecodecs brings
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ class ReplaySource(Source):
             start = end
 
 
-def open_replay(path: Path) -> ReplaySource:
-    """Open a replay buffer. DatasetError when it is none, or has a codec that is not read."""
+def open_replay(path: Path, only: Collection[str] | None = None) -> ReplaySource:
+    """Open a replay buffer, or `only` these of its arrays. DatasetError when it is none, or has a
+    codec that is not read."""
     _register_codecs()
     root = open_zarr(path, "data")
     with said_by(f"{path} cannot be opened", DatasetError):
@@ -103,7 +104,7 @@ def open_replay(path: Path) -> ReplaySource:
             )
         ends = np.asarray(stored[:]).astype(np.int64)
     arrays = {}
-    for name in _array_names(path):
+    for name in _array_names(path) if only is None else only:
         with said_by(_codec_message(path, name), DatasetError):
             arrays[name] = root["data"][name]
             frames = arrays[name].shape[:1]
