@@ -145,7 +145,10 @@ class SafetyEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `safety_from_json` is the inverse."""
-        return asdict(self)
+        value = asdict(self)
+        if not self.goal_ranges:  # as before there were any
+            del value["goal_ranges"]
+        return value
 
 
 def is_cartesian(action: ActionField) -> bool:

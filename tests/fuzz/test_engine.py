@@ -97,7 +97,7 @@ def _sleeping(home: Path) -> None:
 
 
 def _swelling(home: Path) -> None:
-    np.ones(96 << 17)  # 96 MiB
+    np.ones(256 << 17)  # 256 MiB: a busy kernel takes back some pages of mapped files meanwhile
 
 
 _EARLIER: list[Path] = []

@@ -36,9 +36,9 @@ def required() -> list[tuple[str, str, str]]:
     ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and len(node.args) == 2:
-                name = getattr(node.func, "id", getattr(node.func, "attr", None))
                 values = [getattr(argument, "value", None) for argument in node.args]
-                if name == "require" and all(isinstance(value, str) for value in values):
+                own = isinstance(node.func, ast.Name) and node.func.id == "require"
+                if own and all(isinstance(value, str) for value in values):
                     found.append((str(path.relative_to(ROOT)), str(values[0]), str(values[1])))
     return found
 
