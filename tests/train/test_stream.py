@@ -25,7 +25,12 @@ def batches(points_data: Path) -> Batches:
 
 
 def drawn(
-    batches: Any, steps: int, workers: int = 0, first: int = 0, seed: int = 3, share: Any = (0, 1)
+    batches: Any,
+    steps: int,
+    workers: int = 0,
+    first: int = 0,
+    seed: int = 3,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Raw]:
     with streaming(batches, 12, seed, first, *share, workers) as stream:
         return [stream.next() for _ in range(steps)]

@@ -20,6 +20,7 @@ from ofp_edge.errors import DatasetError
 from ofp_edge.outside import memory_left, require_memory
 from ofp_edge.progress import Progress, silent
 
+_TRIES = 3  # another process may make room between the making and the mapping
 _SHARE = 0.5
 """The share of the free memory that a dataset may take before it is mapped."""
 
@@ -92,7 +93,9 @@ class Access:
         }
         entry = Entry(self.folder, key_of(identity))
         try:
-            while (values := entry.mapped(about)) is None:
+            for _ in range(_TRIES):
+                if (values := entry.mapped(about)) is not None:
+                    break
                 with entry.locked(lambda: self.progress(0, len(ends), "another process makes it")):
                     make_room(self.folder, entry, about, self.limit_bytes)
                     build(entry, about, frames, episodes, ends, self.workers, self.progress)
@@ -101,6 +104,8 @@ class Access:
                 f"{self.folder}: the cache can't be written: {cause.strerror}. What was made "
                 "stays; give --cache a folder on another disk."
             ) from None
+        if values is None:
+            raise DatasetError(f"{entry.path} was deleted while it was made. Try again.")
         if (entry.done() == EMPTY).all():
             raise _nothing_seen(frames)
         return values

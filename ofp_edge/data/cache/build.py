@@ -17,6 +17,7 @@ from ofp_edge.errors import DatasetError
 from ofp_edge.parent import end_with_parent
 from ofp_edge.progress import Progress
 
+_POLL_S = 1.0
 _own: tuple[Frames, Source] | None = None  # of this process: what it last made, and from what
 
 
@@ -60,7 +61,7 @@ def build(
 
 def _follow(waiting: set[Future[None]], total: int, title: str, progress: Progress) -> None:
     while waiting:
-        done, waiting = wait(waiting, return_when=FIRST_EXCEPTION, timeout=1)
+        done, waiting = wait(waiting, return_when=FIRST_EXCEPTION, timeout=_POLL_S)
         try:
             for future in done:
                 future.result()

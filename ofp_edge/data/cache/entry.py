@@ -73,7 +73,7 @@ class Entry:
     def mapped(self, about: About) -> NDArray[Any] | None:
         """Map its values for reading, and keep it from being deleted as long as they are used; None
         where it is not whole. DatasetError where it can't be mapped."""
-        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = _opened(self._lock)
         try:
             fcntl.flock(handle, fcntl.LOCK_SH)
             if self.about() != about or not len(done := self.done()) or not done.all():
@@ -124,7 +124,7 @@ class Entry:
         the disk."""
         row = about.bytes // about.shape[0]
         with (self.path / VALUES).open("r+b") as file:
-            view, at = memoryview(np.ascontiguousarray(values)).cast("B"), first * row
+            view, at = np.ascontiguousarray(values).data.cast("B"), first * row
             while view:
                 wrote = os.pwrite(file.fileno(), view, at)
                 view, at = view[wrote:], at + wrote
@@ -167,12 +167,16 @@ def _used(path: Path) -> float:
 
 @contextlib.contextmanager
 def _open_lock(path: Path) -> Iterator[int]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = _opened(path)
     try:
         yield handle
     finally:
         os.close(handle)
+
+
+def _opened(lock: Path) -> int:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _try(handle: int, how: int) -> bool:
