@@ -6,7 +6,7 @@ import typer
 
 from ofp_edge.cli.output import add_group
 
-COMMANDS = ("info", "convert")
+COMMANDS = ("info", "convert", "cache")
 
 
 def add(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ofp_edge.cli.data_options import DataOptions
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.train import (
     KEYS,
@@ -15,12 +16,10 @@ from ofp_edge.cli.train import (
     LearningRate,
     MethodOption,
     PolicyOutput,
-    Rehash,
     Seed,
     Steps,
     TensorBoard,
     ValidateEvery,
-    hash_again,
     numbers,
     perform,
     start_training,
@@ -49,7 +48,7 @@ def distill(
     validate_every: ValidateEvery = 500,
     tensorboard: TensorBoard = None,
     option: MethodOption = None,
-    rehash: Rehash = False,
+    data: DataOptions = DataOptions(),  # noqa: B008  (options, each of a default of its own)
     force: Force = False,
 ) -> Document:
     """Distil a policy of many steps into one of one step, from its weights, on your data.
@@ -60,8 +59,6 @@ def distill(
     start_training(tensorboard)
     from ofp_edge.train.plan import Request
 
-    if rehash:
-        hash_again(dataset)
     request = Request(
         dataset,
         policy,
@@ -77,7 +74,7 @@ def distill(
         numbers(option or []),
         distill=True,
     )
-    return perform(output, request, checkpoint_every, validate_every, tensorboard)
+    return perform(output, request, data, checkpoint_every, validate_every, tensorboard)
 
 
 def add(app: typer.Typer) -> None:

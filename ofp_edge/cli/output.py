@@ -13,6 +13,7 @@ import inspect
 import json
 import re
 import sys
+import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -34,6 +35,8 @@ from ofp_edge.signals import Interrupted, interrupts_raise
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Document = dict[str, Any]
+LINE_S = 30.0
+"""How often progress is said where there is no terminal."""
 _LONGEST_LINE = 4000
 _OURS = ("/", "bold", "bold red", "cyan", "dim", "green", "red", "yellow")
 _TAG = re.compile(r"(\\*)\[([a-z#/@][^\[]*?)\]")  # rich's own, of rich.markup
@@ -78,7 +81,8 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
-        """A progress bar on stderr; yields the callable that moves it."""
+        """A progress bar on stderr, without a terminal a line every 30 s; yields the callable that
+        moves it."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -89,8 +93,15 @@ class Output:
         with RichProgress(*columns, console=self.log, transient=not sys.stderr.isatty()) as bar:
             task = bar.add_task(title, total=None, note="")
 
+            said = time.monotonic()
+
             def move(done: int, total: int, note: str = "") -> None:
+                nonlocal said
                 bar.update(task, completed=done, total=total, note=printable(note))
+                if not sys.stderr.isatty() and time.monotonic() - said > LINE_S:
+                    said = time.monotonic()
+                    line = f"{title}: {done} of {total}{', ' * bool(note)}{printable(note)}"
+                    self.log.print(line, markup=False, soft_wrap=True)
 
             yield move
         if not sys.stderr.isatty():

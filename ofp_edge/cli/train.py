@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ofp_edge.cli.data_options import DataOptions
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
 from ofp_edge.errors import OfpError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 KEYS = (
     "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
     "best_validation_loss", "parameters", "seconds", "resumed_from", "interrupted", "processes",
+    "mapped", "data_wait_s",
 )  # fmt: skip
 
 # What `train` and `distill` ask alike.
@@ -37,9 +39,6 @@ ValidateEvery = Annotated[
 ]
 TensorBoard = Annotated[
     Path | None, typer.Option(help="Write event files for TensorBoard here. Default: none.")
-]
-Rehash = Annotated[
-    bool, typer.Option("--rehash", help="Hash all of the data, not only files that changed.")
 ]
 MethodOption = Annotated[
     list[str] | None,
@@ -86,7 +85,7 @@ def train(
         ),
     ] = None,
     option: MethodOption = None,
-    rehash: Rehash = False,
+    data: DataOptions = DataOptions(),  # noqa: B008  (options, each of a default of its own)
     force: Force = False,
 ) -> Document:
     """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
@@ -99,8 +98,6 @@ def train(
     start_training(tensorboard)
     from ofp_edge.train.plan import Request
 
-    if rehash:
-        hash_again(dataset)
     request = Request(
         dataset,
         policy,
@@ -116,14 +113,7 @@ def train(
         numbers(option or []),
         rgb_weights,
     )
-    return perform(output, request, checkpoint_every, validate_every, tensorboard)
-
-
-def hash_again(dataset: Path) -> None:
-    """Take nothing for known of a dataset's files."""
-    from ofp_edge.data.open import rehash
-
-    rehash(dataset)
+    return perform(output, request, data, checkpoint_every, validate_every, tensorboard)
 
 
 def start_training(tensorboard: Path | None) -> None:
@@ -142,6 +132,7 @@ def start_training(tensorboard: Path | None) -> None:
 def perform(
     output: Output,
     request: Request,
+    data: DataOptions,
     checkpoint_every: int,
     validate_every: int,
     tensorboard: Path | None,
@@ -154,7 +145,10 @@ def perform(
     processes = joined_processes()
     if not processes.leads:
         output.mute()
-    plan = processes.agree(lambda: make_plan(request))
+    with output.progress("reading the data") as progress:
+        access = processes.agree(lambda: data.access(request.dataset, progress))
+        plan = processes.agree(lambda: make_plan(request, access))
+    mapped = plan.dataset.mapped
     config = plan.policy.config
     output.console.print(_intention(plan, processes), soft_wrap=True)
     if config.training.cloud_shift is not None:
@@ -169,6 +163,7 @@ def perform(
             processes,
             checkpoint_every=checkpoint_every,
             validate_every=validate_every,
+            workers=data.readers(mapped=bool(mapped)),
             tensorboard=tensorboard,
             progress=progress,
         )
@@ -192,6 +187,8 @@ def perform(
         "resumed_from": result.resumed_from,
         "interrupted": result.interrupted,
         "processes": processes.count,
+        "mapped": mapped,
+        "data_wait_s": result.data_wait_s,
     }
 
 
@@ -208,6 +205,8 @@ def _intention(plan: Plan, processes: Processes) -> str:
     start = f"{plan.state.step} to {settings.steps}" if plan.state.step else f"{settings.steps}"
     shared = f", shared by {processes.count} processes" if processes.count > 1 else ""
     place = processes.device.type
+    if mapped := plan.dataset.mapped:
+        place += f"; mapped from the cache: {', '.join(mapped)}"
     return f"{line}steps: {start}, of {settings.batch_size} windows{shared}, on {place}"
 
 

@@ -79,6 +79,11 @@ class Dataset:
         """The number of episodes, which is E."""
         return len(self.episode_ends)
 
+    @property
+    def mapped(self) -> list[str]:
+        """The fields that are mapped from a disk, and not in memory."""
+        return [name for name, x in self.fields.items() if isinstance(x, np.memmap)]
+
     def episode(self, index: int) -> slice:
         """Return the frames of one episode."""
         start = int(self.episode_ends[index - 1]) if index else 0

@@ -28,6 +28,7 @@ from ofp_edge.train.state import TrainState, save_state
 from ofp_edge.train.stream import streaming
 from ofp_edge.train.validation import Validation, validate
 
+_WORTH_SAYING = 0.05
 _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped up
 
 
@@ -35,7 +36,8 @@ _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped u
 class TrainResult:
     """The outcome of a run. policy: its folder. loss: running mean of the summed terms, None where
     no step was left to do. validation: of the last weights; best: the lowest point of the curve,
-    None before the first. interrupted: stopped by a signal, resumable."""
+    None before the first. interrupted: stopped by a signal, resumable. data_wait_s: seconds of
+    this call in which a step waited for data."""
 
     policy: Path
     step: int
@@ -46,6 +48,7 @@ class TrainResult:
     seconds: float
     resumed_from: int | None
     interrupted: bool
+    data_wait_s: float = 0.0
 
 
 def train(
@@ -143,8 +146,9 @@ def train(
                 processes.led(lambda: save_checkpoint(plan))
                 saved_at = state.step
             if state.step % 10 == 0 or last:
-                rate = (state.step - first) / (time.monotonic() - begun)
-                progress(state.step, settings.steps, _note(plan, rate))
+                took = time.monotonic() - begun
+                line = _note(plan, (state.step - first) / took, stream.waited_s / took)
+                progress(state.step, settings.steps, line)
                 seen = {f"loss/{name}": value for name, value in values.items()}
                 seen["gradient_norm"] = norm
                 seen["learning_rate"] = state.optimizer.param_groups[0]["lr"]
@@ -166,6 +170,7 @@ def train(
         state.seconds,
         plan.resumed_from,
         interrupted,
+        stream.waited_s,
     )
 
 
@@ -217,10 +222,13 @@ def _follow(state: TrainState, decay: float, *, ramped: bool) -> None:
         )
 
 
-def _note(plan: Plan, steps_per_s: float) -> str:
+def _note(plan: Plan, steps_per_s: float, waiting: float) -> str:
     points = plan.history.points
     held_out = f", held out {points[-1].loss:.4f}" if points else ""
-    return f"loss {sum(plan.state.losses.values()):.4f}{held_out}, {steps_per_s:.1f} steps/s"
+    waits = f", {waiting:.0%} of the time waits for data" if waiting > _WORTH_SAYING else ""
+    loss, left = sum(plan.state.losses.values()), plan.settings.steps - plan.state.step
+    ends = time.strftime("%H:%M", time.localtime(time.time() + left / steps_per_s))
+    return f"loss {loss:.4f}{held_out}, {steps_per_s:.1f} steps/s{waits}, ends at {ends}"
 
 
 def _not_finite(step: int, what: str, loss: float, saved_at: int | None, plan: Plan) -> str:

@@ -12,6 +12,7 @@ import torch
 
 import ofp_edge
 from ofp_edge.camera_parameters import CameraTolerance
+from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
 from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, PolicyError
@@ -93,8 +94,9 @@ def unfinished(output: Path) -> Path:
     return output.with_name(f"{output.name}.unfinished")
 
 
-def make_plan(request: Request) -> Plan:
-    """Open, check and build a run. A user's mistakes are all raised here, before any work."""
+def make_plan(request: Request, access: Access | None = None) -> Plan:
+    """Open, check and build a run, its data held as `access` says. A user's mistakes are all raised
+    here, before any work."""
     if request.resume and request.init:
         raise OfpError("--resume and --init exclude each other: which weights to start from?")
     if request.rgb_weights and (request.resume or request.init):
@@ -108,7 +110,7 @@ def make_plan(request: Request) -> Plan:
             raise PolicyError(f"{request.output} does not exist: nothing to resume.")
         saved = load_policy(place)
         _require_same(request, saved.config)
-        dataset = open_dataset(request.dataset)
+        dataset = open_dataset(request.dataset, access)
         _require_same_data(dataset, saved.config)
         return _resumed(request, dataset, saved, place)
     check_output(request.output, force=request.force, marker=MARKER)
@@ -125,7 +127,7 @@ def make_plan(request: Request) -> Plan:
             f"{request.init}: its preset is {start.config.preset}, got {request.preset}. "
             "Leave --preset out."
         )
-    return _new(request, open_dataset(request.dataset), start)
+    return _new(request, open_dataset(request.dataset, access), start)
 
 
 def _start(request: Request) -> Policy:

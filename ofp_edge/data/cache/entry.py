@@ -61,6 +61,13 @@ class Entry:
         self.path = folder / FOLDER / key
         self._lock = folder / FOLDER / f"{key}.lock"
 
+    @property
+    def used_s(self) -> float:
+        """When it was last used, seconds since 1970; 0 for a damaged one."""
+        with contextlib.suppress(OSError):
+            return (self.path / ABOUT).stat().st_mtime
+        return 0.0
+
     @contextlib.contextmanager
     def locked(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold it alone; `waiting` is called once where another process has it."""
@@ -153,16 +160,8 @@ def entries(folder: Path) -> list[Entry]:
     """Return the entries there are, the longest unused one first."""
     found = []
     with contextlib.suppress(OSError):
-        for path in (folder / FOLDER).iterdir():
-            if path.is_dir():
-                found.append((_used(path), Entry(folder, path.name)))
-    return [entry for _, entry in sorted(found, key=lambda x: (x[0], x[1].path.name))]
-
-
-def _used(path: Path) -> float:
-    with contextlib.suppress(OSError):
-        return (path / ABOUT).stat().st_mtime
-    return 0.0
+        found = [Entry(folder, x.name) for x in (folder / FOLDER).iterdir() if x.is_dir()]
+    return sorted(found, key=lambda x: (x.used_s, x.path.name))
 
 
 @contextlib.contextmanager
