@@ -36,6 +36,7 @@ def info(
     their sign. Numbers are read whole; of images the first frames of eight episodes.
     """
     from ofp_edge.data.guess import guess
+    from ofp_edge.data.labels import labels
     from ofp_edge.data.layouts import open_source
     from ofp_edge.data.mapping import SUFFIX, mapping_text, read_mapping
     from ofp_edge.data.survey import survey
@@ -54,6 +55,7 @@ def info(
             mapping = guess(opened)
         except DatasetError as cause:
             guessed = str(cause)
+    found.odd += labels(opened, mapping)
     frames, lengths = sum(opened.lengths), opened.lengths
     rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
     say = output.console.print

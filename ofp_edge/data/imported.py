@@ -55,10 +55,11 @@ def dataset_of(path: Path, reading: Reading) -> Dataset:
         action,
         ends,
         reading.episodes,
-        (True,) * len(ends),
+        reading.successes,
         reading.sha256(),
         reading.mapping.guessed,
-        reading.odd,
+        (*reading.odd, *reading.remarks),
+        reading.several_tasks,
     )
 
 
