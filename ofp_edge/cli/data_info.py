@@ -38,7 +38,7 @@ def info(
     from ofp_edge.data.guess import guess
     from ofp_edge.data.labels import labels
     from ofp_edge.data.layouts import open_source
-    from ofp_edge.data.mapping import SUFFIX, mapping_text, read_mapping
+    from ofp_edge.data.mapping import SUFFIX, clipped_keys, mapping_text, read_mapping
     from ofp_edge.data.survey import survey
 
     if write_mapping is not None:
@@ -48,7 +48,7 @@ def info(
     mapping = read_mapping(source) if source.suffix == SUFFIX and source.is_file() else None
     opened = open_source(mapping.source, mapping.filter_key) if mapping else open_source(source)
     with output.progress("reading") as progress:
-        found = survey(opened, progress)
+        found = survey(opened, progress, clipped_keys(mapping) if mapping else ())
     guessed: str | None = None
     if mapping is None:
         try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+CLIP = "or write `clip = true` for this field there"
+"""How each line that says a glitch ends."""
 _FEWEST = 10  # frames; fewer have no range of their own
 _FRAMES, _SHARE, _EPISODES = 2, 1000, 10
 _SHRINKS, _JUMPS = 5.0, 5.0
@@ -46,7 +48,7 @@ class Glitch:
             f"{name}[{self.dimension}]: jump of {self.jump:.4g} at episode {episodes[place]} frame "
             f"{frame}, to {self.value:.4g}{more}: it decides the range, of which the other values, "
             f"{self.low:.4g} to {self.high:.4g}, fill {share:.2g} %. Leave the episode out "
-            "(`episodes` in a mapping), or write `clip = true` for this field there"
+            f"(`episodes` in a mapping), {CLIP}"
         )
 
 

@@ -140,6 +140,13 @@ def read_mapping(path: Path) -> Mapping:
     )
 
 
+def clipped_keys(mapping: Mapping) -> set[str]:
+    """Return the keys that are read, and clipped by whatever reads them."""
+    entries = (*mapping.observations, *mapping.actions)
+    plain = {x.key for x in entries if not x.values.get("clip")}
+    return {x.key for x in entries} - plain
+
+
 def mapping_text(mapping: Mapping, path: Path) -> str:
     """Return the text of a mapping file to be written at `path`, with remarks on guesses."""
     document = tomlkit.document()

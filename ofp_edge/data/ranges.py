@@ -60,6 +60,8 @@ def range_of(
     """Smallest and largest value of each dimension, of points of each axis, and a line for each
     dimension where single values decide them. An entry with `clip` has the others' range, and no
     lines."""
+    if 0 in source.keys[entry.key].shape:
+        raise DatasetError(f"{source.path}: field {entry.name!r}: {entry.key} holds no numbers.")
     lows, highs = [], []
     for episode in episodes:
         where = f"{source.path}: episode {episode}, field {entry.name!r}"

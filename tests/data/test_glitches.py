@@ -44,6 +44,7 @@ def write(path: Path, rows: int = 24, **changed: NDArray[Any]) -> Path:
         "point_cloud": rng.uniform(0, 1, (rows, 64, 3)).astype(np.float32),
     }
     write_raw(path, {}, {**arrays, **changed}, np.array([rows // 2, rows], np.int64))
+    (path / ".zattrs").write_text("{}")  # another project's
     return path
 
 
@@ -164,6 +165,10 @@ def test_data_info_train_and_convert_name_it(tmp_path: Path) -> None:
     )
     assert line in json.loads(result.stdout)["odd"]
     assert [x for x in open_dataset(tmp_path / "o").odd if "jump of" in x] == [line]
+    for said, action in ((True, ""), (False, "clip = true")):
+        words = ["data", "info", str(mapping(tmp_path, action=action)), "--json"]
+        odd = json.loads(CliRunner().invoke(build_app(), words).stdout)["odd"]
+        assert (line in odd) is said
 
 
 def test_our_own_data_are_judged_too(tmp_path: Path) -> None:

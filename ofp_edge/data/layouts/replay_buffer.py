@@ -46,11 +46,11 @@ class ReplaySource(Source):
             self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
         self.notes = odd_of(path, self.attributes)
-        if self.attributes:
+        if self.attributes and len(self.attributes["success"]) == len(self.lengths):
             self.tasks, self.successes = labels_of(path, self.attributes, len(self.lengths))
             if self.attributes.get("instructions"):  # a policy is told them: none has to be chosen
                 self.tasks = ()
-        else:
+        elif not self.attributes:
             self.successes = self._successes()
         self._missing: dict[str, NDArray[np.bool_]] = {}
 
