@@ -32,8 +32,9 @@ def info(
 ) -> Document:
     """Print a dataset's episodes, keys, shapes, rates and ranges, what is odd, and a mapping.
 
-    Odd are NaN, dimensions that never change, times that do not fit the rate, quaternions that jump
-    their sign. Numbers are read whole; of images the first frames of eight episodes.
+    Odd are NaN, dimensions that never change, single values that decide a range, times that do not
+    fit the rate, quaternions that jump their sign, several tasks, failed episodes. Numbers are read
+    whole; of images the first frames of eight episodes.
     """
     from ofp_edge.data.guess import guess
     from ofp_edge.data.labels import labels
