@@ -41,7 +41,9 @@ def convert(
     say = output.console.print
     for line in reading.mapping.guessed:
         say(f"guess: {line}", soft_wrap=True, markup=False)
-    for line in reading.odd:
+    several = [reading.several_tasks] if reading.several_tasks else []
+    odd = [*reading.odd, *reading.remarks, *several]
+    for line in odd:
         output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
     fields = [x.name for x in reading.interface.observations]
     actions = [x.name for x in reading.interface.actions]
@@ -61,7 +63,7 @@ def convert(
         "actions": actions,
         "control_hz": reading.control_hz,
         "guessed": reading.mapping.guessed,
-        "odd": reading.odd,
+        "odd": odd,
         "raw_bytes": done.raw_bytes,
         "seconds": seconds,
     }

@@ -32,12 +32,14 @@ def info(
 ) -> Document:
     """Print a dataset's episodes, keys, shapes, rates and ranges, what is odd, and a mapping.
 
-    Odd are NaN, dimensions that never change, times that do not fit the rate, quaternions that jump
-    their sign. Numbers are read whole; of images the first frames of eight episodes.
+    Odd are NaN, dimensions that never change, single values that decide a range, times that do not
+    fit the rate, quaternions that jump their sign, several tasks, failed episodes. Numbers are read
+    whole; of images the first frames of eight episodes.
     """
     from ofp_edge.data.guess import guess
+    from ofp_edge.data.labels import labels
     from ofp_edge.data.layouts import open_source
-    from ofp_edge.data.mapping import SUFFIX, mapping_text, read_mapping
+    from ofp_edge.data.mapping import SUFFIX, clipped_keys, mapping_text, read_mapping
     from ofp_edge.data.survey import survey
 
     if write_mapping is not None:
@@ -47,13 +49,14 @@ def info(
     mapping = read_mapping(source) if source.suffix == SUFFIX and source.is_file() else None
     opened = open_source(mapping.source, mapping.filter_key) if mapping else open_source(source)
     with output.progress("reading") as progress:
-        found = survey(opened, progress)
+        found = survey(opened, progress, clipped_keys(mapping) if mapping else ())
     guessed: str | None = None
     if mapping is None:
         try:
             mapping = guess(opened)
         except DatasetError as cause:
             guessed = str(cause)
+    found.odd += labels(opened, mapping)
     frames, lengths = sum(opened.lengths), opened.lengths
     rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
     say = output.console.print

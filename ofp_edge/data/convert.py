@@ -100,7 +100,9 @@ def _attributes(reading: Reading) -> dict[str, Any]:
         **plain,
         "cameras": {name: camera.to_json() for name, camera in reading.cameras.items()},
         "seeds": list(episodes),
-        "success": [True] * len(episodes),
+        "success": [success is True for success in reading.successes],
+        "success_unknown": [i for i, x in enumerate(reading.successes) if x is None],
+        **({"tasks": list(reading.tasks)} if reading.tasks else {}),
         "converted_from": {
             "name": reading.source.path.name,
             "layout": reading.source.layout,

@@ -4,7 +4,8 @@
     data/rgb_<camera> (T, H, W, 3) uint8 · data/points_<camera> (T, N, 3) float32 where the
     data came with points instead of depth · of other kinds as they say (ofp_edge/fields)
     meta/episode_ends (E,) exclusive · root attribute "ofp_edge": fields, cameras, rates, seeds, and
-    "instructions": by text field the text of each episode
+    "instructions": by text field the text of each episode; by episode "success", true or false, and
+    where they are known "tasks", a text or null; "success_unknown": those of which it isn't
 
 Nothing is repaired: a NaN, an empty episode or a shape that does not fit raises DatasetError with
 episode and field.
@@ -23,10 +24,12 @@ from numpy.typing import NDArray
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.cache.access import Access
 from ofp_edge.data.frames import Frames
+from ofp_edge.data.glitches import glitches
 from ofp_edge.data.known_hashes import known_sha256
+from ofp_edge.data.labels import failures, several_tasks
 from ofp_edge.data.mapping import Entry
 from ofp_edge.data.source import SMALL_FILE_BYTES
-from ofp_edge.data.store import camera_parameters, interface_of, odd_of, read_store
+from ofp_edge.data.store import camera_parameters, interface_of, labels_of, odd_of, read_store
 from ofp_edge.errors import DatasetError, OfpError
 from ofp_edge.fields import Text
 from ofp_edge.files import put_back
@@ -51,9 +54,10 @@ class Dataset:
     """A checked dataset, which has T frames in E episodes, laid end to end.
 
     fields: per observation field (T, *shape) of its dtype. action: (T, A). episode_ends: (E,)
-    exclusive. success and seeds: per episode. guessed: each guess made where no mapping file
-    decides, one line each. odd: what to look at before training, also
-    where it was converted from.
+    exclusive. success and seeds: per episode, success None where it isn't known. guessed: each
+    guess made where no mapping file decides, one line each. odd: what to look at before training,
+    also where it was converted from. several_tasks: that its episodes are of more than one, and how
+    to choose.
     """
 
     path: Path
@@ -65,10 +69,11 @@ class Dataset:
     action: NDArray[np.float32]
     episode_ends: NDArray[np.int64]
     seeds: tuple[int, ...]
-    success: tuple[bool, ...]
+    success: tuple[bool | None, ...]
     sha256: str
     guessed: tuple[str, ...] = ()
     odd: tuple[str, ...] = ()
+    several_tasks: str | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -132,6 +137,7 @@ def open_ours(path: Path, access: Access) -> Dataset:
     observations, actions = interface.observations, interface.actions
     cameras = camera_parameters(path, attrs)
     _check_ends(path, ends, attrs)
+    tasks, successes = labels_of(path, attrs, len(ends))
     frames = int(ends[-1])
 
     def checked(name: str, shape: tuple[int, ...], dtype: str) -> Any:
@@ -182,9 +188,10 @@ def open_ours(path: Path, access: Access) -> Dataset:
         action,
         ends,
         tuple(attrs["seeds"]),
-        tuple(attrs["success"]),
+        successes,
         sha256,
-        odd=odd_of(path, attrs),
+        odd=(*odd_of(path, attrs), *_remarks(interface, fields, action, ends, successes)),
+        several_tasks=several_tasks(tasks) if attrs["task"] is None else None,
     )
 
 
@@ -202,6 +209,23 @@ def _columns(
         parts[field.name] = values[:, start : start + field.shape[0]]
         start += field.shape[0]
     return parts
+
+
+def _remarks(
+    interface: Interface,
+    fields: dict[str, NDArray[Any]],
+    action: NDArray[np.float32],
+    ends: NDArray[np.int64],
+    successes: Sequence[bool | None],
+) -> list[str]:
+    """Values that alone decide a range, and episodes that are marked as failed."""
+    lengths, lines = np.diff(ends, prepend=0).tolist(), []
+    seen = {f.name: fields[f.name] for f in interface.observations if f.joined}
+    for name, values in (*seen.items(), *_columns(action, interface.actions).items()):
+        found = glitches(values, values, lengths)
+        lines += [x.said(name, lengths, range(len(lengths)), 0) for x in found]
+    failed = failures(successes)
+    return [*lines, failed] if failed else lines
 
 
 def _told(
@@ -231,12 +255,11 @@ def _check_ends(path: Path, ends: NDArray[np.int64], attrs: dict[str, Any]) -> N
             f"{path}: episode {bad[0]}: meta/episode_ends gives it {lengths[bad[0]]} frames, "
             "expected at least 1."
         )
-    for name in ("seeds", "success"):
-        if len(attrs[name]) != len(ends):
-            raise DatasetError(
-                f"{path}: attribute {name}: expected one entry for each of {len(ends)} episodes, "
-                f"got {len(attrs[name])}."
-            )
+    if len(attrs["seeds"]) != len(ends):
+        raise DatasetError(
+            f"{path}: attribute seeds: expected one entry for each of {len(ends)} episodes, "
+            f"got {len(attrs['seeds'])}."
+        )
 
 
 def _check_finite(

@@ -44,7 +44,8 @@ def guess(source: Source) -> Mapping:
             f"{source.path}: no key looks like an observation: {', '.join(source.keys)}. Write a "
             "mapping file."
         )
-    return Mapping(source.path, observations, actions, rate, source.task, guessed=tuple(said))
+    task = None if len(set(source.tasks)) > 1 else source.task
+    return Mapping(source.path, observations, actions, rate, task, guessed=tuple(said))
 
 
 def stated(source: ReplaySource) -> Mapping:

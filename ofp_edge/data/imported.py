@@ -60,8 +60,9 @@ def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
         action,
         ends,
         reading.episodes,
-        (True,) * len(ends),
+        reading.successes,
         sha256,
         reading.mapping.guessed,
-        reading.odd,
+        (*reading.odd, *reading.remarks),
+        reading.several_tasks,
     )

@@ -2,7 +2,8 @@
 
     source = "pusht.zarr"            # the dataset, from this file's folder
     control_hz = 10.0                # where the layout states none
-    task = "..."                     # optional; so are episodes = [0, 1, …], filter = "train" and
+    task = "..."                     # optional; so are episodes = [0, 1, …], tasks = ["open", …],
+    leave_out_failed = true          # filter = "train" and
     drop_frames = [0, 1]             # so many frames at each episode's start and end
 
     [[observation]]
@@ -13,6 +14,8 @@
     frame = "base"
     low = [...]                      # optional: the smallest and largest values of the data
     high = [...]
+    clip = true                      # values outside become the nearest of low to high; without
+                                     # them of the range that single values do not decide
 
     [[action]]
     name = "action"
@@ -73,6 +76,8 @@ class Mapping:
     cameras: dict[str, CameraParameters] = field(default_factory=dict)
     guessed: tuple[str, ...] = ()
     drop_frames: tuple[int, int] = (0, 0)
+    tasks: tuple[str, ...] | None = None
+    leave_out_failed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that decides what is read, except the source's path: for its hash."""
@@ -85,6 +90,8 @@ class Mapping:
             "cameras": {name: x.to_json() for name, x in self.cameras.items()},
             "filter": self.filter_key,
             **({"drop_frames": list(self.drop_frames)} if any(self.drop_frames) else {}),
+            **({"tasks": list(self.tasks)} if self.tasks is not None else {}),
+            **({"leave_out_failed": True} if self.leave_out_failed else {}),
         }
 
 
@@ -104,6 +111,10 @@ def read_mapping(path: Path) -> Mapping:
             f"{path}: drop_frames: expected how many at each episode's start and end, as [0, 1], "
             f"got {drop}."
         )
+    tasks = tuple(top.take("tasks", list)) if "tasks" in top.values else None
+    if tasks is not None and not (tasks and all(isinstance(x, str) for x in tasks)):
+        raise DatasetError(f'{path}: tasks: expected texts, as ["open"], got {list(tasks)}.')
+    failed = top.take("leave_out_failed", bool) if "leave_out_failed" in top.values else False
     observations = tuple(_entry(x, _OBSERVATION) for x in top.each("observation"))
     actions = tuple(_entry(x, _OBSERVATION) for x in top.each("action"))
     cameras = {}
@@ -124,7 +135,16 @@ def read_mapping(path: Path) -> Mapping:
         filter_key,
         cameras,
         drop_frames=(drop[0], drop[1]),
+        tasks=tasks,
+        leave_out_failed=failed,
     )
+
+
+def clipped_keys(mapping: Mapping) -> set[str]:
+    """Return the keys that are read, and clipped by whatever reads them."""
+    entries = (*mapping.observations, *mapping.actions)
+    plain = {x.key for x in entries if not x.values.get("clip")}
+    return {x.key for x in entries} - plain
 
 
 def mapping_text(mapping: Mapping, path: Path) -> str:
@@ -139,6 +159,10 @@ def mapping_text(mapping: Mapping, path: Path) -> str:
             document[name] = value
     if any(mapping.drop_frames):
         document["drop_frames"] = list(mapping.drop_frames)
+    if mapping.tasks is not None:
+        document["tasks"] = list(mapping.tasks)
+    if mapping.leave_out_failed:
+        document["leave_out_failed"] = True
     for name, entries in (("observation", mapping.observations), ("action", mapping.actions)):
         tables = tomlkit.aot()
         for entry in entries:
@@ -171,5 +195,7 @@ def _entry(table: Table, needed: tuple[str, ...]) -> Entry:
         raise DatasetError(
             f"{table.path}: {table.where('columns')}: expected [first, last + 1], got {columns}."
         )
+    if type(values.get("clip", True)) is not bool:
+        raise DatasetError(f"{table.path}: {table.where('clip')}: expected true or false.")
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Entry(key, plain, tuple(columns) if columns else None)

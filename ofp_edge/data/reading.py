@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.edges import offer
 from ofp_edge.data.guess import guess, unknown_camera
+from ofp_edge.data.labels import chosen_episodes, failures, several_tasks, tasks_of
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
+from ofp_edge.data.ranges import clipped, kept, offered, range_of
 from ofp_edge.data.source import Source
 from ofp_edge.data.store import interface_of
 from ofp_edge.data.times import check_times
@@ -26,14 +27,13 @@ from ofp_edge.progress import Progress, silent
 from ofp_edge.spec import ActionField, Interface, ObservationField
 from ofp_edge.strict import Place
 
-_STILL = 0.5
-"""Half the range given to a dimension that never changes."""
-
 
 @dataclass(frozen=True)
 class Reading:
     """A source whose fields and cameras are complete; episodes: numbers in the source, in order.
-    odd: what to look at in what is read, one line each."""
+    odd: what to look at in what is read, one line each; remarks: of that kind, what the values and
+    labels themselves say, also once they are converted. tasks: of each episode, () where none is
+    known or the mapping states one."""
 
     source: Source
     mapping: Mapping
@@ -42,6 +42,19 @@ class Reading:
     cameras: dict[str, CameraParameters]
     episodes: tuple[int, ...]
     odd: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    tasks: tuple[str | None, ...] = ()
+
+    @property
+    def several_tasks(self) -> str | None:
+        """That these episodes are of more than one task, and how to choose; None if they aren't."""
+        return several_tasks(self.tasks, self.episodes) if self.tasks else None
+
+    @property
+    def successes(self) -> tuple[bool | None, ...]:
+        """Whether each episode's task was done, None where that is unknown."""
+        known = self.source.successes
+        return tuple(known[e] if known else None for e in self.episodes)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -66,7 +79,7 @@ class Reading:
         """
         where = f"{self.source.path}: episode {episode}, field {field.name!r}"
         key, done = self.source.keys[entry.key], self.mapping.drop_frames[0]
-        for block in _kept(self.source, entry.key, episode, self.mapping.drop_frames):
+        for block in kept(self.source, entry.key, episode, self.mapping.drop_frames):
             if block.shape[1:] != key.shape:
                 raise DatasetError(
                     f"{where}: frames of {block.shape[1:]} from frame {done} on, expected "
@@ -76,7 +89,9 @@ class Reading:
             try:
                 values = read(block, entry.columns, where, done)
             except NotFinite as cause:
-                raise _offered(cause, self.source, self.mapping, entry, self.episodes) from None
+                raise offered(cause, self.source, self.mapping, entry, self.episodes) from None
+            if entry.values.get("clip"):
+                values = clipped(values, field)
             yield values
             done += len(block)
 
@@ -118,34 +133,34 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     entries = mapping.observations, mapping.actions
     total = len(entries[0]) + len(entries[1])
     plain: list[list[dict[str, Any]]] = [[], []]
+    remarks: list[str] = []
     for number, (what, entry) in enumerate(
         ("observation" if not i else "action", x) for i in (0, 1) for x in entries[i]
     ):
         progress(number, total, entry.name)
-        values = _complete(source, mapping, entry, what, episodes)
+        values = _complete(source, mapping, entry, what, episodes, remarks)
         plain[what == "action"].append(values)
         if entry.values.get("camera") and is_depth(source.keys[entry.key].shape):
             _check_depth(source, entry, mapping)
     progress(total, total)
     document = {"observations": plain[0], "actions": plain[1], "control_hz": rate}
     interface = interface_of(f"mapping of {source.path}", document)
-    mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
+    tasks = tasks_of(source, mapping, episodes)
+    if len(set(tasks)) > 1:
+        mapping = replace(mapping, control_hz=rate)
+    else:
+        mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
     keys = _keys(mapping)
     lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
     odd = tuple(dict.fromkeys(lines))
-    return Reading(source, mapping, rate, interface, cameras, episodes, odd)
+    made = Reading(source, mapping, rate, interface, cameras, episodes, odd, tasks=tasks)
+    if failed := failures(made.successes, episodes):
+        remarks.append(failed)
+    return replace(made, remarks=tuple(remarks))
 
 
 def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
-    count = len(source.lengths)
-    chosen = tuple(range(count)) if mapping.episodes is None else mapping.episodes
-    for episode in chosen:
-        if episode >= count:
-            raise DatasetError(
-                f"{source.path}: episode {episode}: there are {count}, 0 to {count - 1}."
-            )
-    if len(set(chosen)) != len(chosen) or not chosen:
-        raise DatasetError(f"{source.path}: episodes: expected each once, got {list(chosen)}.")
+    chosen = chosen_episodes(source, mapping)
     keys, dropped = [key for key in _keys(mapping) if key in source.keys], sum(mapping.drop_frames)
     for episode in chosen:
         if (why := source.wrong(episode, keys)) is not None:
@@ -161,33 +176,6 @@ def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
 def _keys(mapping: Mapping) -> list[str]:
     """The keys that a mapping reads, each once."""
     return list(dict.fromkeys(x.key for x in (*mapping.observations, *mapping.actions)))
-
-
-def _kept(source: Source, key: str, episode: int, drop: tuple[int, int]) -> Iterator[NDArray[Any]]:
-    """The source's blocks without the frames that the mapping drops."""
-    first, stop, done = drop[0], source.lengths[episode] - drop[1], 0
-    for block in source.blocks(key, episode):
-        kept = block[max(0, first - done) : max(0, stop - done)]
-        done += len(block)
-        if len(kept):
-            yield kept
-
-
-def _offered(
-    cause: NotFinite, source: Source, mapping: Mapping, entry: Entry, episodes: tuple[int, ...]
-) -> DatasetError:
-    """The error, or a better one where leaving an episode out is no help."""
-    bad = []
-    for episode in episodes:
-        parts = []
-        for block in _kept(source, entry.key, episode, mapping.drop_frames):
-            values = np.asarray(block, np.float32).reshape(len(block), -1)
-            if entry.columns and block.ndim == 2:
-                values = values[:, slice(*entry.columns)]
-            parts.append(~np.isfinite(values).all(1))
-        bad.append(np.concatenate(parts))
-    line = offer(f"{source.path}: field {entry.name!r}", bad)
-    return cause if line is None else DatasetError(f"{line}.")
 
 
 def _cameras(source: Source, mapping: Mapping) -> dict[str, CameraParameters]:
@@ -214,9 +202,14 @@ def _cameras(source: Source, mapping: Mapping) -> dict[str, CameraParameters]:
 
 
 def _complete(
-    source: Source, mapping: Mapping, entry: Entry, what: str, episodes: tuple[int, ...]
+    source: Source,
+    mapping: Mapping,
+    entry: Entry,
+    what: str,
+    episodes: tuple[int, ...],
+    remarks: list[str],
 ) -> dict[str, Any]:
-    """The entry's values as plain JSON, with shape, scale and range."""
+    """The entry's values as plain JSON, with shape, scale and range; remarks: lines are added."""
     where = f"{what} {entry.name!r}"
     key, values = source.require_key(entry.key, where), dict(entry.values)
     kind = _class(source, entry) if what == "observation" else State
@@ -246,42 +239,20 @@ def _complete(
     if (whole := getattr(kind, "whole_range", None)) is not None:
         values.setdefault("low", (whole[0],) * 3)
         values.setdefault("high", (whole[1],) * 3)
-    if "low" not in values or "high" not in values:
-        low, high = _range(source, mapping, entry, kind, episodes)
+    if (clip := values.pop("clip", None)) is not None and not (kind.joined or kind.places):
+        raise DatasetError(f"{source.path}: {where}: clip is for numbers and points alone.")
+    stated = "low" in values and "high" in values
+    if not stated or (kind.joined and not clip):
+        (low, high), lines = range_of(source, mapping, entry, kind, episodes)
         values.setdefault("low", low)
         values.setdefault("high", high)
+        remarks += lines
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def _class(source: Source, entry: Entry) -> type[ObservationField]:
     place = Place(f"mapping of {source.path}", f"observation {entry.name!r}", DatasetError)
     return ObservationField.class_of(entry.values, place)
-
-
-def _range(
-    source: Source,
-    mapping: Mapping,
-    entry: Entry,
-    kind: type[ObservationField],
-    episodes: tuple[int, ...],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Smallest and largest value of each dimension; points of each axis."""
-    lows, highs = [], []
-    for episode in episodes:
-        where = f"{source.path}: episode {episode}, field {entry.name!r}"
-        done = mapping.drop_frames[0]
-        for block in _kept(source, entry.key, episode, mapping.drop_frames):
-            try:
-                values = numbers(block, entry.columns, where, done)
-            except NotFinite as cause:
-                raise _offered(cause, source, mapping, entry, episodes) from None
-            flat = values[..., :3].reshape(-1, 3) if kind.places else values
-            lows.append(flat.min(0))
-            highs.append(flat.max(0))
-            done += len(block)
-    low, high = np.min(lows, 0).astype(float), np.max(highs, 0).astype(float)
-    still = low == high
-    return tuple((low - _STILL * still).tolist()), tuple((high + _STILL * still).tolist())
 
 
 def _check_depth(source: Source, entry: Entry, mapping: Mapping) -> None:

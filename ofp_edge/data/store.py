@@ -95,6 +95,36 @@ def odd_of(path: Path, attrs: dict[str, Any]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def labels_of(
+    path: Path, attrs: dict[str, Any], episodes: int
+) -> tuple[tuple[str | None, ...], tuple[bool | None, ...]]:
+    """Return the task of each episode, () where none is stated, and whether it was done. None is
+    unknown, as all are in what was converted before success_unknown was there. DatasetError."""
+    tasks, success = attrs.get("tasks", []), attrs["success"]
+    unknown = attrs.get("success_unknown")
+    if unknown is None:
+        unknown = list(range(episodes)) if "converted_from" in attrs else []
+    texts = isinstance(tasks, list) and all(isinstance(x, (str, type(None))) for x in tasks)
+    if not texts or len(tasks) not in (0, episodes):
+        raise DatasetError(
+            f"{path}: attribute tasks: expected a text or null for each of {episodes} episodes, "
+            f"got {shown(tasks)}."
+        )
+    if len(success) != episodes:
+        raise DatasetError(
+            f"{path}: attribute success: expected one entry for each of {episodes} episodes, got "
+            f"{len(success)}."
+        )
+    numbers = isinstance(unknown, list) and all(type(x) is int for x in unknown)
+    if not numbers or any(not 0 <= x < episodes for x in unknown):
+        raise DatasetError(
+            f"{path}: attribute success_unknown: expected numbers of episodes, got "
+            f"{shown(unknown)}."
+        )
+    blank = set(unknown)
+    return tuple(tasks), tuple(None if i in blank else x for i, x in enumerate(success))
+
+
 def check_attributes(path: Path, attrs: Any) -> dict[str, Any]:
     """Return the attributes of a dataset, each there and of its type. Raises DatasetError."""
     if not isinstance(attrs, dict):

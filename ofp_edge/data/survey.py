@@ -5,6 +5,7 @@ Numbers are read whole; of images the first block of at most eight episodes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.edges import offer
+from ofp_edge.data.glitches import CLIP, glitches
 from ofp_edge.data.guess import BOOKKEEPING
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.times import KEYS, time_steps
@@ -43,8 +45,9 @@ class Survey:
     odd: list[str] = field(default_factory=list)
 
 
-def survey(source: Source, progress: Progress = silent) -> Survey:
-    """Read a source through. DatasetError when it cannot be read."""
+def survey(source: Source, progress: Progress = silent, clipped: Collection[str] = ()) -> Survey:
+    """Read a source through. clipped: keys whose far values a mapping clips, which are not odd
+    then. DatasetError when it cannot be read."""
     found = Survey(odd=list(source.notes))
     left: list[str] = []
     for number, (name, key) in enumerate(source.keys.items()):
@@ -55,7 +58,9 @@ def survey(source: Source, progress: Progress = silent) -> Survey:
                 episodes.append(episode)
             elif why not in left:
                 left.append(why)
-        found.keys.append(_look(source, name, key, episodes, found.odd))
+        odd: list[str] = []
+        found.keys.append(_look(source, name, key, episodes, odd))
+        found.odd += [x for x in odd if not (x.endswith(CLIP) and name in clipped)]
         found.odd += [x for x in source.odd(name, episodes) if x not in found.odd]
     found.odd += [f"{why} Leave the episode out" for why in left[:_LOOKED_AT]]
     if len(left) > _LOOKED_AT:
@@ -72,8 +77,14 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
     low, high, bad = None, None, []
     unread: list[NDArray[np.bool_]] = []
     signs: dict[int, list[tuple[int, int]]] | None = None
+    parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    cloud = len(key.shape) == 2 and key.shape[1] in (3, 6) and key.shape[0] > 0
     for episode in picked:
         values = _values(source, name, episode, whole)
+        if cloud:
+            parts.append((values[..., :3].min(1), values[..., :3].max(1)))
+        elif len(key.shape) < 2:
+            parts.append((values.reshape(len(values), -1),) * 2)
         flat = values.reshape(len(values), -1)
         good = np.isfinite(flat) if flat.dtype.kind == "f" else np.ones(flat.shape, bool)
         unread.append(np.asarray(~good.all(1)))
@@ -100,6 +111,10 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
                 odd.append(f"{name}: constant dimensions {shown}{_more(still, 6)}")
         elif told and made.low == made.high:
             odd.append(f"{name}: every value is {made.low:g}")
+    if parts and not bad and not BOOKKEEPING.search(name) and key.dtype != "bool":
+        lengths = [len(x) for x, _ in parts]
+        lows, highs = (np.concatenate(x) for x in zip(*parts, strict=True))
+        odd += [x.said(name, lengths, picked, 0) for x in glitches(lows, highs, lengths)]
     for start, places in (signs or {}).items():
         if places:
             shown = ", ".join(f"episode {e} frame {f}" for e, f in places[:3])

@@ -15,8 +15,8 @@ from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
 from ofp_edge.data.open import open_dataset
-from ofp_edge.errors import OfpError, PolicyError
-from ofp_edge.fields import Rgb
+from ofp_edge.errors import DatasetError, OfpError, PolicyError
+from ofp_edge.fields import Rgb, Text
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import PolicyConfig, TrainingConfig, TrainingRecord
@@ -29,7 +29,7 @@ from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.spec import Chunking, Interface, PolicySpec
 from ofp_edge.train.history import History, load_history
-from ofp_edge.train.scene_shift import scene_shift
+from ofp_edge.train.scene_shift import with_shift
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
 
@@ -174,6 +174,8 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         dataset.control_hz,
         start.config.spec.start_index if start else 0,
     )
+    if dataset.several_tasks and not any(isinstance(f, Text) for f in observations):
+        raise DatasetError(f"{dataset.path}: {dataset.several_tasks}.")
     spec = PolicySpec.of(Interface(observations, dataset.interface.actions), chunking)
     split = dataset.split()
     if start:
@@ -216,22 +218,11 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         load_resnet_weights(network, request.rgb_weights)
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
         config = replace(config, training=record)
-    config = _with_shift(config, dataset)
+    config = with_shift(config, dataset)
     state = new_state(network, config.training.settings, seed)
     aside = unfinished(request.output)
     place = aside if aside.exists() or request.output.exists() else request.output
     return Plan(request, dataset, Policy(config, state.average, statistics), method, state, place)
-
-
-def _with_shift(config: PolicyConfig, dataset: Dataset) -> PolicyConfig:
-    """Record what is done to clouds: where they may not be moved, shift_m is 0."""
-    record = config.training
-    if (shift := scene_shift(config.spec, dataset.fields)) is None:
-        return config
-    if shift.columns is None:
-        record = replace(record, settings=replace(record.settings, shift_m=0.0))
-    said = shift.said(record.settings.shift_m)
-    return replace(config, training=replace(record, cloud_shift=said))
 
 
 def _place(order: list[str], name: str) -> int:
@@ -239,7 +230,7 @@ def _place(order: list[str], name: str) -> int:
 
 
 def _resumed(request: Request, dataset: Dataset, saved: Policy, place: Path) -> Plan:
-    config = _with_shift(saved.config, dataset)
+    config = with_shift(saved.config, dataset)
     method = build_method(config.method, config.method_options)
     network = config.network.build(config.spec, saved.statistics)
     state = new_state(network, config.training.settings, config.training.seed)

@@ -8,13 +8,15 @@ moved scene with other angles.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.dataset import Dataset
 from ofp_edge.fields import Points, Rgb, State, Text
+from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.spec import ActionField, PolicySpec
 
 _UNKNOWN = ("unknown", "")
@@ -75,6 +77,17 @@ def scene_shift(spec: PolicySpec, values: Mapping[str, NDArray[Any]]) -> SceneSh
         return SceneShift(None, actions)
     return SceneShift(tuple(columns), f"{' and '.join(moved) or 'no state'} moves along, "
                                       "the actions are relative")  # fmt: skip
+
+
+def with_shift(config: PolicyConfig, dataset: Dataset) -> PolicyConfig:
+    """Record what is done to clouds: where they may not be moved, shift_m is 0."""
+    record = config.training
+    if (shift := scene_shift(config.spec, dataset.fields)) is None:
+        return config
+    if shift.columns is None:
+        record = replace(record, settings=replace(record.settings, shift_m=0.0))
+    said = shift.said(record.settings.shift_m)
+    return replace(config, training=replace(record, cloud_shift=said))
 
 
 def _is_loose(field: State) -> bool:

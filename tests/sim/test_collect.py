@@ -16,6 +16,7 @@ zarr = pytest.importorskip("zarr")
 
 from ofp_edge.camera_parameters import CameraParameters  # noqa: E402
 from ofp_edge.cli.collect import KEYS, add  # noqa: E402
+from ofp_edge.data.open import open_dataset  # noqa: E402
 from ofp_edge.errors import MissingExtra, OfpError, OutputExists, UnknownName  # noqa: E402
 from ofp_edge.origin import install_line  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
@@ -64,6 +65,11 @@ def test_the_attributes_make_a_spec_and_name_every_seed(dataset):
     assert interface.cameras == ("front",)
     camera = CameraParameters.from_json(attrs["cameras"]["front"])
     assert (camera.width, camera.height) == (64, 48)
+
+
+def test_nothing_is_odd_about_what_an_expert_did(dataset):
+    done, _ = dataset
+    assert open_dataset(done.dataset).odd == ()
 
 
 def test_recorded_actions_are_the_experts_and_executed_ones_were_noisy(dataset):

@@ -60,7 +60,9 @@ def state(name: str, size: int, unit: str, frame: str = "base") -> State:
 def drawn(data: Dataset, shift_m: float) -> list[torch.Tensor]:
     spec = PolicySpec.of(data.interface, Chunking(2, 8, 4, data.control_hz))
     settings = replace(preset("tiny").training, jitter_m=0.0, shift_m=shift_m)
-    return Batches(data, [0, 1], spec).draw(settings, torch.Generator().manual_seed(4))[0]
+    batches = Batches(data, [0, 1], spec)
+    raw = batches.read(torch.arange(settings.batch_size) % len(batches))
+    return batches.augmented(raw, settings, torch.Generator().manual_seed(4))[0]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ Diffusion Policy's images may be JPEG 2000 or JPEG XL inside: imagecodecs brings
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.source import Key, Source, rate_hz
-from ofp_edge.data.store import check_attributes, odd_of
+from ofp_edge.data.store import check_attributes, labels_of, odd_of
+from ofp_edge.data.success import success_of
 from ofp_edge.data.zarr_gaps import missing_rows, told
 from ofp_edge.data.zarr_store import open_zarr
 from ofp_edge.errors import DatasetError
@@ -44,7 +46,26 @@ class ReplaySource(Source):
             self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
         self.notes = odd_of(path, self.attributes)
+        if self.attributes and len(self.attributes["success"]) == len(self.lengths):
+            self.tasks, self.successes = labels_of(path, self.attributes, len(self.lengths))
+            if self.attributes.get("instructions"):  # a policy is told them: none has to be chosen
+                self.tasks = ()
+        elif not self.attributes:
+            self.successes = self._successes()
         self._missing: dict[str, NDArray[np.bool_]] = {}
+
+    def _successes(self) -> tuple[bool | None, ...]:
+        """By a flag of each frame, where another project's set has one that can be read."""
+        array = self._arrays.get("success")
+        if array is None or math.prod(array.shape[1:]) != 1 or not array.nchunks_initialized:
+            return ()
+        try:
+            return tuple(
+                success_of(self.read("success", episode)) if length > 0 else None
+                for episode, length in enumerate(self.lengths)
+            )
+        except DatasetError:  # said where a mapping takes it
+            return ()
 
     def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
         """Chunks that are not there. Images that are black for a whole chunk, and chunks of ours,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.source import Source, rate_hz
+from ofp_edge.data.success import success_of, successes_by_signals
 from ofp_edge.errors import DatasetError, UnknownName
 from ofp_edge.strict import parse_json, shown
 
@@ -40,6 +41,7 @@ class RobomimicSource(Source):
             for demo in demos
         )
         self._wrong = self._misfits(file)
+        self.successes = self._successes(file)
         environment = _environment(path, file)
         options = environment.get("env_kwargs") or {}
         if not isinstance(options, dict):
@@ -60,6 +62,22 @@ class RobomimicSource(Source):
         """As Source.wrong."""
         why = next((x for key in keys if (x := self._wrong.get((episode, key)))), None)
         return why or super().wrong(episode, keys)
+
+    def _successes(self, file: Hdf5) -> tuple[bool | None, ...]:
+        """By a flag `success`, else by what the environment said."""
+
+        def signal(name: str) -> list[NDArray[Any] | None]:
+            places = [f"data/{demo}/{name}" for demo in self._demos]
+            arrays = [file.array(x) if x in file else None for x in places]
+            return [None if x is None or x.shape[1:] else x.rows(0, len(x)) for x in arrays]
+
+        try:
+            found = tuple(None if x is None else success_of(x) for x in signal("success"))
+            if any(x is not None for x in found):
+                return found
+            return successes_by_signals(signal("rewards"), signal("dones"))
+        except DatasetError:  # no policy reads them: nothing is known then
+            return ()
 
     def _misfits(self, file: Hdf5) -> dict[tuple[int, str], str]:
         """By episode and key: what is not as in the first demonstration."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.layouts.images import decode_image
 from ofp_edge.data.source import Key, Source, rate_hz
+from ofp_edge.data.success import success_of
 from ofp_edge.errors import DatasetError
 from ofp_edge.outside import listed, within
 from ofp_edge.strict import shown
@@ -36,18 +37,21 @@ class RoboTwinSource(Source):
         self.keys: dict[str, Key] = {}
         lengths: list[int] = []
         self._rates: dict[int, float] = {}
+        successes: list[bool | None] = []
         self._wrong: dict[tuple[int, str | None], str] = {}  # None: the whole of the episode
         for number, file in enumerate(self._files):
             try:
                 with opened(file) as data:
                     self._add(data, number)
                     lengths.append(self._length(data, number))
+                    successes.append(_success(data))
             except DatasetError as cause:  # it need not be among those that are chosen
                 if number + 1 == len(self._files) and not self.keys:
                     raise
                 self._wrong[number, None] = str(cause)
-                lengths.append(0)
+                lengths[number:], successes[number:] = [0], [None]
         self.layout = "robotwin-native" if self._native else "robotwin-raw"
+        self.successes = tuple(successes)
         self.lengths, self.rates_hz = tuple(lengths), tuple(sorted(set(self._rates.values())))
 
     def _add(self, data: Hdf5, number: int) -> None:
@@ -121,6 +125,14 @@ def episode_files(path: Path) -> list[Path]:
 def open_robotwin(path: Path, files: Sequence[Path]) -> RoboTwinSource:
     """Open episodes. DatasetError when a file is damaged, or of neither layout."""
     return RoboTwinSource(path, files)
+
+
+def _success(data: Hdf5) -> bool | None:
+    """What the file says of its end; RoboTwin's own tools keep successes only, and say nothing."""
+    for name in ("success", "additional_info/success"):
+        if name in data:
+            return success_of(np.asarray(data.scalar(name)))
+    return None
 
 
 def _number(path: Path) -> int:
