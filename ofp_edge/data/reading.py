@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.edges import offer
-from ofp_edge.data.guess import guess, unknown_camera
+from ofp_edge.data.guess import guess, odd_actions, unknown_camera
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
+from ofp_edge.data.pictures import turned
 from ofp_edge.data.source import Source
 from ofp_edge.data.store import interface_of
 from ofp_edge.data.times import check_times
@@ -102,7 +103,7 @@ def open_reading(path: Path, progress: Progress = silent) -> Reading:
 
 def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Reading:
     """Complete the mapping's fields from the source: shapes, and ranges by reading the numbers."""
-    episodes = _episodes(source, mapping)
+    source, episodes = turned(source, mapping), _episodes(source, mapping)
     rate = source.rate_of(episodes)
     if rate is not None and mapping.control_hz not in (None, rate):
         raise DatasetError(
@@ -132,6 +133,8 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
     keys = _keys(mapping)
     lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
+    if not mapping.guessed:
+        lines += odd_actions(source, mapping, episodes)
     odd = tuple(dict.fromkeys(lines))
     return Reading(source, mapping, rate, interface, cameras, episodes, odd)
 
@@ -224,7 +227,7 @@ def _complete(
     fits = (
         key.is_image
         if kind.frame_axes == 3
-        else number and (kind.frame_axes is None or len(key.shape) == max(kind.frame_axes, 0))
+        else number and (kind.frame_axes is None or len(key.shape) in _axes(kind))
     )
     if not fits:
         raise DatasetError(
@@ -251,6 +254,12 @@ def _complete(
         values.setdefault("low", low)
         values.setdefault("high", high)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _axes(kind: type[ObservationField]) -> tuple[int, ...]:
+    """How many axes a frame may have: one number alone is a state of one."""
+    most = max(kind.frame_axes or 0, 0)
+    return (0, most) if kind.joined else (most,)
 
 
 def _class(source: Source, entry: Entry) -> type[ObservationField]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.edges import offer
-from ofp_edge.data.guess import BOOKKEEPING
+from ofp_edge.data.guess.words import label
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.times import KEYS, time_steps
 from ofp_edge.progress import Progress, silent
@@ -92,7 +92,7 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
         odd.append((offer(name, unread) if whole else None) or line)
     if low is not None and high is not None:
         made.low, made.high = float(np.nanmin(low)), float(np.nanmax(high))
-        told = not BOOKKEEPING.search(name)
+        told = label(name) is None
         if told and len(key.shape) == 1:
             still = np.flatnonzero(low == high)
             if still.size and sum(source.lengths) > 1:

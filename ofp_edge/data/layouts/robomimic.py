@@ -1,6 +1,6 @@
 """robomimic HDF5: /data/demo_i with actions and obs/<key>; /mask/<name> lists demonstrations.
 
-The rate is env_args' control_freq. Actions are relative where its controllers say so.
+The rate is env_args' control_freq. What actions mean its controllers say (controllers.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ofp_edge.data.layouts.controllers import controls
 from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.source import Source, rate_hz
 from ofp_edge.errors import DatasetError, UnknownName
@@ -48,7 +49,9 @@ class RobomimicSource(Source):
             self.rates_hz = (rate_hz(rate, f"{path}: env_args, control_freq"),)
         task = environment.get("env_name")
         self.task = task if isinstance(task, str) else None
-        self.delta = _is_delta(options.get("controller_configs"))
+        self.controls = controls(options)
+        kinds = {x.kind for x in self.controls}
+        self.delta = None if len(kinds) != 1 or None in kinds else kinds == {"delta"}
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -107,16 +110,3 @@ def _environment(path: Path, file: Hdf5) -> dict[str, Any]:
     text = file.attribute("data", "env_args", "{}")
     value = parse_json(text, f"{path}: data, attribute env_args", DatasetError)
     return value if isinstance(value, dict) else {}
-
-
-def _is_delta(controllers: Any) -> bool | None:
-    """robosuite below 1.5 says control_delta, above it input_type, nested by body part."""
-    if not isinstance(controllers, dict):
-        return None
-    if "control_delta" in controllers:
-        return bool(controllers["control_delta"])
-    if "input_type" in controllers:
-        return bool(controllers["input_type"] == "delta")
-    inside = [_is_delta(value) for value in controllers.values()]
-    said = [value for value in inside if value is not None]
-    return said[0] if said else None
