@@ -18,6 +18,10 @@ def table_of(taken: Iterable[Taken]) -> Table:
         table.add_column(title, overflow="fold", ratio=ratio, no_wrap=ratio is None)
     table.expand = True
     for row in taken:
-        columns = "" if row.columns is None else f"{row.columns[0]}-{row.columns[1] - 1}"
+        columns = _columns(*row.columns) if row.columns else ""
         table.add_row(foreign(row.key), columns, foreign(row.taken), foreign(row.why))
     return table
+
+
+def _columns(first: int, stop: int) -> str:
+    return f"{first}" if stop == first + 1 else f"{first}-{stop - 1}"

@@ -82,8 +82,7 @@ class Turned(Source):
             name: Key((*self._forms[name].size, 3), key.dtype) if name in self._forms else key
             for name, key in source.keys.items()
         }
-        for name in ("layout", "path", "lengths", "rates_hz", "task", "delta", "controls", "notes",
-                     "names", "tasks", "successes", "robot"):  # fmt: skip
+        for name in set(Source.__annotations__) - {"keys"}:
             setattr(self, name, getattr(source, name))
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:

@@ -81,7 +81,7 @@ class Source(ABC):
     is made, in their order. notes: peculiarities of the files themselves. names: of a key's
     dimensions, as the files state them. tasks: what was asked for in each episode, successes:
     whether it was done, () where the files state none, None for an episode of which they do not.
-    robot: its type, as the files call it.
+    robot: its type, as the files call it. left: what the layout does not read at all, and why.
     """
 
     layout: str
@@ -97,6 +97,7 @@ class Source(ABC):
     tasks: tuple[str | None, ...] = ()
     successes: tuple[bool | None, ...] = ()
     robot: str | None = None
+    left: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:

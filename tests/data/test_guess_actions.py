@@ -164,6 +164,12 @@ def test_named_joints_with_a_gripper_of_many_values_are_one_field() -> None:
     ]
 
 
+def test_names_that_say_nothing_leave_it_to_the_values() -> None:
+    hand = joined(path(3, away=3), switch(-1, 1))
+    found = fields(named(hand, "motor_0", "motor_1", "motor_2", "motor_3"))
+    assert [x[:2] for x in found] == [("action", (0, 3)), ("gripper", (3, 4))]
+
+
 def test_sides_name_the_fields_of_two_arms() -> None:
     arms = joined(noise(2), switch(0, 1), noise(2, 1), switch(0, 1, seed=3))
     names = [f"{side}_{x}" for side in ("left", "right") for x in ("dx", "dy", "gripper")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from ofp_edge.data.convert import convert
 from ofp_edge.data.guess import guess, look
 from ofp_edge.data.guess.words import label
 from ofp_edge.data.layouts import open_source
+from ofp_edge.data.mapping import mapping_text, read_mapping
 from ofp_edge.data.open import open_dataset
 from ofp_edge.data.pictures import picture
 from ofp_edge.data.source import Key
 from ofp_edge.data.taken import LEFT
 from ofp_edge.errors import DatasetError
-from tests.data.foreign import FIXTURES, LAYOUTS, one_line
+from tests.data.foreign import FIXTURES, LAYOUTS, copied, one_line
 from tests.data.made import EPISODES, FRAMES, Arrays, noise, path
 
 ANSWERS = [
@@ -82,7 +84,7 @@ def test_every_key_has_a_row_and_every_field_one(name: str) -> None:
     source = open_source(FIXTURES / name)
     found = look(source)
     assert found.mapping is not None and found.refused is None
-    assert list(dict.fromkeys(row.key for row in found.taken)) == list(source.keys)
+    assert list(dict.fromkeys(row.key for row in found.taken)) == [*source.keys, *source.left]
     entries = [*found.mapping.observations, *found.mapping.actions]
     rows = {row.field: (row.key, row.columns) for row in found.taken if row.field is not None}
     assert rows == {x.name: (x.key, x.columns) for x in entries}
@@ -213,3 +215,44 @@ def test_an_action_and_a_state_of_one_name_are_two_fields() -> None:
     action = np.concatenate([path(2), grip], -1)
     found = guess(Arrays({"action": action, "gripper": path(1)}))
     assert [x.name for x in found.actions] == ["action", "gripper_2"]
+
+
+def test_what_a_layout_never_reads_stands_in_the_table_too(tmp_path: Path) -> None:
+    file = stored(tmp_path, "hdf5")
+    with h5py.File(file, "r+") as made:
+        for episode in range(EPISODES):
+            made[f"data/demo_{episode}/next_obs/state"] = path(2)[episode]
+            made[f"data/demo_{episode}/dones"] = np.zeros(FRAMES)
+    rows = {x.key: x for x in look(open_source(file)).taken}
+    assert rows["next_obs/state"].taken == rows["dones"].taken == LEFT
+    assert "later frame" in rows["next_obs/state"].why
+    group = stored(tmp_path, "zarr")
+    zarr.open_group(str(group), mode="r+").create_group("data/camera")
+    rows = {x.key: x for x in look(open_source(group)).taken}
+    assert rows["camera"].taken == LEFT and "group" in rows["camera"].why
+
+
+def test_text_and_depth_videos_of_lerobot_stand_in_the_table(tmp_path: Path) -> None:
+    folder = copied("lerobot-v3.0", tmp_path)
+    info = json.loads((folder / "meta" / "info.json").read_text())
+    info["features"]["language_instruction"] = {"dtype": "string", "shape": [1]}
+    depth = {"dtype": "video", "shape": [48, 64, 3], "info": {"video.is_depth_map": True}}
+    info["features"]["observation.images.depth"] = depth
+    (folder / "meta" / "info.json").write_text(json.dumps(info))
+    rows = {x.key: x.why for x in look(open_source(folder)).taken}
+    assert rows["language_instruction"] == "text"
+    assert rows["observation.images.depth"] == "a depth video, which is not read"
+
+
+def test_hostile_names_and_numbers_are_no_trace(tmp_path: Path) -> None:
+    wild = np.full((EPISODES, FRAMES, 3), 1e308)
+    wild[:, ::2] = -1e308
+    arrays = {"action": wild, "state\n[x]\x1b": wild, "../odd": path(1), "": path(2, 1)}
+    found = look(Arrays(arrays))
+    assert found.mapping is not None
+    (tmp_path / "m.toml").write_text(mapping_text(found.mapping, tmp_path / "m.toml"))
+    assert [x.key for x in read_mapping(tmp_path / "m.toml").observations] == [
+        x.key for x in found.mapping.observations
+    ]
+    nothing = look(Arrays({"action": np.zeros((EPISODES, FRAMES, 0)), "state": path(2)}))
+    assert nothing.mapping is not None and nothing.mapping.actions == ()

@@ -8,8 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ofp_edge.data.guess.columns import Group, grouped, titles
-from ofp_edge.data.guess.evidence import see
+from ofp_edge.data.guess.evidence import Memory, Seen, see
 from ofp_edge.data.guess.names import short, unique
 from ofp_edge.data.guess.sections import sections
 from ofp_edge.data.guess.verdict import ASKED
@@ -46,9 +48,12 @@ def actions(source: Source, states: Sequence[str], names: Collection[str]) -> Ac
     """
     keys = _keys(source)
     made = Actions()
+    memory: Memory = {}
     for key in keys:
         whole = "action" if len(keys) == 1 else f"action_{short(key)}"
-        _add(source, key, whole, beside(source, states), names, made)
+        seen = see(source, key, beside(source, states), memory=memory)
+        with np.errstate(all="ignore"):  # what overflows proves nothing
+            _add(source, key, whole, seen, names, made)
     forms = "another form of the action, or a part of it: a mapping can name it"
     for key, about in source.keys.items():
         if key not in keys and is_action(key) and _is_vector(about) and _inside(key):
@@ -82,13 +87,12 @@ def _add(
     source: Source,
     key: str,
     whole: str,
-    states: Sequence[str],
+    seen: Seen,
     taken: Collection[str],
     made: Actions,
 ) -> None:
     about = source.keys[key]
     width = about.shape[0] if about.shape else 1
-    seen = see(source, key, states)
     names = source.names.get(key, ())
     names = names if len(names) == width else ()
     controls = source.controls or (Control("", _stated(source.delta)),)
@@ -130,7 +134,7 @@ def _told(values: dict[str, Any]) -> str:
     """As a person reads it: absolute, nearest, held."""
     kind = "to be asked" if values["kind"] == ASKED else values["kind"]
     parts = [kind, *(values[x] for x in ("interpolation", "rotation") if x in values)]
-    held = "hold 0" if "hold" in values else "held at the last"
+    held = "hold 0" if "hold" in values else "held"
     return ", ".join([*parts, held] if values["kind"] != ASKED else parts)
 
 

@@ -20,6 +20,7 @@ _FAR = 2.0  # ranges that 0 may lie away from all values of what is relative
 _OUTSIDE = 0.05  # of the frames
 _UNIT = 2e-3
 Frames = NDArray[np.float64]
+Memory = dict[tuple[str, int], Frames]
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,17 @@ class Seen:
 
 
 def see(
-    source: Source, key: str, states: Iterable[str] = (), episodes: Sequence[int] | None = None
+    source: Source,
+    key: str,
+    states: Iterable[str] = (),
+    episodes: Sequence[int] | None = None,
+    memory: Memory | None = None,
 ) -> Seen:
     """Read a key, and states beside it, of the episodes looked at: LOOKED_AT of those given, evenly
-    over them, of all without. What cannot be read, and frames
-    without numbers, are left out: who reads all of it says so."""
+    over them, of all without. memory: what was read before, by key and episode.
+
+    What cannot be read, and frames without numbers, are left out: who reads all of it says so.
+    """
     names = [key, *states]
     found: dict[str, list[Frames]] = {name: [] for name in names}
     chosen = range(len(source.lengths)) if episodes is None else episodes
@@ -152,7 +159,7 @@ def see(
         try:
             if source.wrong(episode, names) is not None:
                 continue
-            read = [_numbers(source, name, episode) for name in names]
+            read = [_numbers(source, name, episode, memory) for name in names]
         except DatasetError:
             continue
         good = np.isfinite(read[0]).all(1)
@@ -171,8 +178,13 @@ def spread(count: int) -> list[int]:
     return sorted(set(picked.tolist()))
 
 
-def _numbers(source: Source, key: str, episode: int) -> Frames:
+def _numbers(source: Source, key: str, episode: int, memory: Memory | None) -> Frames:
+    if memory is not None and (key, episode) in memory:
+        return memory[key, episode]
     values = np.asarray(source.read(key, episode), float)
     if values.shape[1:] != source.keys[key].shape:
         raise DatasetError(f"{source.path}: episode {episode}, {key}: of another shape.")
-    return values.reshape(len(values), -1)
+    flat = values.reshape(len(values), -1)
+    if memory is not None:
+        memory[key, episode] = flat
+    return flat

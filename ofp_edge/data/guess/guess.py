@@ -97,6 +97,7 @@ def _row(entry: Entry, what: str, why: str) -> Taken:
 
 
 def _ordered(source: Source, rows: list[Taken]) -> tuple[Taken, ...]:
+    rows = [*rows, *(Taken(key, None, LEFT, why) for key, why in source.left.items())]
     order = {key: number for number, key in enumerate(source.keys)}
     return tuple(sorted(rows, key=lambda x: (order.get(x.key, len(order)), x.columns or (0, 0))))
 

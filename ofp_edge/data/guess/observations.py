@@ -54,7 +54,8 @@ def observations(source: Source) -> Observations:
             made.add(key, plain, "state", _GOAL if goal else _numbers(source.keys[key]))
     for key in free:
         if (form := picture(source.keys[key])) is not None:
-            camera, size = short(key), _shrunk(form.size)
+            camera = unique(short(key), [str(x.values.get("camera")) for x in made.entries])
+            size = _shrunk(form.size)
             values = {"name": f"rgb_{camera}", "kind": Rgb.kind, "unit": "1", "frame": camera,
                       "camera": camera, "shape": (3, *size)}  # fmt: skip
             shrunk = f", shrunk to {size[0]} x {size[1]}" if size != form.size else ""

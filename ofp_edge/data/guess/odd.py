@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ofp_edge.data.guess.actions import beside
 from ofp_edge.data.guess.evidence import see
 from ofp_edge.data.guess.verdict import no_motion
@@ -16,7 +18,9 @@ def odd_actions(source: Source, mapping: Mapping, episodes: Sequence[int]) -> li
     places or switches. Episodes as `evidence.see` picks them of those that are read."""
     relative = [x for x in mapping.actions if x.values.get("kind") in ("delta", "velocity")]
     states = beside(source, [x.key for x in mapping.observations if x.key in source.keys])
-    return [line for x in relative if (line := _odd(source, x, states, episodes)) is not None]
+    with np.errstate(all="ignore"):
+        found = [_odd(source, x, states, episodes) for x in relative]
+    return [line for line in found if line is not None]
 
 
 def _odd(

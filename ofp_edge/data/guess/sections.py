@@ -151,7 +151,8 @@ def _switches(
         return found
     others = [sizes[c] for c in range(width) if c not in two and sizes[c] > 0]
     usual = float(np.median(others)) if others else 0.0
-    for c in (x for x in part.columns if x in two and x not in found and not names):
+    mute = [x for x in part.columns if not names or kind_of(names[x]) is None]
+    for c in (x for x in mute if x in two and x not in found):
         low, high = two[c]
         last = c + 1 == width
         clear = last or {low, high} in _SIGNS or high - low >= _SHARE * usual

@@ -44,6 +44,7 @@ class ReplaySource(Source):
             self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
         self.notes = odd_of(path, self.attributes)
+        self.left = {x: "a group: of data/ only arrays are read" for x in _groups(path, arrays)}
         self._missing: dict[str, NDArray[np.bool_]] = {}
 
     def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
@@ -129,6 +130,15 @@ def _array_names(path: Path) -> list[str]:
     markers = (".zarray", "zarr.json")
     folders = (path / "data").iterdir() if (path / "data").is_dir() else ()
     return sorted(x.name for x in folders if any((x / marker).exists() for marker in markers))
+
+
+def _groups(path: Path, arrays: dict[str, Any]) -> list[str]:
+    """What lies in data/ beside the arrays and is of Zarr too."""
+    return sorted(
+        x.name
+        for x in (path / "data").iterdir()
+        if x.name not in arrays and (x / ".zgroup").exists()
+    )
 
 
 def _register_codecs() -> None:

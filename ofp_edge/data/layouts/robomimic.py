@@ -18,7 +18,12 @@ from ofp_edge.data.source import Source, rate_hz
 from ofp_edge.errors import DatasetError, UnknownName
 from ofp_edge.strict import parse_json, shown
 
-_LEFT_OUT = ("next_obs", "states", "rewards", "dones")  # what no policy reads
+_LEFT_OUT = {
+    "next_obs": "of a later frame, which tells what will happen",
+    "states": "a simulator's state, not what a robot measures",
+    "rewards": "a reward, not what a robot measures",
+    "dones": "an episode's end, not what a robot measures",
+}
 _DEMO = re.compile(r"demo_[0-9]{1,9}")
 
 
@@ -33,9 +38,12 @@ class RobomimicSource(Source):
             raise DatasetError(f"{path}: no demonstrations.")
         whole = (demo for demo in demos if f"data/{demo}/actions" in file)
         first = f"data/{next(whole, demos[0])}"
-        names = [x for x in file.arrays(first) if x.split("/")[0] not in _LEFT_OUT]
+        arrays = file.arrays(first)
+        names = [x for x in arrays if x.split("/")[0] not in _LEFT_OUT]
+        self.left = {x: why for x in arrays if (why := _LEFT_OUT.get(x.split("/")[0]))}
         found = {name: file.array(f"{first}/{name}") for name in names}
         self.keys = {name: x.key for name, x in found.items() if x.dtype.kind != "S"}
+        self.left |= {name: "text" for name in found if name not in self.keys}
         self.lengths = tuple(
             len(file.array(f"data/{demo}/actions")) if f"data/{demo}/actions" in file else 0
             for demo in demos
