@@ -242,6 +242,20 @@ def test_steps_of_a_keyboard_are_no_grippers() -> None:
         ("action", None, "delta", 0.0, None)
     ]
 
+    some = joined(*(switch(-1, 0, 1, seed=s) for s in range(3)), switch(0, 1, seed=9))
+    assert fields(robomimic(some, {"control_delta": True})) == [
+        ("action", None, "delta", 0.0, None)
+    ]
+
+
+def test_a_mode_between_steps_keeps_its_value() -> None:
+    action = joined(noise(3), switch(0, 1), noise(3, 1))
+    assert [x[1:] for x in fields(robomimic(action, {"control_delta": True}))] == [
+        ((0, 3), "delta", 0.0, None),
+        ((3, 4), "absolute", None, "nearest"),
+        ((4, 7), "delta", 0.0, None),
+    ]
+
 
 def test_only_eight_episodes_are_looked_at() -> None:
     many = Arrays(

@@ -12,13 +12,13 @@ import pytest
 import zarr
 
 from ofp_edge.data.convert import convert
-from ofp_edge.data.guess import guess, look
+from ofp_edge.data.guess import guess, look, taken_by
 from ofp_edge.data.guess.words import label
 from ofp_edge.data.layouts import open_source
-from ofp_edge.data.mapping import mapping_text, read_mapping
+from ofp_edge.data.mapping import Entry, Mapping, mapping_text, read_mapping
 from ofp_edge.data.open import open_dataset
-from ofp_edge.data.pictures import picture
-from ofp_edge.data.source import Key
+from ofp_edge.data.pictures import Turned, picture
+from ofp_edge.data.source import Key, Source
 from ofp_edge.data.taken import LEFT
 from ofp_edge.errors import DatasetError
 from tests.data.foreign import FIXTURES, LAYOUTS, copied, one_line
@@ -177,6 +177,27 @@ def test_a_mapping_reads_what_a_guess_turns_and_what_it_leaves(tmp_path: Path) -
     assert data.fields["wide"].shape == (EPISODES * FRAMES, 80)
     (row,) = (x for x in look(open_source(file)).taken if x.key == "wide")
     assert row.taken == LEFT and "80 numbers" in row.why and "mapping" in row.why
+
+
+def test_a_turned_source_is_the_source_in_all_else() -> None:
+    own = {"blocks", "read", "require_key", "rate_hz"}  # of what the wrapper has itself
+    offered = {x for x in vars(Source) if not x.startswith("_") and callable(vars(Source)[x])}
+    assert offered - own <= set(vars(Turned))
+    source = Arrays({"action": noise(2), "grey": FORMS["grey"]}, task="open", robot="arm")
+    turned = Turned(source, ["grey"])
+    for name in set(Source.__annotations__) - {"keys"}:
+        assert getattr(turned, name) == getattr(source, name)
+    assert turned.keys["grey"].is_image and turned.keys["action"] == source.keys["action"]
+
+
+def test_columns_that_a_mapping_leaves_are_said() -> None:
+    source = Arrays({"action": noise(5), "state": path(2)})
+    entries = tuple(Entry("action", {"name": f"a{x}"}, x) for x in ((3, 4), (1, 2)))
+    mapping = Mapping(source.path, (Entry("state", {"name": "s", "kind": "state"}),), entries)
+    rows = [(x.columns, x.field) for x in taken_by(source, mapping) if x.key == "action"]
+    assert rows == [
+        ((0, 1), None), ((1, 2), "a(1, 2)"), ((2, 3), None), ((3, 4), "a(3, 4)"), ((4, 5), None)
+    ]  # fmt: skip
 
 
 def test_a_segmentation_is_no_picture_and_a_matrix_no_image() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Seen:
     states: Mapping[str, tuple[Frames, ...]] = field(default_factory=dict)
     rate_hz: float | None = None
 
-    @property
+    @cached_property
     def frames(self) -> Frames:
         """All frames, (n, D)."""
         return np.concatenate(self.parts) if self.parts else np.empty((0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ofp_edge.data.guess.actions import Actions, actions, inline
@@ -72,9 +73,8 @@ def look(source: Source) -> Guess:
         said.append("cameras unknown: a robot refuses the policy until [camera.NAME] states them")
     seen_by, does_by = tuple(seen.entries), tuple(does.entries)
     guessed, remarks = (*lines(taken), *said), tuple(said)
-    mapping = Mapping(
-        source.path, seen_by, does_by, rate, source.task, guessed=guessed, remarks=remarks
-    )
+    task = None if len(set(source.tasks)) > 1 else source.task
+    mapping = Mapping(source.path, seen_by, does_by, rate, task, guessed=guessed, remarks=remarks)
     return Guess(taken, mapping, _asked(source, does))
 
 
@@ -86,7 +86,22 @@ def taken_by(
     rows += [_row(entry, str(entry.values.get("kind", "")), why) for entry in mapping.observations]
     named = {row.key for row in rows}
     rows += [Taken(key, None, LEFT, "not named") for key in source.keys if key not in named]
+    for key in (x for x in named if x in source.keys and len(source.keys[x].shape) == 1):
+        spans = [row.columns for row in rows if row.key == key]
+        rows += [Taken(key, x, LEFT, "not named") for x in _gaps(spans, source.keys[key].shape[0])]
     return _ordered(source, rows)
+
+
+def _gaps(spans: Sequence[tuple[int, int] | None], width: int) -> list[tuple[int, int]]:
+    """The columns between those that are taken; none where one takes them all."""
+    if None in spans:
+        return []
+    made, at = [], 0
+    for first, stop in sorted(x for x in spans if x is not None):
+        if first > at:
+            made.append((at, first))
+        at = max(at, stop)
+    return [*made, (at, width)] if at < width else made
 
 
 def _row(entry: Entry, what: str, why: str) -> Taken:

@@ -149,14 +149,15 @@ def _switches(
     two = {c: seen.distinct(c) for c in range(width) if len(seen.distinct(c)) == 2}
     if width > 1 and len(two) * 2 > width:
         return found
-    others = [sizes[c] for c in range(width) if c not in two and sizes[c] > 0]
+    many = [c for c in range(width) if len(seen.distinct(c)) > _FEW]
+    others = [sizes[c] for c in many if sizes[c] > 0]
     usual = float(np.median(others)) if others else 0.0
     mute = [x for x in part.columns if not names or kind_of(names[x]) is None]
     for c in (x for x in mute if x in two and x not in found):
         low, high = two[c]
         last = c + 1 == width
         clear = last or {low, high} in _SIGNS or high - low >= _SHARE * usual
-        if clear and (last or not relative or 0.0 not in (low, high)):
+        if clear and (not relative or 0.0 not in (low, high) or 2 * len(many) >= width):
             role = "mode" if part.control.part and not is_arm(part.control.part) else "gripper"
             role = role if last or width > 1 and is_arm(part.control.part) else "mode"
             found[c] = role, f"only {low:g} and {high:g} occur"
