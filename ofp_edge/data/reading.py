@@ -131,11 +131,8 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     document = {"observations": plain[0], "actions": plain[1], "control_hz": rate}
     interface = interface_of(f"mapping of {source.path}", document)
     mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
-    keys = _keys(mapping)
-    lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
-    if not mapping.guessed:
-        lines += odd_actions(source, mapping, episodes)
-    odd = tuple(dict.fromkeys(lines))
+    lines = [*source.notes, *(x for key in _keys(mapping) for x in source.odd(key, episodes))]
+    odd = tuple(dict.fromkeys([*lines, *odd_actions(source, mapping, episodes)]))
     return Reading(source, mapping, rate, interface, cameras, episodes, odd)
 
 
@@ -224,10 +221,11 @@ def _complete(
     key, values = source.require_key(entry.key, where), dict(entry.values)
     kind = _class(source, entry) if what == "observation" else State
     number = key.dtype.startswith(("float", "int", "uint", "bool"))
+    axes = (0, 1) if kind.joined else (max(kind.frame_axes or 0, 0),)  # one number is a state too
     fits = (
         key.is_image
         if kind.frame_axes == 3
-        else number and (kind.frame_axes is None or len(key.shape) in _axes(kind))
+        else number and (kind.frame_axes is None or len(key.shape) in axes)
     )
     if not fits:
         raise DatasetError(
@@ -254,12 +252,6 @@ def _complete(
         values.setdefault("low", low)
         values.setdefault("high", high)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-
-def _axes(kind: type[ObservationField]) -> tuple[int, ...]:
-    """How many axes a frame may have: one number alone is a state of one."""
-    most = max(kind.frame_axes or 0, 0)
-    return (0, most) if kind.joined else (most,)
 
 
 def _class(source: Source, entry: Entry) -> type[ObservationField]:

@@ -257,6 +257,23 @@ def test_a_mode_between_steps_keeps_its_value() -> None:
     ]
 
 
+def test_a_gripper_of_three_values_stands_last() -> None:
+    source = Arrays({"action": joined(STATE, switch(-1, 0, 1)), "state": STATE})
+    assert fields(source)[1] == ("gripper", (3, 4), "absolute", None, "nearest")
+
+
+def test_smooth_steps_with_pauses_are_believed_to_be_a_delta() -> None:
+    rng = np.random.default_rng(2)
+    for width in range(1, 13):
+        steps = np.cumsum(rng.normal(size=(4, 60 + width, 6)), axis=1)
+        steps[:, width:] -= steps[:, :-width]
+        steps = steps[:, width:] * (rng.random((4, 60, 1)) > 0.2)
+        steps /= np.abs(steps).max() / rng.uniform(0.2, 1.0)
+        grip = np.sign(np.sin(np.linspace(0.1, 5, 60)))[None, :, None].repeat(4, 0)
+        where = 0.02 * np.cumsum(steps[..., :3], axis=1) + rng.uniform(-0.3, 0.9, 3)
+        assert fields(robomimic(joined(steps, grip), OSC, where)) == [MOVE, GRIPPER], width
+
+
 def test_only_eight_episodes_are_looked_at() -> None:
     many = Arrays(
         {"action": np.repeat(noise(2), 10, axis=0), "state": np.repeat(STATE, 10, axis=0)}

@@ -14,9 +14,10 @@ from ofp_edge.data.source import Source
 
 
 def odd_actions(source: Source, mapping: Mapping, episodes: Sequence[int]) -> list[str]:
-    """One line for each action that is written as a delta or a velocity, and whose values are
-    places or switches. Episodes as `evidence.see` picks them of those that are read."""
-    relative = [x for x in mapping.actions if x.values.get("kind") in ("delta", "velocity")]
+    """Return a line for each action that is written as a delta or a velocity, and whose values are
+    places or switches; none for a guess, which was judged. episodes: those that are read."""
+    written = () if mapping.guessed else mapping.actions
+    relative = [x for x in written if x.values.get("kind") in ("delta", "velocity")]
     states = beside(source, [x.key for x in mapping.observations if x.key in source.keys])
     with np.errstate(all="ignore"):
         found = [_odd(source, x, states, episodes) for x in relative]

@@ -15,7 +15,7 @@ from ofp_edge.data.source import Control
 _FEW = 3  # values that a switch takes
 _BASE = 3  # columns of a mobile base: two directions and a turn
 _SHARE = 0.25  # of the other columns' range: less is a joint that hardly moves
-_SIGNS = ({-1.0, 1.0}, {0.0, 1.0}, {-1.0, 0.0, 1.0})
+_SIGNS = ({-1.0, 1.0}, {0.0, 1.0}, {-1.0, 0.0, 1.0}, {0.0, 1.0, 2.0})
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def _switches(
         return found
     relative = part.control.kind in ("delta", "velocity")
     sizes = seen.spread()
-    two = {c: seen.distinct(c) for c in range(width) if len(seen.distinct(c)) == 2}
+    two = {c: x for c in range(width) if len(x := seen.distinct(c)) == 2}
+    if len(two) < width and {*seen.distinct(width - 1)} in _SIGNS:
+        two[width - 1] = seen.distinct(width - 1)  # of three values only the last column is one
     if width > 1 and len(two) * 2 > width:
         return found
     many = [c for c in range(width) if len(seen.distinct(c)) > _FEW]
@@ -154,11 +156,11 @@ def _switches(
     usual = float(np.median(others)) if others else 0.0
     mute = [x for x in part.columns if not names or kind_of(names[x]) is None]
     for c in (x for x in mute if x in two and x not in found):
-        low, high = two[c]
+        low, high = two[c][0], two[c][-1]
         last = c + 1 == width
-        clear = last or {low, high} in _SIGNS or high - low >= _SHARE * usual
-        if clear and (not relative or 0.0 not in (low, high) or 2 * len(many) >= width):
+        clear = last or {*two[c]} in _SIGNS or high - low >= _SHARE * usual
+        if clear and (not relative or 0.0 not in two[c] or 2 * len(many) >= width):
             role = "mode" if part.control.part and not is_arm(part.control.part) else "gripper"
             role = role if last or width > 1 and is_arm(part.control.part) else "mode"
-            found[c] = role, f"only {low:g} and {high:g} occur"
+            found[c] = role, f"only {' and '.join(f'{x:g}' for x in two[c])} occur"
     return found
