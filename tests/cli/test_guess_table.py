@@ -74,3 +74,8 @@ def test_what_is_asked_is_said_and_written_to_be_answered(tmp_path: Path) -> Non
     assert "to be asked" in row["taken"]
     result = CliRunner().invoke(build_app(), ["data", "info", str(file)])
     assert result.exit_code == 0 and "Likely is: action = [{" in result.output
+
+
+def test_brackets_in_what_is_said_are_printed_as_they_are() -> None:
+    result = CliRunner().invoke(build_app(), ["data", "info", str(FIXTURES / "dp3.zarr")])
+    assert "until [camera.NAME] states" in result.output and "\\[" not in result.output

@@ -99,6 +99,15 @@ def test_fourteen_columns_are_two_arms_only_with_two_grippers() -> None:
     ]  # fmt: skip
 
 
+def test_the_right_arm_comes_first_however_they_are_written() -> None:
+    arm = {"type": "OSC_POSITION", "input_type": "delta"}
+    composite = {"type": "BASIC", "body_parts": {"arms": {"left": arm, "right": arm}}}
+    both = joined(noise(3), switch(-1, 1), noise(3, 1), switch(-1, 1, seed=2))
+    assert [x[0] for x in fields(robomimic(both, composite))] == [
+        "move_right", "gripper_right", "move_left", "gripper_left"
+    ]  # fmt: skip
+
+
 def test_absolute_arms_keep_their_grippers_nearest() -> None:
     absolute = {"type": "OSC_POSE", "control_delta": False}
     found = fields(robomimic(joined(path(6, away=2), switch(-1, 1)), absolute))
