@@ -10,12 +10,13 @@ import typer
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
+from ofp_edge.cli.taken import table_of
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import check_output_file, write_bytes
 
 KEYS = (
     "source", "layout", "task", "episodes", "frames", "lengths", "rates_hz", "keys", "odd",
-    "mapping", "guessed", "mapping_file",
+    "mapping", "guessed", "taken", "refused", "mapping_file",
 )  # fmt: skip
 
 
@@ -30,13 +31,13 @@ def info(
     ] = None,
     force: Force = False,
 ) -> Document:
-    """Print a dataset's episodes, keys, shapes, rates and ranges, what is odd, and a mapping.
+    """Print a dataset's episodes, keys, shapes, rates and ranges, what is odd, and what is taken.
 
     Odd are NaN, dimensions that never change, single values that decide a range, times that do not
     fit the rate, quaternions that jump their sign, several tasks, failed episodes. Numbers are read
     whole; of images the first frames of eight episodes.
     """
-    from ofp_edge.data.guess import guess
+    from ofp_edge.data.guess import Guess, look, taken_by
     from ofp_edge.data.labels import labels
     from ofp_edge.data.layouts import open_source
     from ofp_edge.data.mapping import SUFFIX, clipped_keys, mapping_text, read_mapping
@@ -50,12 +51,15 @@ def info(
     opened = open_source(mapping.source, mapping.filter_key) if mapping else open_source(source)
     with output.progress("reading") as progress:
         found = survey(opened, progress, clipped_keys(mapping) if mapping else ())
-    guessed: str | None = None
+    refused: str | None = None
     if mapping is None:
         try:
-            mapping = guess(opened)
+            guess = look(opened)
         except DatasetError as cause:
-            guessed = str(cause)
+            guess = Guess((), None, str(cause))
+        taken, mapping, refused = guess.taken, guess.mapping, guess.refused
+    else:
+        taken = taken_by(opened, mapping)
     found.odd += labels(opened, mapping)
     frames, lengths = sum(opened.lengths), opened.lengths
     rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
@@ -76,13 +80,15 @@ def info(
         output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
     if not found.odd:
         say("nothing odd")
-    for line in mapping.guessed if mapping else ():
+    if taken:
+        say(table_of(taken))
+    for line in mapping.remarks if mapping else ():
         say(printable(f"guess: {line}"), soft_wrap=True, markup=False)
-    if guessed:
-        say(printable(f"no guess: {guessed}"), soft_wrap=True, markup=False)
+    if refused:
+        say(printable(f"no guess: {refused}"), soft_wrap=True, markup=False)
     if write_mapping is not None:
         if mapping is None:
-            raise DatasetError(str(guessed))
+            raise DatasetError(str(refused))
         write_bytes(write_mapping, mapping_text(mapping, write_mapping).encode())
         say(f"mapping written to {write_mapping}: pass it where a command takes a dataset")
     return {
@@ -96,7 +102,9 @@ def info(
         "keys": [asdict(key) for key in found.keys],
         "odd": found.odd,
         "mapping": mapping.to_json() if mapping else None,
-        "guessed": mapping.guessed if mapping else [],
+        "guessed": mapping.guessed if mapping and not refused else [],
+        "taken": [asdict(row) for row in taken],
+        "refused": refused,
         "mapping_file": write_mapping,
     }
 

@@ -52,6 +52,8 @@ class _Terminal(Console):
         lines = (printable(line) for line in text.expandtabs().split("\n"))
         plain = "\n".join(x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines)
         options["emoji"] = False
+        if options.get("markup") is False:
+            return super().render_str(plain, **options)
         try:
             return super().render_str(_TAG.sub(_only_ours, plain), **options)
         except MarkupError:

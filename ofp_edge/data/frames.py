@@ -16,6 +16,7 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.layouts.replay_buffer import open_replay
 from ofp_edge.data.mapping import Entry, Mapping
+from ofp_edge.data.pictures import turned
 from ofp_edge.data.reading import Reading
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
@@ -41,7 +42,8 @@ class Frames:
         """Open the source. DatasetError."""
         if self.stored_as is not None:
             return open_replay(self.source, (self.stored_as,))
-        return open_source(self.source, self.filter_key)
+        source = open_source(self.source, self.filter_key)
+        return turned(source, Mapping(self.source, (self.entry,), ()))
 
     def write(self, source: Source, episode: int, out: NDArray[Any]) -> bool:
         """Fill `out` (n, *shape) with an episode; return whether there is anything to see in it.

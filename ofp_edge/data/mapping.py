@@ -64,7 +64,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mapping:
-    """Maps keys to fields. guessed: one line for each entry that nobody stated; () for a file."""
+    """Maps keys to fields. guessed: one line for each entry that nobody stated, and for what is
+    left; () for a file. remarks: those of them that are of no key."""
 
     source: Path
     observations: tuple[Entry, ...]
@@ -75,6 +76,7 @@ class Mapping:
     filter_key: str | None = None
     cameras: dict[str, CameraParameters] = field(default_factory=dict)
     guessed: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     drop_frames: tuple[int, int] = (0, 0)
     tasks: tuple[str, ...] | None = None
     leave_out_failed: bool = False
@@ -151,7 +153,8 @@ def mapping_text(mapping: Mapping, path: Path) -> str:
     """Return the text of a mapping file to be written at `path`, with remarks on guesses."""
     document = tomlkit.document()
     for line in mapping.guessed:
-        document.add(tomlkit.comment(f"guessed: {line}"))
+        plain_line = "".join(x if x.isprintable() else "\ufffd" for x in line)
+        document.add(tomlkit.comment(f"guessed: {plain_line}"))
     document["source"] = os.path.relpath(mapping.source, path.parent)
     plain = {"control_hz": mapping.control_hz, "task": mapping.task, "filter": mapping.filter_key}
     for name, value in plain.items():

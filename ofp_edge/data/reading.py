@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.guess import guess, unknown_camera
+from ofp_edge.data.guess import guess, odd_actions, unknown_camera
 from ofp_edge.data.labels import chosen_episodes, failures, several_tasks, tasks_of
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
+from ofp_edge.data.pictures import turned
 from ofp_edge.data.ranges import clipped, kept, offered, range_of
 from ofp_edge.data.source import Source
 from ofp_edge.data.store import interface_of
@@ -117,7 +118,7 @@ def open_reading(path: Path, progress: Progress = silent) -> Reading:
 
 def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Reading:
     """Complete the mapping's fields from the source: shapes, and ranges by reading the numbers."""
-    episodes = _episodes(source, mapping)
+    source, episodes = turned(source, mapping), _episodes(source, mapping)
     rate = source.rate_of(episodes)
     if rate is not None and mapping.control_hz not in (None, rate):
         raise DatasetError(
@@ -150,9 +151,8 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
         mapping = replace(mapping, control_hz=rate)
     else:
         mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
-    keys = _keys(mapping)
-    lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
-    odd = tuple(dict.fromkeys(lines))
+    lines = [*source.notes, *(x for key in _keys(mapping) for x in source.odd(key, episodes))]
+    odd = tuple(dict.fromkeys([*lines, *odd_actions(source, mapping, episodes)]))
     made = Reading(source, mapping, rate, interface, cameras, episodes, odd, tasks=tasks)
     if failed := failures(made.successes, episodes):
         remarks.append(failed)
@@ -214,10 +214,11 @@ def _complete(
     key, values = source.require_key(entry.key, where), dict(entry.values)
     kind = _class(source, entry) if what == "observation" else State
     number = key.dtype.startswith(("float", "int", "uint", "bool"))
+    axes = (0, 1) if kind.joined else (max(kind.frame_axes or 0, 0),)  # one number is a state too
     fits = (
         key.is_image
         if kind.frame_axes == 3
-        else number and (kind.frame_axes is None or len(key.shape) == max(kind.frame_axes, 0))
+        else number and (kind.frame_axes is None or len(key.shape) in axes)
     )
     if not fits:
         raise DatasetError(

@@ -53,15 +53,35 @@ class Key:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
+@dataclass(frozen=True)
+class Control:
+    """What a layout states of a part of its action vector.
+
+    part: its name, "" for the only one. kind: "absolute", "delta", "velocity", or "torque", which
+    is none of an action's; None where it states none. columns: how many it takes, without a
+    gripper's, None where nothing says. limit: the largest value that its controller takes of what
+    is relative. said: the words of the files; stated: whether they state the kind, or it is the
+    default of what they name.
+    """
+
+    part: str
+    kind: str | None
+    columns: int | None = None
+    limit: float | None = None
+    said: str = ""
+    stated: bool = True
+
+
 class Source(ABC):
     """Offers demonstrations in some layout, open for reading.
 
     layout: its name. keys: by the name they have in the files. lengths: frames of each episode.
     rates_hz: every rate that the files state, () if none. delta: whether actions are relative, None
-    where the files do not say. notes: peculiarities of the files themselves. names: of a key's
+    where the files do not say, or say it of each part; controls: of which parts the action vector
+    is made, in their order. notes: peculiarities of the files themselves. names: of a key's
     dimensions, as the files state them. tasks: what was asked for in each episode, successes:
     whether it was done, () where the files state none, None for an episode of which they do not.
-    robot: its type, as the files call it.
+    robot: its type, as the files call it. left: what the layout does not read at all, and why.
     """
 
     layout: str
@@ -71,11 +91,13 @@ class Source(ABC):
     rates_hz: tuple[float, ...] = ()
     task: str | None = None
     delta: bool | None = None
+    controls: tuple[Control, ...] = ()
     notes: tuple[str, ...] = ()
     names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     tasks: tuple[str | None, ...] = ()
     successes: tuple[bool | None, ...] = ()
     robot: str | None = None
+    left: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.edges import offer
 from ofp_edge.data.glitches import CLIP, glitches
-from ofp_edge.data.guess import BOOKKEEPING
+from ofp_edge.data.guess.words import label
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.times import KEYS, time_steps
 from ofp_edge.progress import Progress, silent
@@ -103,7 +103,7 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
         odd.append((offer(name, unread) if whole else None) or line)
     if low is not None and high is not None:
         made.low, made.high = float(np.nanmin(low)), float(np.nanmax(high))
-        told = not BOOKKEEPING.search(name)
+        told = label(name) is None
         if told and len(key.shape) == 1:
             still = np.flatnonzero(low == high)
             if still.size and sum(source.lengths) > 1:
@@ -111,7 +111,7 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
                 odd.append(f"{name}: constant dimensions {shown}{_more(still, 6)}")
         elif told and made.low == made.high:
             odd.append(f"{name}: every value is {made.low:g}")
-    if parts and not bad and not BOOKKEEPING.search(name) and key.dtype != "bool":
+    if parts and not bad and label(name) is None and key.dtype != "bool":
         lengths = [len(x) for x, _ in parts]
         lows, highs = (np.concatenate(x) for x in zip(*parts, strict=True))
         odd += [x.said(name, lengths, picked, 0) for x in glitches(lows, highs, lengths)]

@@ -50,6 +50,7 @@ class LeRobotSource(Source):
             name: Key(_rows_first(x.shape), "uint8") if x.dtype in IMAGES else Key(x.shape, x.dtype)
             for name, x in info.features.items()
         }
+        self.left = info.left
         self._reader = VideoReader()
         self._tables = Tables(
             path, info.data_path, {e: (x.data, x.length) for e, x in enumerate(episodes)}

@@ -58,7 +58,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Info:
-    """The entries of info.json that are read."""
+    """The entries of info.json that are read. left: features that are not, and why."""
 
     codebase_version: str
     fps: float
@@ -67,6 +67,7 @@ class Info:
     data_path: str
     video_path: str | None = None
     chunks_size: int = 1000
+    left: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,10 @@ def read_info(path: Path) -> Info:
     rate_hz(info.fps, f"{file}: fps")
     if info.chunks_size < 1:
         raise DatasetError(f"{file}: chunks_size: expected 1 or more, got {info.chunks_size}.")
-    kept = {}
+    kept, left = {}, {}
     for name, item in info.features.items():
         if item.dtype in _LEFT_OUT or item.is_depth:
+            left[name] = "a depth video, which is not read" if item.is_depth else "text"
             continue
         where = f"{file}: features.{shown(name)[1:-1]}"
         if item.dtype not in (*_NUMBERS, *IMAGES):
@@ -103,7 +105,7 @@ def read_info(path: Path) -> Info:
         if bad or (item.dtype in IMAGES and len(item.shape) != 3) or len(item.shape) > 4:
             raise DatasetError(f"{where}.shape: {shown(list(item.shape))} is none of its kind.")
         kept[name] = item
-    return Info(**{**vars(info), "features": kept})
+    return Info(**{**vars(info), "features": kept, "left": left})
 
 
 def read_episodes(path: Path, info: Info) -> list[Episode]:

@@ -52,6 +52,7 @@ class ReplaySource(Source):
                 self.tasks = ()
         elif not self.attributes:
             self.successes = self._successes()
+        self.left = {x: "a group: of data/ only arrays are read" for x in _groups(path, arrays)}
         self._missing: dict[str, NDArray[np.bool_]] = {}
 
     def _successes(self) -> tuple[bool | None, ...]:
@@ -151,6 +152,15 @@ def _array_names(path: Path) -> list[str]:
     markers = (".zarray", "zarr.json")
     folders = (path / "data").iterdir() if (path / "data").is_dir() else ()
     return sorted(x.name for x in folders if any((x / marker).exists() for marker in markers))
+
+
+def _groups(path: Path, arrays: dict[str, Any]) -> list[str]:
+    """What lies in data/ beside the arrays and is of Zarr too."""
+    return sorted(
+        x.name
+        for x in (path / "data").iterdir()
+        if x.name not in arrays and (x / ".zgroup").exists()
+    )
 
 
 def _register_codecs() -> None:

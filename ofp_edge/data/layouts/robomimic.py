@@ -1,6 +1,6 @@
 """robomimic HDF5: /data/demo_i with actions and obs/<key>; /mask/<name> lists demonstrations.
 
-The rate is env_args' control_freq. Actions are relative where its controllers say so.
+The rate is env_args' control_freq. What actions mean its controllers say (controllers.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ofp_edge.data.layouts.controllers import controls
 from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.source import Source, rate_hz
 from ofp_edge.data.success import success_of, successes_by_signals
 from ofp_edge.errors import DatasetError, UnknownName
 from ofp_edge.strict import parse_json, shown
 
-_LEFT_OUT = ("next_obs", "states", "rewards", "dones")  # what no policy reads
+_LEFT_OUT = {
+    "next_obs": "of a later frame, which tells what will happen",
+    "states": "a simulator's state, not what a robot measures",
+    "rewards": "a reward, not what a robot measures",
+    "dones": "an episode's end, not what a robot measures",
+}
 _DEMO = re.compile(r"demo_[0-9]{1,9}")
 
 
@@ -33,9 +39,12 @@ class RobomimicSource(Source):
             raise DatasetError(f"{path}: no demonstrations.")
         whole = (demo for demo in demos if f"data/{demo}/actions" in file)
         first = f"data/{next(whole, demos[0])}"
-        names = [x for x in file.arrays(first) if x.split("/")[0] not in _LEFT_OUT]
+        arrays = file.arrays(first)
+        names = [x for x in arrays if x.split("/")[0] not in _LEFT_OUT]
+        self.left = {x: why for x in arrays if (why := _LEFT_OUT.get(x.split("/")[0]))}
         found = {name: file.array(f"{first}/{name}") for name in names}
         self.keys = {name: x.key for name, x in found.items() if x.dtype.kind != "S"}
+        self.left |= {name: "text" for name in found if name not in self.keys}
         self.lengths = tuple(
             len(file.array(f"data/{demo}/actions")) if f"data/{demo}/actions" in file else 0
             for demo in demos
@@ -50,7 +59,9 @@ class RobomimicSource(Source):
             self.rates_hz = (rate_hz(rate, f"{path}: env_args, control_freq"),)
         task = environment.get("env_name")
         self.task = task if isinstance(task, str) else None
-        self.delta = _is_delta(options.get("controller_configs"))
+        self.controls = controls(options)
+        kinds = {x.kind for x in self.controls}
+        self.delta = None if len(kinds) != 1 or None in kinds else kinds == {"delta"}
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -125,16 +136,3 @@ def _environment(path: Path, file: Hdf5) -> dict[str, Any]:
     text = file.attribute("data", "env_args", "{}")
     value = parse_json(text, f"{path}: data, attribute env_args", DatasetError)
     return value if isinstance(value, dict) else {}
-
-
-def _is_delta(controllers: Any) -> bool | None:
-    """robosuite below 1.5 says control_delta, above it input_type, nested by body part."""
-    if not isinstance(controllers, dict):
-        return None
-    if "control_delta" in controllers:
-        return bool(controllers["control_delta"])
-    if "input_type" in controllers:
-        return bool(controllers["input_type"] == "delta")
-    inside = [_is_delta(value) for value in controllers.values()]
-    said = [value for value in inside if value is not None]
-    return said[0] if said else None

@@ -62,6 +62,8 @@ class RoboTwinSource(Source):
             arrays = _arrays(data, native)
             keys = {name: _key(data, *item) for name, item in arrays.items()}
             self._native, self._arrays, self.keys, self._first = native, arrays, keys, file
+            read = {name for name, _ in arrays.values()}
+            self.left = {x: "not of a frame" for x in data.arrays() if x not in read}
         elif native != self._native:
             raise DatasetError(f"{file} is of another layout than {self._first.name}.")
         if native and "additional_info/frequency" in data:

@@ -1,0 +1,27 @@
+"""The table of what each key of a dataset is taken for, as `data info` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.table import Table
+
+from ofp_edge.cli.output import foreign
+from ofp_edge.data.taken import Taken
+
+
+def table_of(taken: Iterable[Taken]) -> Table:
+    """Return the table: it reads at 80 columns, and folds what is longer."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for title, ratio in (("key", 4), ("columns", None), ("taken as", 3), ("why", 5)):
+        table.add_column(title, overflow="fold", ratio=ratio, no_wrap=ratio is None)
+    table.expand = True
+    for row in taken:
+        columns = _columns(*row.columns) if row.columns else ""
+        table.add_row(foreign(row.key), columns, foreign(row.taken), foreign(row.why))
+    return table
+
+
+def _columns(first: int, stop: int) -> str:
+    return f"{first}" if stop == first + 1 else f"{first}-{stop - 1}"
