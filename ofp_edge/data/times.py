@@ -23,12 +23,16 @@ def time_steps(source: Source, episode: int) -> NDArray[np.float64] | None:
 def check_times(source: Source, episode: int, rate_hz: float) -> None:
     """Raise DatasetError when an episode's median step belongs to another rate."""
     steps = time_steps(source, episode)
-    if steps is None or not len(steps):
-        return
-    median = float(np.median(steps))
-    if not abs(median * rate_hz - 1) <= _ANOTHER_RATE:
-        got = f"{1 / median:.3g} Hz" if median > 0 else f"steps of {median:g} s"
+    if steps is not None and len(steps) and (why := another_rate(steps, rate_hz)) is not None:
         raise DatasetError(
-            f"{source.path}: episode {episode}: its timestamps are of {got}, expected "
-            f"{rate_hz:g} Hz. Leave it out, or resample it."
+            f"{source.path}: episode {episode}: {why}. Leave it out, or resample it."
         )
+
+
+def another_rate(steps: NDArray[np.float64], rate_hz: float) -> str | None:
+    """Say which rate these steps (n,) in seconds are of, if their median is of another."""
+    median = float(np.median(steps))
+    if abs(median * rate_hz - 1) <= _ANOTHER_RATE:
+        return None
+    got = f"{1 / median:.3g} Hz" if median > 0 else f"steps of {median:g} s"
+    return f"its timestamps are of {got}, expected {rate_hz:g} Hz"

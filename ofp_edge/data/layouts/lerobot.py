@@ -25,9 +25,10 @@ from ofp_edge.data.layouts.lerobot_meta import (
     read_info,
     require_rows,
 )
+from ofp_edge.data.layouts.lerobot_rows import RowTables
 from ofp_edge.data.layouts.lerobot_tables import Tables
-from ofp_edge.data.layouts.video import VideoReader
-from ofp_edge.data.source import Key, Source
+from ofp_edge.data.layouts.lerobot_videos import Cameras
+from ofp_edge.data.source import Key, Source, spans
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 from ofp_edge.outside import MEBIBYTE, read_plain, said_by
@@ -50,26 +51,30 @@ class LeRobotSource(Source):
             name: Key(_rows_first(x.shape), "uint8") if x.dtype in IMAGES else Key(x.shape, x.dtype)
             for name, x in info.features.items()
         }
-        self._reader = VideoReader()
         self._tables = Tables(
             path, info.data_path, {e: (x.data, x.length) for e, x in enumerate(episodes)}
         )
+        self._rows = RowTables(self._tables, self.lengths, float(info.fps))
+        self._cameras = Cameras(path, [x.videos for x in episodes], self._rows, float(info.fps))
 
     def wrong(self, episode: int, keys: Collection[str]) -> str | None:
-        """As Source.wrong: files that are not there."""
+        """As Source.wrong: rows that are missing, images that are not where they should be."""
+        where = f"{self.path}: episode {episode}"
+        if self.lengths[episode] < 1:
+            return super().wrong(episode, keys)
         for key in keys:
+            if (why := self._rows.of(episode).wrong) is not None:
+                return f"{where}, data: {why}."
             if self._kinds[key] == "video":
-                file = self._episodes[episode].videos[key][0]
-            else:
-                file = self._tables.file_of(episode)
-            if not file.exists():
-                name = key if self._kinds[key] == "video" else "data"
-                return f"{self.path}: episode {episode}, {name}: {file} is missing."
+                if (why := self._cameras.wrong(key, episode)) is not None:
+                    return f"{where}, {key}: {why}."
         return super().wrong(episode, keys)
 
     def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
-        """Episodes whose rows are not where the list of episodes says."""
-        return () if self._kinds[key] == "video" else self._tables.moved(episodes)
+        """Rows that are not where the list of episodes says, or out of order; frames of videos
+        that no row has."""
+        rows = (*self._tables.moved(episodes), *self._rows.odd(episodes))
+        return rows + (self._cameras.odd(key, episodes) if self._kinds[key] == "video" else ())
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -82,11 +87,8 @@ class LeRobotSource(Source):
             yield self._numbers(key, episode)
 
     def _video(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        path, first_s = self._episodes[episode].videos[key]
-        where = f"{self.path}: episode {episode}, {key}"
-        count, rate, shape = self.lengths[episode], self.rates_hz[0], self.keys[key].shape
         block: list[NDArray[Any]] = []
-        for frame in self._reader.frames(path, first_s, count, rate, shape, where):
+        for frame in self._cameras.frames(key, episode, self.keys[key].shape):
             block.append(frame)
             if len(block) == min(_BLOCK_FRAMES, self.keys[key].block_rows):
                 yield np.stack(block)
@@ -96,9 +98,9 @@ class LeRobotSource(Source):
 
     def _images(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         made, size = 0, self.keys[key].shape[:2]
-        for batch in self._batches(key, episode, _BATCH_IMAGES):
+        for items in self._items(key, episode):
             frames: list[NDArray[np.uint8]] = []
-            for item in batch.column(0).to_pylist():
+            for item in items:
                 where = f"{self.path}: episode {episode}, {key}, frame {made + len(frames)}"
                 data = self._image_bytes(item, where)
                 frames.append(decode_image(data, where, ("PNG", "JPEG"), (size[0], size[1])))
@@ -106,6 +108,17 @@ class LeRobotSource(Source):
             if frames:
                 yield np.stack(frames)
         self._require_rows(made, episode)
+
+    def _items(self, key: str, episode: int) -> Iterator[list[Any]]:
+        """Entries of a column, a few at a time unless they lie out of order."""
+        found = (x.column(0).to_pylist() for x in self._batches(key, episode, _BATCH_IMAGES))
+        if (order := self._rows.of(episode).order) is None:
+            yield from found
+            return
+        items = [x for part in found for x in part]
+        self._require_rows(len(items), episode)
+        for first, last in spans(len(items), _BATCH_IMAGES):
+            yield [items[i] for i in order[first:last]]
 
     def _image_bytes(self, item: Any, where: str) -> bytes:
         """Return the picture of {"bytes", "path"}: the table's, or that of the dataset's file."""
@@ -131,7 +144,8 @@ class LeRobotSource(Source):
                 f"{self.path}: episode {episode}, {key}: expected shape {(rows, *want.shape)} by "
                 f"meta/info.json, got {values.size} values of {values.dtype}."
             )
-        return values.reshape(rows, *want.shape).astype(want.dtype)
+        order, values = self._rows.of(episode).order, values.reshape(rows, *want.shape)
+        return (values if order is None else values[order]).astype(want.dtype)
 
     def _batches(self, name: str, episode: int, rows: int) -> Iterator[Any]:
         """Record batches of one column's rows of the episode; only its row groups are read."""

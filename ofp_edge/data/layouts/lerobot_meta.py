@@ -70,12 +70,22 @@ class Info:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Says where a camera's images of an episode lie: from which second of a file on, and up to
+    which, where that is stated."""
+
+    file: Path
+    from_s: float = 0.0
+    to_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Episode:
-    """Says where an episode lies. videos: per camera the file, and the second it begins at."""
+    """Says where an episode lies. videos: by camera."""
 
     length: int
     data: Path
-    videos: dict[str, tuple[Path, float]]
+    videos: dict[str, Interval]
 
 
 def read_info(path: Path) -> Info:
@@ -160,7 +170,8 @@ def _episode(path: Path, info: Info, row: _Row, videos: list[str]) -> Episode:
         place = {"episode_chunk": number // info.chunks_size, "episode_index": number}
         data = _file(path, "data_path", info.data_path, place)
         found = {
-            name: (_file(path, "video_path", info.video_path, place, name), 0.0) for name in videos
+            name: Interval(_file(path, "video_path", info.video_path, place, name))
+            for name in videos
         }
         return Episode(length, data, found)
     names = ("chunk_index", "file_index")
@@ -169,7 +180,9 @@ def _episode(path: Path, info: Info, row: _Row, videos: list[str]) -> Episode:
     for name in videos:
         at = {x: row.require(f"videos/{name}/{x}") for x in names}
         file = _file(path, "video_path", info.video_path, at, name)
-        found[name] = (file, row.seconds(f"videos/{name}/from_timestamp"))
+        begin, end = (f"videos/{name}/{x}_timestamp" for x in ("from", "to"))
+        to_s = None if row.values.get(end) is None else row.seconds(end)
+        found[name] = Interval(file, row.seconds(begin), to_s)
     return Episode(length, data, found)
 
 
