@@ -28,6 +28,8 @@ from ofp_edge.strict import Place
 
 _STILL = 0.5
 """Half the range given to a dimension that never changes."""
+_LISTED = 20
+"""Episodes that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
     keys, dropped = [key for key in _keys(mapping) if key in source.keys], sum(mapping.drop_frames)
     for episode in chosen:
         if (why := source.wrong(episode, keys)) is not None:
-            raise DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping).")
+            sound = [x for x in chosen if x != episode and source.wrong(x, keys) is None]
+            rest = f": episodes = {sound}" if 0 < len(sound) <= _LISTED else ""
+            raise DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping){rest}.")
         if source.lengths[episode] <= dropped:
             raise DatasetError(
                 f"{source.path}: episode {episode}: {source.lengths[episode]} frames, of which "

@@ -123,7 +123,9 @@ def judged(columns: Mapping[str, NDArray[Any]], length: int, rate_hz: float) -> 
         odd.append(f"{len(moved)} rows lie out of order: read by {_NUMBER}")
     times = stated[order] if _TIME in columns else even
     if not np.isfinite(times).all():
-        return Rows(times, kept, f"{_TIME} of row {int(np.argmin(np.isfinite(times)))} is no number")
+        return Rows(
+            times, kept, f"{_TIME} of row {int(np.argmin(np.isfinite(times)))} is no number"
+        )
     for name in (_NUMBER, _INDEX):
         if name in columns and (why := _missing(name, columns[name][order])) is not None:
             return Rows(times, kept, why)

@@ -90,6 +90,8 @@ def judged(
             if (why := _unfound(claim, shown_s, found.shift_s, period)) is not None:
                 found.wrong[claim.episode] = why
     _past_the_end(runs, shown_s, end, period, found)
+    if found.wrong:  # then that says it
+        return found
     found.odd = _surplus(claims, shown_s, found, file, period)
     return found
 
@@ -104,8 +106,9 @@ def _length(interval: Interval, times: NDArray[np.float64], rate_hz: float) -> s
         return None
     return (
         f"from_timestamp {interval.from_s:.4g} to to_timestamp {interval.to_s:.4g} s are "
-        f"{stated * rate_hz:.3g} frames, its rows take {has * rate_hz:.3g}: {abs(off):.3g} "
-        f"{'more' if off > 0 else 'fewer'}, so no one knows which are whose"
+        f"{stated * rate_hz:.3g} frames, expected the {has * rate_hz:.3g} that its rows take: "
+        f"{abs(off):.3g} too {'many' if off > 0 else 'few'}, and nothing says which. Correct "
+        "meta/episodes"
     )
 
 
@@ -139,15 +142,15 @@ def _overlaps(runs: list[_Run], period: float, found: Judgement, unknown: set[in
             continue
         why = (
             f"episodes {last.episode} and {first.episode} claim the same {frames:.3g} frames from "
-            f"{first.first_s:.4g} s on"
+            f"{first.first_s:.4g} s on. Correct meta/episodes"
         )
         if one.held and other.held:
             refused = [last, first]
         else:
             refused = [x for run in (one, other) if not run.held for x in run.claims]
         for claim in refused:
-            beside = "" if claim in (last, first) else ", and its times follow theirs"
-            found.wrong.setdefault(claim.episode, why + beside)
+            beside = "" if claim in (last, first) else "its times go on from where "
+            found.wrong.setdefault(claim.episode, beside + why)
 
 
 def _unfound(

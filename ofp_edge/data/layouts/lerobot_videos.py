@@ -51,9 +51,7 @@ class Cameras:
         more = f", and {len(lines) - 1} more files are of that kind" if len(lines) > 1 else ""
         return (f"{key}: {lines[0]}{more}",)
 
-    def frames(
-        self, key: str, episode: int, shape: tuple[int, ...]
-    ) -> Iterator[NDArray[np.uint8]]:
+    def frames(self, key: str, episode: int, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
         """Yield an episode's images (H, W, 3) of `shape`. DatasetError as Source.blocks."""
         where, interval = f"{self._path}: episode {episode}, {key}", self._intervals[episode][key]
         found = self._judgement(key, episode)
