@@ -101,6 +101,11 @@ class Source(ABC):
         """The one rate of these episodes. DatasetError when they differ."""
         return self.rate_hz
 
+    def times_s(self, episode: int) -> NDArray[np.float64] | None:
+        """When each frame was recorded, in seconds: (length,); None where only a key of numbers,
+        or nothing, says it."""
+        return None
+
     def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
         """What is odd about a key in these episodes and does not keep it from being read: one line
         each, to be said before anything is made of it. DatasetError where it can't be read."""

@@ -14,6 +14,8 @@ _ANOTHER_RATE = 0.1  # of a period: the median step is so far off that it is ano
 
 def time_steps(source: Source, episode: int) -> NDArray[np.float64] | None:
     """Return (length - 1,) seconds between frames, or None where the source has no times."""
+    if (times := source.times_s(episode)) is not None:
+        return np.diff(times)
     for key in KEYS:
         if key in source.keys:
             return np.diff(source.read(key, episode).astype(np.float64).reshape(-1))

@@ -9,6 +9,7 @@ Depth videos and text are left out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.layouts.images import decode_image
+from ofp_edge.data.layouts.lerobot_labels import (
+    names_of,
+    odd_rates,
+    read_tasks,
+    robot_of,
+    task_text,
+)
 from ofp_edge.data.layouts.lerobot_meta import (
     IMAGES,
     Episode,
@@ -25,7 +33,7 @@ from ofp_edge.data.layouts.lerobot_meta import (
     read_info,
     require_rows,
 )
-from ofp_edge.data.layouts.lerobot_rows import RowTables
+from ofp_edge.data.layouts.lerobot_rows import SUCCESS, RowTables
 from ofp_edge.data.layouts.lerobot_tables import Tables
 from ofp_edge.data.layouts.lerobot_videos import Cameras
 from ofp_edge.data.source import Key, Source, spans
@@ -46,6 +54,10 @@ class LeRobotSource(Source):
         self.layout = f"lerobot-{info.codebase_version}"
         self.lengths = tuple(x.length for x in episodes)
         self.rates_hz = (float(info.fps),)
+        self.robot = robot_of(info)
+        self.names, odd = names_of(info)
+        self.notes = (*odd, *odd_rates(info))
+        self._version = info.codebase_version
         self._kinds = {name: x.dtype for name, x in info.features.items()}
         self.keys = {
             name: Key(_rows_first(x.shape), "uint8") if x.dtype in IMAGES else Key(x.shape, x.dtype)
@@ -56,6 +68,28 @@ class LeRobotSource(Source):
         )
         self._rows = RowTables(self._tables, self.lengths, float(info.fps))
         self._cameras = Cameras(path, [x.videos for x in episodes], self._rows, float(info.fps))
+
+    @functools.cached_property
+    def tasks(self) -> tuple[str | None, ...]:  # type: ignore[override]
+        """As Source.tasks: of the list of episodes, or else of their rows."""
+        found = [task_text(x.tasks) for x in self._episodes]
+        if None in found and (texts := read_tasks(self.path, self._version)):
+            for episode, text in enumerate(found):
+                if text is None:
+                    numbers = self._rows.of(episode).tasks
+                    found[episode] = task_text([texts.get(x) for x in numbers])
+        return tuple(found) if any(found) else ()
+
+    @functools.cached_property
+    def successes(self) -> tuple[bool | None, ...]:  # type: ignore[override]
+        """As Source.successes."""
+        if SUCCESS not in self.keys:
+            return ()
+        return tuple(self._rows.of(x).success for x in range(len(self.lengths)))
+
+    def times_s(self, episode: int) -> NDArray[np.float64] | None:
+        """As Source.times_s."""
+        return self._rows.of(episode).times_s if "timestamp" in self.keys else None
 
     def wrong(self, episode: int, keys: Collection[str]) -> str | None:
         """As Source.wrong: rows that are missing, images that are not where they should be."""

@@ -48,6 +48,9 @@ class Feature:
     dtype: str
     shape: tuple[int, ...]
     info: dict[str, Any] | None = field(default=None)
+    video_info: Any = None
+    names: Any = None
+    fps: Any = None
 
     @property
     def is_depth(self) -> bool:
@@ -67,6 +70,7 @@ class Info:
     data_path: str
     video_path: str | None = None
     chunks_size: int = 1000
+    robot_type: Any = None
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Episode:
-    """Says where an episode lies. videos: by camera."""
+    """Says where an episode lies. videos: by camera. tasks: as the list of episodes has them."""
 
     length: int
     data: Path
     videos: dict[str, Interval]
+    tasks: Any = None
 
 
 def read_info(path: Path) -> Info:
@@ -173,7 +178,7 @@ def _episode(path: Path, info: Info, row: _Row, videos: list[str]) -> Episode:
             name: Interval(_file(path, "video_path", info.video_path, place, name))
             for name in videos
         }
-        return Episode(length, data, found)
+        return Episode(length, data, found, row.values.get("tasks"))
     names = ("chunk_index", "file_index")
     data = _file(path, "data_path", info.data_path, {x: row.require(f"data/{x}") for x in names})
     found = {}
@@ -183,7 +188,7 @@ def _episode(path: Path, info: Info, row: _Row, videos: list[str]) -> Episode:
         begin, end = (f"videos/{name}/{x}_timestamp" for x in ("from", "to"))
         to_s = None if row.values.get(end) is None else row.seconds(end)
         found[name] = Interval(file, row.seconds(begin), to_s)
-    return Episode(length, data, found)
+    return Episode(length, data, found, row.values.get("tasks"))
 
 
 def _file(
@@ -249,10 +254,17 @@ def require_rows(file: Path, metadata: Any, most: int) -> None:
 
 def _lines(path: Path) -> list[_Row]:
     file = path / "meta" / "episodes.jsonl"
+    return [_Row(x, f"{file}: entry {i}") for i, x in enumerate(json_lines(path, file), 1)]
+
+
+def json_lines(path: Path, file: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file that has one a line. DatasetError where a line is none."""
     data = read_plain(file, DatasetError, SMALL_FILE_BYTES, inside=path)
-    rows = []
+    found = []
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
-            where = f"{file}: line {number}"
-            rows.append(_Row(parse_json(line, where, DatasetError), where))
-    return rows
+            value = parse_json(line, f"{file}: line {number}", DatasetError)
+            if not isinstance(value, dict):
+                raise DatasetError(f"{file}: line {number}: expected an object.")
+            found.append(value)
+    return found

@@ -11,7 +11,7 @@ are missing amid an episode make it wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ofp_edge.extras import require
 from ofp_edge.outside import said_by
 
 _EPISODE, _TIME, _NUMBER, _INDEX = "episode_index", "timestamp", "frame_index", "index"
+_TASK, SUCCESS = "task_index", "next.success"
 _GAP, _TWO_STEPS = 1.5, 2.5  # periods: of a step, and with the next one, over a row that is missing
 _OFF = 0.5  # periods between what timestamp and frame_index say of the first row
 
@@ -34,12 +35,15 @@ _OFF = 0.5  # periods between what timestamp and frame_index say of the first ro
 class Rows:
     """Rows of one episode in order. times_s: (n,) from the episode's start. order: (n,) where each
     lies among the table's, None if they lie in order. wrong: why the episode can't be read, and
-    odd: what is odd about it, without its name and a stop."""
+    odd: what is odd about it, without its name and a stop. tasks: numbers of what was asked for.
+    success: whether any row says that it was done, None where none says anything."""
 
     times_s: NDArray[np.float64]
     order: NDArray[np.intp] | None = None
     wrong: str | None = None
     odd: str | None = None
+    tasks: tuple[int, ...] = ()
+    success: bool | None = None
 
 
 class RowTables:
@@ -78,7 +82,12 @@ class RowTables:
         columns = self._read[file].pop(episode, {_EPISODE: np.zeros(0, np.int64)})
         if (got := len(columns[_EPISODE])) != length:
             return Rows(even, wrong=f"{file}: expected {length} frames by meta/, got {got}")
-        return judged(columns, length, self._rate)
+        tasks, done = columns.get(_TASK), columns.get(SUCCESS)
+        return replace(
+            judged(columns, length, self._rate),
+            tasks=() if tasks is None else tuple(int(x) for x in np.unique(tasks)),
+            success=None if done is None else bool(done.any()),
+        )
 
 
 def _columns(file: Path, most: int) -> dict[int, dict[str, NDArray[Any]]]:
@@ -89,10 +98,10 @@ def _columns(file: Path, most: int) -> dict[int, dict[str, NDArray[Any]]]:
     require_rows(file, about, most)
     with said_by(f"{file} cannot be read", DatasetError):
         there = about.schema.to_arrow_schema()
-        names = [x for x in (_EPISODE, _TIME, _NUMBER, _INDEX) if x in there.names]
+        names = [x for x in (_EPISODE, _TIME, _NUMBER, _INDEX, _TASK, SUCCESS) if x in there.names]
         table = parquet.read_table(file, columns=names, use_threads=False)
         found = {x: _flat(table[x]) for x in names}
-        kept = {x: v for x, v in found.items() if v.dtype.kind in "iuf" and len(v) == len(table)}
+        kept = {x: v for x, v in found.items() if v.dtype.kind in "biuf" and len(v) == len(table)}
         numbers = kept[_EPISODE]
         order = np.argsort(numbers, kind="stable")
         values, starts = np.unique(numbers[order], return_index=True)

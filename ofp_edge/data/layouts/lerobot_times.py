@@ -72,7 +72,7 @@ def judged(
     for episode, interval in intervals.items():
         times = rows[episode].times_s
         if episode in unknown:
-            times = np.arange(len(times)) * period
+            times = np.arange(len(times), dtype=np.float64) * period
         elif len(times) and (why := _length(interval, times, rate_hz)):
             found.wrong[episode] = why
         if len(times):

@@ -72,13 +72,16 @@ class VideoReader:
             yield from decoder.answers(shape)
 
     def times(self, path: Path, where: str) -> NDArray[np.float64]:
-        """Return when each frame is shown, in seconds: (n,), in order, of the file's tables, without
-        decoding. DatasetError as for frames."""
+        """Return when each frame is shown, in seconds: (n,), in order, by the file's own tables.
+
+        Nothing is decoded. DatasetError as for frames.
+        """
         with self._asked(path, {}, where) as decoder:
             said = decoder.times()
         if "times_s" in said:
             return np.array(said["times_s"], np.float64)
-        return said["first_s"] + np.arange(min(said["count"], _MOST_FRAMES)) * said["step_s"]
+        numbers = np.arange(min(int(said["count"]), _MOST_FRAMES), dtype=np.float64)
+        return float(said["first_s"]) + numbers * float(said["step_s"])
 
     @contextlib.contextmanager
     def _asked(self, path: Path, wanted: dict[str, object], where: str) -> Iterator[_Decoder]:
