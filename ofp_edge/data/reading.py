@@ -17,7 +17,7 @@ from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
 from ofp_edge.data.source import Source
 from ofp_edge.data.store import interface_of
-from ofp_edge.data.times import check_times
+from ofp_edge.data.times import check_times, odd_stamps
 from ofp_edge.errors import DatasetError
 from ofp_edge.fields import State
 from ofp_edge.fields.values import NotFinite, is_depth, numbers
@@ -134,6 +134,7 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
     keys = _keys(mapping)
     lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
+    lines += odd_stamps(source, keys, episodes, rate)
     odd = tuple(dict.fromkeys(lines))
     return Reading(source, mapping, rate, interface, cameras, episodes, odd)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ofp_edge.data.edges import offer
 from ofp_edge.data.guess import BOOKKEEPING
 from ofp_edge.data.source import Key, Source
-from ofp_edge.data.times import KEYS, time_steps
+from ofp_edge.data.times import KEYS, odd_stamps, time_steps
 from ofp_edge.progress import Progress, silent
 
 TIME_TOLERANCE_S = 1e-3
@@ -57,6 +57,8 @@ def survey(source: Source, progress: Progress = silent) -> Survey:
                 left.append(why)
         found.keys.append(_look(source, name, key, episodes, found.odd))
         found.odd += [x for x in source.odd(name, episodes) if x not in found.odd]
+        if source.rates_hz:
+            found.odd += odd_stamps(source, (name,), episodes, source.rates_hz[0])
     found.odd += [f"{why} Leave the episode out" for why in left[:_LOOKED_AT]]
     if len(left) > _LOOKED_AT:
         found.odd.append(f"{len(left) - _LOOKED_AT} more of that kind")

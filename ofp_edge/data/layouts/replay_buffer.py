@@ -43,6 +43,7 @@ class ReplaySource(Source):
         if rate := self.attributes.get("control_hz"):
             self.rates_hz = (rate_hz(rate, f"{path}: control_hz"),)
         self.task = self.attributes.get("task")
+        self.successes = tuple(self.attributes.get("success", ()))
         self.notes = odd_of(path, self.attributes)
         self._missing: dict[str, NDArray[np.bool_]] = {}
 

@@ -1,6 +1,7 @@
 """robomimic HDF5: /data/demo_i with actions and obs/<key>; /mask/<name> lists demonstrations.
 
-The rate is env_args' control_freq. Actions are relative where its controllers say so.
+The rate is env_args' control_freq. Actions are relative where its controllers say so. A
+demonstration may say whether it succeeded (attribute success), and what was asked for (ep_meta).
 """
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ class RobomimicSource(Source):
         task = environment.get("env_name")
         self.task = task if isinstance(task, str) else None
         self.delta = _is_delta(options.get("controller_configs"))
+        robots = options.get("robots")
+        robots = [robots] if isinstance(robots, str) else robots
+        if isinstance(robots, list) and robots and all(isinstance(x, str) for x in robots):
+            self.robot = ", ".join(robots)
+        done = [_success(file, f"data/{demo}") for demo in demos]
+        asked = [_asked(path, file, f"data/{demo}") for demo in demos]
+        self.successes = () if all(x is None for x in done) else tuple(done)
+        self.tasks = tuple(asked) if any(asked) else ()
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -107,6 +116,19 @@ def _environment(path: Path, file: Hdf5) -> dict[str, Any]:
     text = file.attribute("data", "env_args", "{}")
     value = parse_json(text, f"{path}: data, attribute env_args", DatasetError)
     return value if isinstance(value, dict) else {}
+
+
+def _success(file: Hdf5, demo: str) -> bool | None:
+    found = (file.flag(demo, name) for name in ("success", "successful"))
+    return next((x for x in found if x is not None), None)
+
+
+def _asked(path: Path, file: Hdf5, demo: str) -> str | None:
+    """What a demonstration was asked for, as robosuite's tasks with language write it."""
+    text = file.attribute(demo, "ep_meta", "{}")
+    value = parse_json(text, f"{path}: {demo}, attribute ep_meta", DatasetError)
+    said = value.get("lang") if isinstance(value, dict) else None
+    return said if isinstance(said, str) and said.strip() else None
 
 
 def _is_delta(controllers: Any) -> bool | None:
