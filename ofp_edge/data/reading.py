@@ -152,8 +152,9 @@ def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
     keys, dropped = [key for key in _keys(mapping) if key in source.keys], sum(mapping.drop_frames)
     for episode in chosen:
         if (why := source.wrong(episode, keys)) is not None:
-            sound = [x for x in chosen if x != episode and source.wrong(x, keys) is None]
-            rest = f": episodes = {sound}" if 0 < len(sound) <= _LISTED else ""
+            others = [x for x in chosen if x != episode] if len(chosen) <= _LISTED else []
+            sound = [x for x in others if source.wrong(x, keys) is None]
+            rest = f": episodes = {sound}" if sound else ""
             raise DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping){rest}.")
         if source.lengths[episode] <= dropped:
             raise DatasetError(

@@ -221,6 +221,18 @@ def test_rows_that_were_cut_off_in_front_keep_their_images(cut: int, tmp_path: P
     assert images(other) == {0: list(range(cut, 4 + cut)), 1: [4 + cut, 5 + cut, 6 + cut]}
 
 
+@pytest.mark.parametrize("cut", [1, 3])
+def test_rows_whose_number_and_time_differ_are_said(cut: int, tmp_path: Path) -> None:
+    """Cut off in front, and the timestamps written anew: which images were theirs is not known."""
+    table = rows((4, 4), 10, first=cut)
+    for row in table:
+        row["timestamp"] -= cut / 10
+    source = v2(tmp_path, [even(4, 10)] * 2, table, (4, 4))
+    assert images(source) == {0: [0, 1, 2, 3], 1: [0, 1, 2, 3]}
+    (line,) = open_dataset(tmp_path / "set").odd
+    assert f"frame_index begins with {cut}" in line and "1 more episodes" in line
+
+
 def shuffled(table: list[dict[str, Any]], order: Sequence[int]) -> list[dict[str, Any]]:
     return [table[i] for i in order] + table[len(order) :]
 
