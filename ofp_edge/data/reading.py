@@ -28,8 +28,6 @@ from ofp_edge.strict import Place
 
 _STILL = 0.5
 """Half the range given to a dimension that never changes."""
-_LISTED = 20
-"""Episodes that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,7 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
     mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
     keys = _keys(mapping)
     lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
-    lines += odd_stamps(source, keys, episodes, rate)
-    odd = tuple(dict.fromkeys(lines))
+    odd = tuple(dict.fromkeys([*lines, *odd_stamps(source, keys, episodes, rate)]))
     return Reading(source, mapping, rate, interface, cameras, episodes, odd)
 
 
@@ -152,10 +149,7 @@ def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
     keys, dropped = [key for key in _keys(mapping) if key in source.keys], sum(mapping.drop_frames)
     for episode in chosen:
         if (why := source.wrong(episode, keys)) is not None:
-            others = [x for x in chosen if x != episode] if len(chosen) <= _LISTED else []
-            sound = [x for x in others if source.wrong(x, keys) is None]
-            rest = f": episodes = {sound}" if sound else ""
-            raise DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping){rest}.")
+            raise source.refusal(why, episode, chosen, keys)
         if source.lengths[episode] <= dropped:
             raise DatasetError(
                 f"{source.path}: episode {episode}: {source.lengths[episode]} frames, of which "

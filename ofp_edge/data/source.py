@@ -25,6 +25,7 @@ from ofp_edge.strict import shown
 
 BLOCK_BYTES = 8_000_000
 """The largest size of one block of frames, unless a single frame is larger."""
+_LISTED = 20  # episodes at most in a message
 _COPIES = 4  # blocks, their whole, and what is worked out of it in float64
 SMALL_FILE_BYTES = 64_000_000
 """The limit for a layout's tables; a larger file can only be the wrong one."""
@@ -96,6 +97,15 @@ class Source(ABC):
         if self.lengths[episode] < 1:
             return f"{self.path}: episode {episode}: 0 frames, expected at least 1."
         return None
+
+    def refusal(
+        self, why: str, episode: int, chosen: Sequence[int], keys: Collection[str]
+    ) -> DatasetError:
+        """Return the error about one of the chosen episodes that is `wrong`, with what to write."""
+        others = [x for x in chosen if x != episode] if len(chosen) <= _LISTED else []
+        sound = [x for x in others if self.wrong(x, keys) is None]
+        rest = f": episodes = {sound}" if sound else ""
+        return DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping){rest}.")
 
     def rate_of(self, episodes: Sequence[int]) -> float | None:
         """The one rate of these episodes. DatasetError when they differ."""

@@ -99,9 +99,8 @@ class Hdf5:
         """Return an attribute of a group that says yes or no, None where there is none."""
         with said_by(f"{self.path}: attribute {name} of {group} cannot be read", DatasetError):
             found = self._reach(group)
-            value = None if found is None else found.attrs.get(name)
-            plain = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biu"
-        return bool(value) if plain and value in (0, 1) else None
+            value = np.asarray(None if found is None else found.attrs.get(name))
+        return bool(value) if value.ndim == 0 and value.dtype.kind in "biu" else None
 
     def _reach(self, name: str) -> Any:
         """An object, None where there is none; DatasetError at a link on the way."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.layouts.images import decode_image
+from ofp_edge.data.layouts.lerobot_files import require_rows
 from ofp_edge.data.layouts.lerobot_labels import (
     names_of,
     odd_rates,
@@ -31,7 +32,6 @@ from ofp_edge.data.layouts.lerobot_meta import (
     Info,
     read_episodes,
     read_info,
-    require_rows,
 )
 from ofp_edge.data.layouts.lerobot_rows import SUCCESS, RowTables
 from ofp_edge.data.layouts.lerobot_tables import Tables

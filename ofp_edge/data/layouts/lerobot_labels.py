@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.data.layouts.lerobot_meta import Info, json_lines, require_rows
+from ofp_edge.data.layouts.lerobot_files import json_lines, require_rows
+from ofp_edge.data.layouts.lerobot_meta import Info
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 from ofp_edge.outside import require_plain, said_by

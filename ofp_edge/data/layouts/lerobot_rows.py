@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.layouts.lerobot_meta import require_rows
+from ofp_edge.data.layouts.lerobot_files import require_rows
 from ofp_edge.data.layouts.lerobot_tables import Tables
 from ofp_edge.data.times import another_rate
 from ofp_edge.errors import DatasetError
