@@ -85,7 +85,7 @@ class RowTables:
         tasks, done = columns.get(_TASK), columns.get(SUCCESS)
         return replace(
             judged(columns, length, self._rate),
-            tasks=() if tasks is None else tuple(int(x) for x in np.unique(tasks)),
+            tasks=() if tasks is None or tasks.dtype.kind not in "iu" else tuple(int(x) for x in np.unique(tasks)),
             success=None if done is None else bool(done.any()),
         )
 
@@ -151,6 +151,8 @@ def judged(columns: Mapping[str, NDArray[Any]], length: int, rate_hz: float) -> 
 
 def _missing(name: str, numbers: NDArray[Any]) -> str | None:
     """Say where whole numbers that should count leave some out, or come twice."""
+    if not (known := np.isfinite(numbers)).all():
+        return f"{name} of row {int(np.argmin(known))} is no number"
     steps = np.diff(numbers.astype(np.float64))
     if not len(steps) or (steps == steps[0]).all() or (name == _INDEX and (steps <= 0).any()):
         return None  # what does not count rows, or counts each third one, says nothing of them
