@@ -259,7 +259,7 @@ def test_rows_out_of_order_are_put_in_order_for_numbers_and_images(
         ({"timestamp": [0.0, 0.1, 0.1, 0.3]}, "timestamp goes from 0.1 to 0.1 s"),
         ({"timestamp": [0.0, 0.1, float("nan"), 0.3]}, "timestamp of row 2 is no number"),
         ({"index": [0, 1, 5, 6]}, "index goes from 1 to 5"),
-        ({"frame_index": [0, 1, None, 3]}, "frame_index of row 3 is no number"),
+        ({"frame_index": [0, 1, None, 3]}, "frame_index of row 2 is no number"),
     ],
 )
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])

@@ -82,10 +82,10 @@ class RowTables:
         columns = self._read[file].pop(episode, {_EPISODE: np.zeros(0, np.int64)})
         if (got := len(columns[_EPISODE])) != length:
             return Rows(even, wrong=f"{file}: expected {length} frames by meta/, got {got}")
-        tasks, done = columns.get(_TASK), columns.get(SUCCESS)
+        tasks, done = columns.get(_TASK, np.zeros(0)), columns.get(SUCCESS)
         return replace(
             judged(columns, length, self._rate),
-            tasks=() if tasks is None or tasks.dtype.kind not in "iu" else tuple(int(x) for x in np.unique(tasks)),
+            tasks=tuple(np.unique(tasks[np.isfinite(tasks)]).astype(int).tolist()),
             success=None if done is None else bool(done.any()),
         )
 
@@ -123,6 +123,9 @@ def _flat(column: Any) -> NDArray[Any]:
 def judged(columns: Mapping[str, NDArray[Any]], length: int, rate_hz: float) -> Rows:
     """Put an episode's rows in order and say what is wrong with them."""
     even = np.arange(length) / rate_hz
+    for name in (_TIME, _NUMBER, _INDEX):
+        if name in columns and not (known := np.isfinite(columns[name])).all():
+            return Rows(even, wrong=f"{name} of row {int(np.argmin(known))} is no number")
     stated, numbers = columns.get(_TIME, even).astype(np.float64), columns.get(_NUMBER)
     order = np.argsort(stated if numbers is None else numbers, kind="stable")
     moved = np.flatnonzero(order != np.arange(length))
@@ -131,10 +134,6 @@ def judged(columns: Mapping[str, NDArray[Any]], length: int, rate_hz: float) -> 
         kept = order
         odd.append(f"{len(moved)} rows lie out of order: read by {_NUMBER}")
     times = stated[order] if _TIME in columns else even
-    if not np.isfinite(times).all():
-        return Rows(
-            times, kept, f"{_TIME} of row {int(np.argmin(np.isfinite(times)))} is no number"
-        )
     for name in (_NUMBER, _INDEX):
         if name in columns and (why := _missing(name, columns[name][order])) is not None:
             return Rows(times, kept, why)
@@ -151,8 +150,6 @@ def judged(columns: Mapping[str, NDArray[Any]], length: int, rate_hz: float) -> 
 
 def _missing(name: str, numbers: NDArray[Any]) -> str | None:
     """Say where whole numbers that should count leave some out, or come twice."""
-    if not (known := np.isfinite(numbers)).all():
-        return f"{name} of row {int(np.argmin(known))} is no number"
     steps = np.diff(numbers.astype(np.float64))
     if not len(steps) or (steps == steps[0]).all() or (name == _INDEX and (steps <= 0).any()):
         return None  # what does not count rows, or counts each third one, says nothing of them
