@@ -15,8 +15,8 @@ from ofp_edge.errors import DatasetError
 from ofp_edge.files import check_output_file, write_bytes
 
 KEYS = (
-    "source", "layout", "task", "episodes", "frames", "lengths", "rates_hz", "keys", "odd",
-    "mapping", "guessed", "taken", "refused", "mapping_file",
+    "source", "layout", "task", "episodes", "frames", "lengths", "rates_hz", "keys", "names",
+    "robot", "odd", "mapping", "guessed", "taken", "refused", "mapping_file",
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def info(
     rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
     say = output.console.print
     head = f"{opened.path}: {opened.layout}, task {opened.task or 'unknown'}"
+    head += f", robot {opened.robot}" if opened.robot else ""
     say(foreign(head), soft_wrap=True)
     say(
         f"{len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames, {frames} in all, "
@@ -76,6 +77,8 @@ def info(
         part = "" if key.whole else " (of some)"
         table.add_row(foreign(key.name), str(key.shape), key.dtype, low, high + part)
     say(table)
+    for name, names in opened.names.items():
+        say(foreign(f"{name}: {', '.join(names)}"), soft_wrap=True)
     for line in found.odd:
         output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
     if not found.odd:
@@ -100,6 +103,8 @@ def info(
         "lengths": lengths,
         "rates_hz": opened.rates_hz,
         "keys": [asdict(key) for key in found.keys],
+        "names": dict(opened.names),
+        "robot": opened.robot,
         "odd": found.odd,
         "mapping": mapping.to_json() if mapping else None,
         "guessed": mapping.guessed if mapping and not refused else [],

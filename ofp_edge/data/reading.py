@@ -19,7 +19,7 @@ from ofp_edge.data.pictures import turned
 from ofp_edge.data.ranges import clipped, kept, offered, range_of
 from ofp_edge.data.source import Source
 from ofp_edge.data.store import interface_of
-from ofp_edge.data.times import check_times
+from ofp_edge.data.times import check_times, odd_stamps
 from ofp_edge.errors import DatasetError
 from ofp_edge.fields import State
 from ofp_edge.fields.values import NotFinite, is_depth, numbers
@@ -151,8 +151,10 @@ def read_by(source: Source, mapping: Mapping, progress: Progress = silent) -> Re
         mapping = replace(mapping, control_hz=rate)
     else:
         mapping = replace(mapping, control_hz=rate, task=mapping.task or source.task)
-    lines = [*source.notes, *(x for key in _keys(mapping) for x in source.odd(key, episodes))]
-    odd = tuple(dict.fromkeys([*lines, *odd_actions(source, mapping, episodes)]))
+    keys = _keys(mapping)
+    lines = [*source.notes, *(line for key in keys for line in source.odd(key, episodes))]
+    lines += [*odd_stamps(source, keys, episodes, rate), *odd_actions(source, mapping, episodes)]
+    odd = tuple(dict.fromkeys(lines))
     made = Reading(source, mapping, rate, interface, cameras, episodes, odd, tasks=tasks)
     if failed := failures(made.successes, episodes):
         remarks.append(failed)
@@ -164,7 +166,7 @@ def _episodes(source: Source, mapping: Mapping) -> tuple[int, ...]:
     keys, dropped = [key for key in _keys(mapping) if key in source.keys], sum(mapping.drop_frames)
     for episode in chosen:
         if (why := source.wrong(episode, keys)) is not None:
-            raise DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping).")
+            raise source.refusal(why, episode, chosen, keys)
         if source.lengths[episode] <= dropped:
             raise DatasetError(
                 f"{source.path}: episode {episode}: {source.lengths[episode]} frames, of which "

@@ -25,6 +25,7 @@ from ofp_edge.strict import shown
 
 BLOCK_BYTES = 8_000_000
 """The largest size of one block of frames, unless a single frame is larger."""
+_LISTED = 20  # episodes at most in a message
 _COPIES = 4  # blocks, their whole, and what is worked out of it in float64
 SMALL_FILE_BYTES = 64_000_000
 """The limit for a layout's tables; a larger file can only be the wrong one."""
@@ -119,9 +120,23 @@ class Source(ABC):
             return f"{self.path}: episode {episode}: 0 frames, expected at least 1."
         return None
 
+    def refusal(
+        self, why: str, episode: int, chosen: Sequence[int], keys: Collection[str]
+    ) -> DatasetError:
+        """Return the error about one of the chosen episodes that is `wrong`, with what to write."""
+        others = [x for x in chosen if x != episode] if len(chosen) <= _LISTED else []
+        sound = [x for x in others if self.wrong(x, keys) is None]
+        rest = f": episodes = {sound}" if sound else ""
+        return DatasetError(f"{why} Or leave the episode out (`episodes` in a mapping){rest}.")
+
     def rate_of(self, episodes: Sequence[int]) -> float | None:
         """The one rate of these episodes. DatasetError when they differ."""
         return self.rate_hz
+
+    def times_s(self, episode: int) -> NDArray[np.float64] | None:
+        """When each frame was recorded, in seconds: (length,); None where only a key of numbers,
+        or nothing, says it."""
+        return None
 
     def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
         """What is odd about a key in these episodes and does not keep it from being read: one line

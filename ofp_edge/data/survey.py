@@ -16,7 +16,7 @@ from ofp_edge.data.edges import offer
 from ofp_edge.data.glitches import CLIP, glitches
 from ofp_edge.data.guess.words import label
 from ofp_edge.data.source import Key, Source
-from ofp_edge.data.times import KEYS, time_steps
+from ofp_edge.data.times import KEYS, odd_stamps, time_steps
 from ofp_edge.progress import Progress, silent
 
 TIME_TOLERANCE_S = 1e-3
@@ -62,6 +62,8 @@ def survey(source: Source, progress: Progress = silent, clipped: Collection[str]
         found.keys.append(_look(source, name, key, episodes, odd))
         found.odd += [x for x in odd if not (x.endswith(CLIP) and name in clipped)]
         found.odd += [x for x in source.odd(name, episodes) if x not in found.odd]
+        if source.rates_hz:
+            found.odd += odd_stamps(source, (name,), episodes, source.rates_hz[0])
     found.odd += [f"{why} Leave the episode out" for why in left[:_LOOKED_AT]]
     if len(left) > _LOOKED_AT:
         found.odd.append(f"{len(left) - _LOOKED_AT} more of that kind")

@@ -95,6 +95,13 @@ class Hdf5:
             raise DatasetError(f"{self.path}: attribute {name} of {group}: expected a text.")
         return value
 
+    def flag(self, group: str, name: str) -> bool | None:
+        """Return an attribute of a group that says yes or no, None where there is none."""
+        with said_by(f"{self.path}: attribute {name} of {group} cannot be read", DatasetError):
+            found = self._reach(group)
+            value = np.asarray(None if found is None else found.attrs.get(name))
+        return bool(value) if value.ndim == 0 and value.dtype.kind in "biu" else None
+
     def _reach(self, name: str) -> Any:
         """An object, None where there is none; DatasetError at a link on the way."""
         item: Any = self._file

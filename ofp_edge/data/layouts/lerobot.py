@@ -9,6 +9,7 @@ Depth videos and text are left out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.layouts.images import decode_image
+from ofp_edge.data.layouts.lerobot_files import require_rows
+from ofp_edge.data.layouts.lerobot_labels import (
+    names_of,
+    odd_rates,
+    read_tasks,
+    robot_of,
+    task_text,
+)
 from ofp_edge.data.layouts.lerobot_meta import (
     IMAGES,
     Episode,
     Info,
     read_episodes,
     read_info,
-    require_rows,
 )
+from ofp_edge.data.layouts.lerobot_rows import SUCCESS, RowTables
 from ofp_edge.data.layouts.lerobot_tables import Tables
-from ofp_edge.data.layouts.video import VideoReader
-from ofp_edge.data.source import Key, Source
+from ofp_edge.data.layouts.lerobot_videos import Cameras
+from ofp_edge.data.source import Key, Source, spans
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 from ofp_edge.outside import MEBIBYTE, read_plain, said_by
@@ -45,32 +54,62 @@ class LeRobotSource(Source):
         self.layout = f"lerobot-{info.codebase_version}"
         self.lengths = tuple(x.length for x in episodes)
         self.rates_hz = (float(info.fps),)
+        self.robot = robot_of(info)
+        self.names, odd = names_of(info)
+        self.notes = (*odd, *odd_rates(info))
+        self._version = info.codebase_version
         self._kinds = {name: x.dtype for name, x in info.features.items()}
         self.keys = {
             name: Key(_rows_first(x.shape), "uint8") if x.dtype in IMAGES else Key(x.shape, x.dtype)
             for name, x in info.features.items()
         }
         self.left = info.left
-        self._reader = VideoReader()
         self._tables = Tables(
             path, info.data_path, {e: (x.data, x.length) for e, x in enumerate(episodes)}
         )
+        self._rows = RowTables(self._tables, self.lengths, float(info.fps))
+        self._cameras = Cameras(path, [x.videos for x in episodes], self._rows, float(info.fps))
+
+    @functools.cached_property
+    def tasks(self) -> tuple[str | None, ...]:  # type: ignore[override]
+        """As Source.tasks: of the list of episodes, or else of their rows."""
+        found = [task_text(x.tasks) for x in self._episodes]
+        if None in found and (texts := read_tasks(self.path, self._version)):
+            for episode, text in enumerate(found):
+                if text is None:
+                    numbers = self._rows.of(episode).tasks
+                    found[episode] = task_text([texts.get(x) for x in numbers])
+        return tuple(found) if any(found) else ()
+
+    @functools.cached_property
+    def successes(self) -> tuple[bool | None, ...]:  # type: ignore[override]
+        """As Source.successes."""
+        if SUCCESS not in self.keys:
+            return ()
+        return tuple(self._rows.of(x).success for x in range(len(self.lengths)))
+
+    def times_s(self, episode: int) -> NDArray[np.float64] | None:
+        """As Source.times_s."""
+        return self._rows.of(episode).times_s if "timestamp" in self.keys else None
 
     def wrong(self, episode: int, keys: Collection[str]) -> str | None:
-        """As Source.wrong: files that are not there."""
+        """As Source.wrong: rows that are missing, images that are not where they should be."""
+        where = f"{self.path}: episode {episode}"
+        if self.lengths[episode] < 1:
+            return super().wrong(episode, keys)
         for key in keys:
+            if (why := self._rows.of(episode).wrong) is not None:
+                return f"{where}, data: {why}."
             if self._kinds[key] == "video":
-                file = self._episodes[episode].videos[key][0]
-            else:
-                file = self._tables.file_of(episode)
-            if not file.exists():
-                name = key if self._kinds[key] == "video" else "data"
-                return f"{self.path}: episode {episode}, {name}: {file} is missing."
+                if (why := self._cameras.wrong(key, episode)) is not None:
+                    return f"{where}, {key}: {why}."
         return super().wrong(episode, keys)
 
     def odd(self, key: str, episodes: Sequence[int]) -> tuple[str, ...]:
-        """Episodes whose rows are not where the list of episodes says."""
-        return () if self._kinds[key] == "video" else self._tables.moved(episodes)
+        """Rows that are not where the list of episodes says, or out of order; frames of videos
+        that no row has."""
+        rows = (*self._tables.moved(episodes), *self._rows.odd(episodes))
+        return rows + (self._cameras.odd(key, episodes) if self._kinds[key] == "video" else ())
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -83,11 +122,8 @@ class LeRobotSource(Source):
             yield self._numbers(key, episode)
 
     def _video(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
-        path, first_s = self._episodes[episode].videos[key]
-        where = f"{self.path}: episode {episode}, {key}"
-        count, rate, shape = self.lengths[episode], self.rates_hz[0], self.keys[key].shape
         block: list[NDArray[Any]] = []
-        for frame in self._reader.frames(path, first_s, count, rate, shape, where):
+        for frame in self._cameras.frames(key, episode, self.keys[key].shape):
             block.append(frame)
             if len(block) == min(_BLOCK_FRAMES, self.keys[key].block_rows):
                 yield np.stack(block)
@@ -97,9 +133,9 @@ class LeRobotSource(Source):
 
     def _images(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         made, size = 0, self.keys[key].shape[:2]
-        for batch in self._batches(key, episode, _BATCH_IMAGES):
+        for items in self._items(key, episode):
             frames: list[NDArray[np.uint8]] = []
-            for item in batch.column(0).to_pylist():
+            for item in items:
                 where = f"{self.path}: episode {episode}, {key}, frame {made + len(frames)}"
                 data = self._image_bytes(item, where)
                 frames.append(decode_image(data, where, ("PNG", "JPEG"), (size[0], size[1])))
@@ -107,6 +143,17 @@ class LeRobotSource(Source):
             if frames:
                 yield np.stack(frames)
         self._require_rows(made, episode)
+
+    def _items(self, key: str, episode: int) -> Iterator[list[Any]]:
+        """Entries of a column, a few at a time unless they lie out of order."""
+        found = (x.column(0).to_pylist() for x in self._batches(key, episode, _BATCH_IMAGES))
+        if (order := self._rows.of(episode).order) is None:
+            yield from found
+            return
+        items = [x for part in found for x in part]
+        self._require_rows(len(items), episode)
+        for first, last in spans(len(items), _BATCH_IMAGES):
+            yield [items[i] for i in order[first:last]]
 
     def _image_bytes(self, item: Any, where: str) -> bytes:
         """Return the picture of {"bytes", "path"}: the table's, or that of the dataset's file."""
@@ -132,7 +179,8 @@ class LeRobotSource(Source):
                 f"{self.path}: episode {episode}, {key}: expected shape {(rows, *want.shape)} by "
                 f"meta/info.json, got {values.size} values of {values.dtype}."
             )
-        return values.reshape(rows, *want.shape).astype(want.dtype)
+        order, values = self._rows.of(episode).order, values.reshape(rows, *want.shape)
+        return (values if order is None else values[order]).astype(want.dtype)
 
     def _batches(self, name: str, episode: int, rows: int) -> Iterator[Any]:
         """Record batches of one column's rows of the episode; only its row groups are read."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.data.source import SMALL_FILE_BYTES, rate_hz
+from ofp_edge.data.layouts.lerobot_files import MOST_EPISODES, Row, episode_lines, episode_table
+from ofp_edge.data.source import rate_hz
 from ofp_edge.errors import DatasetError
-from ofp_edge.extras import require
-from ofp_edge.outside import MEBIBYTE, listed, read_plain, require_plain, said_by
-from ofp_edge.strict import parse_json, read_as, read_json_file, shown
+from ofp_edge.outside import require_plain
+from ofp_edge.strict import read_as, read_json_file, shown
 
 VERSIONS = ("v3.0", "v2.1")
 IMAGES = ("video", "image")
@@ -37,8 +37,7 @@ _NUMBERS = (
     "bool",
 )
 _FIELD = re.compile(r"\{([a-z_]{1,40})(?::0?([0-9]{0,2})d?)?\}")
-_MOST_ROWS, _MOST_EPISODES, _LARGEST_FRAME = 10**8, 10**6, 1 << 28
-_LARGEST_NUMBER = 10**9
+_MOST_ROWS, _LARGEST_FRAME = 10**8, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,9 @@ class Feature:
     dtype: str
     shape: tuple[int, ...]
     info: dict[str, Any] | None = field(default=None)
+    video_info: Any = None
+    names: Any = None
+    fps: Any = None
 
     @property
     def is_depth(self) -> bool:
@@ -68,15 +70,27 @@ class Info:
     video_path: str | None = None
     chunks_size: int = 1000
     left: dict[str, str] = field(default_factory=dict)
+    robot_type: Any = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Says where a camera's images of an episode lie: from which second of a file on, and up to
+    which, where that is stated."""
+
+    file: Path
+    from_s: float = 0.0
+    to_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Episode:
-    """Says where an episode lies. videos: per camera the file, and the second it begins at."""
+    """Says where an episode lies. videos: by camera. tasks: as the list of episodes has them."""
 
     length: int
     data: Path
-    videos: dict[str, tuple[Path, float]]
+    videos: dict[str, Interval]
+    tasks: Any = None
 
 
 def read_info(path: Path) -> Info:
@@ -111,9 +125,9 @@ def read_info(path: Path) -> Info:
 def read_episodes(path: Path, info: Info) -> list[Episode]:
     """Return the episodes in order. DatasetError when info.json counts others."""
     videos = [name for name, x in info.features.items() if x.dtype == "video"]
-    rows = _parquet_rows(path) if info.codebase_version == "v3.0" else _lines(path)
+    rows = episode_table(path) if info.codebase_version == "v3.0" else episode_lines(path)
     for row in rows:
-        row.require("episode_index", largest=_MOST_EPISODES)
+        row.require("episode_index", largest=MOST_EPISODES)
     rows.sort(key=lambda row: row.values["episode_index"])
     numbers = [row.values["episode_index"] for row in rows]
     if numbers != list(range(len(numbers))) or len(numbers) != info.total_episodes:
@@ -127,52 +141,27 @@ def read_episodes(path: Path, info: Info) -> list[Episode]:
     return found
 
 
-class _Row:
-    """One entry of the list of episodes."""
-
-    def __init__(self, values: Any, where: str) -> None:
-        if not isinstance(values, dict):
-            raise DatasetError(f"{where}: expected an object, got {shown(values)}.")
-        self.values, self.where = values, where
-
-    def require(self, name: str, *, largest: int = _LARGEST_NUMBER) -> int:
-        """A whole number from 0 on."""
-        value = self.values.get(name)
-        if type(value) is not int or not 0 <= value <= largest:
-            raise DatasetError(
-                f"{self.where}: {shown(name)[1:-1]}: expected a whole number, got {shown(value)}."
-            )
-        return value
-
-    def seconds(self, name: str) -> float:
-        """A time from 0 on."""
-        value = self.values.get(name)
-        plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not plain or not 0 <= value <= _LARGEST_NUMBER:  # type: ignore[operator]
-            raise DatasetError(
-                f"{self.where}: {shown(name)[1:-1]}: expected seconds, got {shown(value)}."
-            )
-        return float(value)  # type: ignore[arg-type]
-
-
-def _episode(path: Path, info: Info, row: _Row, videos: list[str]) -> Episode:
+def _episode(path: Path, info: Info, row: Row, videos: list[str]) -> Episode:
     length = row.require("length")
     if info.codebase_version == "v2.1":
         number = row.require("episode_index")
         place = {"episode_chunk": number // info.chunks_size, "episode_index": number}
         data = _file(path, "data_path", info.data_path, place)
         found = {
-            name: (_file(path, "video_path", info.video_path, place, name), 0.0) for name in videos
+            name: Interval(_file(path, "video_path", info.video_path, place, name))
+            for name in videos
         }
-        return Episode(length, data, found)
+        return Episode(length, data, found, row.values.get("tasks"))
     names = ("chunk_index", "file_index")
     data = _file(path, "data_path", info.data_path, {x: row.require(f"data/{x}") for x in names})
     found = {}
     for name in videos:
         at = {x: row.require(f"videos/{name}/{x}") for x in names}
         file = _file(path, "video_path", info.video_path, at, name)
-        found[name] = (file, row.seconds(f"videos/{name}/from_timestamp"))
-    return Episode(length, data, found)
+        begin, end = (f"videos/{name}/{x}_timestamp" for x in ("from", "to"))
+        to_s = None if row.values.get(end) is None else row.seconds(end)
+        found[name] = Interval(file, row.seconds(begin), to_s)
+    return Episode(length, data, found, row.values.get("tasks"))
 
 
 def _file(
@@ -196,52 +185,3 @@ def _file(
     if not os.path.exists(path / text):
         return path / text  # the episode need not be among those that are chosen
     return require_plain(path / text, DatasetError, inside=path)
-
-
-def _parquet_rows(path: Path) -> list[_Row]:
-    parquet = require("pyarrow.parquet", "data")
-    rows: list[_Row] = []
-    folders = listed(path, path / "meta" / "episodes", DatasetError)
-    files = [x for folder in folders for x in listed(path, folder, DatasetError)]
-    for file in (x for x in files if is_parquet(x)):
-        real = require_plain(file, DatasetError, inside=path)
-        with said_by(f"{file} cannot be read", DatasetError):
-            opened = parquet.ParquetFile(real)
-            names = [n for n in opened.schema_arrow.names if not n.startswith("stats/")]
-            count = opened.metadata.num_rows
-        require_rows(file, opened.metadata, _MOST_EPISODES - len(rows))
-        with said_by(f"{file} cannot be read", DatasetError):
-            found = opened.read(columns=names, use_threads=False).to_pylist()
-        rows += [_Row(x, f"{file}: row {i} of {count}") for i, x in enumerate(found)]
-    return rows
-
-
-def is_parquet(file: Path) -> bool:
-    """Whether a file's name is one of a table; `._*` is what a Mac leaves beside files."""
-    return file.suffix == ".parquet" and not file.name.startswith("._")
-
-
-def require_rows(file: Path, metadata: Any, most: int) -> None:
-    """Raise DatasetError when a Parquet file states more rows than can be, or far more bytes than
-    it has: a row group is unpacked at once."""
-    with said_by(f"{file} cannot be read", DatasetError):
-        rows, size = metadata.num_rows, file.stat().st_size
-        largest = max(
-            (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)),
-            default=0,
-        )
-    if rows > most:
-        raise DatasetError(f"{file}: {rows} rows, expected at most {most}.")
-    if largest > 1000 * size + MEBIBYTE:
-        raise DatasetError(f"{file}: {largest} bytes unpacked, of {size}: it is damaged.")
-
-
-def _lines(path: Path) -> list[_Row]:
-    file = path / "meta" / "episodes.jsonl"
-    data = read_plain(file, DatasetError, SMALL_FILE_BYTES, inside=path)
-    rows = []
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            where = f"{file}: line {number}"
-            rows.append(_Row(parse_json(line, where, DatasetError), where))
-    return rows

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ofp_edge.data.layouts.lerobot_meta import is_parquet, require_rows
+from ofp_edge.data.layouts.lerobot_files import is_parquet, require_rows
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 from ofp_edge.outside import listed, require_plain, said_by

@@ -1,6 +1,7 @@
 """robomimic HDF5: /data/demo_i with actions and obs/<key>; /mask/<name> lists demonstrations.
 
-The rate is env_args' control_freq. What actions mean its controllers say (controllers.py).
+The rate is env_args' control_freq. What actions mean its controllers say (controllers.py). A
+demonstration may say whether it succeeded (attribute success).
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class RobomimicSource(Source):
         self.controls = controls(options)
         kinds = {x.kind for x in self.controls}
         self.delta = None if len(kinds) != 1 or None in kinds else kinds == {"delta"}
+        robots = options.get("robots")
+        robots = [robots] if isinstance(robots, str) else robots
+        if isinstance(robots, list) and robots and all(isinstance(x, str) for x in robots):
+            self.robot = ", ".join(robots)
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
@@ -75,7 +80,11 @@ class RobomimicSource(Source):
         return why or super().wrong(episode, keys)
 
     def _successes(self, file: Hdf5) -> tuple[bool | None, ...]:
-        """By a flag `success`, else by what the environment said."""
+        """By a demonstration's attribute, else by a flag `success`, else by what the environment
+        said."""
+        stated = tuple(_success(file, f"data/{demo}") for demo in self._demos)
+        if any(x is not None for x in stated):
+            return stated
 
         def signal(name: str) -> list[NDArray[Any] | None]:
             places = [f"data/{demo}/{name}" for demo in self._demos]
@@ -136,3 +145,8 @@ def _environment(path: Path, file: Hdf5) -> dict[str, Any]:
     text = file.attribute("data", "env_args", "{}")
     value = parse_json(text, f"{path}: data, attribute env_args", DatasetError)
     return value if isinstance(value, dict) else {}
+
+
+def _success(file: Hdf5, demo: str) -> bool | None:
+    found = (file.flag(demo, name) for name in ("success", "successful"))
+    return next((x for x in found if x is not None), None)

@@ -3,6 +3,7 @@
     we                             the decoder (video_decoder.py)
     a request and the open file -> (a socket)
                                 <- (a pipe) F and a frame, again and again; D at the end, or
+                                            T, four bytes of length and JSON: when frames are shown
                                             E, four bytes of length and one line
 
 It gets each file opened, and has no right to write files and no memory without end. A reader keeps
@@ -21,7 +22,7 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ _START = (
 )
 _SILENCE_S = 120.0
 _PIPE_BYTES = 1 << 20
-_LONGEST_LINE = 1 << 12
+_LONGEST_LINE, _MOST_FRAMES = 1 << 12, 10**7
 
 
 class VideoReader:
@@ -51,18 +52,40 @@ class VideoReader:
     def frames(
         self,
         path: Path,
-        first_s: float,
-        count: int,
-        rate_hz: float,
+        times_s: Sequence[float],
+        half_s: float,
         shape: tuple[int, ...],
         where: str,
     ) -> Iterator[NDArray[np.uint8]]:
-        """Yield `count` frames (H, W, 3) RGB of `shape`, from `first_s` seconds, every 1 / rate_hz.
+        """Yield a frame (H, W, 3) RGB of `shape` for each of these times, which increase.
 
-        Each is the decoded frame nearest to its time. DatasetError, beginning with `where`, when
-        the file is missing or damaged, a frame has another shape, or a time has no frame within
-        half a period.
+        It is the one that is shown nearest to that time by the file's own stamps. DatasetError,
+        beginning with `where`, when the file is missing or damaged, a frame has another shape, or
+        none is less than `half_s` seconds away.
         """
+        wanted = {
+            "times_s": [round(float(x), 6) for x in times_s],
+            "half_s": half_s,
+            "shape": list(shape),
+        }
+        with self._asked(path, wanted, where) as decoder:
+            yield from decoder.answers(shape)
+
+    def times(self, path: Path, where: str) -> NDArray[np.float64]:
+        """Return when each frame is shown, in seconds: (n,), in order, by the file's own tables.
+
+        Nothing is decoded. DatasetError as for frames.
+        """
+        with self._asked(path, {}, where) as decoder:
+            said = decoder.times()
+        if "times_s" in said:
+            return np.array(said["times_s"], np.float64)
+        numbers = np.arange(min(int(said["count"]), _MOST_FRAMES), dtype=np.float64)
+        return float(said["first_s"]) + numbers * float(said["step_s"])
+
+    @contextlib.contextmanager
+    def _asked(self, path: Path, wanted: dict[str, object], where: str) -> Iterator[_Decoder]:
+        """A decoder that answers this request."""
         require_installed("av", "data")
         if not path.is_file():
             raise DatasetError(f"{where}: video {path} is missing.")
@@ -70,14 +93,8 @@ class VideoReader:
         failed = False
         try:
             with open_plain(path, DatasetError) as file:
-                wanted = {
-                    "first_s": first_s,
-                    "count": count,
-                    "rate_hz": rate_hz,
-                    "shape": list(shape),
-                }
                 decoder.ask(wanted, file.fileno())
-            yield from decoder.answers(shape)
+            yield decoder
         except _Failed as cause:
             failed = True
             raise DatasetError(f"{where}: video {path} {cause}") from None
@@ -120,8 +137,9 @@ class _Decoder:
     def ask(self, wanted: dict[str, object], file: int) -> None:
         """Send a request, and the file with it."""
         self.idle = False
+        data = json.dumps(wanted).encode() + b"\n"
         try:
-            socket.send_fds(self._socket, [json.dumps(wanted).encode() + b"\n"], [file])
+            self._socket.sendall(data[socket.send_fds(self._socket, [data], [file]) :])
         except OSError:
             raise self._death() from None
 
@@ -134,6 +152,14 @@ class _Decoder:
         if said != b"D":
             raise _Failed(self._line())
         self.idle = True
+
+    def times(self) -> dict[str, Any]:
+        """When the file's frames are shown, as video_decoder.py puts it."""
+        if self._take(1) != b"T":
+            raise _Failed(self._line())
+        found: dict[str, Any] = json.loads(self._take(int.from_bytes(self._take(4), "little")))
+        self.idle = True
+        return found
 
     def leave(self) -> bool:
         """Have it stop in the middle of an answer, unread; False when it does not.

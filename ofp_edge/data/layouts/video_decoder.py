@@ -7,6 +7,7 @@ others.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 _MEMORY_BYTES = 6 << 30
 _LONGEST_REQUEST = 1 << 12
 _READ_BYTES = 1 << 18
+_MOST_FRAMES = 10**6
+_ROUNDING_S = 1e-4  # of times in float32, and of rates that are no whole number of ticks
 
 
 class _Wrong(Exception):
@@ -48,11 +51,7 @@ def serve(connection: socket.socket, pipe: int) -> None:
             continue
         try:
             with os.fdopen(handles.pop(0), "rb", buffering=0) as file:
-                for frame in _frames(file, json.loads(line)):
-                    if select.select([connection], [], [], 0)[0]:
-                        raise _Stopped
-                    _write(pipe, b"F", frame)
-            _write(pipe, b"D")
+                _answer(pipe, connection, file, json.loads(line))
         except _Stopped:
             continue  # what is to be read says so, or that it is over
         except _Wrong as cause:
@@ -61,40 +60,68 @@ def serve(connection: socket.socket, pipe: int) -> None:
             _complain(pipe, f"cannot be decoded: {cause}")
 
 
-def _frames(file: Any, wanted: dict[str, Any]) -> Iterator[NDArray[np.uint8]]:
+def _answer(pipe: int, connection: socket.socket, file: Any, wanted: dict[str, Any]) -> None:
     import av
 
     with av.open(file, mode="r", format="mp4", buffer_size=_READ_BYTES) as container:
         if not container.streams.video:
             raise _Wrong("cannot be decoded: no video in it.")
         stream = container.streams.video[0]
+        if "times_s" not in wanted:
+            text = json.dumps(_about(container, stream)).encode()
+            _write(pipe, b"T" + len(text).to_bytes(4, "little") + text)
+            return
         stream.thread_type = "AUTO"
-        if wanted["first_s"] > 0:  # to the key frame before it
-            at = int(wanted["first_s"] / stream.time_base)
+        if (first_s := wanted["times_s"][0]) > 0:  # to the key frame before it, if not it itself
+            at = int((first_s + _ROUNDING_S) / stream.time_base)
             container.seek(at, stream=stream, backward=True)
-        yield from _matched(container.decode(stream), wanted)
+        for frame in _matched(container.decode(stream), wanted):
+            if select.select([connection], [], [], 0)[0]:
+                raise _Stopped
+            _write(pipe, b"F", frame)
+    _write(pipe, b"D")
+
+
+def _about(container: Any, stream: Any) -> dict[str, Any]:
+    """When its frames are shown: even ones as three numbers, others one by one."""
+    count, rate, base = stream.frames, stream.average_rate, stream.time_base
+    if count and rate and rate == stream.base_rate:
+        first = float((stream.start_time or 0) * base)
+        return {"count": count, "first_s": first, "step_s": float(1 / rate)}
+    found = (x.pts for x in container.demux(stream) if x.pts is not None)
+    times = sorted(float(x * base) for x in itertools.islice(found, _MOST_FRAMES))
+    return {"times_s": times}
 
 
 def _matched(decoded: Iterator[Any], wanted: dict[str, Any]) -> Iterator[NDArray[np.uint8]]:
-    first_s, count, rate_hz = wanted["first_s"], wanted["count"], wanted["rate_hz"]
-    shape = tuple(wanted["shape"])
-    half, made, last = 0.5 / rate_hz, 0, "the start"
-    for frame in decoded:
-        due = first_s + made / rate_hz
-        if frame.time is None or frame.time < due - half:
-            continue
-        if frame.time >= due + half:
-            break
-        if (frame.height, frame.width, 3) != shape:
-            raise _Wrong(f"has a frame of {(frame.height, frame.width, 3)}, expected {shape}.")
-        yield frame.to_ndarray(format="rgb24")
-        made, last = made + 1, f"{frame.time:.3f} s"
-        if made == count:
+    """For each of the wanted times the frame that is nearest, not half_s away or more."""
+    times, half, shape = wanted["times_s"], wanted["half_s"], tuple(wanted["shape"])
+    made, before = 0, None
+    for frame in itertools.chain((x for x in decoded if x.time is not None), [None]):
+        while made < len(times):
+            due, best = times[made], before
+            if frame is not None and (best is None or _off(frame, due) < _off(best, due)):
+                if frame.time < due - _ROUNDING_S:
+                    break  # the next may be nearer
+                best = frame
+            if best is None or _off(best, due) >= half:
+                last = "the start" if before is None else f"{before.time:.3f} s"
+                raise _Wrong(
+                    f"has no frame within {half:.3g} s of {due:.3f} s (the last before it: "
+                    f"{last}): {made} of {len(times)} frames."
+                )
+            if (best.height, best.width, 3) != shape:
+                got = (best.height, best.width, 3)
+                raise _Wrong(f"has a frame of {got}, expected {shape}.")
+            yield best.to_ndarray(format="rgb24")
+            made += 1
+        if made == len(times):
             return
-    raise _Wrong(
-        f"has no frame at {first_s + made / rate_hz:.3f} s (the last that fits {rate_hz:g} Hz: "
-        f"{last}): {made} of {count} frames."
-    )
+        before = frame
+
+
+def _off(frame: Any, due: float) -> float:
+    return abs(float(frame.time) - due)
 
 
 def _complain(pipe: int, line: str) -> None:
