@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
 from ofp_edge.int8_kernels import open_exactly
+from ofp_edge.policy.imported.binding import Named, Names
 
 NEWEST_OPSET = 20  # the newest that TensorRT 10.3's parser reads
 
@@ -24,12 +25,7 @@ class OnnxModule(nn.Module):
     def __init__(self, data: bytes, what: str) -> None:
         super().__init__()
         self.model = read_graph(data, what)
-        self.names = [x.name for x in self.model.graph.input]
-        self.shapes = [
-            tuple(d.dim_value for d in x.type.tensor_type.shape.dim) for x in self.model.graph.input
-        ]
-        if len(self.model.graph.output) != 1:
-            raise PolicyError(f"{what} gives {len(self.model.graph.output)} outputs, expected 1.")
+        self.inputs, self.outputs = map(_named, (self.model.graph.input, self.model.graph.output))
         runtime = require("onnxruntime", "onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -44,11 +40,21 @@ class OnnxModule(nn.Module):
                 raise
             raise PolicyError(f"{what}: ONNX Runtime refuses it: {cause}") from None
 
+    def bound(self, names: Names) -> OnnxModule:
+        """Take the inputs in the order of `names` from now on, and give the answer alone."""
+        graph = self.model.graph
+        for ends, order in ((graph.input, names.inputs.values()), (graph.output, [names.output])):
+            found = {x.name: type(x).FromString(x.SerializeToString()) for x in ends}
+            del ends[:]
+            ends.extend(found[name] for name in order)
+        return self
+
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Run the graph on inputs in its own order."""
-        feeds = {n: x.detach().numpy() for n, x in zip(self.names, inputs, strict=True)}
+        """Run the graph on inputs in the order of `model`'s."""
+        names = [x.name for x in self.model.graph.input]
+        feeds = {n: x.detach().numpy() for n, x in zip(names, inputs, strict=True)}
         try:
-            (result,) = self.session.run(None, feeds)
+            result = self.session.run([self.model.graph.output[0].name], feeds)[0]
         except Exception as cause:
             if not type(cause).__module__.startswith("onnxruntime"):
                 raise
@@ -70,6 +76,9 @@ def read_graph(data: bytes, what: str) -> Any:
         if type(cause).__name__ != "DecodeError":  # protobuf's, wherever it lives
             raise
         raise PolicyError(f"{what} is no ONNX graph.") from None
+    given = {x.name for x in model.graph.initializer}
+    for value in [x for x in model.graph.input if x.name in given]:  # IR 3 lists weights there too
+        model.graph.input.remove(value)
     foreign = [x.domain for x in model.opset_import if x.domain not in ("", "ai.onnx")]
     if foreign or model.functions:
         raise PolicyError(f"{what}: operators of {foreign or 'its own functions'}: refused.")
@@ -77,6 +86,15 @@ def read_graph(data: bytes, what: str) -> Any:
     if not 13 <= version <= NEWEST_OPSET:
         raise PolicyError(f"{what}: opset {version}, expected 13 to {NEWEST_OPSET}.")
     return model
+
+
+def _named(values: Any) -> Named:
+    return [(x.name, tuple(_size(dim) for dim in x.type.tensor_type.shape.dim)) for x in values]
+
+
+def _size(dimension: Any) -> int | str:
+    known = dimension.WhichOneof("value") == "dim_value"
+    return int(dimension.dim_value) if known else dimension.dim_param or "?"
 
 
 def _names_files(model: Any) -> bool:
