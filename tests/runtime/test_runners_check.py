@@ -15,6 +15,7 @@ from ofp_edge.bundle import GOLDEN, Bundle, open_bundle, write_manifest
 from ofp_edge.errors import BundleError, ParityError
 from ofp_edge.functions import Function, Tensor
 from ofp_edge.manifest import FileEntry
+from ofp_edge.processor import Processor
 from ofp_edge.runtime.runners.check import GoldenRun, check_parity, per_dimension
 from ofp_edge.runtime.runners.null import NullRunner
 from tests.test_bundle import write_bundle
@@ -178,6 +179,37 @@ def test_a_chain_runs_each_of_its_functions_once_a_row() -> None:
     golden = {"input/f0/x": np.zeros((K, 2), np.float32), "output/f14/left": np.zeros((K, 2))}
     GoldenRun(chain, made, golden).answers("f14")
     assert ran == K * [f.name for f in chain]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "says"),
+    [("x86_64", "sse2 avx2", "AVX2, no VNNI: without VNNI some add products in 16 bits, which sat"),
+     ("x86_64", "avx2 avx512_vnni", "x86_64: AVX-512 VNNI, AVX2. Compile the policy again here"),
+     ("aarch64", "asimd", "no dotprod; the bundle was compiled on x86_64. Compile the pol")],
+)  # fmt: skip
+def test_an_int8_engine_that_differs_names_the_processor(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch,
+    machine: str, flags: str, says: str,
+) -> None:  # fmt: skip
+    bundle = bundle_with(tmp_path / "b", golden)
+    origin = {**bundle.manifest.provenance, "machine": "x86_64"}
+    write_manifest(bundle.path, replace(bundle.manifest, provenance=origin))
+    bundle = open_bundle(bundle.path)
+    here = Processor(machine, frozenset(flags.split()))
+    monkeypatch.setattr("ofp_edge.runtime.runners.check.processor", lambda: here)
+    with pytest.raises(ParityError) as caught:
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle, feature=0.5))
+    assert says in str(caught.value) and "--precision fp32" in str(caught.value)
+
+
+def test_a_float_engine_that_differs_says_nothing_of_8_bits(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    floats = {name.replace("/int8/", "/fp32/"): x for name, x in golden.items()}
+    bundle = bundle_with(tmp_path / "b", floats)
+    with pytest.raises(ParityError) as caught:
+        check_parity(bundle, "onnxruntime", "fp32", runners(bundle, feature=0.5))
+    assert "8-bit" not in str(caught.value)
 
 
 def test_differences_of_a_chunk_are_taken_per_action_dimension() -> None:

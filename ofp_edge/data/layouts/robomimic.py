@@ -59,7 +59,7 @@ class RobomimicSource(Source):
     def wrong(self, episode: int, keys: Collection[str]) -> str | None:
         """As Source.wrong."""
         why = next((x for key in keys if (x := self._wrong.get((episode, key)))), None)
-        return why or super().wrong(episode, keys)
+        return super().wrong(episode, keys) or why
 
     def _misfits(self, file: Hdf5) -> dict[tuple[int, str], str]:
         """By episode and key: what is not as in the first demonstration."""

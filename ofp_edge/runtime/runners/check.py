@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, ParityError
 from ofp_edge.functions import Function, Tensor, named
+from ofp_edge.int8_kernels import why_int8_differs
 from ofp_edge.manifest import Artefact
 from ofp_edge.outside import said_by
+from ofp_edge.processor import processor
 from ofp_edge.runtime.runners import Runner
 
 Golden = Mapping[str, NDArray[Any]]
@@ -120,12 +122,20 @@ def check_artefact(
             failed.append((float(times[bad]), f"{says}, tolerance {limit[bad]:.3g}"))
         worst[name] = float(difference.max())
     if failed:
+        hint = ""
+        if "int8" in artefact.precision:
+            hint = f" {why_int8_differs(processor(), _machine(manifest.provenance))}"
         raise ParityError(
             f"{artefact.engine} {artefact.precision}, {function}: {max(failed)[1]}. "
             "This engine computes differently on this machine: do not run it; choose another "
-            "--engine or --precision."
+            f"--engine or --precision.{hint}"
         )
     return worst
+
+
+def _machine(provenance: Mapping[str, Any]) -> str | None:
+    found = provenance.get("machine")
+    return found if isinstance(found, str) else None
 
 
 def check_parity(
