@@ -16,6 +16,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ofp_edge.errors import PolicyError
+from ofp_edge.imports.fields import Wanted
+from ofp_edge.imports.lerobot import import_lerobot
 from ofp_edge.imports.unpickle import read_checkpoint
 from ofp_edge.policy.imported.archive import clean_archive
 from ofp_edge.policy.imported.onnx_graph import read_graph
@@ -128,6 +130,14 @@ def test_weights_in_another_file_are_named_with_the_line_that_takes_them_in() ->
     says = one_line(read_graph, graph(weight=weight).SerializeToString(), "/far/u.onnx")
     assert "keeps weights in 'u.onnx.data'" in says
     assert "onnx.save(onnx.load('u.onnx'), 'one.onnx')" in says
+
+
+@pytest.mark.parametrize("data", [b"\x30\0\0\0\0\0\0\0{}", b"plain"])
+def test_a_file_is_no_folder_of_lerobot(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    says = one_line(import_lerobot, path, Wanted(control_hz=10.0))
+    assert "expected LeRobot's pretrained_model folder, with config.json" in says
 
 
 @pytest.mark.parametrize(
