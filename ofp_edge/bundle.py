@@ -137,7 +137,7 @@ def open_bundle(path: Path) -> Bundle:
     listed = {entry.file for entry in manifest.entries} | {MANIFEST, DIGEST, SIGNATURE}
     if extra := sorted(present - listed):
         raise BundleError(f"{path} holds a file that its manifest does not list: {extra[0]}.")
-    for entry in manifest.entries:
+    for entry in {x.file: x for x in manifest.entries}.values():  # engines may share one
         _check_entry(path, entry, present)
     return Bundle(path, manifest, digest)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from ofp_edge.errors import BundleError
 from ofp_edge.onnx_file import INT8, tensor_types
+from ofp_edge.processor import Processor
 
 UNFUSED = "session.disable_quant_qdq"
 """ONNX Runtime's session option that leaves quantise and dequantise pairs alone."""
@@ -38,6 +39,19 @@ def open_exactly(options: Any, model: bytes) -> None:
     """Set the `onnxruntime.SessionOptions` that `model` needs to be right on this CPU."""
     if unsigned_here() and _signed(model):
         options.add_session_config_entry(UNFUSED, "1")
+
+
+def why_int8_differs(here: Processor, compiled_on: str | None) -> str:
+    """Say what about this processor can make 8-bit answers differ, and what to do.
+
+    compiled_on: the machine of the bundle's origin, where it is known.
+    """
+    said = f"8-bit kernels follow the processor, {here.kind}"
+    if here.x86 and not here.vnni:
+        said += ": without VNNI some add products in 16 bits, which saturate"
+    if compiled_on is not None and compiled_on != here.machine:
+        said += f"; the bundle was compiled on {compiled_on}"
+    return f"{said}. Compile the policy again here with this ofp-edge, or take --precision fp32."
 
 
 def _signed(model: bytes) -> bool:

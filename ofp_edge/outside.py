@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from ofp_edge.contents import LARGEST_POINTER, POINTER, first_bytes
 from ofp_edge.errors import OfpError
 
 MEBIBYTE = 1 << 20
@@ -35,7 +36,11 @@ def open_plain(path: Path, error: type[OfpError], *, inside: Path | None = None)
     except (OSError, ValueError) as cause:
         _cannot(path, cause, error)
     try:
-        _require_plain(path, os.fstat(handle).st_mode, error)
+        state = os.fstat(handle)
+        _require_plain(path, state.st_mode, error)
+        if 0 < state.st_size <= LARGEST_POINTER:
+            with contextlib.suppress(OSError):  # whoever reads it says so
+                _require_no_pointer(path, os.pread(handle, len(POINTER), 0), error)
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -112,10 +117,12 @@ def require_plain(path: Path, error: type[OfpError], *, inside: Path | None = No
     """Return the real path of a plain file, for a library that opens by name, or raise `error`."""
     real = within(inside, path, error) if inside is not None else path
     try:
-        mode = os.stat(real).st_mode
+        state = os.stat(real)
     except (OSError, ValueError) as cause:
         _cannot(path, cause, error)
-    _require_plain(path, mode, error)
+    _require_plain(path, state.st_mode, error)
+    if state.st_size <= LARGEST_POINTER:
+        _require_no_pointer(path, first_bytes(real), error)
     return real
 
 
@@ -214,8 +221,19 @@ def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:
         raise error(f"{path} is not a plain file.")
 
 
+def _require_no_pointer(path: Path, start: bytes, error: type[OfpError]) -> None:
+    if start.startswith(POINTER):
+        raise error(f"{path} is a pointer of Git LFS, the file itself is not here: git lfs pull.")
+
+
 def _cannot(path: Path, cause: Exception, error: type[OfpError]) -> NoReturn:
     if isinstance(cause, FileNotFoundError):
+        if os.path.islink(path):
+            leads = os.readlink(path)
+            raise error(
+                f"{path} is a link to {leads}, where nothing is: a download that did not end, or "
+                "was cleared? Download it again."
+            ) from None
         raise error(f"{path} does not exist: it cannot be read.") from None
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
     raise error(f"{path} cannot be read: {said}.") from None

@@ -95,6 +95,14 @@ class Turned(Source):
         """As Source.wrong."""
         return self._source.wrong(episode, keys)
 
+    def refusal(self, episode: int, keys: Collection[str], chosen: Sequence[int]) -> str | None:
+        """As Source.refusal."""
+        return self._source.refusal(episode, keys, chosen)
+
+    def times_s(self, episode: int) -> NDArray[np.float64] | None:
+        """As Source.times_s."""
+        return self._source.times_s(episode)
+
     def rate_of(self, episodes: Sequence[int]) -> float | None:
         """As Source.rate_of."""
         return self._source.rate_of(episodes)

@@ -47,7 +47,7 @@ def array_form(value: dict[str, Any], path: Path) -> ArrayForm | None:
 def _format_2(value: dict[str, Any], path: Path) -> ArrayForm:
     kind = value.get("dtype")
     if not isinstance(kind, str) or not _V2_TYPE.fullmatch(kind):
-        raise _refused(path, "type", kind, "plain numbers")
+        raise _refused(path, "type", kind, f"plain numbers. {_type_hint(kind, path)}")
     if value.get("filters"):
         raise _refused(path, "filters", value["filters"], "none")
     packer = value.get("compressor")
@@ -62,7 +62,7 @@ def _format_2(value: dict[str, Any], path: Path) -> ArrayForm:
 def _format_3(value: dict[str, Any], path: Path) -> ArrayForm:
     kind = value.get("data_type")
     if not isinstance(kind, str) or kind not in _V3_TYPES:
-        raise _refused(path, "type", kind, "plain numbers")
+        raise _refused(path, "type", kind, f"plain numbers. {_type_hint(kind, path)}")
     if value.get("storage_transformers"):
         raise _refused(path, "storage transformers", value["storage_transformers"], "none")
     grid = value.get("chunk_grid")
@@ -103,6 +103,18 @@ def _form(
             f"{_LARGEST_CHUNK}."
         )
     return ArrayForm(size, codec, trailer, count)
+
+
+def _type_hint(kind: Any, path: Path) -> str:
+    name = kind.get("name") if isinstance(kind, dict) else kind
+    away = f"or move the array away if no policy needs it: mv {path.parent} ELSEWHERE"
+    if isinstance(name, list) or name == "structured":
+        return f"Store an array for each of its columns, {away}"
+    if isinstance(name, str) and ("O" in name or "vlen" in name or "object" in name):
+        return f"Objects are pickled, which is never read: store numbers, {away}"
+    if isinstance(name, str) and re.match(r"[<>|]?[SU]|string|.*utf|.*bytes|null_term", name):
+        return f"These are texts: store numbers, {away}"
+    return f"Store it as float32 or as integers, {away}"
 
 
 def _refused(path: Path, what: str, got: object, expected: str) -> DatasetError:

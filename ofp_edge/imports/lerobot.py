@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ofp_edge.contents import told
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.imports.fields import Feature, Times, Wanted, resolve
@@ -54,6 +55,12 @@ _ORDER = ("STATE", "VISUAL", "ENV")
 
 def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
     """Import it. PolicyError, SpecMismatch: a value or tensor is missing, refused or unfit."""
+    if folder.is_file():
+        is_it = "a file" if (what := told(folder)) is None else what
+        raise PolicyError(
+            f"{folder}: expected LeRobot's pretrained_model folder, with {CONFIG} and {MODEL}, got "
+            f"{is_it}."
+        )
     config = Values(small_json(folder / CONFIG), str(folder / CONFIG))
     kind = config["type"]
     if kind != "diffusion":

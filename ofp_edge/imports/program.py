@@ -23,11 +23,12 @@ from ofp_edge.imports.spec_file import SpecFile, read_spec_file
 from ofp_edge.policy.encoder import require_parts
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.archive import clean_archive, read_program
+from ofp_edge.policy.imported.binding import Signature
 from ofp_edge.policy.imported.program import (
     Identity,
     as_module,
-    encoder_inputs,
-    network_inputs,
+    encoder_signature,
+    network_signature,
 )
 from ofp_edge.policy.imported.program_config import ProgramConfig, ProgramFile
 from ofp_edge.policy.methods.method import Act, Sampling
@@ -55,14 +56,13 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
     files = {f"program.{suffix}": _read(form, path)}
     if given.encode is not None:
         files[f"encoder.{suffix}"] = _read(form, given.encode)
-    entries = [ProgramFile(name, sha256_bytes(data)) for name, data in files.items()]
 
-    def opened() -> tuple[ProgramConfig, PolicyNetwork, Behaviour]:
-        config, network = _open(form, files, entries, path, given)
-        return config, network, try_out(network, str(path))
+    def opened() -> tuple[ProgramConfig, PolicyNetwork, Behaviour, list[str]]:
+        config, network, moved = _open(form, files, path, given)
+        return config, network, try_out(network, str(path)), moved
 
     try_apart(_one_thread(opened), str(path), PolicyError)
-    described, network, behaviour = opened()
+    described, network, behaviour, moved = opened()
     method = "flow" if given.predicts == "velocity" else "ofp"
     config = config_of(
         described,
@@ -71,16 +71,22 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
         method,
         given.task,
         path.name,
-        entries[0].sha256,
+        described.program.sha256,
     )
-    about = {"largest": behaviour.largest, "depends_on": list(behaviour.depends_on)}
+    signature = network_signature(given.predicts, given.spec, described.feature_dim)
+    about = {
+        "largest": behaviour.largest,
+        "depends_on": list(behaviour.depends_on),
+        "inputs": dict(zip(signature.inputs, described.program.inputs, strict=True)),
+        "output": described.program.output,
+    }
     return Imported(
         Policy(config, network, field_statistics(given.spec)),
         form,
         files,
         about,
         given.predicts,
-        _remarks(behaviour, given),
+        (*moved, *_remarks(behaviour, given)),
     )
 
 
@@ -95,19 +101,29 @@ def _one_thread(function: Callable[[], object]) -> Callable[[], object]:
 
 
 def _open(
-    form: Form, files: dict[str, bytes], entries: list[ProgramFile], path: Path, given: SpecFile
-) -> tuple[ProgramConfig, PolicyNetwork]:
-    encoder, feature_dim = None, Identity(given.spec).feature_dim
+    form: Form, files: dict[str, bytes], path: Path, given: SpecFile
+) -> tuple[ProgramConfig, PolicyNetwork, list[str]]:
+    moved = []
+
+    def module(file: str, what: Path, wanted: Signature) -> tuple[torch.nn.Module, ProgramFile]:
+        names = given.names[wanted.entry]
+        made, own = as_module(form, files[file], str(what), wanted, names)
+        if own.moved:
+            pairs = ", ".join(f"{x} is {y}" for x, y in own.inputs.items())
+            moved.append(f"{what}: its inputs stand in another order and go by name: {pairs}.")
+        inputs = tuple(own.inputs.values())
+        return made, ProgramFile(file, sha256_bytes(files[file]), inputs, own.output)
+
+    encoder, entry, feature_dim = None, None, Identity(given.spec).feature_dim
     if given.encode is not None:
-        takes = encoder_inputs(given.spec)
-        encoder = as_module(form, files[entries[1].file], str(given.encode), takes)
+        wanted = encoder_signature(given.spec)
+        encoder, entry = module(f"encoder.{_SUFFIX[form]}", given.encode, wanted)
         feature_dim = _feature_dim(encoder, given)
-    takes = network_inputs(given.predicts, given.spec, feature_dim)
-    program = as_module(form, files[entries[0].file], str(path), takes)
-    config = ProgramConfig(
-        form, given.predicts, entries[0], entries[1] if encoder else None, feature_dim
-    )
-    return config, config.around(program, encoder, given.spec, field_statistics(given.spec))
+    wanted = network_signature(given.predicts, given.spec, feature_dim)
+    program, own = module(f"program.{_SUFFIX[form]}", path, wanted)
+    config = ProgramConfig(form, given.predicts, own, entry, feature_dim)
+    network = config.around(program, encoder, given.spec, field_statistics(given.spec))
+    return config, network, moved
 
 
 def try_out(network: PolicyNetwork, what: str) -> Behaviour:

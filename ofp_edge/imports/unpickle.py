@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ofp_edge.contents import TORCHSCRIPT, told, zipped
 from ofp_edge.errors import PolicyError
 from ofp_edge.outside import open_plain, require_memory
 from ofp_edge.strict import shown
@@ -198,8 +199,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 raise PolicyError(f"{path}: its files are larger than it is: refused.")
             require_memory(2 * size, str(path), PolicyError)
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            if len(names) != 1:
-                raise PolicyError(f"{path} holds no data.pkl: torch.save writes one.")
+            found = zipped(archive.namelist(), str(path))
+            if len(names) != 1 or found == TORCHSCRIPT:
+                raise PolicyError(f"{path} is no checkpoint of torch.save: it is {found}.")
             data = archive.read(names[0])
             reader = _Reader(data, archive, names[0].rpartition("/")[0], str(path))
             found = reader.load()
@@ -207,8 +209,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as cause:
         raise PolicyError(f"{path} cannot be read: {cause.strerror}.") from None
     except zipfile.BadZipFile:
+        what = told(path)
+        is_it = "" if what is None else f" It is {what}."
         raise PolicyError(
-            f"{path} is no checkpoint of torch.save (a zip); older forms are not read."
+            f"{path} is no checkpoint of torch.save (a zip); older forms are not read.{is_it}"
         ) from None
     except _DAMAGE as cause:
         line = " ".join(repr(cause).split())

@@ -56,7 +56,7 @@ def test_zarr_s_images_are_held_the_same_way(tmp_path: Path) -> None:
     assert "img_timestamp" in line and "100 ms" in line
 
 
-def test_robomimic_s_robot_tasks_and_successes_are_read(tmp_path: Path) -> None:
+def test_robomimic_s_robot_and_successes_are_read(tmp_path: Path) -> None:
     path = copied("robomimic.hdf5", tmp_path)
     with h5py.File(path, "r+") as file:
         about = json.loads(file["data"].attrs["env_args"])
@@ -64,9 +64,7 @@ def test_robomimic_s_robot_tasks_and_successes_are_read(tmp_path: Path) -> None:
         file["data"].attrs["env_args"] = json.dumps(about)
         file["data/demo_0"].attrs["success"] = True
         file["data/demo_1"].attrs["success"] = np.int64(0)
-        file["data/demo_2"].attrs["ep_meta"] = json.dumps({"lang": "lift the cube"})
     source = open_source(path)
     assert source.robot == "Panda, Sawyer" and source.successes == (True, False, None)
-    assert source.tasks == (None, None, "lift the cube")
     plain = open_source(copied("robomimic.hdf5", tmp_path))
-    assert plain.robot is None and plain.successes == plain.tasks == ()
+    assert plain.robot is None and plain.successes == ()

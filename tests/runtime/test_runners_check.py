@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from ofp_edge.bundle import GOLDEN, Bundle, open_bundle, write_manifest
 from ofp_edge.errors import BundleError, ParityError
+from ofp_edge.functions import Function, Tensor
 from ofp_edge.manifest import FileEntry
-from ofp_edge.runtime.runners.check import check_parity, per_dimension
+from ofp_edge.processor import Processor
+from ofp_edge.runtime.runners.check import GoldenRun, check_parity, per_dimension
 from ofp_edge.runtime.runners.null import NullRunner
 from tests.test_bundle import write_bundle
 
@@ -134,6 +136,80 @@ def test_golden_inputs_of_another_shape_are_refused(
     bundle = bundle_with(tmp_path / "b", golden)
     with pytest.raises(BundleError, match="golden input act/z"):
         check_parity(bundle, "onnxruntime", "int8", runners(bundle))
+
+
+@pytest.mark.parametrize("name", ["input/act/z", "output/act/int8/chunk"])
+def test_golden_tensors_of_a_function_have_as_many_rows(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]], name: str
+) -> None:
+    golden[name] = golden[name][:1]
+    bundle = bundle_with(tmp_path / "b", golden)
+    with pytest.raises(BundleError, match=r"as many rows of each tensor of act, got \[1, 3\]"):
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle))
+
+
+def test_golden_inputs_of_another_kind_of_number_are_refused() -> None:
+    tokens = Function("encode", (Tensor("words", (1, 4), "int64"),), (Tensor("feature", (1, 2)),))
+    golden = {"input/encode/words": np.full((K, 4), 0.5, np.float32)}
+    run = GoldenRun([tokens], {"encode": NullRunner(tokens.inputs, tokens.outputs)}, golden)
+    with pytest.raises(BundleError, match=r"encode/words: expected rows of .* int64, got .* float"):
+        run.answers("encode")
+
+
+def test_a_chain_runs_each_of_its_functions_once_a_row() -> None:
+    """Each takes two outputs of the one before: run again for each, the first would run 2^14 times
+    a row."""
+    ran: list[str] = []
+
+    class Counted(NullRunner):
+        name = ""
+
+        def infer(self) -> None:
+            ran.append(self.name)
+
+    pair = ("left", "right")
+    chain = [Function("f0", (Tensor("x", (1, 2)),), tuple(Tensor(x, (1, 2)) for x in pair))]
+    for n in range(1, 15):
+        taken = tuple(Tensor(x, (1, 2), source=f"f{n - 1}.{x}") for x in pair)
+        chain.append(Function(f"f{n}", taken, tuple(Tensor(x, (1, 2)) for x in pair)))
+    made = {}
+    for function in chain:
+        made[function.name] = runner = Counted(function.inputs, function.outputs)
+        runner.name = function.name
+    golden = {"input/f0/x": np.zeros((K, 2), np.float32), "output/f14/left": np.zeros((K, 2))}
+    GoldenRun(chain, made, golden).answers("f14")
+    assert ran == K * [f.name for f in chain]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "says"),
+    [("x86_64", "sse2 avx2", "AVX2, no VNNI: without VNNI some add products in 16 bits, which sat"),
+     ("x86_64", "avx2 avx512_vnni", "x86_64: AVX-512 VNNI, AVX2. Compile the policy again here"),
+     ("aarch64", "asimd", "no dotprod; the bundle was compiled on x86_64. Compile the pol")],
+)  # fmt: skip
+def test_an_int8_engine_that_differs_names_the_processor(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch,
+    machine: str, flags: str, says: str,
+) -> None:  # fmt: skip
+    bundle = bundle_with(tmp_path / "b", golden)
+    origin = {**bundle.manifest.provenance, "machine": "x86_64"}
+    write_manifest(bundle.path, replace(bundle.manifest, provenance=origin))
+    bundle = open_bundle(bundle.path)
+    here = Processor(machine, frozenset(flags.split()))
+    monkeypatch.setattr("ofp_edge.runtime.runners.check.processor", lambda: here)
+    with pytest.raises(ParityError) as caught:
+        check_parity(bundle, "onnxruntime", "int8", runners(bundle, feature=0.5))
+    assert says in str(caught.value) and "--precision fp32" in str(caught.value)
+
+
+def test_a_float_engine_that_differs_says_nothing_of_8_bits(
+    tmp_path: Path, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    floats = {name.replace("/int8/", "/fp32/"): x for name, x in golden.items()}
+    bundle = bundle_with(tmp_path / "b", floats)
+    with pytest.raises(ParityError) as caught:
+        check_parity(bundle, "onnxruntime", "fp32", runners(bundle, feature=0.5))
+    assert "8-bit" not in str(caught.value)
 
 
 def test_differences_of_a_chunk_are_taken_per_action_dimension() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofp_edge.contents import HDF5, told
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
 
@@ -45,10 +46,15 @@ def _open(path: Path, filter_key: str | None) -> Source:
 
     if path.is_dir() and (files := episode_files(path)):
         return open_robotwin(path, files)
-    if path.is_file() and path.suffix in (".hdf5", ".h5"):
+    what = told(path) if path.is_file() else None
+    # A file with bytes of its user's in front of HDF5's says what it is by its name alone.
+    named = path.is_file() and what is None and path.suffix in (".hdf5", ".h5")
+    if what == HDF5 or named:
         from ofp_edge.data.layouts.robomimic import is_robomimic, open_robomimic
 
         if is_robomimic(path):
             return open_robomimic(path, filter_key)
         return open_robotwin(path, [path])
+    if what is not None:
+        raise DatasetError(f"{path} cannot be read: it is {what}. Expected: {LAYOUTS}.")
     raise DatasetError(f"{path}: no layout that is known. Expected: {LAYOUTS}.")

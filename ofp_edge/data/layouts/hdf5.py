@@ -21,6 +21,7 @@ from ofp_edge.data.source import Key, spans
 from ofp_edge.errors import DatasetError
 from ofp_edge.extras import require
 from ofp_edge.outside import require_plain, said_by
+from ofp_edge.strict import shown
 
 _DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3  # HDF5's numbers of its filters
 _LARGEST_CHUNK, _LARGEST_ITEM = 1 << 28, 1 << 24
@@ -37,6 +38,8 @@ class Hdf5:
         """Return the names in a group."""
         with said_by(f"{self.path} cannot be read", DatasetError):
             found = self._reach(group)
+            if found is not None and not isinstance(found, self._h5py.Group):
+                raise DatasetError(f"{self.path}: {group}: expected a group, got an array.")
             return [] if found is None else [str(x) for x in found]
 
     def __contains__(self, name: str) -> bool:
@@ -69,7 +72,8 @@ class Hdf5:
         with said_by(f"{self.path}: {name} cannot be read", DatasetError):
             found = self._reach(name)
             if not isinstance(found, self._h5py.Dataset) or not self._is_read(found):
-                raise DatasetError(f"{self.path}: {name} is missing, or no array of numbers.")
+                got = self._described(found)
+                raise DatasetError(f"{self.path}: {name}: expected rows of numbers, got {got}.")
             return Hdf5Array(self.path, name, found)
 
     def scalar(self, name: str) -> Any:
@@ -121,8 +125,28 @@ class Hdf5:
             )
         return group[name]
 
+    def _described(self, found: Any) -> str:
+        """What stands where rows of numbers are expected."""
+        if found is None:
+            return "nothing: it is missing"
+        if not isinstance(found, self._h5py.Dataset):
+            return "a group"
+        if found.shape is None:
+            return "an array without values (h5py.Empty)"
+        if not found.ndim:
+            return f"a single value ({found.dtype}): give it a row a frame"
+        if found.dtype.names is not None:
+            columns = shown(list(found.dtype.names))
+            return f"a table of columns {columns}: store an array for each"
+        return "texts, or lists of a length of their own: store float32 or integers"
+
     def _is_read(self, found: Any) -> bool:
-        return bool(found.ndim) and found.dtype.kind in "biufS" and found.dtype.names is None
+        return (
+            found.shape is not None
+            and bool(found.ndim)
+            and found.dtype.kind in "biufS"
+            and found.dtype.names is None
+        )
 
 
 class Hdf5Array:

@@ -77,7 +77,7 @@ class RobomimicSource(Source):
     def wrong(self, episode: int, keys: Collection[str]) -> str | None:
         """As Source.wrong."""
         why = next((x for key in keys if (x := self._wrong.get((episode, key)))), None)
-        return why or super().wrong(episode, keys)
+        return super().wrong(episode, keys) or why
 
     def _successes(self, file: Hdf5) -> tuple[bool | None, ...]:
         """By a demonstration's attribute, else by a flag `success`, else by what the environment

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ofp_edge.contents import OLD_PROGRAM, ONNX, PROGRAM, told_of
 from ofp_edge.errors import PolicyError
 from ofp_edge.outside import open_plain, read_plain, said_by
 from ofp_edge.policy.imported.exported_graph import (
@@ -30,6 +31,8 @@ from ofp_edge.strict import parse_json, shown
 
 _LARGEST = 2 << 30  # bytes of a program; one for a robot has some ten million
 _LARGEST_JSON = 64 << 20
+_EXPORT = "torch.export.save(torch.export.export(network.eval(), inputs), 'u.pt2')"
+_AGAIN = f"export the network again with torch {torch.__version__.partition('+')[0]}"
 _WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
 
 
@@ -49,6 +52,7 @@ def clean_archive(data: bytes, what: str) -> bytes:
 
     The same bytes for the same program; what: the file's name, for errors.
     """
+    _require_program(data, what)
     files = _entries(data, what)
     models = [name for name in files if name.startswith("models/") and name.endswith(".json")]
     if len(models) != 1:
@@ -59,6 +63,7 @@ def clean_archive(data: bytes, what: str) -> bytes:
     name = models[0][len("models/") : -len(".json")]
     check_words([name], what)
     program = _parsed(files[models[0]], f"{what}, {models[0]}")
+    _require_schema(program, what)
     check_program(program, what)
     kept = {
         "archive_format": b"pt2",
@@ -72,7 +77,9 @@ def clean_archive(data: bytes, what: str) -> bytes:
     ):
         config_name = f"{folder}{name}{suffix}"
         if config_name not in files:
-            raise PolicyError(f"{what}: {config_name} is missing: save it with this torch.")
+            raise PolicyError(
+                f"{what}: {config_name} is missing, as where another torch wrote it: {_AGAIN}."
+            )
         config = _parsed(files[config_name], f"{what}, {config_name}")
         kept[config_name] = json.dumps(config).encode()
         for key, file, pickled, meta in _listed(config, f"{what}, {config_name}"):
@@ -87,6 +94,34 @@ def clean_archive(data: bytes, what: str) -> bytes:
             _check_storage(meta, files[f"{folder}{file}"], f"{what}, {key}")
             kept[f"{folder}{file}"] = files[f"{folder}{file}"]
     return _written(kept)
+
+
+def _require_program(data: bytes, what: str) -> None:
+    """Refuse by name what is another kind of file."""
+    found = told_of(data)
+    if found in (None, PROGRAM):
+        return
+    if found == ONNX:
+        advice = "give it as --onnx"
+    elif found == OLD_PROGRAM:
+        advice = f"load it with the torch that wrote it, and {_AGAIN}"
+    else:
+        advice = f"export the network itself: {_EXPORT}"
+    raise PolicyError(f"{what} is no torch.export archive: it is {found}; {advice}.")
+
+
+def _require_schema(program: Any, what: str) -> None:
+    """Refuse a program of a schema that this torch does not read, before its form is judged."""
+    from torch._export.serde.schema import SCHEMA_VERSION  # `import torch` does not
+
+    version = program.get("schema_version") if isinstance(program, dict) else None
+    major = version.get("major") if isinstance(version, dict) else None
+    if major != SCHEMA_VERSION[0]:
+        raise PolicyError(
+            f"{what} was exported by another torch: schema {shown(major)}, torch "
+            f"{torch.__version__} reads {SCHEMA_VERSION[0]}. Load it with the torch that wrote it, "
+            f"and {_AGAIN}."
+        )
 
 
 def load_program(data: bytes, what: str) -> torch.export.ExportedProgram:

@@ -16,14 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofp_edge.errors import PolicyError
-from ofp_edge.outside import said_by
 from ofp_edge.policy.imported.archive import load_program
-from ofp_edge.policy.imported.layer_modules import with_layers
+from ofp_edge.policy.imported.binding import Named, Names, Signature, bind, by_place
 from ofp_edge.policy.parts import Embedding, Encoder
 from ofp_edge.spec import PolicySpec
-
-Inputs = dict[str, tuple[int, ...]]  # names and shapes
 
 
 class Identity(Encoder):
@@ -99,38 +95,49 @@ def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     return torch.cat([program(*(x[i : i + 1] for x in inputs)) for i in range(count)])
 
 
-def as_module(form: str, data: bytes, what: str, inputs: Inputs) -> nn.Module:
-    """Return a program as a callable module. Raises PolicyError unless it takes `inputs`."""
-    found: nn.Module
+def as_module(
+    form: str, data: bytes, what: str, wanted: Signature, names: Names | None
+) -> tuple[nn.Module, Names]:
+    """Return a program as a module that takes `wanted`'s inputs in their order, and its own names.
+
+    names: what is known of them; None binds by place, as folders of before do. Raises PolicyError.
+    """
+    inputs: Named
+    outputs: Named
+    found: Any
     if form == "onnx":
         from ofp_edge.policy.imported.onnx_graph import OnnxModule
 
         found = OnnxModule(data, what)
-        shapes = found.shapes
+        inputs, outputs = found.inputs, found.outputs
     else:
-        program: Any = load_program(data, what)
-        with said_by(f"{what}: no program that can be called", PolicyError):
-            taken = program.graph_signature.user_inputs
-            nodes = {node.name: node for node in program.graph.nodes}
-            shapes = [tuple(nodes[name].meta["val"].shape) for name in taken]
-            found = with_layers(program.module(check_guards=False)).requires_grad_(False)
-    if len(shapes) != len(inputs):
-        raise PolicyError(
-            f"{what} takes {len(shapes)} inputs, expected {len(inputs)}: {', '.join(inputs)}."
-        )
-    for (name, expected), got in zip(inputs.items(), shapes, strict=True):
-        if got != expected:
-            raise PolicyError(f"{what}, input {name}: expected shape {expected}, got {got}.")
-    return found
+        from ofp_edge.policy.imported.called import Called
+
+        found = Called(load_program(data, what), what)
+        inputs, outputs = found.inputs, found.outputs
+    given = by_place(inputs, outputs, wanted) if names is None else names
+    bound = bind(what, wanted, inputs, outputs, given)
+    return found.bound(bound), bound
 
 
-def network_inputs(predicts: str, spec: PolicySpec, feature_dim: int) -> Inputs:
-    """Return the inputs that a network takes."""
-    times: Inputs = {"t": (1,)} if predicts == "velocity" else {"t": (1,), "r": (1,)}
+def network_signature(predicts: str, spec: PolicySpec, feature_dim: int) -> Signature:
+    """Return how a network is called."""
+    velocity = predicts == "velocity"
+    times = {"t": (1,)} if velocity else {"t": (1,), "r": (1,)}
     chunk, seen = (1, spec.horizon, spec.action_dim), (1, spec.n_obs_steps, feature_dim)
-    return {"z": chunk, **times, "observations": seen}
+    inputs = {"z": chunk, **times, "observations": seen}
+    return Signature(inputs, "v" if velocity else "u", chunk)
 
 
-def encoder_inputs(spec: PolicySpec) -> Inputs:
-    """Return the inputs that an encoder takes."""
-    return {f.name: (1, *f.shape) for f in spec.observations}
+def encoder_signature(spec: PolicySpec) -> Signature:
+    """Return how an encoder is called: an image's input may have its camera's name."""
+    return Signature(
+        {f.name: (1, *f.shape) for f in spec.observations},
+        "feature",
+        None,
+        "encode_inputs",
+        {
+            f.name: (f.name.removeprefix("rgb_"), *filter(None, [f.camera]))
+            for f in spec.observations
+        },
+    )

@@ -15,6 +15,7 @@ from ofp_edge.files import sha256_bytes
 from ofp_edge.functions import ACT
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.imported.archive import read_program
+from ofp_edge.policy.imported.binding import Names, Signature
 from ofp_edge.policy.imported.onnx_functions import OnnxAct, OnnxEncoder
 from ofp_edge.policy.imported.program import (
     Identity,
@@ -22,8 +23,8 @@ from ofp_edge.policy.imported.program import (
     Pair,
     ProgramTrunk,
     as_module,
-    encoder_inputs,
-    network_inputs,
+    encoder_signature,
+    network_signature,
 )
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.methods.method import Sampling
@@ -50,10 +51,16 @@ _ONNX_ALONE = {
 
 @dataclass(frozen=True)
 class ProgramFile:
-    """A file of the policy folder, whose hash is checked before it is opened."""
+    """A file of the policy folder, whose hash is checked before it is opened.
+
+    inputs: the program's names of them in our order; none in a folder that was imported by place,
+    before names were kept. output: its name of the answer.
+    """
 
     file: str
     sha256: str
+    inputs: tuple[str, ...] = ()
+    output: str | None = None
 
     def read(self, folder: Path) -> bytes:
         """Read the file. Raises PolicyError where it is missing or has another hash."""
@@ -62,6 +69,16 @@ class ProgramFile:
         if sha256_bytes(data) != self.sha256:
             raise PolicyError(f"{path} is not the file that was imported: its hash differs.")
         return data
+
+    def open(self, form: str, folder: Path, wanted: Signature) -> nn.Module:
+        """Read it and return the module that takes `wanted`'s inputs. Raises PolicyError."""
+        what, data = str(folder / self.file), self.read(folder)
+        if self.inputs and len(self.inputs) != len(wanted.inputs):
+            expected = f"{len(wanted.inputs)} names of inputs"
+            raise PolicyError(f"{what}: expected {expected}, got {shown(list(self.inputs))}.")
+        own = dict(zip(wanted.inputs, self.inputs, strict=False))
+        names = Names(own, self.output) if own else None
+        return as_module(form, data, what, wanted, names)[0]
 
 
 @dataclass(frozen=True)
@@ -111,15 +128,10 @@ class ProgramConfig(Network):
     ) -> PolicyNetwork:
         """Load the network; see Network."""
         size, encoder = self.feature_dim, None
-        program = as_module(
-            self.form,
-            self.program.read(folder),
-            str(folder / self.program.file),
-            network_inputs(self.predicts, spec, size),
-        )
+        signature = network_signature(self.predicts, spec, size)
+        program = self.program.open(self.form, folder, signature)
         if self.encoder is not None:
-            what = str(folder / self.encoder.file)
-            encoder = as_module(self.form, self.encoder.read(folder), what, encoder_inputs(spec))
+            encoder = self.encoder.open(self.form, folder, encoder_signature(spec))
         return self.around(program, encoder, spec, statistics)
 
     def around(

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ofp_edge.bundle import Bundle
 from ofp_edge.errors import BundleError, ParityError
 from ofp_edge.functions import Function, Tensor, named
+from ofp_edge.int8_kernels import why_int8_differs
 from ofp_edge.manifest import Artefact
 from ofp_edge.outside import said_by
+from ofp_edge.processor import processor
 from ofp_edge.runtime.runners import Runner
 
 Golden = Mapping[str, NDArray[Any]]
@@ -43,40 +45,49 @@ class GoldenRun:
         """Return each output of a function that the host reads, as (K, ...)."""
         function = named(self._functions, name)
         own = (f"input/{name}/", f"output/{name}/")
-        rows = next((len(x) for key, x in self._golden.items() if key.startswith(own)), 0)
+        counts = {len(x) for key, x in self._golden.items() if key.startswith(own)}
+        if len(counts) > 1:
+            raise BundleError(
+                f"golden.npz: expected as many rows of each tensor of {name}, got {sorted(counts)}."
+            )
+        rows = max(counts, default=0)
         outputs = [x for x in function.outputs if not x.resident]
         answers = {x.name: np.empty((rows, *x.shape[1:]), np.float32) for x in outputs}
         for row in range(rows):
-            self._run(function, row)
+            self._run(function, row, set())
             for output, kept in answers.items():
                 kept[row] = self._runners[name].outputs[output][0]
         return answers
 
-    def _run(self, function: Function, row: int) -> None:
+    def _run(self, function: Function, row: int, done: set[str]) -> None:
+        """Run it, and the functions that feed it, where `done` has not got them for this row."""
+        if function.name in done:
+            return
+        done.add(function.name)
         runner = self._runners[function.name]
         for tensor in function.inputs:
             values = self._golden.get(f"input/{function.name}/{tensor.name}")
             if values is None:
-                self._run_source(function, tensor, row)
+                self._run_source(function, tensor, row, done)
                 continue
             try:
                 into = runner.inputs[tensor.name]
                 np.copyto(into, values[row : row + 1].reshape(into.shape))
-            except ValueError:
+            except (TypeError, ValueError):  # numpy's: of a dtype, of a shape
                 raise BundleError(
                     f"golden input {function.name}/{tensor.name}: expected rows of shape "
-                    f"{tensor.shape}, got {values.shape}."
+                    f"{tensor.shape} {tensor.dtype}, got {values.shape} {values.dtype}."
                 ) from None
         with said_by(f"{function.name} cannot be run", BundleError):  # its first run
             runner.infer()
 
-    def _run_source(self, function: Function, tensor: Tensor, row: int) -> None:
+    def _run_source(self, function: Function, tensor: Tensor, row: int, done: set[str]) -> None:
         where, output = tensor.fed_by
         known = {f.name: f for f in self._functions if f.name in self._runners}
         found = [x for x in known[where].outputs if x.name == output] if where in known else []
         if not found or found[0].shape != tensor.shape:
             raise BundleError(f"golden.npz holds no input/{function.name}/{tensor.name}.")
-        self._run(known[where], row)
+        self._run(known[where], row, done)
         if not tensor.resident:
             into = self._runners[function.name].inputs[tensor.name]
             np.copyto(into, self._runners[where].outputs[output])
@@ -111,12 +122,20 @@ def check_artefact(
             failed.append((float(times[bad]), f"{says}, tolerance {limit[bad]:.3g}"))
         worst[name] = float(difference.max())
     if failed:
+        hint = ""
+        if "int8" in artefact.precision:
+            hint = f" {why_int8_differs(processor(), _machine(manifest.provenance))}"
         raise ParityError(
             f"{artefact.engine} {artefact.precision}, {function}: {max(failed)[1]}. "
             "This engine computes differently on this machine: do not run it; choose another "
-            "--engine or --precision."
+            f"--engine or --precision.{hint}"
         )
     return worst
+
+
+def _machine(provenance: Mapping[str, Any]) -> str | None:
+    found = provenance.get("machine")
+    return found if isinstance(found, str) else None
 
 
 def check_parity(
