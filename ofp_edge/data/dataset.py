@@ -12,8 +12,8 @@ episode and field.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Dataset:
     fields: per observation field (T, *shape) of its dtype. action: (T, A). episode_ends: (E,)
     exclusive. success and seeds: per episode. guessed: each guess made where no mapping file
     decides, one line each. odd: what to look at before training, also
-    where it was converted from.
+    where it was converted from. names: of a field's dimensions, as a foreign layout states them.
     """
 
     path: Path
@@ -65,6 +65,7 @@ class Dataset:
     sha256: str
     guessed: tuple[str, ...] = ()
     odd: tuple[str, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -188,9 +189,9 @@ def _columns(
     values: NDArray[Any], fields: Sequence[ObservationField] | Sequence[ActionField]
 ) -> dict[str, NDArray[np.float32]]:
     parts, start = {}, 0
-    for field in fields:
-        parts[field.name] = values[:, start : start + field.shape[0]]
-        start += field.shape[0]
+    for item in fields:
+        parts[item.name] = values[:, start : start + item.shape[0]]
+        start += item.shape[0]
     return parts
 
 
