@@ -27,7 +27,7 @@ from ofp_edge.evaluate.offline import measure_offline  # noqa: E402
 from ofp_edge.policy import folder as policy_folder  # noqa: E402
 from ofp_edge.policy.folder import Policy, load_policy, save_policy  # noqa: E402
 from tests.evaluate.waves import ACTIONS, spec, write_waves  # noqa: E402
-from tests.needs import needs_engines  # noqa: E402
+from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 from tests.synthetic import tiny_policy  # noqa: E402
 
 COLD = Choice(cold=True)
@@ -224,21 +224,31 @@ def test_by_default_it_starts_warm_and_cold_with_few_evaluations_and_more(
     assert other["runs"][0]["error"] != warm["error"]
 
 
-def test_a_bundle_says_what_its_policy_says(path: Path, data: Path, tmp_path: Path) -> None:
-    needs_engines()
-    from ofp_edge.targets.compile import compile_policy
-
-    compile_policy(path, "host", tmp_path / "bundle", leave_out=["executorch"])
-    of_policy = measure_offline(path, data, Choice(), nfe=[1], samples=2).document
+def test_a_bundle_knows_which_episodes_were_held_out(
+    data: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    known = {"dataset_sha256": dataset.sha256, "held_out": [2, 5]}
+    write_small_bundle(tmp_path / "bundle", spec(), {}, provenance=known)
     found = measure_offline(tmp_path / "bundle", data, Choice(), samples=2)
     assert found.contestant.engine == "onnxruntime"
     document = found.document
-    assert [run["nfe"] for run in document["runs"]] == [1, 1, 2, 2]
-    assert document["unseen"] is True and document["episodes"] == of_policy["episodes"]
-    for a, b in zip(of_policy["runs"], document["runs"], strict=False):
-        assert b["error_by_step"] == pytest.approx(a["error_by_step"], rel=1e-3)
-        assert b["jump"] == pytest.approx(a["jump"], rel=1e-3)
-    assert document["baselines"] == of_policy["baselines"]
+    assert [(run["nfe"], run["start"]) for run in document["runs"]] == [
+        (1, "warm"), (1, "cold"), (2, "warm"), (2, "cold"),
+    ]  # fmt: skip
+    assert (document["episodes"], document["unseen"]) == ([2, 5], True)
+    older = write_small_bundle(tmp_path / "older", spec(), {}, provenance={**known, "held_out": []})
+    with pytest.raises(OfpError, match="held out none of its episodes"):
+        measure_offline(older, data, Choice())
+
+
+def test_a_bundle_of_before_does_not_know_them(
+    data: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    known = {"dataset_sha256": dataset.sha256}
+    write_small_bundle(tmp_path / "bundle", spec(), {}, provenance=known)
+    document = measure_offline(tmp_path / "bundle", data, COLD, samples=1).document
+    assert document["episodes"] == list(range(20)) and document["unseen"] is None
+    assert "does not say which episodes" in document["why"]
 
 
 def test_data_it_was_not_trained_on_is_used_whole_and_said(path: Path, tmp_path: Path) -> None:
