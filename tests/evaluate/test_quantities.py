@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("zarr")
 
-from ofp_edge.evaluate.offline_errors import Moments, baselines  # noqa: E402
+from ofp_edge.evaluate.offline_errors import Moments, baselines, held_against  # noqa: E402
 from ofp_edge.evaluate.quantities import mean_action, quantities_of  # noqa: E402
 from ofp_edge.fields import State  # noqa: E402
 from ofp_edge.rotation import angles_between, from_quaternion, to_quaternion  # noqa: E402
@@ -115,3 +115,20 @@ def test_standing_still_is_the_hold_of_a_delta_and_the_last_of_an_absolute_field
     assert list(plans) == ["still", "repeat", "mean"]
     assert (plans["still"][0, 1] == [0.0, before[1, 1]]).all()
     assert (plans["repeat"][0, 1] == before[1]).all()
+
+
+def test_the_jump_is_from_one_plan_to_the_next_of_the_same_episode_at_the_hand_over() -> None:
+    action = np.random.default_rng(0).normal(size=(20, 1)).astype(np.float32)
+    rows = rows_of(action, field("joint", 1))
+    plans = np.zeros((1, 4, 4, 1), np.float32)  # 4 plans of 4 steps, the next after 2
+    plans[0, :, 2] = [[1.0], [3.0], [100.0], [7.0]]
+    plans[0, :, 0] = [[50.0], [1.5], [60.0], [101.0]]
+    episode, frame = np.array([0, 0, 1, 1]), np.array([0, 2, 0, 2])
+    inside = np.ones((4, 4), bool)
+    moments = Moments(np.zeros((4, 4, 1), np.float32), inside, episode, frame, action[:4])
+    found = held_against(plans, moments, rows, 2)
+    assert found["quantities"][0]["jump"] == pytest.approx((0.5 + 1.0) / 2)
+    assert found["jump"] == pytest.approx(0.75 / rows[0].spread, rel=1e-5)
+    assert found["disagreement"] is None, "one noise has none"
+    alone = Moments(moments.recorded, inside, np.arange(4), frame, action[:4])
+    assert held_against(plans, alone, rows, 2)["jump"] is None
