@@ -109,9 +109,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Provenance:
-    """A manifest's `provenance`. costs: by function. graphs: by file. left_out: why, by what."""
+    """A manifest's `provenance`. dataset_sha256, held_out: what the policy was trained on, and the
+    episodes of it that it has not seen; older bundles do not say. costs: by function. graphs: by
+    file. left_out: why, by what."""
 
     task: str | None = None
+    dataset_sha256: str | None = None
+    held_out: tuple[int, ...] = ()
     recipe: str | None = None
     machine: str | None = None
     costs: dict[str, Cost] = field(default_factory=dict)

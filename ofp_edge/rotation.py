@@ -77,3 +77,36 @@ def from_quaternion(form: Rotation, turn: Array) -> Array:
             2 * (y * z + x * w),
         ]
     )
+
+
+def angles_between(form: Rotation, a: Array, b: Array) -> Array:
+    """Return the angles (...) in radians, 0..pi, between rotations (..., D) in the form's own unit;
+    a quaternion and its negative are one rotation."""
+    away = np.linalg.norm(_matrices(form, a) - _matrices(form, b), axis=(-2, -1))
+    return np.asarray(2 * np.arcsin(np.clip(away / np.sqrt(8), 0, 1)))
+
+
+def _matrices(form: Rotation, values: Array) -> Array:
+    """(..., 3, 3) of (..., D)."""
+    if form == "rot6d":
+        first = _unit(values[..., :3])
+        second = values[..., 3:]
+        second = _unit(second - (first * second).sum(-1, keepdims=True) * first)
+        return np.stack([first, second, np.cross(first, second)], axis=-1)
+    if form == "rotvec":
+        angle = np.linalg.norm(values, axis=-1, keepdims=True)
+        half = np.sinc(angle / 2 / np.pi) / 2
+        values = np.concatenate([values * half, np.cos(angle / 2)], axis=-1)
+    x, y, z, w = np.moveaxis(_unit(values), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _unit(values: Array) -> Array:
+    """Of length 1, along the last axis; of nothing, what stays nothing."""
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.asarray(values / np.maximum(length, 1e-12))

@@ -14,8 +14,13 @@ _SHOWN = {
 
 def shown(value: float, unit: str) -> str:
     """Format a value: 0.0012, "m" -> "1.2 mm"."""
-    factor, name = _SHOWN.get(unit, (1.0, unit))
-    return f"{value * factor:.3g}{'' if name == '1' else ' ' * (name != '°') + name}"
+    factor, name = in_shown_unit(unit)
+    return f"{value * factor:.3g}{' ' * (name not in ('', '°')) + name}"
+
+
+def in_shown_unit(unit: str) -> tuple[float, str]:
+    """Return the factor into the unit that people are shown, and its name; "1" has none."""
+    return _SHOWN.get(unit, (1.0, "" if unit == "1" else unit))
 
 
 def farthest(pairs: Sequence[Mapping[str, Any]]) -> str:

@@ -34,6 +34,7 @@ def provenance(
         "preset": policy.config.preset,
         "training_steps": policy.config.training.step,
         "dataset_sha256": policy.config.training.dataset_sha256,
+        "held_out": list(policy.config.training.held_out),
         "recipe": plan.recipe if plan else None,
         "ranges": plan.method if plan else None,
         "plan_sha256": sha256_file(folder / PLAN_FILE) if plan else None,

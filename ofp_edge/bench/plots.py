@@ -8,9 +8,8 @@ from html import escape
 
 from ofp_edge.bench.tables import Document, find_row, short_names, variants
 from ofp_edge.report.bars import Bar, bar_chart
+from ofp_edge.report.lines import COLOURS
 from ofp_edge.report.svg import Plot, Scale
-
-COLOURS = ("#2563a8", "#b45309", "#3f7d4e", "#7a4fa3", "#a33a4a", "#4a8a99", "#6b6f76", "#a88a1c")
 
 
 def colour(values: Document, row: str) -> str:

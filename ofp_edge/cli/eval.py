@@ -1,4 +1,5 @@
-"""`ofp-edge eval`: how often a policy or a bundle succeeds, through the robot's own path."""
+"""`ofp-edge eval`: how often a policy or a bundle succeeds, through the robot's own path; without a
+simulator, how near its plans are to recorded ones (eval_dataset.py)."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ KEYS = (
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
     "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
     "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
+    "recorded",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -24,8 +26,23 @@ _FRAMES = ("own", "other")
 def evaluate(
     output: Output,
     artefact: Annotated[Path, typer.Argument(help="Policy or bundle folder.")],
-    task: Annotated[str, typer.Option(help="Simulated task, e.g. metaworld/door-open.")],
-    episodes: Annotated[int, typer.Option(help="Unseen episodes to run.")] = 100,
+    task: Annotated[
+        str | None, typer.Option(help="Simulated task, e.g. metaworld/door-open.")
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of a task: hold the chunks against those of recorded episodes. Nothing "
+            "moves."
+        ),
+    ] = None,
+    episodes: Annotated[
+        str | None,
+        typer.Option(
+            help="Unseen episodes to run. Default: 100. With --dataset their numbers, 3,7. "
+            "Default: those that training held out; all, if that is unknown."
+        ),
+    ] = None,
     rig: Annotated[
         Path | None,
         typer.Option(
@@ -38,12 +55,19 @@ def evaluate(
         typer.Option(
             help="Network evaluations a chunk; a bundle takes 1, 2 (refined) or, with a rig, auto: "
             "refined where there is time. Default: 1; with method diffusion its training steps, "
-            "100."
+            "100. With --dataset several: 1,10."
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Run number; each has its own 10000 unseen episodes.")
+        int,
+        typer.Option(
+            help="Run number; each has its own 10000 unseen episodes, with --dataset its noises."
+        ),
     ] = 0,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Noises that each chunk is made from, with --dataset. Default: 4."),
+    ] = None,
     latency_ms: Annotated[
         str | None,
         typer.Option(
@@ -73,10 +97,15 @@ def evaluate(
         typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
     ] = 1,
     frames: Annotated[
-        str,
-        typer.Option(help="own, or other: play another episode's camera frames, as a control."),
-    ] = "own",
-    workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 2,
+        str | None,
+        typer.Option(
+            help="own, or other: play another episode's camera frames, as a control. Default: own."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; the result does not depend on it. Default: 2."),
+    ] = None,
     result: Annotated[
         Path | None,
         typer.Option(
@@ -86,20 +115,67 @@ def evaluate(
     video: Annotated[
         Path | None, typer.Option(help="Also film the first episodes: FILE.mp4.")
     ] = None,
-    video_episodes: Annotated[int, typer.Option(help="Episodes that --video shows.")] = 1,
+    video_episodes: Annotated[
+        int | None, typer.Option(help="Episodes that --video shows. Default: 1.")
+    ] = None,
     force: Force = False,
 ) -> Document:
-    """Evaluate a policy or a bundle over unseen simulated episodes."""
-    if frames not in _FRAMES:
-        raise UnknownName("--frames", frames, _FRAMES)
+    """Evaluate a policy or a bundle over unseen simulated episodes, or against recorded ones.
+
+    With --dataset the chunks are held against those that were recorded: the error of each joint and
+    of each step, beside plans that see nothing, of one evaluation beside more.
+    """
+    if (task is None) == (dataset is None):
+        raise OfpError(
+            "expected one of --task (simulated episodes) and --dataset (recorded ones), got "
+            f"{'neither' if task is None else 'both'}."
+        )
+    if dataset is None:
+        _refuse("with --task every chunk is made once", samples=samples)
+    else:
+        _refuse(
+            "with --dataset nothing is simulated",
+            rig=rig,
+            latency_ms=latency_ms,
+            frames=frames,
+            workers=workers,
+            video=video,
+            video_episodes=video_episodes,
+        )
+    if frames not in (None, *_FRAMES):
+        raise UnknownName("--frames", str(frames), _FRAMES)
     if result is not None:
         check_output_file(result, force=force)
     if video is not None:
         from ofp_edge.evaluate.video import check_video
 
         check_video(video, force=force)
-    from ofp_edge.bundle import MANIFEST
     from ofp_edge.evaluate.choice import Choice
+
+    if dataset is not None:
+        from ofp_edge.cli.eval_dataset import evaluate_recorded
+
+        return evaluate_recorded(
+            output,
+            artefact,
+            dataset,
+            Choice(
+                engine=engine,
+                precision=precision,
+                t_w=t_w,
+                cold=cold,
+                t_refine=t_refine,
+                guard=guard,
+            ),
+            keys=KEYS,
+            nfe=nfe,
+            episodes=episodes,
+            samples=4 if samples is None else samples,
+            seed=seed,
+            result=result,
+        )
+    assert task is not None  # one of the two was given
+    from ofp_edge.bundle import MANIFEST
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
     from ofp_edge.evaluate.contestant import open_contestant
     from ofp_edge.evaluate.report import document, table
@@ -126,7 +202,8 @@ def evaluate(
         if_time=evaluations == "auto",
     )
     played: Literal["own", "other"] = "other" if frames == "other" else "own"
-    seeds = evaluation_seeds(seed, episodes)
+    workers = 2 if workers is None else workers
+    seeds = evaluation_seeds(seed, _count(episodes))
     began = time.monotonic()
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
     first_ns = contestant.inference.slowest_act_ns
@@ -150,9 +227,26 @@ def evaluate(
     if video is not None:
         from ofp_edge.evaluate.video import film
 
-        film(jobs[0], seeds[: max(1, video_episodes)], video)
+        film(jobs[0], seeds[: max(1, video_episodes or 1)], video)
     output.console.print(table(values))
     return values
+
+
+def _count(episodes: str | None) -> int:
+    if episodes is None:
+        return 100
+    if not (episodes.isascii() and episodes.isdecimal()):
+        raise OfpError(
+            f"--episodes {episodes}: expected how many; numbers of episodes are --dataset's."
+        )
+    return int(episodes)
+
+
+def _refuse(why: str, **given: object) -> None:
+    """Refuse options that would be ignored: None is one that is not given."""
+    for name, value in given.items():
+        if value is not None:
+            raise OfpError(f"--{name.replace('_', '-')}: {why}. Leave it out.")
 
 
 def numbers(option: str, text: str) -> list[float]:

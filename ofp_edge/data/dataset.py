@@ -13,8 +13,8 @@ episode and field.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Dataset:
     exclusive. success and seeds: per episode, success None where it isn't known. guessed: each
     guess made where no mapping file decides, one line each. odd: what to look at before training,
     also where it was converted from. several_tasks: that its episodes are of more than one, and how
-    to choose.
+    to choose. names: of a field's dimensions, as a foreign layout states them.
     """
 
     path: Path
@@ -74,6 +74,7 @@ class Dataset:
     guessed: tuple[str, ...] = ()
     odd: tuple[str, ...] = ()
     several_tasks: str | None = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -205,9 +206,9 @@ def _columns(
     values: NDArray[Any], fields: Sequence[ObservationField] | Sequence[ActionField]
 ) -> dict[str, NDArray[np.float32]]:
     parts, start = {}, 0
-    for field in fields:
-        parts[field.name] = values[:, start : start + field.shape[0]]
-        start += field.shape[0]
+    for item in fields:
+        parts[item.name] = values[:, start : start + item.shape[0]]
+        start += item.shape[0]
     return parts
 
 

@@ -65,4 +65,16 @@ def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
         reading.mapping.guessed,
         (*reading.odd, *reading.remarks),
         reading.several_tasks,
+        _names(reading),
     )
+
+
+def _names(reading: Reading) -> dict[str, tuple[str, ...]]:
+    """The names of each field's dimensions, where the files state one for every one."""
+    found = {}
+    for entry, field in reading.fields():
+        first, end = entry.columns or (0, None)
+        named = reading.source.names.get(entry.key, ())[first:end]
+        if (len(named),) == field.shape:
+            found[field.name] = named
+    return found

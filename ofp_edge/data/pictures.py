@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.mapping import Mapping
 from ofp_edge.data.source import Key, Source
+from ofp_edge.errors import DatasetError
 from ofp_edge.fields.field import KINDS
 
 _SMALLEST = 4  # pixels of a side: (6, 3, 3) are matrices rather
@@ -95,9 +96,11 @@ class Turned(Source):
         """As Source.wrong."""
         return self._source.wrong(episode, keys)
 
-    def refusal(self, episode: int, keys: Collection[str], chosen: Sequence[int]) -> str | None:
+    def refusal(
+        self, why: str, episode: int, chosen: Sequence[int], keys: Collection[str]
+    ) -> DatasetError:
         """As Source.refusal."""
-        return self._source.refusal(episode, keys, chosen)
+        return self._source.refusal(why, episode, chosen, keys)
 
     def times_s(self, episode: int) -> NDArray[np.float64] | None:
         """As Source.times_s."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,11 @@ from typing import Any
 from ofp_edge.bundle import MANIFEST
 from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.choice import Choice
-from ofp_edge.evaluate.contestant import TORCH, Contestant, open_contestant
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.evaluate.episode import Episode, Evaluator, Frames, Job
 from ofp_edge.evaluate.lanes import run_lanes
 from ofp_edge.evaluate.seeds import FIRST_SEED, SEEDS_A_RUN, evaluation_seeds
+from ofp_edge.evaluate.threads import one_torch_thread
 from ofp_edge.progress import Progress, silent
 
 __all__ = [
@@ -72,28 +73,12 @@ def _run_job(
     """This process's share of a job. most: seeds that it may get, at most."""
     contestant = open_contestant(job.path, job.choice)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_one_torch_thread(contestant))
+        stack.enter_context(one_torch_thread(contestant.engine))
         evaluators = []
         for lane in range(min(most, len(contestant.inferences))):
             evaluators.append(Evaluator(job, contestant, lane))
             stack.callback(evaluators[-1].close)
         run_lanes(evaluators, take, done)
-
-
-@contextlib.contextmanager
-def _one_torch_thread(contestant: Contestant) -> Iterator[None]:
-    """As in the worker processes, so that the sums are added in the same order."""
-    if contestant.engine != TORCH:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass

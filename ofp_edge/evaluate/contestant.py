@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,24 @@ POLICY, BUNDLE = "policy", "bundle"
 TORCH = "torch"
 
 
+@dataclass(frozen=True)
+class TrainedOn:
+    """What is known of the data a contestant was trained on. sha256: of the dataset. held_out: its
+    episodes that were kept apart. ranges: low and high of each field (D,) in training."""
+
+    sha256: str | None = None
+    held_out: tuple[int, ...] | None = None
+    ranges: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+
+
 @dataclass
 class Contestant:
     """An opened policy or bundle, ready to act. t_w is None when every start is cold; nfe:
     network evaluations a chunk.
 
     trained_on: the task of its demonstrations, where that is known. inferences: one for each
-    episode that may run at the same time; more than one share `batch`.
+    episode that may run at the same time; more than one share `batch`. more_nfe: evaluations a
+    chunk to hold `nfe` against; None where it can do no more. training: the data it was trained on.
     """
 
     kind: str
@@ -41,6 +53,8 @@ class Contestant:
     nfe: int
     trained_on: str | None
     batch: TorchBatch | None = None
+    more_nfe: int | None = None
+    training: TrainedOn = TrainedOn()
 
     @property
     def inference(self) -> Inference:
@@ -58,10 +72,15 @@ class Contestant:
             inference.close()
 
 
-def open_contestant(path: Path, choice: Choice) -> Contestant:
+MANY_STEPS = 10
+"""Evaluations that a policy's few are held against."""
+
+
+def open_contestant(path: Path, choice: Choice, *, alone: bool = False) -> Contestant:
     """Open a policy folder (config.json) or a bundle (manifest.json).
 
-    Raises OfpError when it is neither, or when `choice` asks for what it can't do.
+    alone: one inference suffices, as no episode runs beside another. Raises OfpError when it is
+    neither, or when `choice` asks for what it can't do.
     """
     if choice.cold and choice.t_w is not None:
         raise OfpError("--cold and --t-w exclude each other.")
@@ -71,7 +90,7 @@ def open_contestant(path: Path, choice: Choice) -> Contestant:
     if (path / MANIFEST).exists():
         return _open_bundle(path, choice)
     if (path / "config.json").exists():
-        return _open_policy(path, choice)
+        return _open_policy(path, choice, alone)
     raise OfpError(
         f"{path} is neither a bundle ({MANIFEST}) nor a policy (config.json). "
         "Give what `ofp-edge train` or `ofp-edge compile` wrote."
@@ -101,6 +120,8 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
     )
     manifest = bundle.manifest
     t_w = None if choice.cold else shipped
+    held_out = manifest.provenance.get("held_out")
+    refines = any(row.name == "refine" for row in manifest.time_rows)
     return Contestant(
         BUNDLE,
         bundle.sha256,
@@ -112,10 +133,15 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         t_w,
         inference.scheme.nfe,
         manifest.provenance.get("task"),
+        more_nfe=2 if refines and inference.scheme.nfe == 1 else None,
+        training=TrainedOn(
+            manifest.provenance.get("dataset_sha256") or None,
+            None if held_out is None else tuple(held_out),
+        ),
     )
 
 
-def _open_policy(path: Path, choice: Choice) -> Contestant:
+def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
     if choice.engine not in (None, TORCH):
         raise UnknownName("engine of a policy folder", str(choice.engine), [TORCH])
     if choice.if_time:
@@ -138,7 +164,9 @@ def _open_policy(path: Path, choice: Choice) -> Contestant:
     else:
         t_w, precision = None, "fp32"
         acting = sampled(policy, choice)
-    inferences, batch = inferences_of(policy, acting, choice.guard)
+    inferences, batch = inferences_of(policy, acting, choice.guard, alone=alone)
+    record = config.training
+    known = record.dataset_sha256 and record.held_out
     return Contestant(
         POLICY,
         sha256_folder(path),
@@ -151,4 +179,10 @@ def _open_policy(path: Path, choice: Choice) -> Contestant:
         acting.nfe,
         config.task,
         batch,
+        MANY_STEPS if method.velocity and choice.t_refine is None else None,
+        TrainedOn(
+            record.dataset_sha256 or None,
+            record.held_out if known else None,
+            {name: (x.low, x.high) for name, x in policy.statistics.items() if x.count},
+        ),
     )

@@ -16,6 +16,7 @@ from ofp_edge.data.windows import windows
 from ofp_edge.errors import DatasetError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
+from ofp_edge.evaluate.replanned import planning_moments
 from ofp_edge.evaluate.smoothness import half_ranges, jump
 from ofp_edge.evaluate.tuning import Measured
 from ofp_edge.policy.config import PolicyConfig
@@ -46,19 +47,14 @@ def measure_held_out(path: Path, dataset: Dataset, choice: Choice, t: float) -> 
         inference.reseed(episode)
         plan: Chunk | None = None
         squares = []
-        for k in range(span.stop - span.start):
+        for k in planning_moments(inference, dataset, episode):
             t_ns = k * spec.dt_ns
-            due = k % spec.n_action_steps == 0
-            if due or spec.n_obs_steps > 1:
-                row = span.start + k
-                inference.observe(t_ns, {name: x[row] for name, x in dataset.fields.items()})
-            if due:
-                new = inference.infer(t_ns, plan)
-                left = min(spec.plan_steps, span.stop - span.start - k)
-                squares.append(((new.actions - chunks[k]) / half)[:left] ** 2)
-                if plan is not None:
-                    jumps.append(jump(plan, new, t_ns, half))
-                plan = new
+            new = inference.infer(t_ns, plan)
+            left = min(spec.plan_steps, span.stop - span.start - k)
+            squares.append(((new.actions - chunks[k]) / half)[:left] ** 2)
+            if plan is not None:
+                jumps.append(jump(plan, new, t_ns, half))
+            plan = new
         errors.append(float(np.sqrt(np.mean(np.concatenate(squares)))))
     contestant.close()
     mean_jump = float(np.mean(jumps)) if jumps else None

@@ -75,6 +75,7 @@ def document(
         "first_seed": runs[0][0].seed,
         "workers": workers,
         "seconds": round(seconds, 3),
+        "recorded": None,
     }
 
 

@@ -129,12 +129,13 @@ def _ladder(policy: Policy, act: Any, nfe: int, t_w: float | None) -> tuple[Any,
 
 
 def inferences_of(
-    policy: Policy, acting: Acting, guard: int
+    policy: Policy, acting: Acting, guard: int, *, alone: bool = False
 ) -> tuple[tuple[Inference, ...], TorchBatch | None]:
-    """Make inferences over the same two modules: `ROWS` in a batch where many steps reward that."""
+    """Make inferences over the same two modules: `ROWS` in a batch where many steps reward that,
+    and others are to run beside it; `alone`: a single one."""
     deployed = split(policy)
     encode, act = functions = encode_and_act(deployed.spec, deployed.feature_dim, acting.row)
-    rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed else 1
+    rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed and not alone else 1
     batch = TorchBatch(acting.act, act.inputs, act.outputs, rows)
     if rows > 1 and not batch.rows_are_alike():
         batch = TorchBatch(acting.act, act.inputs, act.outputs, 1)

@@ -89,6 +89,11 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict) or not _EVALUATION_KEYS <= set(value):
         raise OfpError(f"{path} is not an evaluation: make one with `ofp-edge eval … -o {path}`.")
+    if value["success"] is None:
+        raise OfpError(
+            f"{path} is an evaluation against recorded episodes, which has no success: give one of "
+            "`ofp-edge eval --task`."
+        )
     plain: dict[str, Any] = json.loads(json.dumps(value))
     return plain
 

@@ -199,3 +199,18 @@ def test_nothing_is_written_when_a_later_frame_is_bad(
     with pytest.raises(OfpError, match="broken"):
         convert(Path(__file__), tmp_path / "x.zarr", force=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_field_has_the_names_of_its_own_columns_where_the_files_state_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(x for x in LAYOUTS if x.endswith(".zarr"))
+    source = open_source(FIXTURES / name)
+    wide, act = source.keys["state"].shape[0], source.keys["action"].shape[0]
+    stated = {
+        "state": tuple(f"s{i}" for i in range(wide)),
+        "action": tuple(f"a{i}" for i in range(act + 1)),  # not as many as there are: none
+    }
+    monkeypatch.setattr(type(source), "names", stated)
+    part = "control_hz = 10\n" + STATE + "columns = [1, 2]\n" + ACTION
+    assert open_dataset(written(tmp_path, name, part)).names == {"hand": ("s1",)}

@@ -150,6 +150,9 @@ def test_something_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
         read_evaluation(path)
     path.write_text(json.dumps(evaluation()))
     assert read_evaluation(path)["success"] == 0.97
+    path.write_text(json.dumps({**evaluation(), "success": None, "recorded": {}}))
+    with pytest.raises(OfpError, match="against recorded episodes, which has no success"):
+        read_evaluation(path)
 
 
 def test_a_new_stage_file_becomes_a_row(

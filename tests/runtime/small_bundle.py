@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,8 +21,9 @@ _TIMES = (("cold", 0.0, 1.0), ("warm", 0.3, 1.0), ("refine", 0.6, 1.0))
 
 
 def write_small_bundle(
-    folder: Path, spec: PolicySpec, cameras: dict[str, CameraParameters], *, seed: int = 0
-) -> Path:
+    folder: Path, spec: PolicySpec, cameras: dict[str, CameraParameters], *, seed: int = 0,
+    provenance: dict[str, Any] | None = None,
+) -> Path:  # fmt: skip
     """A bundle for `spec` with random weights."""
     rng = np.random.default_rng(seed)
     size = spec.horizon * spec.action_dim
@@ -56,7 +58,7 @@ def write_small_bundle(
     manifest = Manifest(
         "host", None, spec, cameras, CameraTolerance(), functions, rows,
         tuple(artefacts), (FileEntry.of(folder, GOLDEN),), Default("onnxruntime", "fp32"),
-        {"made_by": "tests <&>"},
+        {"made_by": "tests <&>", **(provenance or {})},
     )  # fmt: skip
     write_manifest(folder, manifest)
     return folder

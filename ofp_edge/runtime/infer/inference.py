@@ -127,8 +127,12 @@ class Inference:
 
     def reseed(self, seed: int | Sequence[int]) -> None:
         """Start the stream of noise again from `seed`, and forget what was seen."""
-        self._walk.reseed(seed)
+        self.draw_from(seed)
         self.reset()
+
+    def draw_from(self, seed: int | Sequence[int]) -> None:
+        """Start the stream of noise again from `seed`; what was seen is kept."""
+        self._walk.reseed(seed)
 
     def reset(self) -> None:
         """Forget every frame: a new episode. The stream of noise goes on."""
