@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.edges import offer
 from ofp_edge.data.glitches import CLIP, glitches
-from ofp_edge.data.guess.words import label
+from ofp_edge.data.guess.words import is_action, label
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.times import KEYS, odd_stamps, time_steps
 from ofp_edge.progress import Progress, silent
@@ -105,7 +105,7 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
         odd.append((offer(name, unread) if whole else None) or line)
     if low is not None and high is not None:
         made.low, made.high = float(np.nanmin(low)), float(np.nanmax(high))
-        told = label(name) is None
+        told = _told(name)
         if told and len(key.shape) == 1:
             still = np.flatnonzero(low == high)
             if still.size and sum(source.lengths) > 1:
@@ -113,7 +113,7 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
                 odd.append(f"{name}: constant dimensions {shown}{_more(still, 6)}")
         elif told and made.low == made.high:
             odd.append(f"{name}: every value is {made.low:g}")
-    if parts and not bad and label(name) is None and key.dtype != "bool":
+    if parts and not bad and _told(name) and key.dtype != "bool":
         lengths = [len(x) for x, _ in parts]
         lows, highs = (np.concatenate(x) for x in zip(*parts, strict=True))
         odd += [x.said(name, lengths, picked, 0) for x in glitches(lows, highs, lengths)]
@@ -125,6 +125,11 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
                 f"{len(places)} times: {shown}{_more(places)}"
             )
     return made
+
+
+def _told(name: str) -> bool:
+    """Whether it matters what its values are: a policy may see them, or learns them."""
+    return is_action(name) or label(name) is None
 
 
 def _values(source: Source, name: str, episode: int, whole: bool) -> NDArray[Any]:
