@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ofp_edge.cli.compute_options import ComputeOptions
 from ofp_edge.cli.data_options import DataOptions
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.train import (
@@ -49,6 +50,7 @@ def distill(
     tensorboard: TensorBoard = None,
     option: MethodOption = None,
     data: DataOptions = DataOptions(),  # noqa: B008  (options, each of a default of its own)
+    compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     force: Force = False,
 ) -> Document:
     """Distil a policy of many steps into one of one step, from its weights, on your data.
@@ -74,7 +76,7 @@ def distill(
         numbers(option or []),
         distill=True,
     )
-    return perform(output, request, data, checkpoint_every, validate_every, tensorboard)
+    return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 
 
 def add(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ofp_edge.cli.compute_options import ComputeOptions
 from ofp_edge.cli.data_options import DataOptions
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
 from ofp_edge.errors import OfpError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 KEYS = (
     "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
     "best_validation_loss", "parameters", "seconds", "resumed_from", "interrupted", "processes",
-    "mapped", "data_wait_s",
+    "precision", "mapped", "data_wait_s",
 )  # fmt: skip
 
 # What `train` and `distill` ask alike.
@@ -86,6 +87,7 @@ def train(
     ] = None,
     option: MethodOption = None,
     data: DataOptions = DataOptions(),  # noqa: B008  (options, each of a default of its own)
+    compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     force: Force = False,
 ) -> Document:
     """Train a policy on a dataset; Ctrl-C keeps what was learned, --resume goes on.
@@ -113,7 +115,7 @@ def train(
         numbers(option or []),
         rgb_weights,
     )
-    return perform(output, request, data, checkpoint_every, validate_every, tensorboard)
+    return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 
 
 def start_training(tensorboard: Path | None) -> None:
@@ -133,6 +135,7 @@ def perform(
     output: Output,
     request: Request,
     data: DataOptions,
+    compute: ComputeOptions,
     checkpoint_every: int,
     validate_every: int,
     tensorboard: Path | None,
@@ -142,6 +145,7 @@ def perform(
     from ofp_edge.train.plan import make_plan
     from ofp_edge.train.processes import joined_processes
 
+    computed = compute.settled()
     processes = joined_processes()
     if not processes.leads:
         output.mute()
@@ -164,6 +168,7 @@ def perform(
             checkpoint_every=checkpoint_every,
             validate_every=validate_every,
             workers=data.readers(mapped=bool(mapped)),
+            compute=computed,
             tensorboard=tensorboard,
             progress=progress,
         )
@@ -187,6 +192,7 @@ def perform(
         "resumed_from": result.resumed_from,
         "interrupted": result.interrupted,
         "processes": processes.count,
+        "precision": plan.precision,
         "mapped": mapped,
         "data_wait_s": result.data_wait_s,
     }

@@ -49,7 +49,8 @@ class TrainingRecord:
     held_out: episodes never trained on, under `split_rule`; calibration samples come from the
     others. init_sha256: the policy whose weights training started from, if any;
     rgb_weights_sha256: the file of ResNet weights. cloud_shift: whether clouds are moved sideways
-    and why, in a line, None without clouds and in folders of before.
+    and why, in a line, None without clouds and in folders of before. precision: of the matrix
+    products, on the last device that it was trained on.
     """
 
     settings: TrainingConfig
@@ -63,6 +64,7 @@ class TrainingRecord:
     rgb_weights_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     cloud_shift: str | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,15 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.files import new_folder, remove_folder
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
-from ofp_edge.policy.methods.method import Method
-from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.progress import Progress, silent
 from ofp_edge.train.batches import Batches
+from ofp_edge.train.compute import Compute
 from ofp_edge.train.history import Point
 from ofp_edge.train.memory import keep_freed_memory
 from ofp_edge.train.plan import Plan
@@ -25,6 +22,7 @@ from ofp_edge.train.processes import ALONE, Processes
 from ofp_edge.train.scalars import scalars_to
 from ofp_edge.train.signals import stop_wish
 from ofp_edge.train.state import TrainState, save_state
+from ofp_edge.train.step import Step
 from ofp_edge.train.stream import streaming
 from ofp_edge.train.validation import Validation, validate
 
@@ -58,6 +56,7 @@ def train(
     checkpoint_every: int = 500,
     validate_every: int = 500,
     workers: int = 0,
+    compute: Compute = Compute(),  # noqa: B008  (frozen)
     tensorboard: Path | None = None,
     progress: Progress = silent,
 ) -> TrainResult:
@@ -66,21 +65,26 @@ def train(
     validation loss is in best/ below it.
 
     checkpoint_every, validate_every: optimiser steps; the last step does both. workers: threads
-    that read windows ahead; the same ones for any number. tensorboard: folder for event files.
+    that read windows ahead; the same ones for any number. compute: precision, compilation, parts
+    of a batch. tensorboard: folder for event files.
     Raises MissingExtra without the latter's package, and CheckFailed when a loss or gradient is no
     longer finite; the last checkpoint stays. processes: each is called with a plan of its own, of
     the same request, and shares the batch; number 0 validates and writes.
     """
     keep_freed_memory()
     state, settings, spec = plan.state, plan.settings, plan.policy.config.spec
-    if settings.batch_size % processes.count:
+    if settings.batch_size % (processes.count * compute.accumulate):
+        parts = f" in {compute.accumulate} parts each" if compute.accumulate > 1 else ""
         raise OfpError(
-            f"--batch-size {settings.batch_size}: expected a multiple of {processes.count}: it is "
-            f"shared by {processes.count} processes."
+            f"--batch-size {settings.batch_size}: expected a multiple of "
+            f"{processes.count * compute.accumulate}: it is shared by {processes.count} "
+            f"processes{parts}."
         )
     state.generator.share(processes.rank, processes.count, processes.device)
     state.average.to(processes.device)
-    losses_of = processes.prepare(_Losses(plan.method, state.network), state.optimizer)
+    compute = compute.on(processes.device, plan.method)
+    plan.precision = compute.precision
+    step = Step(plan.method, state, processes, compute)
     split = plan.dataset.split()
     batches = Batches(plan.dataset, split.train, spec)
     held_out = Batches(plan.dataset, split.held_out, spec)
@@ -105,23 +109,12 @@ def train(
             done = plan.first_progress + (1 - plan.first_progress) * state.step / settings.steps
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(plan, done)
-            # fields (B, To, ...), raw actions (B, H, A)
-            observations, actions = batches.augmented(stream.next(), settings, state.generator)
-            losses = losses_of(
-                state.average,
-                observations,
-                state.network.normalize_actions(actions),  # (B, H*A)
-                done,
-                state.generator,
-            )
-            terms = torch.stack(list(losses.values()))
-            state.optimizer.zero_grad(set_to_none=True)
-            terms.sum().backward()  # type: ignore[no-untyped-call]
+            losses = step.gradients(batches, stream.next(), settings, done)
             norm = torch.nn.utils.clip_grad_norm_(
                 state.network.parameters(), settings.gradient_clip
             ).item()
             # Equal in all processes, and so is what they decide by it.
-            means: list[float] = processes.mean(terms.detach()).tolist()
+            means: list[float] = processes.mean(torch.stack(list(losses.values()))).tolist()
             values: dict[str, float] = dict(zip(losses, means, strict=True))
             loss: float = sum(values.values())
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -174,18 +167,6 @@ def train(
     )
 
 
-class _Losses(nn.Module):
-    """A method's losses as the one call by which Accelerate's data parallelism sees a step."""
-
-    def __init__(self, method: Method, network: PolicyNetwork) -> None:
-        super().__init__()
-        self.method, self.network = method, network
-
-    def forward(self, *inputs: Any) -> dict[str, Tensor]:
-        """teacher and all that follows it in `Method.losses`."""
-        return self.method.losses(self.network, *inputs)
-
-
 def learning_rate(plan: Plan, done: float) -> float:
     """Warm up linearly over the first steps, then follow a cosine down to 1 % at done = 1."""
     settings = plan.settings
@@ -197,7 +178,8 @@ def save_checkpoint(plan: Plan) -> None:
     """Replace the folder of checkpoints, as a whole, with what resuming needs. At the end, write
     the output instead and remove the checkpoints."""
     state, config = plan.state, plan.policy.config
-    config = replace(config, training=replace(config.training, step=state.step))
+    record = replace(config.training, step=state.step, precision=plan.precision)
+    config = replace(config, training=record)
     unfinished = state.step < plan.settings.steps
     output = plan.checkpoints if unfinished else plan.request.output
     force = plan.request.force or plan.begun

@@ -63,7 +63,7 @@ class Plan:
 
     checkpoints: the folder that holds the run while it is unfinished: the output if nothing was
     there, else `unfinished(output)`, so that the old content stays until this run is done. begun:
-    whether that folder is this run's already.
+    whether that folder is this run's already. precision: that the run computes in.
     """
 
     request: Request
@@ -75,6 +75,7 @@ class Plan:
     begun: bool = False
     resumed_from: int | None = None
     history: History = field(default_factory=History)
+    precision: str = "float32"
 
     @property
     def settings(self) -> TrainingConfig:

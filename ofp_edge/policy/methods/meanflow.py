@@ -43,6 +43,7 @@ class MeanFlow(Method):
     name: ClassVar[str] = "meanflow"
     summary: ClassVar[str] = "MeanFlow: average velocity by a Jacobian-vector product"
     jumps: ClassVar[bool] = True
+    compiles: ClassVar[bool] = False
     same_share: float = 0.75
     weight_power: float = 1.0
     weight_floor: float = 1e-3

@@ -94,10 +94,12 @@ class Method(Sampling, ABC):
     """A training method: a frozen dataclass of its options, which are numbers stored in the policy.
 
     teacher_decay: decay of the averaged weights that `losses` uses as a teacher; None when the
-    method has none (the preset's decay then serves evaluation alone).
+    method has none (the preset's decay then serves evaluation alone). compiles: torch.compile can
+    take its networks, because it differentiates backward alone.
     """
 
     summary: ClassVar[str]
+    compiles: ClassVar[bool] = True
 
     @property
     def teacher_decay(self) -> float | None:
