@@ -77,9 +77,8 @@ def choose_samples(
 def check_unseen(found: CalibrationSet, policy: Policy, where: Path) -> None:
     """Raises OfpError when samples come from an episode that the policy's training held out."""
     training = policy.config.training
-    if found.source_sha256 != training.dataset_sha256:
-        return
-    if shared := sorted(set(found.samples.episode.tolist()) & set(training.held_out)):
+    unseen = training.held_out_of(found.source_sha256) or ()
+    if shared := sorted(set(found.samples.episode.tolist()) & set(unseen)):
         raise OfpError(
             f"{where}: calibration samples from episode {shared[0]}, which is held out for "
             "evaluation. Choose them again: ofp-edge calibrate samples."
@@ -122,10 +121,11 @@ def _episodes(dataset: Dataset, policy: Policy) -> tuple[tuple[int, ...], tuple[
     """Return the training and the held-out episodes, which share none, whatever the policy's own
     record says."""
     training, split = policy.config.training, dataset.split()
-    if training.dataset_sha256 != dataset.sha256:
+    unseen = training.held_out_of(dataset.sha256)
+    if unseen is None:
         return split.train, split.held_out
-    train = tuple(e for e in split.train if e not in set(training.held_out))
-    held_out = tuple(sorted(set(training.held_out) - set(train))) or split.held_out
+    train = tuple(e for e in split.train if e not in set(unseen))
+    held_out = tuple(sorted(set(unseen) - set(train))) or split.held_out
     if not train:
         raise PolicyError(f"{dataset.path}: the policy was trained on none of its episodes.")
     return train, held_out

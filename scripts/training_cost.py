@@ -28,7 +28,7 @@ def measure(dataset: Path, preset: str, method: str, steps: int) -> dict[str, fl
     import torch
 
     from ofp_edge.bench.work import memory_mib, seconds_a_step
-    from ofp_edge.train.plan import Request
+    from ofp_edge.train.request import Request
 
     torch.set_num_threads(1)
     before = memory_mib("VmRSS")

@@ -31,7 +31,8 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 
 TIMING_STEPS, TIMING_ROUNDS = 100, 3
 _BLOCK = 50  # episodes between two writes of a cell: what a kill can cost

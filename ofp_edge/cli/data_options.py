@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,15 +44,15 @@ class DataOptions:
         bool, typer.Option("--rehash", help="Hash all of the data, not only files that changed.")
     ] = False
 
-    def access(self, dataset: Path, progress: Progress) -> Access:
-        """Return how the dataset is to be held. OfpError."""
+    def access(self, datasets: Sequence[Path], progress: Progress) -> Access:
+        """Return how the datasets are to be held. OfpError."""
         from ofp_edge.data.cache.access import Access
         from ofp_edge.data.open import rehash
 
         if self.cache_gb is not None and not self.cache_gb > 0:
             raise OfpError(f"--cache-gb {self.cache_gb:g}: expected more than 0.")
-        if self.rehash:
-            rehash(dataset)
+        for path in datasets if self.rehash else ():
+            rehash(path)
         found = Access(
             limit_bytes=None if self.cache_gb is None else int(self.cache_gb * 1e9),
             workers=max(1, self.workers or os.cpu_count() or 1),

@@ -59,7 +59,7 @@ def distill(
     with `ofp-edge train DATASET -o POLICY --resume`.
     """
     start_training(tensorboard)
-    from ofp_edge.train.plan import Request
+    from ofp_edge.train.request import Request
 
     request = Request(
         dataset,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,16 @@ import typer
 from ofp_edge.cli.compute_options import ComputeOptions
 from ofp_edge.cli.data_options import DataOptions
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
+from ofp_edge.cli.train_report import intention, outcome, sources
 from ofp_edge.errors import OfpError
 
 if TYPE_CHECKING:
-    from ofp_edge.train.loop import TrainResult
-    from ofp_edge.train.plan import Plan, Request
-    from ofp_edge.train.processes import Processes
+    from ofp_edge.train.request import Request
 
 KEYS = (
     "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
     "best_validation_loss", "parameters", "seconds", "resumed_from", "interrupted", "processes",
-    "precision", "mapped", "data_wait_s",
+    "mixture", "precision", "mapped", "data_wait_s",
 )  # fmt: skip
 
 # What `train` and `distill` ask alike.
@@ -49,7 +49,13 @@ MethodOption = Annotated[
 
 def train(
     output: Output,
-    dataset: Annotated[Path, typer.Argument(help="Dataset of any layout, or a mapping file.")],
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATASET...",
+            help="Dataset of any layout, or a mapping file. Several are mixed.",
+        ),
+    ],
     policy: PolicyOutput,
     method: Annotated[
         str | None,
@@ -86,6 +92,12 @@ def train(
         ),
     ] = None,
     option: MethodOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="How often each dataset is drawn from, as 1,0.5. Default: by its windows."
+        ),
+    ] = None,
     data: DataOptions = DataOptions(),  # noqa: B008  (options, each of a default of its own)
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     force: Force = False,
@@ -98,10 +110,10 @@ def train(
     (CPUs) or `accelerate launch -m ofp_edge train` (GPUs): the same run, up to rounding.
     """
     start_training(tensorboard)
-    from ofp_edge.train.plan import Request
+    from ofp_edge.train.request import Request
 
     request = Request(
-        dataset,
+        datasets[0],
         policy,
         method,
         preset,
@@ -114,6 +126,8 @@ def train(
         force,
         numbers(option or []),
         rgb_weights,
+        mixed=tuple(datasets[1:]),
+        weights=shares(weights),
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 
@@ -150,11 +164,14 @@ def perform(
     if not processes.leads:
         output.mute()
     with output.progress("reading the data") as progress:
-        access = processes.agree(lambda: data.access(request.dataset, progress))
+        paths = (request.dataset, *request.mixed)
+        access = processes.agree(lambda: data.access(paths, progress))
         plan = processes.agree(lambda: make_plan(request, access))
     mapped = plan.dataset.mapped
     config = plan.policy.config
-    output.console.print(_intention(plan, processes), soft_wrap=True)
+    output.console.print(intention(plan, processes), soft_wrap=True)
+    for line in sources(plan):
+        output.console.print(line, soft_wrap=True, markup=False)
     if config.training.cloud_shift is not None:
         output.console.print(printable(config.training.cloud_shift), soft_wrap=True, markup=False)
     for line in plan.dataset.guessed:
@@ -173,7 +190,7 @@ def perform(
             progress=progress,
         )
     processes.close()
-    output.console.print(_outcome(plan, result), soft_wrap=True)
+    output.console.print(outcome(plan, result), soft_wrap=True)
     if result.interrupted:
         output.exit_code = 130
     best = result.best
@@ -192,49 +209,21 @@ def perform(
         "resumed_from": result.resumed_from,
         "interrupted": result.interrupted,
         "processes": processes.count,
+        "mixture": [asdict(x) for x in config.training.mixture],
         "precision": plan.precision,
         "mapped": mapped,
         "data_wait_s": result.data_wait_s,
     }
 
 
-def _intention(plan: Plan, processes: Processes) -> str:
-    """What the run will do, in a line."""
-    config, settings, split = plan.policy.config, plan.settings, plan.dataset.split()
-    line = (
-        f"{config.method}, preset {config.preset}, {plan.policy.network.parameter_count:,} "
-        f"parameters, on {plan.dataset.path}: {len(split.train)} episodes with "
-        f"{len(plan.dataset.frames(split.train)):,} windows, {len(split.held_out)} held out; "
-    )
-    if plan.state.step == settings.steps:
-        return f"{line}its {settings.steps} steps are done, nothing is left to train"
-    start = f"{plan.state.step} to {settings.steps}" if plan.state.step else f"{settings.steps}"
-    shared = f", shared by {processes.count} processes" if processes.count > 1 else ""
-    place = processes.device.type
-    if mapped := plan.dataset.mapped:
-        place += f"; mapped from the cache: {', '.join(mapped)}"
-    return f"{line}steps: {start}, of {settings.batch_size} windows{shared}, on {place}"
-
-
-def _outcome(plan: Plan, result: TrainResult) -> str:
-    output, config, best = plan.request.output, plan.policy.config, result.best
-    if result.interrupted:
-        kept = "" if result.policy == output else f"; {output} is still the old one"
-        return (
-            f"stopped at step {result.step} of {config.training.settings.steps}; {result.policy} "
-            f"is usable as it is, --resume goes on{kept}"
-        )
-    # A run that was finished before keeps neither its loss nor its time.
-    took = "" if result.loss is None else f" in {result.seconds:.0f} s"
-    loss = "" if result.loss is None else f"loss {result.loss:.4f}; "
-    return (
-        f"{output}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
-        f"{result.step} steps{took}\n"
-        f"{loss}on {len(config.training.held_out)} held-out episodes: "
-        f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
-        "(RMS, of the normalised range -1..1)"
-        + (f"\nbest: step {best.step}, {best.loss:.4f}, in {output / 'best'}" if best else "")
-    )
+def shares(text: str | None) -> tuple[float, ...] | None:
+    """Read --weights. OfpError."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(x) for x in text.split(","))
+    except ValueError:
+        raise OfpError(f"--weights {text}: expected numbers, as 1,0.5.") from None
 
 
 def numbers(options: list[str]) -> dict[str, float]:

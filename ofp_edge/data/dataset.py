@@ -86,6 +86,11 @@ class Dataset:
         return len(self.episode_ends)
 
     @property
+    def parts(self) -> tuple[Dataset, ...]:
+        """Itself, where a mixture has several."""
+        return (self,)
+
+    @property
     def mapped(self) -> list[str]:
         """The fields that are mapped from a disk, and not in memory."""
         return [name for name, x in self.fields.items() if isinstance(x, np.memmap)]

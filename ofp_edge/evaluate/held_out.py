@@ -26,7 +26,7 @@ from ofp_edge.runtime.chunk import Chunk
 def open_training_data(path: Path, config: PolicyConfig) -> Dataset:
     """Open the dataset a policy was trained on, its held-out episodes known. DatasetError else."""
     dataset = open_dataset(path)
-    if dataset.sha256 != config.training.dataset_sha256:
+    if config.training.held_out_of(dataset.sha256) is None:
         raise DatasetError(
             f"{path} is not what the policy was trained on ({config.training.dataset}): which of "
             "its episodes are unseen is not known. Give that one."

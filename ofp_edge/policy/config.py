@@ -43,6 +43,17 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One dataset of a mixture: how much of the windows was drawn from it, and which of its own
+    episodes were held out."""
+
+    dataset: str
+    dataset_sha256: str
+    share: float
+    held_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
     """Records where the weights come from. `step` counts optimiser steps done, of `settings.steps`.
 
@@ -50,7 +61,8 @@ class TrainingRecord:
     others. init_sha256: the policy whose weights training started from, if any;
     rgb_weights_sha256: the file of ResNet weights. cloud_shift: whether clouds are moved sideways
     and why, in a line, None without clouds and in folders of before. precision: of the matrix
-    products, on the last device that it was trained on.
+    products, on the last device that it was trained on. mixture: the datasets, where there were
+    several; `held_out` then counts through all of them.
     """
 
     settings: TrainingConfig
@@ -65,6 +77,13 @@ class TrainingRecord:
     versions: dict[str, str] = field(default_factory=dict)
     cloud_shift: str | None = None
     precision: str = "float32"
+    mixture: tuple[Share, ...] = ()
+
+    def held_out_of(self, sha256: str) -> tuple[int, ...] | None:
+        """Return a dataset's episodes that were held out; None where it was not trained on."""
+        if sha256 == self.dataset_sha256:
+            return self.held_out
+        return next((x.held_out for x in self.mixture if x.dataset_sha256 == sha256), None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ofp_edge.data.windows import windows
 from ofp_edge.fields import Points, Rgb
 from ofp_edge.image import UNIT
 from ofp_edge.policy.config import TrainingConfig
-from ofp_edge.policy.draws import draw, place_of
+from ofp_edge.policy.draws import draw, indices, place_of
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.augment import shift_images
 from ofp_edge.train.scene_shift import scene_shift
@@ -38,6 +38,10 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.past)
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw the numbers of `count` windows, this process's alone."""
+        return indices(len(self), count, generator)
 
     def read(self, rows: Tensor) -> Raw:
         """Return windows by number (B,), as they are stored, on the CPU."""

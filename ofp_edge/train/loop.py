@@ -13,10 +13,10 @@ from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.files import new_folder, remove_folder
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
 from ofp_edge.progress import Progress, silent
-from ofp_edge.train.batches import Batches
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.history import Point
 from ofp_edge.train.memory import keep_freed_memory
+from ofp_edge.train.mixed import batches_of
 from ofp_edge.train.plan import Plan
 from ofp_edge.train.processes import ALONE, Processes
 from ofp_edge.train.scalars import scalars_to
@@ -86,8 +86,8 @@ def train(
     plan.precision = compute.precision
     step = Step(plan.method, state, processes, compute)
     split = plan.dataset.split()
-    batches = Batches(plan.dataset, split.train, spec)
-    held_out = Batches(plan.dataset, split.held_out, spec)
+    batches = batches_of(plan.dataset, split.train, spec)
+    held_out = batches_of(plan.dataset, split.held_out, spec)
     first, begun, seconds_before = state.step, time.monotonic(), state.seconds
     saved_at = first if plan.resumed_from is not None else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,12 +13,13 @@ import ofp_edge
 from ofp_edge.camera_parameters import CameraTolerance
 from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
+from ofp_edge.data.mixture import Mixture, mixture_of
 from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, OfpError, PolicyError
 from ofp_edge.fields import Rgb, Text
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
-from ofp_edge.policy.config import PolicyConfig, TrainingConfig, TrainingRecord
+from ofp_edge.policy.config import PolicyConfig, Share, TrainingConfig, TrainingRecord
 from ofp_edge.policy.folder import MARKER, Policy, load_policy
 from ofp_edge.policy.methods import DEFAULT, build_method, options_of
 from ofp_edge.policy.methods.method import Method
@@ -29,32 +29,9 @@ from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.spec import Chunking, Interface, PolicySpec
 from ofp_edge.train.history import History, load_history
+from ofp_edge.train.request import Request
 from ofp_edge.train.scene_shift import with_shift
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
-
-
-@dataclass(frozen=True)
-class Request:
-    """The user's request; None is the preset's value, or on --resume and --init the policy's own.
-
-    options: the method's numbers that differ from its defaults. distill: `init` is a policy of many
-    steps, whose time embedding is widened first.
-    """
-
-    dataset: Path
-    output: Path
-    method: str | None = None
-    preset: str | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    seed: int | None = None
-    resume: bool = False
-    init: Path | None = None
-    force: bool = False
-    options: Mapping[str, float] | None = None
-    rgb_weights: Path | None = None
-    distill: bool = False
 
 
 @dataclass
@@ -67,7 +44,7 @@ class Plan:
     """
 
     request: Request
-    dataset: Dataset
+    dataset: Dataset | Mixture
     policy: Policy
     method: Method
     state: TrainState
@@ -111,7 +88,7 @@ def make_plan(request: Request, access: Access | None = None) -> Plan:
             raise PolicyError(f"{request.output} does not exist: nothing to resume.")
         saved = load_policy(place)
         _require_same(request, saved.config)
-        dataset = open_dataset(request.dataset, access)
+        dataset = _opened(request, access)
         _require_same_data(dataset, saved.config)
         return _resumed(request, dataset, saved, place)
     check_output(request.output, force=request.force, marker=MARKER)
@@ -128,7 +105,12 @@ def make_plan(request: Request, access: Access | None = None) -> Plan:
             f"{request.init}: its preset is {start.config.preset}, got {request.preset}. "
             "Leave --preset out."
         )
-    return _new(request, open_dataset(request.dataset, access), start)
+    return _new(request, _opened(request, access), start)
+
+
+def _opened(request: Request, access: Access | None) -> Dataset | Mixture:
+    paths = (request.dataset, *request.mixed)
+    return mixture_of([open_dataset(path, access) for path in paths], request.weights)
 
 
 def _start(request: Request) -> Policy:
@@ -150,7 +132,7 @@ def _preset_of(start: Policy) -> Preset:
     return replace(preset("resnet18" if images else "unet"), name=IMPORTED)
 
 
-def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
+def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> Plan:
     chosen = _preset_of(start) if start else preset(request.preset or "small")
     own = start and not request.distill
     method_name = request.method or (start.config.method if start and own else DEFAULT)
@@ -196,6 +178,7 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         SPLIT_RULE,
         split.held_out,
         sha256_file(request.init / MODEL) if request.init else None,
+        mixture=_shares(dataset),
         versions={
             "ofp-edge": ofp_edge.__version__,
             "torch": torch.__version__,
@@ -219,19 +202,26 @@ def _new(request: Request, dataset: Dataset, start: Policy | None) -> Plan:
         load_resnet_weights(network, request.rgb_weights)
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
         config = replace(config, training=record)
-    config = with_shift(config, dataset)
+    config = with_shift(config, dataset.parts)
     state = new_state(network, config.training.settings, seed)
     aside = unfinished(request.output)
     place = aside if aside.exists() or request.output.exists() else request.output
     return Plan(request, dataset, Policy(config, state.average, statistics), method, state, place)
 
 
+def _shares(dataset: Dataset | Mixture) -> tuple[Share, ...]:
+    if isinstance(dataset, Dataset):
+        return ()
+    pairs = zip(dataset.parts, dataset.shares, strict=True)
+    return tuple(Share(x.path.name, x.sha256, share, x.split().held_out) for x, share in pairs)
+
+
 def _place(order: list[str], name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _resumed(request: Request, dataset: Dataset, saved: Policy, place: Path) -> Plan:
-    config = with_shift(saved.config, dataset)
+def _resumed(request: Request, dataset: Dataset | Mixture, saved: Policy, place: Path) -> Plan:
+    config = with_shift(saved.config, dataset.parts)
     method = build_method(config.method, config.method_options)
     network = config.network.build(config.spec, saved.statistics)
     state = new_state(network, config.training.settings, config.training.seed)
@@ -292,7 +282,7 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
             )
 
 
-def _require_same_data(dataset: Dataset, config: PolicyConfig) -> None:
+def _require_same_data(dataset: Dataset | Mixture, config: PolicyConfig) -> None:
     record = config.training
     if dataset.sha256 != record.dataset_sha256:
         raise PolicyError(

@@ -7,7 +7,7 @@ moved scene with other angles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,10 +79,12 @@ def scene_shift(spec: PolicySpec, values: Mapping[str, NDArray[Any]]) -> SceneSh
                                       "the actions are relative")  # fmt: skip
 
 
-def with_shift(config: PolicyConfig, dataset: Dataset) -> PolicyConfig:
-    """Record what is done to clouds: where they may not be moved, shift_m is 0."""
+def with_shift(config: PolicyConfig, datasets: Sequence[Dataset]) -> PolicyConfig:
+    """Record what is done to clouds: where they may not be moved in any dataset, shift_m is 0."""
     record = config.training
-    if (shift := scene_shift(config.spec, dataset.fields)) is None:
+    found = [scene_shift(config.spec, x.fields) for x in datasets]
+    shift = next((x for x in found if x is not None and x.columns is None), found[0])
+    if shift is None:
         return config
     if shift.columns is None:
         record = replace(record, settings=replace(record.settings, shift_m=0.0))

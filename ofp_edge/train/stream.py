@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofp_edge.policy.draws import RowGenerator, indices
+from ofp_edge.policy.draws import RowGenerator
 from ofp_edge.train.batches import Batches, Raw
 
 _AHEAD = 2  # batches a thread
@@ -78,7 +78,7 @@ class Stream:
         generator.share(self._rank, self._count, torch.device("cpu"))
         (drawn,) = np.random.SeedSequence([self._seed, step]).generate_state(1, np.uint64)
         generator.manual_seed(int(drawn >> np.uint64(1)))
-        return indices(len(self._batches), self._size // self._count, generator)
+        return self._batches.drawn(self._size // self._count, generator)
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, run_episodes
 from ofp_edge.evaluate.tuning import WARM_TIMES
 from ofp_edge.train.loop import TrainResult, train
-from ofp_edge.train.plan import Plan, Request
+from ofp_edge.train.plan import Plan
+from ofp_edge.train.request import Request
 from tests.bench.conftest import Edit, HerePool, write_suite
 
 WORK = "metaworld/button-press-topdown-wide"

@@ -21,7 +21,8 @@ from ofp_edge.data.open import open_dataset
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.success import successes_by_signals
 from ofp_edge.errors import DatasetError, PolicyError
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 from tests.data.foreign import FIXTURES, LAYOUTS, copied, one_line
 from tests.synthetic import write_raw, write_synthetic_dataset
 

@@ -29,7 +29,8 @@ from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from ofp_edge.spec import PolicySpec  # noqa: E402
 from ofp_edge.train.loop import train  # noqa: E402
-from ofp_edge.train.plan import Request, make_plan  # noqa: E402
+from ofp_edge.train.plan import make_plan  # noqa: E402
+from ofp_edge.train.request import Request  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 
 NAME = "planar/obstacle"

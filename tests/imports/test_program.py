@@ -33,7 +33,8 @@ from ofp_edge.runtime.infer.inference import load_inference
 from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 
 H, A, TO, D = 8, 3, 2, 5
 SPEC = PolicySpec(

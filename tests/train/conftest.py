@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ofp_edge.train.plan import Request
+from ofp_edge.train.request import Request
 from tests.synthetic import write_synthetic_dataset
 
 Ask = Callable[..., Request]

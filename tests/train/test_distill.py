@@ -18,7 +18,8 @@ from ofp_edge.policy.imported.denoiser import DenoiserConfig
 from ofp_edge.policy.imported.schedule import ScheduleConfig, scheduler
 from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 
 SCHEDULE = ScheduleConfig("DDPM", 100, "squaredcos_cap_v2", 1e-4, 0.02, "epsilon", 1.0, 100)
 

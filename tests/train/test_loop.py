@@ -17,7 +17,8 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.methods import METHODS, build_method, options_of
 from ofp_edge.train import loop, state
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 
 Ask = Callable[..., Request]
 

@@ -13,7 +13,8 @@ import torch
 from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 from tests.synthetic import write_synthetic_dataset
 from tests.train.test_loop import stop_at
 

@@ -21,8 +21,9 @@ from ofp_edge.policy.draws import RowGenerator, draw
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.methods import METHODS
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
 from ofp_edge.train.processes import ALONE, joined_processes
+from ofp_edge.train.request import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 Ask = Callable[..., Request]

@@ -77,8 +77,8 @@ class Watched:
         self.read_steps, self.fails_at, self.gate = 0, fails_at, threading.Event()
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return 50
+    def drawn(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.randint(50, (count,), generator=generator)
 
     def read(self, rows: torch.Tensor) -> Raw:
         with self._lock:

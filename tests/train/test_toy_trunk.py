@@ -21,7 +21,8 @@ from ofp_edge.policy.presets import PRESETS
 from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 from tests.needs import needs_engines
 
 TRUNK = '''

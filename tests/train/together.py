@@ -18,8 +18,9 @@ from ofp_edge.errors import OfpError
 from ofp_edge.policy.methods import METHODS
 from ofp_edge.train import loop
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import Request, make_plan
+from ofp_edge.train.plan import make_plan
 from ofp_edge.train.processes import Processes, joined_processes
+from ofp_edge.train.request import Request
 
 
 def run(processes: Processes, dataset: Path, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""What a user asks of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Request:
+    """The user's request; None is the preset's value, or on --resume and --init the policy's own.
+
+    options: the method's numbers that differ from its defaults. distill: `init` is a policy of many
+    steps, whose time embedding is widened first. mixed: datasets to mix with the first one.
+    weights: how often each is drawn from, by default in proportion to its windows.
+    """
+
+    dataset: Path
+    output: Path
+    method: str | None = None
+    preset: str | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    resume: bool = False
+    init: Path | None = None
+    force: bool = False
+    options: Mapping[str, float] | None = None
+    rgb_weights: Path | None = None
+    distill: bool = False
+    mixed: tuple[Path, ...] = ()
+    weights: tuple[float, ...] | None = None
