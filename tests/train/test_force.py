@@ -13,8 +13,8 @@ from ofp_edge.errors import OfpError, OutputExists
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.train import loop
 from ofp_edge.train.loop import train
-from ofp_edge.train.plan import make_plan
-from ofp_edge.train.request import Request, unfinished
+from ofp_edge.train.plan import make_plan, unfinished
+from ofp_edge.train.request import Request
 from tests.train.test_command import app
 from tests.train.test_loop import everything, poisoned, stop_at, weights
 
