@@ -13,6 +13,8 @@ import pytest
 import zarr
 
 from ofp_edge.data.judge import judge
+from ofp_edge.data.page import render
+from ofp_edge.data.page.names import text
 from ofp_edge.errors import OfpError
 from ofp_edge.train.plan import Request, make_plan
 from tests.data.foreign import FIXTURES, LAYOUTS, copied
@@ -157,6 +159,8 @@ def test_a_verdict_is_what_train_says(make: Callable[[Path], Path], tmp_path: Pa
     assert found.refused == trained(dataset, tmp_path / "p")
     assert (found.refused is None) is (make in SOUND)
     assert (found.verdict == "refused") is (make not in SOUND)
+    page = render(found, tmp_path / "page.html")
+    assert f"<p class='verdict {found.verdict}'>{text(found.said)}</p>" in page
 
 
 def test_an_instruction_is_what_no_network_takes(tmp_path: Path) -> None:
@@ -215,6 +219,6 @@ def test_frames_that_a_mapping_drops_are_not_odd(tmp_path: Path) -> None:
 
 def test_what_speaks_against_a_written_kind_is_odd(tmp_path: Path) -> None:
     made = mapped(copied("dp3.zarr", tmp_path))
-    text = made.read_text().replace('kind = "absolute"', 'kind = "delta"\nhold = 0.0')
-    made.write_text(text)
+    as_delta = made.read_text().replace('kind = "absolute"', 'kind = "delta"\nhold = 0.0')
+    made.write_text(as_delta)
     assert any("the mapping says delta" in x for x in judge(made).odd)

@@ -15,7 +15,7 @@ from ofp_edge.report.lines import Line, legend, lines
 
 _MOST_PLOTS, _MOST_POINTS, _COMPARED = 96, 160, 400
 _NEAR = 0.15  # of an action's range: its median distance from the state that it follows
-_LARGEST = 1e30  # what is drawn, so that sums of it are finite
+_LARGEST = 1e30  # that is drawn, so that sums of it are finite; below 1 / _LARGEST it is 0
 Values = NDArray[np.float64]
 
 
@@ -80,6 +80,7 @@ def _values(
                 broken.append(str(cause))
                 continue
             plain = np.asarray(read, np.float64).reshape(len(read), -1)
+            plain = np.where(np.abs(plain) < 1 / _LARGEST, 0.0, plain)
             made.setdefault(key, {})[episode] = np.clip(plain, -_LARGEST, _LARGEST)
     return made, broken
 

@@ -47,7 +47,9 @@ def _row(called: str, extent: Extent | None, odd: Sequence[str]) -> str:
     far = f"{extent.far} frames" if extent.far else ""
     if extent.glitch in odd:
         far = f"<a href='#odd-{odd.index(extent.glitch) + 1}'>glitch: {far}</a>"
-    return f"<tr><td>{text(called)}</td>{cells}<td class='bars'>{_bar(extent)}</td><td>{far}</td></tr>"
+    return (
+        f"<tr><td>{text(called)}</td>{cells}<td class='bars'>{_bar(extent)}</td><td>{far}</td></tr>"
+    )
 
 
 def _bar(extent: Extent) -> str:
