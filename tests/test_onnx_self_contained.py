@@ -120,9 +120,9 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
 @pytest.mark.parametrize("place", sorted(MODELS))
 def test_a_tensor_in_another_file_is_found_wherever_it_stands(place: str) -> None:
     data = MODELS[place]().SerializeToString()
-    with pytest.raises(BundleError, match="keeps weights in another file"):
+    with pytest.raises(BundleError, match="keeps weights in"):
         require_self_contained(data, "act.onnx")
-    with pytest.raises(PolicyError, match="keeps weights in another file"):
+    with pytest.raises(PolicyError, match="keeps weights in"):
         read_graph(data, "act.onnx")
 
 
@@ -201,6 +201,6 @@ def test_no_session_reads_a_file_outside_its_bundle(
     file.write_bytes(graph.SerializeToString())
     seal(path)
     monkeypatch.chdir(tmp_path / "run")
-    with pytest.raises(BundleError, match="keeps weights in another file"):
+    with pytest.raises(BundleError, match="keeps weights in"):
         load_inference(open_bundle(path))
     assert os.listdir(tmp_path / "run") == ["secret.bin"]

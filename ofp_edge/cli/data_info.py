@@ -1,23 +1,28 @@
-"""`ofp-edge data info`: what a dataset holds, what is odd about it, and how it would be read."""
+"""`ofp-edge data info`: what a dataset holds, what is odd about it, how it would be read, and
+whether it can be trained."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
 from ofp_edge.cli.taken import table_of
 from ofp_edge.errors import DatasetError
 from ofp_edge.files import check_output_file, write_bytes
 
+if TYPE_CHECKING:
+    from ofp_edge.data.judge import Judged
+
 KEYS = (
     "source", "layout", "task", "episodes", "frames", "lengths", "rates_hz", "keys", "names",
-    "robot", "odd", "mapping", "guessed", "taken", "refused", "mapping_file",
+    "robot", "odd", "mapping", "guessed", "taken", "refused", "verdict", "mapping_file", "page",
 )  # fmt: skip
+_COLOURS = {"ready": "green", "look": "yellow", "refused": "red"}
 
 
 def info(
@@ -25,10 +30,23 @@ def info(
     source: Annotated[
         Path, typer.Argument(help="Dataset of any layout, or a mapping file that names one.")
     ],
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Also write all of it with images and curves here (.html)."
+        ),
+    ] = None,
     write_mapping: Annotated[
         Path | None,
         typer.Option("--write-mapping", help="Write the guess as a mapping file (.toml) to edit."),
     ] = None,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Read every image, as training does: it may take long."),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where anything is odd.")
+    ] = False,
     force: Force = False,
 ) -> Document:
     """Print a dataset's episodes, keys, shapes, rates and ranges, what is odd, and what is taken.
@@ -36,43 +54,86 @@ def info(
     Odd are NaN, dimensions that never change, single values that decide a range, times that do not
     fit the rate, quaternions that jump their sign, several tasks, failed episodes. Numbers are read
     whole; of images the first frames of eight episodes.
+
+    The last line is the verdict. The exit code is 1 where training would refuse the dataset.
     """
-    from ofp_edge.data.guess import Guess, look, taken_by
-    from ofp_edge.data.labels import labels
-    from ofp_edge.data.layouts import open_source
-    from ofp_edge.data.mapping import SUFFIX, clipped_keys, mapping_text, read_mapping
-    from ofp_edge.data.survey import survey
+    from ofp_edge.data.judge import judge
+    from ofp_edge.data.mapping import SUFFIX, mapping_text
 
     if write_mapping is not None:
         if write_mapping.suffix != SUFFIX:
             raise DatasetError(f"{write_mapping}: a mapping file's name ends with {SUFFIX}.")
         check_output_file(write_mapping, force=force)
-    mapping = read_mapping(source) if source.suffix == SUFFIX and source.is_file() else None
-    opened = open_source(mapping.source, mapping.filter_key) if mapping else open_source(source)
+    if page is not None:
+        _check_page(page, force)
     with output.progress("reading") as progress:
-        found = survey(opened, progress, clipped_keys(mapping) if mapping else ())
-    refused: str | None = None
-    if mapping is None:
-        try:
-            guess = look(opened)
-        except DatasetError as cause:
-            guess = Guess((), None, str(cause))
-        taken, mapping, refused = guess.taken, guess.mapping, guess.refused
-    else:
-        taken = taken_by(opened, mapping)
-    found.odd += labels(opened, mapping)
-    frames, lengths = sum(opened.lengths), opened.lengths
-    rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
+        found = judge(source, every=images, progress=progress)
+        html = None
+        if page is not None:
+            from ofp_edge.data.page import render
+
+            html = render(found, page, progress)
+    _say(output, found)
     say = output.console.print
+    if page is not None and html is not None:
+        write_bytes(page, html.encode())
+        say(f"page written to {page}")
+    if write_mapping is not None and found.mapping is None:
+        raise DatasetError(found.refused or f"{source}: no guess.")
+    if write_mapping is not None and found.mapping is not None:
+        write_bytes(write_mapping, mapping_text(found.mapping, write_mapping).encode())
+        say(f"mapping written to {write_mapping}: pass it where a command takes a dataset")
+    say(f"[{_COLOURS[found.verdict]}]{foreign(found.said)}[/]", soft_wrap=True)
+    if found.verdict == "refused" or (strict and found.verdict == "look"):
+        output.exit_code = 1
+    opened, mapping = found.source, found.mapping
+    return {
+        "source": opened.path,
+        "layout": opened.layout,
+        "task": opened.task,
+        "episodes": len(opened.lengths),
+        "frames": sum(opened.lengths),
+        "lengths": opened.lengths,
+        "rates_hz": opened.rates_hz,
+        "keys": [asdict(key) for key in found.survey.keys],
+        "names": dict(opened.names),
+        "robot": opened.robot,
+        "odd": found.odd,
+        "mapping": mapping.to_json() if mapping else None,
+        "guessed": mapping.guessed if mapping and not found.asked else [],
+        "taken": [asdict(row) for row in found.taken],
+        "refused": found.refused,
+        "verdict": found.verdict,
+        "mapping_file": write_mapping,
+        "page": page,
+    }
+
+
+def _check_page(page: Path, force: bool) -> None:
+    from ofp_edge.extras import require
+
+    if page.suffix != ".html":
+        raise DatasetError(f"{page}: a page's name ends with .html.")
+    require("imagecodecs", "data")
+    check_output_file(page, force=force)
+
+
+def _say(output: Output, found: Judged) -> None:
+    """All but the verdict, for people."""
+    opened, say = found.source, output.console.print
+    lengths = opened.lengths
+    rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
     head = f"{opened.path}: {opened.layout}, task {opened.task or 'unknown'}"
     head += f", robot {opened.robot}" if opened.robot else ""
     say(foreign(head), soft_wrap=True)
     say(
-        f"{len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames, {frames} in all, "
-        f"{rates} Hz"
+        f"{len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames, {sum(lengths)} in "
+        f"all, {rates} Hz"
     )
-    table = Table("key", "frame", "type", "smallest", "largest")
-    for key in found.keys:
+    if len(found.episodes) < len(lengths):
+        say(f"of these the mapping chooses {len(found.episodes)}")
+    table = Table(Column("key", overflow="fold"), "frame", "type", "smallest", "largest")
+    for key in found.survey.keys:
         low, high = ("?" if x is None else f"{x:.4g}" for x in (key.low, key.high))
         part = "" if key.whole else " (of some)"
         table.add_row(foreign(key.name), str(key.shape), key.dtype, low, high + part)
@@ -81,37 +142,10 @@ def info(
         say(foreign(f"{name}: {', '.join(names)}"), soft_wrap=True)
     for line in found.odd:
         output.log.print(f"[yellow]odd:[/] {foreign(line)}", soft_wrap=True)
-    if not found.odd:
-        say("nothing odd")
-    if taken:
-        say(table_of(taken))
-    for line in mapping.remarks if mapping else ():
+    if found.taken:
+        say(table_of(found.taken))
+    for line in found.mapping.remarks if found.mapping else ():
         say(printable(f"guess: {line}"), soft_wrap=True, markup=False)
-    if refused:
-        say(printable(f"no guess: {refused}"), soft_wrap=True, markup=False)
-    if write_mapping is not None:
-        if mapping is None:
-            raise DatasetError(str(refused))
-        write_bytes(write_mapping, mapping_text(mapping, write_mapping).encode())
-        say(f"mapping written to {write_mapping}: pass it where a command takes a dataset")
-    return {
-        "source": opened.path,
-        "layout": opened.layout,
-        "task": opened.task,
-        "episodes": len(lengths),
-        "frames": frames,
-        "lengths": lengths,
-        "rates_hz": opened.rates_hz,
-        "keys": [asdict(key) for key in found.keys],
-        "names": dict(opened.names),
-        "robot": opened.robot,
-        "odd": found.odd,
-        "mapping": mapping.to_json() if mapping else None,
-        "guessed": mapping.guessed if mapping and not refused else [],
-        "taken": [asdict(row) for row in taken],
-        "refused": refused,
-        "mapping_file": write_mapping,
-    }
 
 
 def add(app: typer.Typer) -> None:

@@ -100,6 +100,12 @@ class Dataset:
         start = int(self.episode_ends[index - 1]) if index else 0
         return slice(start, int(self.episode_ends[index]))
 
+    def require_task(self) -> None:
+        """Raise DatasetError where its episodes are of several tasks and no field tells them."""
+        told = any(isinstance(f, Text) for f in self.interface.observations)
+        if self.several_tasks and not told:
+            raise DatasetError(f"{self.path}: {self.several_tasks}.")
+
     def split(self) -> Split:
         """Split by SPLIT_RULE, the same for every command, so that held-out data stays held out."""
         if self.episodes < 2:
@@ -182,7 +188,7 @@ def open_ours(path: Path, access: Access) -> Dataset:
             checked(*array)
             entry = Entry(array[0], {"name": item.name})
             large.append(Frames(path, None, item, entry, camera, stored_as=array[0]))
-    sha256 = known_sha256(path)
+    sha256 = access.hashed(lambda: known_sha256(path))
     fields |= access.values(path.name, sha256, large, range(len(ends)), ends.tolist())
     return Dataset(
         path,

@@ -45,15 +45,18 @@ class Frames:
         source = open_source(self.source, self.filter_key)
         return turned(source, Mapping(self.source, (self.entry,), ()))
 
-    def write(self, source: Source, episode: int, out: NDArray[Any]) -> bool:
+    def write(self, source: Source, episode: int, out: NDArray[Any], *, part: bool = False) -> bool:
         """Fill `out` (n, *shape) with an episode; return whether there is anything to see in it.
 
-        source: what `open` returned. DatasetError with episode, field and frame.
+        source: what `open` returned. part: the episode may have more frames, which aren't read.
+        DatasetError with episode, field and frame.
         """
         array = self.stored_as or self.field.array((), source.keys[self.entry.key].shape)[0]
         load, row, seen = self.field.loading(array, self.camera), 0, False
         where = f"{self.source}: episode {episode}, field {self.field.name!r}"
         for block in self._blocks(source, episode):
+            if part:
+                block = block[: len(out) - row]
             made = out[row : row + len(block)]
             load(block, made)
             if made.dtype.kind == "f" and not np.isfinite(made).all():
@@ -64,6 +67,8 @@ class Frames:
                 )
             seen = seen or not isinstance(self.field, Points) or bool(np.ptp(made, axis=2).any())
             row += len(block)
+            if part and row == len(out):
+                break
         if row != len(out):
             raise DatasetError(f"{where}: expected {len(out)} frames, got {row}.")
         return seen

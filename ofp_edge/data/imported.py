@@ -26,7 +26,7 @@ def open_imported(path: Path, access: Access) -> Dataset:
 def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
     """Read every field in the form that the network takes; large ones as `access` says."""
     ends = np.cumsum(reading.lengths).astype(np.int64)
-    frames, sha256 = int(ends[-1]), reading.sha256()
+    frames, sha256 = int(ends[-1]), access.hashed(reading.sha256)
     seen = [(e, f) for e, f in reading.fields() if isinstance(f, ObservationField) and not f.joined]
     plain = [(e, f) for e, f in reading.fields() if isinstance(f, ActionField) or f.joined]
     need = 4 * frames * sum(f.shape[0] for _, f in plain)

@@ -15,8 +15,8 @@ from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
 from ofp_edge.data.mixture import Mixture, mixture_of
 from ofp_edge.data.open import open_dataset
-from ofp_edge.errors import DatasetError, OfpError, PolicyError
-from ofp_edge.fields import Rgb, Text
+from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.fields import Rgb
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import PolicyConfig, Share, TrainingConfig, TrainingRecord
@@ -157,8 +157,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         dataset.control_hz,
         start.config.spec.start_index if start else 0,
     )
-    if dataset.several_tasks and not any(isinstance(f, Text) for f in observations):
-        raise DatasetError(f"{dataset.path}: {dataset.several_tasks}.")
+    dataset.require_task()
     spec = PolicySpec.of(Interface(observations, dataset.interface.actions), chunking)
     split = dataset.split()
     if start:

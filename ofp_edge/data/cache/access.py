@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,10 @@ class Access:
         large = left is not None and size > _SHARE * left
         return self.when == "always" or (self.when == "large" and large and self.folder is not None)
 
+    def hashed(self, sha256: Callable[[], str]) -> str:
+        """Return a dataset's hash, by which it is known in what is mapped and trained."""
+        return sha256()
+
     def values(
         self,
         name: str,
@@ -67,7 +71,7 @@ class Access:
             start = end
             self.progress(number + 1, len(ends), frames.field.name)
         if not seen:
-            raise _nothing_seen(frames)
+            raise nothing_seen(frames)
         return values
 
     def _mapped(
@@ -107,11 +111,12 @@ class Access:
         if values is None:
             raise DatasetError(f"{entry.path} was deleted while it was made. Try again.")
         if (entry.done() == EMPTY).all():
-            raise _nothing_seen(frames)
+            raise nothing_seen(frames)
         return values
 
 
-def _nothing_seen(frames: Frames) -> DatasetError:
+def nothing_seen(frames: Frames) -> DatasetError:
+    """Return the error about a cloud's box in which no frame has points."""
     field = frames.field
     return DatasetError(
         f"{frames.source}: field {field.name!r}: no frame of camera {field.camera!r} has points "
