@@ -78,6 +78,7 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
     picked = episodes if whole else [episodes[i] for i in _spread(len(episodes))]
     low, high, bad = None, None, []
     unread: list[NDArray[np.bool_]] = []
+    unlike: list[tuple[int, str]] = []
     signs: dict[int, list[tuple[int, int]]] | None = None
     parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
     cloud = len(key.shape) == 2 and key.shape[1] in (3, 6) and key.shape[0] > 0
@@ -93,6 +94,8 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
         if not good.all():
             bad.append((episode, int(np.flatnonzero(~good.all(1))[0])))
             flat = np.where(good, flat, np.nan)
+        elif whole and (why := source.unlike(name, episode, values)) is not None:
+            unlike.append((episode, why))
         if good.any():
             ends = np.nanmin(flat.astype(float), 0), np.nanmax(flat.astype(float), 0)
             low = ends[0] if low is None else np.fmin(low, ends[0])
@@ -103,6 +106,9 @@ def _look(source: Source, name: str, key: Key, episodes: list[int], odd: list[st
         frames = ", ".join(f"episode {e} frame {f}" for e, f in bad[:3])
         line = f"{name}: NaN or infinity in {len(bad)} episodes: {frames}{_more(bad)}"
         odd.append((offer(name, unread) if whole else None) or line)
+    if unlike:
+        others = f" (so {len(unlike)} episodes)" if len(unlike) > 1 else ""
+        odd.append(f"{name}, episode {unlike[0][0]}: {unlike[0][1]}{others}")
     if low is not None and high is not None:
         made.low, made.high = float(np.nanmin(low)), float(np.nanmax(high))
         told = label(name) is None

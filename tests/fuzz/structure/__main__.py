@@ -23,7 +23,7 @@ from tests.fuzz.kinds import KINDS
 from tests.fuzz.structure.prepared import LAYOUTS
 
 OUTCOMES = ("refused", "said", "shown", "harmless", "unnoticed", "trace")
-_SLICE = 100  # cases of a layout before the next one's turn
+_SLICE = 60  # cases of a layout before the next one's turn
 
 
 def main() -> int:
@@ -45,6 +45,7 @@ def main() -> int:
             parser.error(f"{given.output} is of seed {found['seed']}")
     until = None if given.seconds is None else time.monotonic() + given.seconds
     waiting = list(given.layout or LAYOUTS)
+    KINDS[f"structure-{waiting[0]}"]().warm()  # once for all that is forked
     while waiting and (until is None or time.monotonic() < until):
         layout = waiting.pop(0)
         first = found["next"].get(layout, 0)

@@ -51,6 +51,7 @@ class Changed:
         """Import what reading takes."""
         os.environ["OMP_NUM_THREADS"] = "1"
         import torch
+        import torch._dynamo  # noqa: F401  (an optimiser's first step would, in every child again)
 
         from tests.fuzz.dataset import Datasets
 
