@@ -1,4 +1,4 @@
-"""Sets that are well-formed and wrong: no trace, and what can be noticed is; healthy ones are read."""
+"""Sets that are well-formed and wrong give no trace, what can be is noticed; healthy ones open."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def changes(editor: Editor) -> dict[str, Callable[[Rng], str]]:
         general["the action is the state"] = _action_is_state
     if len(editor.cameras) > 1 and "cameras are exchanged" not in editor.special():
         general["cameras are exchanged"] = _cameras
-    if isinstance(editor, ZarrSet) or editor.path.suffix == ".hdf5":
+    pixels = isinstance(editor, ZarrSet) or editor.path.suffix == ".hdf5"
+    if pixels and editor.cameras:
         general |= {"a camera is a frame early": _camera_early, "an image is black": _black}
         general["a camera is BGR"] = _bgr
     found: dict[str, Callable[[Rng], str]] = {
@@ -197,9 +198,9 @@ def _retyped(rng: Rng, editor: Editor) -> str:
 
 
 def _renamed(rng: Rng, editor: Editor) -> str:
-    kind = str(rng.choice(["state", "image", *["action"] * bool(editor.actions)]))
-    keys = {"state": editor.states, "image": editor.cameras, "action": editor.actions}[kind]
-    key, name = str(rng.choice(keys)), str(rng.choice(_SYNONYMS[kind]))
+    keys = {"state": editor.states, "image": editor.cameras, "action": editor.actions}
+    kind = str(rng.choice([x for x, there in keys.items() if there]))
+    key, name = str(rng.choice(keys[kind])), str(rng.choice(_SYNONYMS[kind]))
     editor.rename(key, name)
     return f"{key} is called {name}"
 
