@@ -63,6 +63,8 @@ def test_statistics_that_cannot_be_read_say_nothing(tmp_path: Path) -> None:
     ):
         file.write_text(lines + "\n")
         assert unlike(path) == []
+    file.write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert unlike(path) == []
     file.unlink()
     assert unlike(path) == []
 

@@ -92,7 +92,8 @@ class LeRobotSource(Source):
     @functools.cached_property
     def _stated(self) -> dict[int, Mapping[str, Any]]:
         """What meta/ states of each episode's numbers."""
-        return stated(self.path, self._version)
+        numbers = [name for name, x in self.keys.items() if x.dtype.startswith("float")]
+        return stated(self.path, self._version, numbers)
 
     def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
         """As Source.unlike: by the statistics in meta/."""

@@ -8,7 +8,7 @@ LeRobot works them out of all rows when it records, so rows that were changed si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ _WHICH = ("min", "max", "mean")
 _NEAR = 1e-3  # of the range: they may have been worked out in another type
 
 
-def stated(path: Path, version: str) -> dict[int, Mapping[str, Any]]:
-    """Return by episode {key: {"min": ..., "max": ..., "mean": ...}}; {} where it is not stated."""
+def stated(path: Path, version: str, keys: Collection[str]) -> dict[int, Mapping[str, Any]]:
+    """Return by episode {key: {"min": ..., "max": ..., "mean": ...}}; {} where nothing is stated,
+    or nothing that can be read: no set needs it."""
     found: dict[int, Mapping[str, Any]] = {}
-    entries = _of_table(path) if version == "v3.0" else _of_lines(path)
+    try:
+        entries = _of_table(path, keys) if version == "v3.0" else _of_lines(path)
+    except DatasetError:
+        return {}
     for number, statistics in entries:
         if type(number) is int and isinstance(statistics, dict):
             found[number] = statistics
@@ -71,18 +75,16 @@ def _of_lines(path: Path) -> list[tuple[Any, Any]]:
     return [(x.get("episode_index"), x.get("stats")) for x in json_lines(path, file)]
 
 
-def _of_table(path: Path) -> list[tuple[Any, Any]]:
+def _of_table(path: Path, keys: Collection[str]) -> list[tuple[Any, Any]]:
     parquet = require("pyarrow.parquet", "data")
+    wanted = {f"stats/{key}/{which}" for key in keys for which in _WHICH}
     found: list[tuple[Any, Any]] = []
     for folder in listed(path, path / "meta" / "episodes", DatasetError):
         for file in filter(is_parquet, listed(path, folder, DatasetError)):
             real = require_plain(file, DatasetError, inside=path)
             with said_by(f"{file} cannot be read", DatasetError):
                 opened = parquet.ParquetFile(real)
-                names = [
-                    x for x in opened.schema_arrow.names
-                    if x.startswith("stats/") and x.endswith(_WHICH) and "images" not in x
-                ]  # fmt: skip
+                names = [x for x in opened.schema_arrow.names if x in wanted]
             require_rows(file, opened.metadata, MOST_EPISODES)
             with said_by(f"{file} cannot be read", DatasetError):
                 rows = opened.read(columns=["episode_index", *names], use_threads=False)
