@@ -22,6 +22,7 @@ from ofp_edge.progress import Progress, silent
 TIME_TOLERANCE_S = 1e-3
 """The largest distance that a frame's time may have from the rate's grid."""
 _LOOKED_AT = 8
+_HALF = 0.5  # of a period
 _UNIT = 1e-3  # how far a quaternion's norm may be from 1
 
 
@@ -165,15 +166,18 @@ def _odd_rates(source: Source) -> list[str]:
         odd.append(f"mixed rates: {', '.join(f'{x:g}' for x in source.rates_hz)} Hz")
     if not source.rates_hz:
         odd.append("the layout states no rate: give control_hz in a mapping")
+    rate, room_s, off = _rate(source), TIME_TOLERANCE_S, []
+    if rate is None:
         return odd
-    rate, off = source.rates_hz[0], []
+    if not source.rates_hz:  # stamps of a clock, which nobody said to be even
+        room_s = _HALF / rate
     for episode in range(len(source.lengths)):
         if source.wrong(episode, [x for x in KEYS if x in source.keys]) is not None:
             continue
         steps = time_steps(source, episode)
         if steps is None:
             return odd
-        if len(steps) and (worst := float(np.abs(steps - 1 / rate).max())) > TIME_TOLERANCE_S:
+        if len(steps) and (worst := float(np.abs(steps - 1 / rate).max())) > room_s:
             off.append((worst, episode, int(np.abs(steps - 1 / rate).argmax()) + 1))
     if off:
         worst, episode, frame = max(off)
@@ -182,6 +186,18 @@ def _odd_rates(source: Source) -> list[str]:
             f"frame {frame}, {worst * 1e3:.3g} ms off"
         )
     return odd
+
+
+def _rate(source: Source) -> float | None:
+    """The stated rate, else that of most of the first episode's stamps."""
+    if source.rates_hz:
+        return source.rates_hz[0]
+    keys = [x for x in KEYS if x in source.keys]
+    if not keys or source.wrong(0, keys) is not None:
+        return None
+    steps = time_steps(source, 0)
+    median = float(np.median(steps)) if steps is not None and len(steps) else 0.0
+    return 1 / median if np.isfinite(median) and median > 0 else None
 
 
 def _more(items: Any, shown: int = 3) -> str:
