@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop attack fuzz check lint format clean distclean
+.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-interop attack fuzz fuzz-structure check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -63,6 +63,9 @@ test-tensorrt: setup ## Build this project's graphs with TensorRT-RTX, check nam
 FUZZ_SECONDS ?= 3600
 fuzz: setup ## Damaged artefacts and messages for an hour (FUZZ_SECONDS, FUZZ_ARGS="--kind log --seed 7")
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+fuzz-structure: setup ## How many well-formed errors of datasets are noticed (FUZZ_SECONDS, FUZZ_ARGS="-o table.json")
+	@$(BIN)/python -m tests.fuzz.structure --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 check: lint ## Format, lint, types, imports and the fast tests
 	@$(PYTEST) -q -m "not slow" $(PYTEST_ARGS)

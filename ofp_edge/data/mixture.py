@@ -56,11 +56,10 @@ class Mixture:
         """The first one's cameras, from which the others' hardly differ."""
         return self.parts[0].cameras
 
-    @property
-    def several_tasks(self) -> str | None:
-        """As Dataset.several_tasks, of the first that has more than one."""
-        found = [f"{x.path.name}: {x.several_tasks}" for x in self.parts if x.several_tasks]
-        return found[0] if found else None
+    def require_task(self) -> None:
+        """As Dataset.require_task, of each dataset."""
+        for dataset in self.parts:
+            dataset.require_task()
 
     @property
     def guessed(self) -> tuple[str, ...]:

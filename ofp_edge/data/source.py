@@ -144,6 +144,11 @@ class Source(ABC):
         each, to be said before anything is made of it. DatasetError where it can't be read."""
         return ()
 
+    def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
+        """What else the files say of a key's numbers in an episode, (length, *shape) and finite,
+        that these are not: a phrase; None where nothing speaks against them, or nothing says it."""
+        return None
+
     @property
     def rate_hz(self) -> float | None:
         """The one rate that all episodes share. DatasetError when they differ."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +20,13 @@ from ofp_edge.data.extents import Extent, extents
 from ofp_edge.data.glitches import CLIP, glitches
 from ofp_edge.data.guess.words import is_action, label
 from ofp_edge.data.mapping import Mapping, clipped_keys
+from ofp_edge.data.odd_rates import odd_rates
 from ofp_edge.data.source import Key, Source
-from ofp_edge.data.times import KEYS, odd_stamps, time_steps
+from ofp_edge.data.times import odd_stamps
 from ofp_edge.data.trial import LOOKED_AT, looked_at
 from ofp_edge.errors import DatasetError
 from ofp_edge.progress import Progress, silent
 
-TIME_TOLERANCE_S = 1e-3
-"""The largest distance that a frame's time may have from the rate's grid."""
 _UNIT = 1e-3  # how far a quaternion's norm may be from 1
 
 
@@ -122,7 +121,7 @@ def survey(
     if len(left) > LOOKED_AT:
         found.odd.append(f"{len(left) - LOOKED_AT} more of that kind")
     with _said(found):
-        _odd_rates(source, chosen, mapping, found.odd)
+        found.odd += odd_rates(source, chosen.episodes, mapping)
     return found
 
 
@@ -159,6 +158,7 @@ def _look(
     made, odd = KeySurvey(name, key.shape, key.dtype, whole=whole), list[str]()
     low, high, bad, first = None, None, [], chosen.drop[0]
     rows: list[NDArray[np.bool_]] = []
+    unlike: list[tuple[int, str]] = []
     signs: dict[int, list[tuple[int, int]]] | None = None
     parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
     read = []
@@ -170,6 +170,7 @@ def _look(
         except DatasetError as cause:
             unread[episode] = str(cause)
             continue
+        recorded = values
         values = values[first : max(first, source.lengths[episode] - chosen.drop[1])]
         if not len(values):
             continue
@@ -186,6 +187,9 @@ def _look(
         rows.append(np.asarray(~judged.all(1)))
         if not judged.all():
             bad.append((episode, first + int(np.flatnonzero(rows[-1])[0])))
+        elif whole and good.all():
+            why = source.unlike(name, episode, recorded)
+            unlike += [] if why is None else [(episode, why)]
         if good.any():
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # a dimension that is all NaN
@@ -198,6 +202,9 @@ def _look(
         frames = ", ".join(f"episode {e} frame {f}" for e, f in bad[:3])
         line = f"{name}: NaN or infinity in {len(bad)} episodes: {frames}{_more(bad)}"
         odd.append((offer(name, rows) if whole else None) or line)
+    if unlike:
+        others = f" (so {len(unlike)} episodes)" if len(unlike) > 1 else ""
+        odd.append(f"{name}, episode {unlike[0][0]}: {unlike[0][1]}{others}")
     told = is_action(name) or label(name) is None or chosen.columns is not None
     if low is not None and high is not None:
         made.low, made.high = float(np.nanmin(low)), float(np.nanmax(high))
@@ -249,35 +256,6 @@ def _jumps(
             places = [(episode, int(frame)) for frame in turned]
             made[start] = (known or {}).get(start, []) + places
     return made
-
-
-def _odd_rates(source: Source, chosen: _Chosen, mapping: Mapping | None, odd: list[str]) -> None:
-    """Add to `odd` what is about rates. DatasetError where times can't be read."""
-    rate = source.rates_hz[0] if source.rates_hz else None
-    if mapping is not None and rate is not None:
-        with suppress(DatasetError):  # of other rates than one: said by the trial
-            rate = source.rate_of(chosen.episodes)
-    elif len(source.rates_hz) > 1:
-        odd.append(f"mixed rates: {', '.join(f'{x:g}' for x in source.rates_hz)} Hz")
-    if rate is None and mapping is not None:
-        rate = mapping.control_hz
-    elif rate is None:
-        odd.append("the layout states no rate: give control_hz in a mapping")
-    off = []
-    for episode in chosen.episodes if rate is not None else ():
-        if source.wrong(episode, [x for x in KEYS if x in source.keys]) is not None:
-            continue
-        steps = time_steps(source, episode)
-        if steps is None or rate is None:
-            return
-        if len(steps) and (worst := float(np.abs(steps - 1 / rate).max())) > TIME_TOLERANCE_S:
-            off.append((worst, episode, int(np.abs(steps - 1 / rate).argmax()) + 1))
-    if off and rate is not None:
-        worst, episode, frame = max(off)
-        odd.append(
-            f"timestamps of {len(off)} episodes do not fit {rate:g} Hz: most at episode {episode} "
-            f"frame {frame}, {worst * 1e3:.3g} ms off"
-        )
 
 
 def _more(items: Any, shown: int = 3) -> str:

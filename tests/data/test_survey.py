@@ -86,3 +86,17 @@ def test_the_fixtures_jump_and_stillness_are_seen_in_the_files() -> None:
     assert any("quat" in line and "episode 1 frame 4" in line for line in found.odd)
     found = survey(open_source(FIXTURES / "lerobot-v3.0"))
     assert found.odd == ["observation.state: constant dimensions 4 (0.25)"]
+
+
+def test_a_stamp_is_held_against_the_others_where_no_rate_is_stated() -> None:
+    stamps = STEPS + np.random.default_rng(1).uniform(-0.01, 0.01, STEPS.shape)
+
+    def lines(values: Any) -> list[str]:
+        made = Made(timestamp=values, state=MOVING)
+        made.rates_hz = ()
+        return [x for x in survey(made).odd if "timestamps" in x]
+
+    assert lines(stamps) == []
+    stamps[40] += 0.3
+    (line,) = lines(stamps)
+    assert "timestamps of 1 episodes do not fit" in line and "episode 1" in line

@@ -17,6 +17,7 @@ import numpy as np
 
 from tests.fuzz import command
 from tests.fuzz.damage import (
+    COUNTS,
     damage_folder,
     damage_one_of,
     damaged_json,
@@ -38,6 +39,7 @@ class Bundles:
 
     def __init__(self) -> None:
         self.operations = (_manifest, _manifest, _manifest, _golden, _graph, _any_file, _folder)
+        self.counts = COUNTS
         self.may = ()
 
     def warm(self) -> None:

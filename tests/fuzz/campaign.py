@@ -32,6 +32,7 @@ class Tally:
     refused: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     files: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     peak_mb: float = 0.0
     slowest_s: float = 0.0
 
@@ -40,6 +41,10 @@ class Tally:
         self.cases += 1
         self.peak_mb = max(self.peak_mb, round(result.peak_mb, 1))
         self.slowest_s = max(self.slowest_s, round(result.seconds, 3))
+        if len(result.done) > 1 and (result.outcome or result.refused or result.failure):
+            outcome = "trace" if result.failure else result.outcome or "refused"
+            change = result.done[1].partition(":")[0]
+            self.outcomes.setdefault(change, Counter())[outcome] += 1
         if result.failure:
             self.failures[result.bucket] += 1
         elif result.refused:
@@ -84,7 +89,11 @@ class Campaign:
                 tally.add(result)
         if os.waitstatus_to_exitcode(os.waitpid(server, 0)[1]) != 0:
             raise RuntimeError("a process of the fuzzer itself failed; its words are above")
-        return {**asdict(tally), "failures": dict(tally.failures)}
+        return {
+            **vars(tally),
+            "failures": dict(tally.failures),
+            "outcomes": {change: dict(counts) for change, counts in tally.outcomes.items()},
+        }
 
     def _serve(
         self, first: int, cases: int | None, seconds: float | None, workers: int, write: int
@@ -136,9 +145,20 @@ class Campaign:
         return without
 
     def _keep(self, kind: Kind, good: Path, result: Result, without: frozenset[int]) -> Path:
-        """Write the reproducer; its path."""
+        """Write the reproducer, in a child: Arrow's threads must not be forked later. Its path."""
         self._failures.mkdir(parents=True, exist_ok=True)
         path = self._failures / f"{kind.name}-{self._seed}-{result.case}.json"
+        child = fork()
+        if child == 0:
+            _guarded(lambda: self._write(path, kind, good, result, without))
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+            raise RuntimeError("a reproducer can't be written")
+        result.done = json.loads(path.read_text())["done"]
+        return path
+
+    def _write(
+        self, path: Path, kind: Kind, good: Path, result: Result, without: frozenset[int]
+    ) -> None:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder) / "home"
             home.mkdir()
@@ -154,7 +174,6 @@ class Campaign:
             **asdict(result),
         }
         path.write_text(json.dumps(about, indent=1) + "\n")
-        return path
 
 
 def reproduce(path: Path) -> int:
@@ -180,6 +199,7 @@ class _Kept:
 
     def __init__(self, kind: Kind, tar: Path) -> None:
         self.name, self.read, self._tar = kind.name, kind.read, tar
+        self.counts = (1,)
         self.operations, self.may = (lambda rng, home: "as it was kept",), kind.may
 
     def place(self, rng: Any, good: Path, home: Path) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 from tests.fuzz.watch import BAIT
 
 Rng = np.random.Generator
+COUNTS = (1, 1, 1, 2, 3)
+"""How many operations a case has: one of these."""
 _DEPTH = 100_000
 _LARGEST_BYTES = 16 << 20
 RAW = "\0raw:"

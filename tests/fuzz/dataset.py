@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.fuzz import command
 from tests.fuzz.damage import (
+    COUNTS,
     Rng,
     damage_file,
     damage_folder,
@@ -39,6 +40,7 @@ class Datasets:
         self.name, self._layout = f"dataset-{layout}", layout
         own = {"lerobot": (_parquet, _parquet), "hdf5": (_hdf5, _hdf5, _hdf5)}.get(layout, ())
         self.operations = (_json, _json, _json, _any_file, _any_file, _folder, *own)
+        self.counts = COUNTS
         self.may = ("subprocess.Popen",) if layout == "lerobot" else ()  # its videos' decoder
 
     def warm(self) -> None:
@@ -167,13 +169,14 @@ def _parquet(rng: Rng, home: Path) -> str:
     else:
         odd = odd_value(rng, values[0] if values else 0)
         values = [odd] * len(values)
-    if choice >= 3:
-        try:
-            made = pa.array(values[: table.num_rows])
-            table = table.set_column(column, name, made)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError):
-            return damage_file(rng, path)
-    pq.write_table(table, path)
+    whole = pa.BufferOutputStream()
+    try:
+        if choice >= 3:
+            table = table.set_column(column, name, pa.array(values[: table.num_rows]))
+        pq.write_table(table, whole)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError):
+        return damage_file(rng, path)  # no table can hold it: a struct without entries, say
+    path.write_bytes(whole.getvalue())
     return f"{path.name}: column {name} ({choice})"
 
 

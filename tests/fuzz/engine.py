@@ -35,7 +35,7 @@ from typing import Protocol
 import numpy as np
 
 from ofp_edge.errors import OfpError
-from tests.fuzz.watch import BAIT, Watch
+from tests.fuzz.watch import BAIT, CACHE, Watch
 
 HANG_S = 30.0
 """Of processor time, or asleep: a case takes milliseconds, but a busy machine takes its time."""
@@ -56,6 +56,8 @@ class Kind(Protocol):
 
     name: str
     operations: tuple[Operation, ...]
+    counts: tuple[int, ...]
+    """How many operations a case has: one of these."""
     may: tuple[str, ...]
     """Audit events that reading it may cause, of those that a reader may not."""
 
@@ -75,8 +77,9 @@ class Kind(Protocol):
         """Make the hashes fit again, so that damage gets past them. Mostly."""
         ...
 
-    def read(self, home: Path) -> None:
-        """Use it as a command would. Anything but OfpError is a failure."""
+    def read(self, home: Path) -> str | None:
+        """Use it as a command would. Anything but OfpError is a failure. What came of it, where
+        the kind counts that."""
         ...
 
 
@@ -85,7 +88,7 @@ class Result:
     """One case.
 
     done: what was damaged. file: its reproducer. failure: "" or trace, line, opened, memory, hang,
-    died; where: its place in the code.
+    died; where: its place in the code. outcome: what the kind calls it, "" where it was refused.
     """
 
     case: int
@@ -97,6 +100,7 @@ class Result:
     seconds: float = 0.0
     done: list[str] = field(default_factory=list)
     file: str = ""
+    outcome: str = ""
 
     @property
     def bucket(self) -> str:
@@ -278,7 +282,7 @@ def damage(
     rng = np.random.default_rng(key)
     (home / BAIT).mkdir()
     done = [kind.place(rng, good, home)]
-    for number in range(int(rng.choice([1, 1, 1, 2, 3]))):
+    for number in range(int(rng.choice(kind.counts))):
         operation = kind.operations[int(rng.integers(len(kind.operations)))]
         if number not in without:
             done.append(operation(np.random.default_rng([*key, number]), home))
@@ -289,9 +293,10 @@ def damage(
 def judge(kind: Kind, home: Path, watch: Watch, result: Result) -> Result:
     """Read the artefact in `home` and say how that went."""
     began = time.process_time()
+    os.environ["OFP_EDGE_CACHE"] = str(home / CACHE)
     watch.begin(home)
     try:
-        kind.read(home)
+        result.outcome = kind.read(home) or ""
     except OfpError as cause:
         line = " ".join(str(cause).split())
         result.refused = type(cause).__name__

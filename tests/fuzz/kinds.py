@@ -16,6 +16,7 @@ def _made(module: str, name: str, *arguments: str) -> Callable[[], Kind]:
     return make
 
 
+_STRUCTURES = ("ours", "zarr", "lerobot-v3", "lerobot-v2", "robomimic", "robotwin")
 KINDS: dict[str, Callable[[], Kind]] = {
     "message": _made("message", "Messages"),
     "rig": _made("rig", "Rigs"),
@@ -26,4 +27,5 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "dataset-zarr": _made("dataset", "Datasets", "zarr"),
     "dataset-lerobot": _made("dataset", "Datasets", "lerobot"),
     "dataset-hdf5": _made("dataset", "Datasets", "hdf5"),
+    **{f"structure-{x}": _made("structure.kind", "Changed", x) for x in _STRUCTURES},
 }

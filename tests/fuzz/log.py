@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.fuzz import command
 from tests.fuzz.bundle import give_provenance
-from tests.fuzz.damage import damage_file, damage_folder, damaged_json, dump_json, usable
+from tests.fuzz.damage import COUNTS, damage_file, damage_folder, damaged_json, dump_json, usable
 
 _LOG = "log/run.mcap"
 _HEADER = "ofp_edge"
@@ -38,6 +38,7 @@ class Logs:
             _record,
             _folder,
         )
+        self.counts = COUNTS
         self.may = ()
 
     def warm(self) -> None:

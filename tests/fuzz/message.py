@@ -14,7 +14,7 @@ from ofp_edge.errors import OfpError
 from ofp_edge.fields import State
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
 from ofp_edge.spec import ActionField, PolicySpec
-from tests.fuzz.damage import damaged_bytes, damaged_json, dump_json
+from tests.fuzz.damage import COUNTS, damaged_bytes, damaged_json, dump_json
 
 SPEC = PolicySpec(
     (State("state", (4,), "rad", "base", (-4.0,) * 4, (4.0,) * 4),),
@@ -42,6 +42,7 @@ class Messages:
 
     def __init__(self) -> None:
         self.operations = (_bytes, _bytes, _header, _header, _header, _array, _array)
+        self.counts = COUNTS
         self.may = ("subprocess.Popen",)
 
     def warm(self) -> None:

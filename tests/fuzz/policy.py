@@ -14,6 +14,7 @@ import numpy as np
 
 from tests.fuzz import command
 from tests.fuzz.damage import (
+    COUNTS,
     Rng,
     damage_file,
     damage_folder,
@@ -35,6 +36,7 @@ class Policies:
 
     def __init__(self) -> None:
         self.operations = (_json, _json, _json, _weights, _weights, _any_file, _folder)
+        self.counts = COUNTS
         self.may = ()
 
     def warm(self) -> None:

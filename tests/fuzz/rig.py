@@ -11,7 +11,7 @@ import numpy as np
 import tomlkit
 
 from ofp_edge.rig.file import Rig, read_rig
-from tests.fuzz.damage import RAW, damage_file, damage_folder, damaged_json, usable
+from tests.fuzz.damage import COUNTS, RAW, damage_file, damage_folder, damaged_json, usable
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 _RIG = "rig.toml"
@@ -72,6 +72,7 @@ class Rigs:
 
     def __init__(self) -> None:
         self.operations = (_entry, _entry, _entry, _text, _folder)
+        self.counts = COUNTS
         self.may = ()
 
     def warm(self) -> None:

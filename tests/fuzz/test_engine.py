@@ -15,6 +15,7 @@ import pytest
 from ofp_edge.errors import OfpError
 from tests.fuzz import engine, kinds
 from tests.fuzz.campaign import Campaign, reproduce
+from tests.fuzz.damage import COUNTS
 from tests.fuzz.engine import Result, run_cases
 from tests.fuzz.watch import BAIT
 
@@ -24,6 +25,7 @@ class Readers:
 
     name = "readers"
     may: tuple[str, ...] = ()
+    counts = COUNTS
 
     def __init__(self, how: str) -> None:
         self.how = how

@@ -15,6 +15,8 @@ from typing import Any
 
 BAIT = "outside"
 """The folder beside the artefact that references lead to; nothing in it may be opened."""
+CACHE = "cache"
+"""The folder beside the artefact that stands for the user's cache, in which readers may write."""
 _IN_OPEN, _IN_NONBLOCK = 0x20, 0x800
 _ALSO = (
     "/proc/",
@@ -114,11 +116,13 @@ class Watch:
         return inside is not None and not real.startswith(f"{inside}{BAIT}")
 
     def _is_ours(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        """A library's own code, loaded late; a reader's own temporary folder."""
+        """A library's own code, loaded late; a reader's own folder for what it remembers."""
         if event == "ctypes.dlopen":
             name = arguments[0]
             return name is None or os.path.realpath(str(name)).startswith(self._code)
-        return False
+        paths = [x for x in arguments if isinstance(x, (str, bytes, os.PathLike))]
+        own = f"{self._home}{CACHE}/"
+        return bool(paths) and all(os.path.realpath(os.fsdecode(x)).startswith(own) for x in paths)
 
 
 def _status(key: str) -> int:

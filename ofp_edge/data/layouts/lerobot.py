@@ -10,7 +10,7 @@ Depth videos and text are left out.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ofp_edge.data.layouts.lerobot_meta import (
     read_info,
 )
 from ofp_edge.data.layouts.lerobot_rows import SUCCESS, RowTables
+from ofp_edge.data.layouts.lerobot_statistics import stated, unlike
 from ofp_edge.data.layouts.lerobot_tables import Tables
 from ofp_edge.data.layouts.lerobot_videos import Cameras
 from ofp_edge.data.source import Key, Source, spans
@@ -87,6 +88,18 @@ class LeRobotSource(Source):
         if SUCCESS not in self.keys:
             return ()
         return tuple(self._rows.of(x).success for x in range(len(self.lengths)))
+
+    @functools.cached_property
+    def _stated(self) -> dict[int, Mapping[str, Any]]:
+        """What meta/ states of each episode's numbers."""
+        numbers = [name for name, x in self.keys.items() if x.dtype.startswith("float")]
+        return stated(self.path, self._version, numbers)
+
+    def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
+        """As Source.unlike: by the statistics in meta/."""
+        if values.dtype.kind != "f":
+            return None
+        return unlike(self._stated.get(episode, {}).get(key), values)
 
     def times_s(self, episode: int) -> NDArray[np.float64] | None:
         """As Source.times_s."""

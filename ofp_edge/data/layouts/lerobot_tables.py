@@ -74,6 +74,7 @@ class Tables:
         about = _metadata(file)
         if about.num_rows != self._rows[file]:
             return None
+        _require_numbers(file, about)
         low, high = [], []
         with said_by(f"{file} cannot be read", DatasetError):
             for group in range(about.num_row_groups):
@@ -100,6 +101,7 @@ class Tables:
                         about = _metadata(real)
                         require_rows(item, about, left)
                         with said_by(f"{item} cannot be read", DatasetError):
+                            _require_numbers(item, about)
                             table = parquet.read_table(real, columns=[_INDEX], use_threads=False)
                             numbers, counts = np.unique(
                                 table[_INDEX].to_numpy(), return_counts=True
@@ -110,6 +112,15 @@ class Tables:
 
 def _below(path: Path, item: Path) -> str:
     return os.path.relpath(os.path.realpath(item), os.path.realpath(path))
+
+
+def _require_numbers(file: Path, about: Any) -> None:
+    """Raise DatasetError where episodes are not numbered, but called something."""
+    with said_by(f"{file} cannot be read", DatasetError):
+        there = about.schema.to_arrow_schema()
+        kind = str(there.field(_INDEX).type) if there.names.count(_INDEX) == 1 else "no such column"
+    if not kind.startswith(("int", "uint", "float", "double", "halffloat")):
+        raise DatasetError(f"{file}: {_INDEX}: expected whole numbers, got {kind}.")
 
 
 def _metadata(file: Path) -> Any:

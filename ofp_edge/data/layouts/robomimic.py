@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.layouts.controllers import controls
@@ -26,6 +27,7 @@ _LEFT_OUT = {
     "rewards": "a reward, not what a robot measures",
     "dones": "an episode's end, not what a robot measures",
 }
+_NEAR = 1e-5  # of the largest value: either may have been stored in another type
 _DEMO = re.compile(r"demo_[0-9]{1,9}")
 
 
@@ -78,6 +80,23 @@ class RobomimicSource(Source):
         """As Source.wrong."""
         why = next((x for key in keys if (x := self._wrong.get((episode, key)))), None)
         return super().wrong(episode, keys) or why
+
+    def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
+        """As Source.unlike: what next_obs has of the same frames, one row before."""
+        name = f"data/{self._demos[episode]}/next_{key}"
+        if not key.startswith("obs/") or values.dtype.kind != "f" or len(values) < 2:
+            return None
+        with opened(self.path) as file:
+            if name not in file:
+                return None
+            later = file.array(name)
+            if later.shape != values.shape or later.dtype.kind != "f":
+                return None
+            off = np.abs(later.rows(0, len(values) - 1) - values[1:]).reshape(len(values) - 1, -1)
+        far = np.flatnonzero((off > _NEAR * max(1.0, float(np.abs(values).max()))).any(1))
+        if not len(far):
+            return None
+        return f"frame {far[0] + 1} is not what next_{key} has for it: rows were changed or lost"
 
     def _successes(self, file: Hdf5) -> tuple[bool | None, ...]:
         """By a demonstration's attribute, else by a flag `success`, else by what the environment

@@ -27,6 +27,7 @@ from ofp_edge.strict import shown
 _NAME = re.compile(r"episode_?([0-9]{1,9})\.(hdf5|h5)$")
 _SHIFTED = {"joint_action": "action/", "endpose": "action/endpose/"}
 _BLOCK_JPEGS = 16
+_NEAR = 1e-4  # rad or m, between two copies of one number
 
 
 class RoboTwinSource(Source):
@@ -95,6 +96,22 @@ class RoboTwinSource(Source):
                 if any(x.shape != frames[0].shape for x in frames):
                     raise DatasetError(f"{where}: images of several sizes.")
                 yield np.stack(frames)
+
+    def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
+        """As Source.unlike: the vector of all joints is made of the arms' own."""
+        parts = [f"joint_action/{x}_{y}" for x in ("left", "right") for y in ("arm", "gripper")]
+        if key != "joint_action/vector" or not all(x in self.keys for x in parts):
+            return None
+        if any(self.wrong(episode, (x,)) for x in parts):
+            return None
+        made = [self.read(x, episode).reshape(len(values), -1) for x in parts]
+        whole = np.concatenate(made, axis=1)
+        if whole.shape != values.shape:
+            return None
+        far = np.flatnonzero((np.abs(whole - values) > _NEAR).any(1))
+        if not len(far):
+            return None
+        return f"frame {far[0]} is not what left_arm, left_gripper, right_arm, right_gripper hold"
 
     def _length(self, data: Hdf5, episode: int) -> int:
         """Its frames; what of its keys does not fit them is written down."""
