@@ -146,7 +146,7 @@ def perform(
     if not processes.leads:
         output.mute()
     with output.progress("reading the data") as progress:
-        access = processes.agree(lambda: data.access(request.dataset, progress))
+        access = processes.agree(lambda: data.access(request.dataset, progress, processes.here))
         plan = processes.agree(lambda: make_plan(request, access))
     mapped = plan.dataset.mapped
     config = plan.policy.config
