@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ofp_edge.parent import end_with_parent
 from ofp_edge.report.fingerprint import fingerprint
 
 SIZE, EPISODE, WARM = 96, 300, 40
@@ -36,8 +38,8 @@ def write_set(path: Path, size_bytes: float) -> int:
     """Write a set of ours whose network view has so many bytes; return its frames."""
     import zarr
 
-    from tests.synthetic import CAMERA, action_fields, attributes, state_field
     from ofp_edge.fields import Rgb
+    from tests.synthetic import CAMERA, action_fields, attributes, state_field
 
     episodes = max(2, round(size_bytes / (3 * SIZE * SIZE * EPISODE)))
     frames = episodes * EPISODE
@@ -67,6 +69,8 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     from ofp_edge.train.loop import train
     from ofp_edge.train.plan import Request, make_plan
 
+    if not end_with_parent(asked["parent"]):
+        raise SystemExit(1)
     access = Access(None, "never")
     if asked["cache"] is not None:
         access = Access(Path(asked["cache"]), "always", limit_bytes=1 << 50)
@@ -104,8 +108,8 @@ def in_process(asked: dict[str, Any], group: Path | None = None) -> dict[str, An
 
     root = str(Path(__file__).resolve().parents[1])
     done = subprocess.run(
-        [sys.executable, __file__, "--run", json.dumps(asked)], stdout=subprocess.PIPE, text=True,
-        preexec_fn=enter, env={**os.environ, "PYTHONPATH": root},
+        [sys.executable, __file__, "--run", json.dumps({**asked, "parent": os.getpid()})],
+        stdout=subprocess.PIPE, text=True, preexec_fn=enter, env={**os.environ, "PYTHONPATH": root},
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"a training ended with {done.returncode}: {asked}")
@@ -215,6 +219,7 @@ def main() -> None:
     if given.steps is not None and given.steps < 4 * WARM:
         parser.error(f"--steps {given.steps}: expected {4 * WARM} or more.")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))  # what it made goes all the same
     folder = Path(tempfile.mkdtemp(prefix="streaming-", dir=given.folder))
     try:
         print(json.dumps(measure(given, folder), indent=1))

@@ -1,4 +1,4 @@
-"""The cache in odd places and beside other programs: nothing of theirs is touched, nothing hangs."""
+"""The cache in odd places and beside other programs: nothing of theirs is touched, none hangs."""
 
 from __future__ import annotations
 
