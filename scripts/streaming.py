@@ -126,13 +126,14 @@ def limited(size_bytes: int) -> Iterator[Path | None]:
     ):
         group = base / f"ofp-streaming-{os.getpid()}"
         try:
-            if not swap and not (base / name).exists():
-                continue
+            if not (base / ("cgroup.controllers" if swap else name)).exists():
+                continue  # another version's, where a folder would be a plain one
             group.mkdir()
         except OSError:
             continue
         try:
-            (group / name).write_text(str(size_bytes))
+            with (group / name).open("r+") as file:  # not there where memory isn't delegated
+                file.write(str(size_bytes))
             if swap and (group / swap).exists():
                 (group / swap).write_text("0")
         except OSError:
