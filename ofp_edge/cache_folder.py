@@ -15,6 +15,7 @@ def cache_folder() -> Path | None:
     if os.path.isabs(stated):  # a relative one is to be ignored, says the XDG specification
         return Path(stated) / "ofp-edge"
     try:
-        return Path.home() / ".cache" / "ofp-edge"
+        home = Path.home()
     except RuntimeError:
         return None
+    return home / ".cache" / "ofp-edge" if home.is_absolute() else None

@@ -25,6 +25,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from ofp_edge.origin import install_line
 
@@ -48,6 +49,16 @@ class OfpError(Exception):
         if not text.isprintable():
             text = "".join(x if x.isprintable() else " " if x.isspace() else "\ufffd" for x in text)
         super().__init__(text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its line, whatever its class is made from: a worker's error has to reach who asked.
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[OfpError], args: tuple[Any, ...], values: dict[str, Any]) -> OfpError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(values)
+    return error
 
 
 class OutputExists(OfpError):

@@ -20,6 +20,7 @@ from ofp_edge.errors import OfpError
 
 MEBIBYTE = 1 << 20
 _LONGEST_LINE = 400
+_GROUPS = Path("/sys/fs/cgroup")
 _COMMIT, _REPOSITORY = re.compile(r"[0-9a-f]{40}"), re.compile(r"(?:datasets|models)--.+")
 
 
@@ -197,21 +198,40 @@ def memory_left() -> int | None:
 
 
 def _control_group_left() -> Iterator[int]:
-    """What each control group above this process leaves, version 2. Pages of files don't count: the
-    kernel gives them back."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            own = [line[3:].strip() for line in file if line.startswith("0::")]
-        for place in own:
-            folder = Path("/sys/fs/cgroup") / place.lstrip("/")
-            while folder != folder.parent and (folder / "memory.max").exists():
-                limit = (folder / "memory.max").read_text().strip()
-                if limit != "max":
-                    lines = (folder / "memory.stat").read_text().splitlines()
-                    stats = dict(line.split() for line in lines)
-                    taken = int((folder / "memory.current").read_text())
-                    yield int(limit) - taken + int(stats["file"]) - int(stats["shmem"])
-                folder = folder.parent
+    """What each control group above this process leaves, of either version. Pages of files don't
+    count: the kernel gives them back."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+    except (OSError, ValueError):
+        return
+    for number, controllers, place in (line for line in lines if len(line) == 3):
+        if number == "0":
+            root, *names = _GROUPS, "memory.max", "memory.high", "memory.current"
+            pages = "file", "shmem"
+        elif "memory" in controllers.split(","):
+            root = _GROUPS / "memory"
+            names = ["memory.limit_in_bytes", "memory.usage_in_bytes"]
+            pages = "total_cache", "total_shmem"
+        else:
+            continue
+        own = root / place.lstrip("/")
+        # In a container without a namespace of its own the place is the host's: only `root` is here
+        for folder in (own, *own.parents):
+            if folder == root or root in folder.parents:
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    yield _group_left(folder, names, pages)
+
+
+def _group_left(folder: Path, names: list[str], pages: tuple[str, str]) -> int:
+    limits = [
+        (folder / name).read_text().strip() for name in names[:-1] if (folder / name).exists()
+    ]
+    limit = min(int(text) for text in limits if text != "max")
+    lines = (folder / "memory.stat").read_text().splitlines()
+    stats = dict(line.split() for line in lines)
+    taken = int((folder / names[-1]).read_text())
+    return limit - taken + int(stats[pages[0]]) - int(stats[pages[1]])
 
 
 def _require_plain(path: Path, mode: int, error: type[OfpError]) -> None:

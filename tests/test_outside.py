@@ -6,6 +6,7 @@ import os
 import socket
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,3 +191,47 @@ def test_memory_that_is_not_there_is_not_taken(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(outside, "memory_left", lambda: 999)
     with pytest.raises(DatasetError, match="1000 bytes of memory needed, 999 bytes free"):
         require_memory(1000, "x", DatasetError)
+
+
+def group(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def left_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> int | None:
+    """What is left where /proc/self/cgroup says so, and the groups lie below tmp_path."""
+    real = open
+
+    def opened(path: Any, *args: Any, **more: Any) -> Any:
+        if str(path) == "/proc/self/cgroup":
+            (tmp_path / "said").write_text(said)
+            return real(tmp_path / "said", *args, **more)
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(outside, "_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr("builtins.open", opened)
+    return outside.memory_left()
+
+
+def test_a_control_group_of_version_2_limits_with_those_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = "anon 300\nfile 500\nshmem 100\n"
+    group(tmp_path / "cgroup/a", {"memory.max": "1000\n", "memory.current": "800\n",
+                                 "memory.stat": stat})  # fmt: skip
+    group(tmp_path / "cgroup/a/b", {"memory.max": "max\n", "memory.high": "700\n",
+                                   "memory.current": "600\n", "memory.stat": stat})  # fmt: skip
+    assert left_in(tmp_path, monkeypatch, "0::/a\n") == 600
+    assert left_in(tmp_path, monkeypatch, "0::/a/b\n") == 500
+
+
+@pytest.mark.parametrize("place", ["/docker/x", "/not/here"])
+def test_a_control_group_of_version_1_limits_also_where_its_place_is_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    stat = "cache 1\nshmem 1\ntotal_cache 500\ntotal_shmem 100\n"
+    group(tmp_path / "cgroup/memory", {"memory.limit_in_bytes": "1000\n",
+                                      "memory.usage_in_bytes": "800\n",
+                                      "memory.stat": stat})  # fmt: skip
+    assert left_in(tmp_path, monkeypatch, f"4:memory:{place}\n0::/init.scope\n") == 600

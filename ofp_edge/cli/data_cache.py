@@ -66,7 +66,7 @@ def cache(
     if found:
         output.console.print(table)
     if clear:
-        left = f", {len(in_use)} are in use" if in_use else ""
+        left = f", {len(in_use)} are in use or another user's" if in_use else ""
         output.console.print(f"{len(deleted)} deleted{left}")
     return {
         "folder": place,

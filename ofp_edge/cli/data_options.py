@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ofp_edge.data.cache.access import Access
     from ofp_edge.progress import Progress
 
+_MOST_GB = 1e9
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -44,18 +46,19 @@ class DataOptions:
         bool, typer.Option("--rehash", help="Hash all of the data, not only files that changed.")
     ] = False
 
-    def access(self, datasets: Sequence[Path], progress: Progress) -> Access:
-        """Return how the datasets are to be held. OfpError."""
+    def access(self, datasets: Sequence[Path], progress: Progress, sharers: int = 1) -> Access:
+        """Return how the datasets are to be held by each of `sharers` processes. OfpError."""
         from ofp_edge.data.cache.access import Access
         from ofp_edge.data.open import rehash
 
-        if self.cache_gb is not None and not self.cache_gb > 0:
-            raise OfpError(f"--cache-gb {self.cache_gb:g}: expected more than 0.")
+        if self.cache_gb is not None and not 0 < self.cache_gb < _MOST_GB:
+            raise OfpError(f"--cache-gb {self.cache_gb:g}: expected more than 0, below 1e9.")
         for path in datasets if self.rehash else ():
             rehash(path)
         found = Access(
             limit_bytes=None if self.cache_gb is None else int(self.cache_gb * 1e9),
             workers=max(1, self.workers or os.cpu_count() or 1),
+            sharers=sharers,
             progress=progress,
         )
         return found if self.cache is None else replace(found, folder=self.cache, when="always")

@@ -165,7 +165,7 @@ def perform(
         output.mute()
     with output.progress("reading the data") as progress:
         paths = (request.dataset, *request.mixed)
-        access = processes.agree(lambda: data.access(paths, progress))
+        access = processes.agree(lambda: data.access(paths, progress, processes.here))
         plan = processes.agree(lambda: make_plan(request, access))
     mapped = plan.dataset.mapped
     config = plan.policy.config

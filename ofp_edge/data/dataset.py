@@ -126,7 +126,10 @@ class Dataset:
         rows = self.frames(episodes)
         statistics = {}
         for item in self.interface.observations:
-            if (found := item.statistics(self.fields[item.name][rows])) is not None:
+            # What is mapped is not read where the statistics are of no value.
+            values = self.fields[item.name]
+            measured = values[rows] if item.measures else values[:0]
+            if (found := item.statistics(measured)) is not None:
                 statistics[item.name] = found
         for name, values in _columns(self.action, self.interface.actions).items():
             statistics[name] = FieldStatistics.of(values[rows])
@@ -189,7 +192,9 @@ def open_ours(path: Path, access: Access) -> Dataset:
             entry = Entry(array[0], {"name": item.name})
             large.append(Frames(path, None, item, entry, camera, stored_as=array[0]))
     sha256 = access.hashed(lambda: known_sha256(path))
-    fields |= access.values(path.name, sha256, large, range(len(ends)), ends.tolist())
+    fields |= access.values(
+        path.name, sha256, lambda: known_sha256(path), large, range(len(ends)), ends.tolist()
+    )
     return Dataset(
         path,
         attrs["task"],

@@ -5,6 +5,7 @@ It is plain data, so that another process can be told to make some of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,19 +46,21 @@ class Frames:
         source = open_source(self.source, self.filter_key)
         return turned(source, Mapping(self.source, (self.entry,), ()))
 
-    def write(self, source: Source, episode: int, out: NDArray[Any], *, part: bool = False) -> bool:
-        """Fill `out` (n, *shape) with an episode; return whether there is anything to see in it.
+    def blocks(
+        self, source: Source, episode: int, length: int, *, part: bool = False
+    ) -> Iterator[NDArray[Any]]:
+        """Yield an episode's `length` values in order, a few at a time: (n, *shape).
 
         source: what `open` returned. part: the episode may have more frames, which aren't read.
         DatasetError with episode, field and frame.
         """
         array = self.stored_as or self.field.array((), source.keys[self.entry.key].shape)[0]
-        load, row, seen = self.field.loading(array, self.camera), 0, False
+        load, row = self.field.loading(array, self.camera), 0
         where = f"{self.source}: episode {episode}, field {self.field.name!r}"
-        for block in self._blocks(source, episode):
+        for block in self._recorded(source, episode):
             if part:
-                block = block[: len(out) - row]
-            made = out[row : row + len(block)]
+                block = block[: length - row]
+            made = np.empty((len(block), *self.field.shape), self.field.dtype)
             load(block, made)
             if made.dtype.kind == "f" and not np.isfinite(made).all():
                 bad = int(np.flatnonzero(~np.isfinite(made).reshape(len(made), -1).all(1))[0])
@@ -65,15 +68,19 @@ class Frames:
                     f"{where}: NaN or infinity at its frame {row + bad}. Leave the episode out or "
                     "record it again."
                 )
-            seen = seen or not isinstance(self.field, Points) or bool(np.ptp(made, axis=2).any())
             row += len(block)
-            if part and row == len(out):
-                break
-        if row != len(out):
-            raise DatasetError(f"{where}: expected {len(out)} frames, got {row}.")
-        return seen
+            if row <= length:
+                yield made
+            if part and row == length:
+                return
+        if row != length:
+            raise DatasetError(f"{where}: expected {length} frames, got {row}.")
 
-    def _blocks(self, source: Source, episode: int) -> Any:
+    def shows(self, values: NDArray[Any]) -> bool:
+        """Say whether there is anything to see in values (n, *shape)."""
+        return not isinstance(self.field, Points) or bool(np.ptp(values, axis=2).any())
+
+    def _recorded(self, source: Source, episode: int) -> Any:
         if self.stored_as is not None:
             return source.blocks(self.entry.key, episode)
         mapping = Mapping(self.source, (self.entry,), (), drop_frames=self.drop_frames)

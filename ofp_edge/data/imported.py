@@ -47,7 +47,9 @@ def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
         )
         for entry, field in seen
     ]
-    fields |= access.values(path.name, sha256, made, reading.episodes, ends.tolist())
+    fields |= access.values(
+        path.name, sha256, reading.sha256, made, reading.episodes, ends.tolist()
+    )
     actions: Sequence[ActionField] = reading.interface.actions
     action = np.concatenate([fields.pop(f.name) for f in actions], axis=1)
     return Dataset(

@@ -58,8 +58,15 @@ def _memory_of(path: Path) -> Path | None:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        yield file.relative_to(path).as_posix(), file
+    """In the order of `sha256_folder`, in less time where there are many."""
+    root, found = os.fspath(path), []
+    for place, _, names in os.walk(root):
+        below = os.path.relpath(place, root)
+        parts = [] if below == os.curdir else below.split(os.sep)
+        found += [(*parts, name) for name in names]
+    for file in sorted(found):
+        if (whole := Path(root, *file)).is_file():
+            yield "/".join(file), whole
 
 
 def _hash(file: Path, known: Any) -> tuple[str, list[Any] | None]:

@@ -36,6 +36,7 @@ class ObservationField(ABC):
     part         the encoder part that takes it; "": it is passed on unchanged
     joined       its columns lie beside those of others in one array of a dataset
     places       it holds x, y, z in a frame, rows of a (3, N), and may be seen from an origin
+    measures     its statistics are of its values, which are read for them; False: of what it states
     frame_form   the form of a foreign dataset's frames that it is made from ...
     frame_axes   ... and their largest number of axes; None: any
     """
@@ -51,6 +52,7 @@ class ObservationField(ABC):
     part: ClassVar[str] = ""
     joined: ClassVar[bool] = False
     places: ClassVar[bool] = False
+    measures: ClassVar[bool] = True
     frame_form: ClassVar[str] = "numbers"
     frame_axes: ClassVar[int | None] = None
 

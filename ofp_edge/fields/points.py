@@ -33,6 +33,7 @@ class Points(Measured):
     stream: ClassVar[Stream | None] = "depth"
     part: ClassVar[str] = "points"
     places: ClassVar[bool] = True
+    measures: ClassVar[bool] = False
     frame_form: ClassVar[str] = "(N, 3 or more)"
     frame_axes: ClassVar[int | None] = 2
 

@@ -29,6 +29,7 @@ class Rgb(Measured):
     dtype: ClassVar[str] = "uint8"
     stream: ClassVar[Stream | None] = "color"
     part: ClassVar[str] = "rgb"
+    measures: ClassVar[bool] = False
     frame_form: ClassVar[str] = "(H, W, 3)"
     frame_axes: ClassVar[int | None] = 3
 

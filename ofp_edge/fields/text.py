@@ -32,6 +32,7 @@ class Text(ObservationField):
     input_dtype: ClassVar[str] = "int64"
     told: ClassVar[bool] = True
     part: ClassVar[str] = "words"
+    measures: ClassVar[bool] = False
     frame_form: ClassVar[str] = "an attribute of the episodes: it is read of ours alone"
     frame_axes: ClassVar[int | None] = -1
 

@@ -37,6 +37,12 @@ class Processes:
         self.device: torch.device = accelerator.device if accelerator else torch.device("cpu")
 
     @property
+    def here(self) -> int:
+        """The number of them on this computer."""
+        stated = os.environ.get("LOCAL_WORLD_SIZE", "")
+        return min(self.count, int(stated)) if stated.isdecimal() and int(stated) else self.count
+
+    @property
     def leads(self) -> bool:
         """Whether this is number 0."""
         return self.rank == 0

@@ -136,13 +136,13 @@ from pathlib import Path
 from ofp_edge.data.cache.access import Access
 from ofp_edge.data.frames import Frames
 from ofp_edge.data.open import open_dataset
-real = Frames.write
-def write(self, source, episode, out):
+real = Frames.blocks
+def blocks(self, source, episode, length):
     print(episode, flush=True)
     if episode == int(sys.argv[3]):
         __import__("time").sleep(600)
-    return real(self, source, episode, out)
-Frames.write = write
+    return real(self, source, episode, length)
+Frames.blocks = blocks
 open_dataset(Path(sys.argv[1]), Access(Path(sys.argv[2]), "always", workers=1))
 """
 
@@ -151,8 +151,8 @@ def test_a_kill_costs_the_episode_that_was_being_made(tmp_path: Path, rgb: Path)
     words = [sys.executable, "-c", OPEN, str(rgb), str(tmp_path / "cache")]
     with subprocess.Popen([*words, "2"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while process.stdout.readline().strip() != "2":
-            pass
+        while (line := process.stdout.readline()).strip() != "2":
+            assert line
         process.send_signal(signal.SIGKILL)
     (entry,) = entries(tmp_path / "cache")
     assert entry.done().tolist()[:3] == [2, 2, 0]

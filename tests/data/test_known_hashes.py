@@ -182,3 +182,20 @@ def test_two_at_once_remember_one_of_both(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert set(found) == {sha256_folder(data)} and len(found) == 40
+
+
+@pytest.mark.usefixtures("cache")
+def test_odd_names_links_and_order_are_those_of_the_plain_hash(tmp_path: Path) -> None:
+    data = made(tmp_path / "data")
+    for name in ("b-c", "b.d", "b/e/f", ".hidden/x", " a", os.fsdecode(b"\xff\xfe"), "[v2]", "A"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(os.fsencode(name))
+    (data / "link").symlink_to("a")
+    (data / "gone").symlink_to("nowhere")
+    (data / "loop").symlink_to(data)
+    os.mkfifo(data / "pipe")
+    assert known_sha256(data) == sha256_folder(data)
+    (tmp_path / "linked").symlink_to(data)
+    assert known_sha256(tmp_path / "linked") == sha256_folder(data)
+    (data / "link").unlink()
+    assert known_sha256(tmp_path / "linked") == sha256_folder(data)

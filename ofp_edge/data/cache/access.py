@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +23,9 @@ from ofp_edge.outside import memory_left, require_memory
 from ofp_edge.progress import Progress, silent
 
 _TRIES = 3  # another process may make room between the making and the mapping
+_POLL_S = 0.2
+_WAITS = "another process makes or clears it"
+_LOCKLESS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _SHARE = 0.5
 """The share of the free memory that a dataset may take before it is mapped."""
 
@@ -28,18 +33,20 @@ _SHARE = 0.5
 @dataclass(frozen=True)
 class Access:
     """folder: the cache's, by default the user's. when: whether to use it. limit_bytes: of all that
-    is in it. workers: processes that make what is missing."""
+    is in it. workers: processes that make what is missing. sharers: processes on this computer that
+    each open the dataset, and share its memory."""
 
     folder: Path | None = field(default_factory=cache_folder)
     when: Literal["large", "always", "never"] = "large"
     limit_bytes: int | None = None
     workers: int = max(1, os.cpu_count() or 1)
+    sharers: int = 1
     progress: Progress = silent
 
     def maps(self, size: int) -> bool:
         """Say whether so many bytes are mapped, and not held."""
         left = memory_left()
-        large = left is not None and size > _SHARE * left
+        large = left is not None and size * self.sharers > _SHARE * left
         return self.when == "always" or (self.when == "large" and large and self.folder is not None)
 
     def hashed(self, sha256: Callable[[], str]) -> str:
@@ -49,26 +56,30 @@ class Access:
     def values(
         self,
         name: str,
-        dataset_sha256: str,
+        sha256: str,
+        hashed: Callable[[], str],
         frames: Sequence[Frames],
         episodes: Sequence[int],
         ends: Sequence[int],
     ) -> dict[str, NDArray[Any]]:
         """Return each field's values (T, *shape) by its name: of `episodes` of the source, which
-        end at the frames `ends`. name: the dataset's, for people. DatasetError."""
+        end at the frames `ends`. name: the dataset's, for people. sha256: its hash; hashed: what it
+        is now, asked for once something was made of it. DatasetError."""
         total = int(ends[-1])
         size = total * sum(x.field.bytes for x in frames)
         if not self.maps(size):
             require_memory(size, name, DatasetError)
             return {x.field.name: self._held(x, episodes, ends) for x in frames}
-        return {x.field.name: self._mapped(name, dataset_sha256, x, episodes, ends) for x in frames}
+        return {x.field.name: self._mapped(name, sha256, hashed, x, episodes, ends) for x in frames}
 
     def _held(self, frames: Frames, episodes: Sequence[int], ends: Sequence[int]) -> NDArray[Any]:
         values = np.empty((int(ends[-1]), *frames.field.shape), frames.field.dtype)
         source, start, seen = frames.open(), 0, False
         for number, (episode, end) in enumerate(zip(episodes, ends, strict=True)):
-            seen |= frames.write(source, episode, values[start:end])
-            start = end
+            for made in frames.blocks(source, episode, end - start):
+                values[start : start + len(made)] = made
+                seen = seen or frames.shows(made)
+                start += len(made)
             self.progress(number + 1, len(ends), frames.field.name)
         if not seen:
             raise nothing_seen(frames)
@@ -77,17 +88,23 @@ class Access:
     def _mapped(
         self,
         name: str,
-        dataset_sha256: str,
+        sha256: str,
+        hashed: Callable[[], str],
         frames: Frames,
         episodes: Sequence[int],
         ends: Sequence[int],
     ) -> NDArray[Any]:
         if self.folder is None:
             raise DatasetError(f"{name}: no folder for a cache: this user has no home. Give one.")
+        if _lies_in(self.folder, frames.source):
+            raise DatasetError(
+                f"{self.folder} lies in the dataset {frames.source}, which it would change. Give "
+                "--cache a folder beside it."
+            )
         field, camera = frames.field, frames.camera
         about = About(name, field.name, (int(ends[-1]), *field.shape), field.dtype)
         identity = {
-            "dataset": dataset_sha256,
+            "dataset": sha256,
             "field": asdict(field),
             "camera": camera.to_json() if camera else None,
             "key": frames.entry.key,
@@ -97,22 +114,49 @@ class Access:
         }
         entry = Entry(self.folder, key_of(identity))
         try:
-            for _ in range(_TRIES):
-                if (values := entry.mapped(about)) is not None:
-                    break
-                with entry.locked(lambda: self.progress(0, len(ends), "another process makes it")):
-                    make_room(self.folder, entry, about, self.limit_bytes)
-                    build(entry, about, frames, episodes, ends, self.workers, self.progress)
+            tries = 0
+            while (values := entry.mapped(about)) is None and tries < _TRIES:
+                with entry.alone() as alone:
+                    if alone:
+                        tries += 1
+                        make_room(self.folder, entry, about, self.limit_bytes)
+                        if build(entry, about, frames, episodes, ends, self.workers, self.progress):
+                            _require_unchanged(entry, frames.source, sha256, hashed)
+                if not alone:
+                    self.progress(0, len(ends), _WAITS)
+                    time.sleep(_POLL_S)
         except OSError as cause:
-            raise DatasetError(
-                f"{self.folder}: the cache can't be written: {cause.strerror}. What was made "
-                "stays; give --cache a folder on another disk."
-            ) from None
+            raise DatasetError(_unusable(self.folder, cause)) from None
         if values is None:
             raise DatasetError(f"{entry.path} was deleted while it was made. Try again.")
         if (entry.done() == EMPTY).all():
             raise nothing_seen(frames)
         return values
+
+
+def _lies_in(folder: Path, source: Path) -> bool:
+    root = Path(os.path.realpath(source))
+    return root in (place := Path(os.path.realpath(folder))).parents or root == place
+
+
+def _require_unchanged(entry: Entry, source: Path, sha256: str, hashed: Callable[[], str]) -> None:
+    """What was made of other bytes than those that name it must not stay."""
+    if hashed() != sha256:
+        entry.delete()
+        raise DatasetError(f"{source} changed while it was read. Try again once it is complete.")
+
+
+def _unusable(folder: Path, cause: OSError) -> str:
+    if cause.errno == errno.ENOMEM:
+        todo = (
+            "A limit on addresses (ulimit -v) counts what is mapped: limit the memory of a control "
+            "group instead."
+        )
+    elif cause.errno in _LOCKLESS:
+        todo = "Files can't be locked there: give --cache a folder on a disk of this computer."
+    else:
+        todo = "What was made stays; give --cache a folder on another disk."
+    return f"{folder}: the cache can't be used: {cause.strerror}. {todo}"
 
 
 def nothing_seen(frames: Frames) -> DatasetError:

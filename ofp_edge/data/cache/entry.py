@@ -12,12 +12,15 @@ are marked as done; so a kill costs those that were being made.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import fcntl
 import math
 import os
+import re
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +28,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import DatasetError, OfpError
+from ofp_edge.errors import OfpError
 from ofp_edge.files import canonical_json, read_json, sha256_bytes, write_json
 from ofp_edge.strict import read_as
 
 FOLDER, ABOUT, VALUES, DONE = "frames", "about.json", "values", "done"
 EMPTY, SEEN = 1, 2
+_KEY = re.compile("[0-9a-f]{32}")
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _VERSION = 1
 
 
@@ -38,7 +44,7 @@ _VERSION = 1
 class About:
     """Says what an entry holds. dataset: its name; field: its name; shape: (T, *shape)."""
 
-    dataset: str
+    dataset: str = dataclasses.field(compare=False)  # of equal ones the first has given it its name
     field: str
     shape: tuple[int, ...]
     dtype: str
@@ -69,32 +75,33 @@ class Entry:
         return 0.0
 
     @contextlib.contextmanager
-    def locked(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold it alone; `waiting` is called once where another process has it."""
+    def alone(self) -> Iterator[bool]:
+        """Hold it alone, and say so; say False where another process has it."""
         with _open_lock(self._lock) as handle:
-            if not _try(handle, fcntl.LOCK_EX):
-                waiting()
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            yield _try(handle, fcntl.LOCK_EX)
 
     def mapped(self, about: About) -> NDArray[Any] | None:
         """Map its values for reading, and keep it from being deleted as long as they are used; None
-        where it is not whole. DatasetError where it can't be mapped."""
+        where it is not whole. OSError where it can't be mapped."""
+        if not self._whole(about):  # another process may be making it: nothing to wait for
+            return None
         handle = _opened(self._lock)
         try:
             fcntl.flock(handle, fcntl.LOCK_SH)
-            if self.about() != about or not len(done := self.done()) or not done.all():
+            if not self._whole(about):
                 return None
-            os.utime(self.path / ABOUT)  # its last use
+            with contextlib.suppress(OSError):  # a cache of another user's
+                os.utime(self.path / ABOUT)  # its last use
             values = np.memmap(self.path / VALUES, about.dtype, "r", shape=about.shape)
             weakref.finalize(values, os.close, handle)
             handle = -1
             return values
-        except (OSError, ValueError) as cause:
-            raise DatasetError(f"{self.path}: cannot be mapped: {cause}") from None
         finally:
             if handle >= 0:
                 os.close(handle)
+
+    def _whole(self, about: About) -> bool:
+        return self.about() == about and len(done := self.done()) > 0 and bool(made_of(done).all())
 
     def begin(self, about: About, episodes: int) -> NDArray[np.uint8]:
         """Make it, or find what was made of it; return which episodes are done. OSError where the
@@ -102,8 +109,12 @@ class Entry:
         if self.about() != about or len(done := self.done()) != episodes:
             self.delete()
             self.path.mkdir(parents=True)
-            with (self.path / VALUES).open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(1, about.bytes))
+            try:
+                with (self.path / VALUES).open("wb") as file:
+                    _take_room(file.fileno(), max(1, about.bytes))
+            except OSError:
+                self.delete()  # a disk that is full must not stay so
+                raise
             (self.path / DONE).write_bytes(bytes(episodes))
             write_json(self.path / ABOUT, asdict(about))  # last: without it there is no entry
             done = self.done()
@@ -111,7 +122,7 @@ class Entry:
 
     def about(self) -> About | None:
         """What it holds, None where it is not there or damaged."""
-        with contextlib.suppress(OfpError, OSError):
+        with contextlib.suppress(OfpError, OSError, TypeError, ValueError):  # or no dtype
             value = read_json(self.path / ABOUT, OfpError)
             found = read_as(About, value, str(self.path / ABOUT), OfpError)
             if (self.path / VALUES).stat().st_size >= found.bytes:
@@ -124,18 +135,19 @@ class Entry:
             return np.frombuffer((self.path / DONE).read_bytes(), np.uint8)
         return np.zeros(0, np.uint8)
 
-    def write(
-        self, about: About, first: int, values: NDArray[Any], episode: int, mark: int
-    ) -> None:
-        """Write an episode's values, which begin at frame `first`, and mark it when they are on
-        the disk."""
-        row = about.bytes // about.shape[0]
+    def write(self, about: About, first: int, blocks: Iterable[NDArray[Any]]) -> None:
+        """Write an episode's values, which begin at frame `first`, and see them onto the disk."""
+        at = first * (about.bytes // about.shape[0])
         with (self.path / VALUES).open("r+b") as file:
-            view, at = np.ascontiguousarray(values).data.cast("B"), first * row
-            while view:
-                wrote = os.pwrite(file.fileno(), view, at)
-                view, at = view[wrote:], at + wrote
+            for values in blocks:
+                view = np.ascontiguousarray(values).data.cast("B")
+                while view:
+                    wrote = os.pwrite(file.fileno(), view, at)
+                    view, at = view[wrote:], at + wrote
             os.fdatasync(file.fileno())
+
+    def mark(self, episode: int, mark: int) -> None:
+        """Say of an episode whose values are on the disk that it is done."""
         with (self.path / DONE).open("r+b") as file:
             os.pwrite(file.fileno(), bytes([mark]), episode)
             os.fdatasync(file.fileno())
@@ -148,19 +160,24 @@ class Entry:
             shutil.rmtree(self.path)
 
     def delete_unused(self) -> bool:
-        """Delete it unless a process has it; return whether it is gone."""
-        with _open_lock(self._lock) as handle:
-            if not _try(handle, fcntl.LOCK_EX):
-                return False
-            self.delete()
-            return True
+        """Delete it unless a process has it, or it is another user's; return whether it is gone."""
+        try:
+            with self.alone() as alone:
+                if alone:
+                    self.delete()
+                return alone
+        except OSError:
+            return False
 
 
 def entries(folder: Path) -> list[Entry]:
-    """Return the entries there are, the longest unused one first."""
+    """Return the entries there are, the longest unused one first. Other folders are not ours."""
     found = []
     with contextlib.suppress(OSError):
-        found = [Entry(folder, x.name) for x in (folder / FOLDER).iterdir() if x.is_dir()]
+        for place in (folder / FOLDER).iterdir():
+            plain = _KEY.fullmatch(place.name) and place.is_dir() and not place.is_symlink()
+            if plain and place.with_name(f"{place.name}.lock").is_file():
+                found.append(Entry(folder, place.name))
     return sorted(found, key=lambda x: (x.used_s, x.path.name))
 
 
@@ -174,8 +191,28 @@ def _open_lock(path: Path) -> Iterator[int]:
 
 
 def _opened(lock: Path) -> int:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as cause:
+        if cause.errno not in _READ_ONLY or not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # what is whole can be read there
+
+
+def made_of(done: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which episodes are made; an odd mark is damage."""
+    return np.isin(done, (EMPTY, SEEN))
+
+
+def _take_room(file: int, size: int) -> None:
+    """Take `size` bytes of the disk. OSError where it hasn't so many."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as cause:
+        if cause.errno not in _NO_FALLOCATE:
+            raise
+        os.ftruncate(file, size)  # then a disk that is full is said by the write that finds it so
 
 
 def _try(handle: int, how: int) -> bool:
