@@ -114,6 +114,10 @@ class Turned(Source):
         """As Source.odd."""
         return self._source.odd(key, episodes)
 
+    def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
+        """As Source.unlike; of pictures nothing is stated."""
+        return None if key in self._forms else self._source.unlike(key, episode, values)
+
     def sha256(self) -> str:
         """As Source.sha256."""
         return self._source.sha256()
