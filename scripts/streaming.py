@@ -67,7 +67,8 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     """One training in this process: seconds of opening, and when every tenth step was done."""
     from ofp_edge.data.cache.access import Access
     from ofp_edge.train.loop import train
-    from ofp_edge.train.plan import Request, make_plan
+    from ofp_edge.train.plan import make_plan
+    from ofp_edge.train.request import Request
 
     if not end_with_parent(asked["parent"]):
         raise SystemExit(1)

@@ -17,6 +17,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.methods import METHODS, build_method
 from ofp_edge.policy.presets import preset
 from ofp_edge.spec import Chunking, PolicySpec
+from ofp_edge.train import validation
 from ofp_edge.train.batches import Batches
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.loop import train
@@ -158,3 +159,26 @@ def test_the_policy_says_in_which_precision_it_was_trained(ask: Any, tmp_path: P
     found = load_policy(tmp_path / "a")
     assert found.config.training.precision == "bfloat16"
     assert all(x.dtype == torch.float32 for x in found.network.parameters())
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_validation_in_parts_is_the_whole_one(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    state, batches = state_of(dataset)
+    built = build_method(method)
+    whole = validation.validate(built, state.average, batches)
+    sizes: list[int] = []
+    real = Batches.take
+
+    def take(self: Batches, rows: torch.Tensor) -> Any:
+        sizes.append(len(rows))
+        return real(self, rows)
+
+    monkeypatch.setattr(Batches, "take", take)
+    monkeypatch.setattr(validation, "_PART_BYTES", 100_000)
+    parts = validation.validate(built, state.average, batches)
+    assert len(sizes) > 3 and len(set(sizes)) == 1 and sum(sizes) == 4 * min(256, len(batches))
+    # Where a method treats a share of the rows apart, a part rounds that share by itself.
+    assert parts.loss == pytest.approx(whole.loss, rel=5e-3)
+    assert parts.chunk_error == pytest.approx(whole.chunk_error, rel=1e-4)
