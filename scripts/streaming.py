@@ -177,7 +177,9 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Make the set and both trainings; see the module."""
     data, cache = folder / "set.zarr", folder / "cache"
     frames = write_set(data, given.gb * 1e9)
-    asked = {"set": str(data), "cache": str(cache), "workers": 2, "batch": 2, "steps": 0}
+    asked: dict[str, Any] = {
+        "set": str(data), "cache": str(cache), "workers": 2, "batch": 2, "steps": 0,
+    }  # fmt: skip
     with limited(int(given.limit_gb * 1e9)) as group:
         made_s = in_process(asked, group)["opened_s"]
         again_s = min(in_process(asked, group)["opened_s"] for _ in range(3))

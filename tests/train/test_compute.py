@@ -179,6 +179,7 @@ def test_validation_in_parts_is_the_whole_one(
     monkeypatch.setattr(validation, "_PART_BYTES", 100_000)
     parts = validation.validate(built, state.average, batches)
     assert len(sizes) > 3 and len(set(sizes)) == 1 and sum(sizes) == 4 * min(256, len(batches))
-    # Where a method treats a share of the rows apart, a part rounds that share by itself.
-    assert parts.loss == pytest.approx(whole.loss, rel=5e-3)
-    assert parts.chunk_error == pytest.approx(whole.chunk_error, rel=1e-4)
+    # Where a method treats a share of the rows apart, a part rounds that share, and draws, by
+    # itself.
+    assert parts.loss == pytest.approx(whole.loss, rel=2e-2)
+    assert parts.chunk_error == pytest.approx(whole.chunk_error, rel=2e-2)
