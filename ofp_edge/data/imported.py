@@ -48,7 +48,7 @@ def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
         for entry, field in seen
     ]
     fields |= access.values(
-        path.name, sha256, reading.sha256, made, reading.episodes, ends.tolist()
+        path.name, sha256, reading.sha256, made, reading.episodes, ends.tolist(), reading.source
     )
     actions: Sequence[ActionField] = reading.interface.actions
     action = np.concatenate([fields.pop(f.name) for f in actions], axis=1)

@@ -15,7 +15,6 @@ from ofp_edge.data.dataset import open_ours
 from ofp_edge.data.frames import Frames
 from ofp_edge.data.imported import dataset_of
 from ofp_edge.data.mapping import Mapping
-from ofp_edge.data.pictures import turned
 from ofp_edge.data.reading import read_by
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
@@ -38,9 +37,8 @@ def looked_at(count: int) -> list[int]:
 @dataclass(frozen=True)
 class Glance(Access):
     """Reads of what is large the first frames of a few episodes, or `every` frame, and keeps
-    nothing. source: that it is read from, already open; None for a dataset of ours."""
+    nothing."""
 
-    source: Source | None = None
     every: bool = False
 
     def hashed(self, sha256: Callable[[], str]) -> str:
@@ -55,16 +53,17 @@ class Glance(Access):
         frames: Sequence[Frames],
         episodes: Sequence[int],
         ends: Sequence[int],
+        source: Source | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return nothing. DatasetError as Access.values."""
         lengths = np.diff(ends, prepend=0).tolist()
         for item in frames:
-            source = item.open() if self.source is None else _turned(self.source, item)
+            opened = item.open() if source is None else source
             count = len(episodes)
             first = list(range(count)) if self.every else looked_at(count)
-            seen = self._seen(item, source, episodes, lengths, first, whole=self.every)
+            seen = self._seen(item, opened, episodes, lengths, first, whole=self.every)
             if not seen and not self.every:  # a cloud's box: somewhere there may be something
-                seen = self._seen(item, source, episodes, lengths, range(count), whole=True)
+                seen = self._seen(item, opened, episodes, lengths, range(count), whole=True)
             if not seen:
                 raise nothing_seen(item)
         return {}
@@ -90,10 +89,6 @@ class Glance(Access):
         return seen
 
 
-def _turned(source: Source, frames: Frames) -> Source:
-    return turned(source, Mapping(frames.source, (frames.entry,), ()))
-
-
 def tried(
     path: Path,
     source: Source,
@@ -115,7 +110,7 @@ def tried(
         if source.path.is_dir():
             require_closed(source.path, DatasetError)
         reading = read_by(source, mapping, progress)
-        glance = Glance(progress=progress, source=source, every=every)
+        glance = Glance(progress=progress, every=every)
         dataset, odd = dataset_of(path, reading, glance), reading.odd
     for field in dataset.interface.observations:
         if field.part not in _PARTS:

@@ -18,6 +18,7 @@ from ofp_edge.data.cache.build import build
 from ofp_edge.data.cache.entry import EMPTY, About, Entry, key_of
 from ofp_edge.data.cache.room import make_room
 from ofp_edge.data.frames import Frames
+from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
 from ofp_edge.outside import memory_left, require_memory
 from ofp_edge.progress import Progress, silent
@@ -61,20 +62,28 @@ class Access:
         frames: Sequence[Frames],
         episodes: Sequence[int],
         ends: Sequence[int],
+        source: Source | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return each field's values (T, *shape) by its name: of `episodes` of the source, which
         end at the frames `ends`. name: the dataset's, for people. sha256: its hash; hashed: what it
-        is now, asked for once something was made of it. DatasetError."""
+        is now, asked for once something was made of it. source: what `Frames.open` would open, if
+        it is open already. DatasetError."""
         total = int(ends[-1])
         size = total * sum(x.field.bytes for x in frames)
         if not self.maps(size):
             require_memory(size, name, DatasetError)
-            return {x.field.name: self._held(x, episodes, ends) for x in frames}
+            return {x.field.name: self._held(x, episodes, ends, source) for x in frames}
         return {x.field.name: self._mapped(name, sha256, hashed, x, episodes, ends) for x in frames}
 
-    def _held(self, frames: Frames, episodes: Sequence[int], ends: Sequence[int]) -> NDArray[Any]:
+    def _held(
+        self,
+        frames: Frames,
+        episodes: Sequence[int],
+        ends: Sequence[int],
+        source: Source | None,
+    ) -> NDArray[Any]:
         values = np.empty((int(ends[-1]), *frames.field.shape), frames.field.dtype)
-        source, start, seen = frames.open(), 0, False
+        source, start, seen = source or frames.open(), 0, False
         for number, (episode, end) in enumerate(zip(episodes, ends, strict=True)):
             for made in frames.blocks(source, episode, end - start):
                 values[start : start + len(made)] = made

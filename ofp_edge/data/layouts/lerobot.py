@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.few_numbers import FewNumbers
 from ofp_edge.data.layouts.images import decode_image
 from ofp_edge.data.layouts.lerobot_files import require_rows
 from ofp_edge.data.layouts.lerobot_labels import (
@@ -65,6 +66,7 @@ class LeRobotSource(Source):
             for name, x in info.features.items()
         }
         self.left = info.left
+        self._few = FewNumbers()
         self._tables = Tables(
             path, info.data_path, {e: (x.data, x.length) for e, x in enumerate(episodes)}
         )
@@ -132,7 +134,13 @@ class LeRobotSource(Source):
         elif kind == "image":
             yield from self._images(key, episode)
         else:
-            yield self._numbers(key, episode)
+            yield from self._few.blocks(
+                key,
+                self.keys[key],
+                episode,
+                self.lengths[episode],
+                lambda: iter((self._numbers(key, episode),)),
+            )
 
     def _video(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         block: list[NDArray[Any]] = []

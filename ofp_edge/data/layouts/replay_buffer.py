@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ofp_edge.outside import said_by
 from ofp_edge.strict import shown
 
 _MOST_EPISODES = 10**7
+_FEW_BYTES = 4 << 20
 
 
 class ReplaySource(Source):
@@ -54,6 +56,7 @@ class ReplaySource(Source):
             self.successes = self._successes()
         self.left = {x: "a group: of data/ only arrays are read" for x in _groups(path, arrays)}
         self._missing: dict[str, NDArray[np.bool_]] = {}
+        self._numbers: dict[str, Any] = {}
 
     def _successes(self) -> tuple[bool | None, ...]:
         """By a flag of each frame, where another project's set has one that can be read."""
@@ -90,9 +93,24 @@ class ReplaySource(Source):
         start = int(self._starts[episode])
         return slice(start, start + self.lengths[episode])
 
+    def _array(self, key: str) -> Any:
+        """The array; its numbers where these are few, as each reading of Zarr takes a millisecond
+        and numbers are read several times. A damaged one is left to the episodes it concerns."""
+        array = self._arrays[key]
+        if array.ndim <= 2 and array.nbytes <= _FEW_BYTES and key not in self._numbers:
+            self._numbers[key] = array
+            with suppress(DatasetError), said_by(f"data/{key}", DatasetError):
+                self._numbers[key] = values = np.asarray(array[:])
+                values.flags.writeable = False
+        return self._numbers.get(key, array)
+
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks that end where the array's chunks do, so that none is decoded twice."""
-        array, start = self._arrays[key], int(self._starts[episode])
+        array, start = self._array(key), int(self._starts[episode])
+        if isinstance(array, np.ndarray):
+            if self.lengths[episode]:
+                yield array[self._rows(episode)]
+            return
         stop, chunk = start + self.lengths[episode], int(array.chunks[0])
         rows = max(1, self.keys[key].block_rows // chunk) * chunk
         while start < stop:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.few_numbers import FewNumbers
 from ofp_edge.data.layouts.controllers import controls
 from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.source import Source, rate_hz
@@ -52,6 +53,7 @@ class RobomimicSource(Source):
             len(file.array(f"data/{demo}/actions")) if f"data/{demo}/actions" in file else 0
             for demo in demos
         )
+        self._few = FewNumbers()
         self._wrong = self._misfits(file)
         self.successes = self._successes(file)
         environment = _environment(path, file)
@@ -72,6 +74,11 @@ class RobomimicSource(Source):
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks; see Source.blocks."""
+        yield from self._few.blocks(
+            key, self.keys[key], episode, self.lengths[episode], lambda: self._read(key, episode)
+        )
+
+    def _read(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         with opened(self.path) as file:
             array = file.array(f"data/{self._demos[episode]}/{key}")
             yield from array.blocks(0, self.lengths[episode])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.few_numbers import FewNumbers
 from ofp_edge.data.layouts.hdf5 import Hdf5, opened
 from ofp_edge.data.layouts.images import decode_image
 from ofp_edge.data.source import Key, Source, rate_hz
@@ -36,6 +37,7 @@ class RoboTwinSource(Source):
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self.path, self._files = path, tuple(files)
         self.keys: dict[str, Key] = {}
+        self._few = FewNumbers()
         lengths: list[int] = []
         self._rates: dict[int, float] = {}
         successes: list[bool | None] = []
@@ -83,6 +85,11 @@ class RoboTwinSource(Source):
 
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks, with JPEGs decoded; see Source.blocks."""
+        yield from self._few.blocks(
+            key, self.keys[key], episode, self.lengths[episode], lambda: self._read(key, episode)
+        )
+
+    def _read(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         name, shift = self._arrays[key]
         with opened(self._files[episode]) as data:
             array = data.array(name)
