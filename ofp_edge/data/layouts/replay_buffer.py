@@ -38,6 +38,7 @@ class ReplaySource(Source):
 
     def __init__(self, path: Path, root: Any, ends: NDArray[np.int64], arrays: dict[str, Any]):
         self.path, self._arrays = path, arrays
+        self._numbers: dict[str, Any] = {}
         self.attributes = _attributes(path, root)
         foreign = "dp3" if "point_cloud" in arrays else "diffusion-policy"
         self.layout = "ofp-edge" if self.attributes else foreign
@@ -56,7 +57,6 @@ class ReplaySource(Source):
             self.successes = self._successes()
         self.left = {x: "a group: of data/ only arrays are read" for x in _groups(path, arrays)}
         self._missing: dict[str, NDArray[np.bool_]] = {}
-        self._numbers: dict[str, Any] = {}
 
     def _successes(self) -> tuple[bool | None, ...]:
         """By a flag of each frame, where another project's set has one that can be read."""
