@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -169,12 +170,8 @@ def test_a_worker_that_is_killed_is_said_and_the_next_call_goes_on(
     shutil.copytree(rgb, path)
 
     def killing(done: int, total: int, note: str = "") -> None:
-        if done:
-            mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            for pid in mine:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if b"spawn_main" in words:
-                    os.kill(int(pid), signal.SIGKILL)
+        for process in multiprocessing.active_children() if done else ():
+            process.kill()
 
     monkeypatch.setattr(build_module, "_POLL_S", 0.01)
     try:
