@@ -51,10 +51,10 @@ class Step:
         self._state.optimizer.zero_grad(set_to_none=True)
         try:
             return self._parts(batches, raw, settings, progress, self._compute.accumulate)
-        except torch.OutOfMemoryError:
-            pass
-        rows = len(raw[1])
-        raise OfpError(self._too_large(batches, raw, settings, progress, rows)) from None
+        except RuntimeError as cause:
+            if not _is_full(cause):
+                raise
+        raise OfpError(self._too_large(batches, raw, settings, progress, len(raw[1]))) from None
 
     def _parts(
         self, batches: Batches, raw: Raw, settings: TrainingConfig, progress: float, count: int
@@ -95,9 +95,12 @@ class Step:
     def _too_large(
         self, batches: Batches, raw: Raw, settings: TrainingConfig, progress: float, rows: int
     ) -> str:
-        """Find by trying in how many parts the batch fits, and say it."""
+        """Find by trying in how many parts the batch fits, and say it. A process among others only
+        says what to try: they wait for its gradients, and would wait for ever."""
         what = f"a batch of {rows} windows does not fit into the memory of {self._processes.device}"
         count = self._compute.accumulate
+        if self._processes.count > 1:
+            return f"{what}: take --accumulate {2 * count}, or a smaller --batch-size."
         while (count := 2 * count) <= rows and rows % count == 0:
             self._state.optimizer.zero_grad(set_to_none=True)
             if self._processes.device.type == "cuda":
@@ -105,10 +108,17 @@ class Step:
             try:
                 part = [x[::count] for x in raw[0]], raw[1][::count]
                 self._parts(batches, part, settings, progress, 1)
-            except torch.OutOfMemoryError:
+            except RuntimeError as cause:
+                if not _is_full(cause):
+                    raise
                 continue
             return (
                 f"{what}: {rows // count} at once do. --accumulate {count} gives the same steps in "
                 f"parts; --batch-size {settings.batch_size // count} gives smaller ones."
             )
         return f"{what}, nor does a smaller one. Take a smaller --preset."
+
+
+def _is_full(cause: RuntimeError) -> bool:
+    """Whether it says that memory is too small; a CPU's allocator has no type of its own for it."""
+    return isinstance(cause, torch.OutOfMemoryError) or "can't allocate memory" in str(cause)

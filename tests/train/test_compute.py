@@ -22,7 +22,7 @@ from ofp_edge.train.batches import Batches
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import make_plan
-from ofp_edge.train.processes import ALONE
+from ofp_edge.train.processes import ALONE, Processes
 from ofp_edge.train.state import TrainState, new_state
 from ofp_edge.train.step import Losses, Step
 
@@ -53,6 +53,14 @@ def gradients(
     losses = step.gradients(batches, batches.read(torch.arange(32)), SETTINGS, progress)
     found = {n: p.grad.clone() for n, p in state.network.named_parameters() if p.grad is not None}
     return losses, found, state.generator.get_state()
+
+
+class Pair(Processes):
+    """One of two processes that average nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 2
 
 
 def differs(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
@@ -120,9 +128,11 @@ def test_what_a_device_gains_is_on_there_alone(monkeypatch: pytest.MonkeyPatch) 
 def test_memory_that_is_too_small_says_what_would_fit(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Losses.forward
+    real, calls = Losses.forward, list[int]()
+    state, batches = state_of(dataset)
 
     def small(self: Losses, teacher: Any, seen: Any, *rest: Any) -> Any:
+        calls.append(len(seen[0]))
         if len(seen[0]) > 8:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(self, teacher, seen, *rest)
@@ -133,8 +143,28 @@ def test_memory_that_is_too_small_says_what_would_fit(
     line = str(caught.value)
     assert "32 windows" in line and "8 at once do" in line and "--accumulate 4" in line
     gradients(dataset, Compute("float32", False, 4))
+    with pytest.raises(OfpError) as caught:  # the others wait for its gradients: nothing is tried
+        step = Step(build_method("ofp-plus"), state, Pair(), Compute("float32", False))
+        step.gradients(batches, batches.read(torch.arange(32)), SETTINGS, 0.5)
+    assert "--accumulate 2" in str(caught.value) and calls[-1] == 32
     monkeypatch.setattr(Losses, "forward", lambda *_: small(_[0], _[1], [torch.empty(9)]))
     with pytest.raises(OfpError, match="nor does a smaller one"):
+        gradients(dataset, Compute("float32", False))
+
+
+def test_a_cpu_s_allocator_is_understood_and_other_errors_stay(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."]
+
+    def failing(*args: Any) -> Any:
+        raise RuntimeError(lines[0])
+
+    monkeypatch.setattr(Losses, "forward", failing)
+    with pytest.raises(OfpError, match="nor does a smaller one"):
+        gradients(dataset, Compute("float32", False))
+    lines[0] = "mat1 and mat2 shapes cannot be multiplied"
+    with pytest.raises(RuntimeError, match="mat1"):
         gradients(dataset, Compute("float32", False))
 
 
