@@ -60,8 +60,8 @@ def test_a_position_controller_has_its_gripper_in_the_fourth_column() -> None:
 
 def test_each_part_of_a_mobile_robot_has_its_own_kind() -> None:
     parts = {
-        "torso": {"type": "JOINT_POSITION", "input_type": "absolute"},
         "right": {"type": "OSC_POSE", "input_type": "delta", "gripper": {"type": "GRIP"}},
+        "torso": {"type": "JOINT_POSITION", "input_type": "absolute"},
     }
     composite = {"type": "BASIC", "body_parts": parts}
     lift = path(1, seed=3)
@@ -99,12 +99,27 @@ def test_fourteen_columns_are_two_arms_only_with_two_grippers() -> None:
     ]  # fmt: skip
 
 
-def test_the_right_arm_comes_first_however_they_are_written() -> None:
+@pytest.mark.parametrize("sides", [("right", "left"), ("left", "right")])
+def test_arms_come_in_the_order_in_which_they_are_written(sides: tuple[str, str]) -> None:
     arm = {"type": "OSC_POSITION", "input_type": "delta"}
-    composite = {"type": "BASIC", "body_parts": {"arms": {"left": arm, "right": arm}}}
+    composite = {"type": "BASIC", "body_parts": {"arms": dict.fromkeys(sides, arm)}}
     both = joined(noise(3), switch(-1, 1), noise(3, 1), switch(-1, 1, seed=2))
     assert [x[0] for x in fields(robomimic(both, composite))] == [
-        "move_right", "gripper_right", "move_left", "gripper_left"
+        f"{what}_{side}" for side in sides for what in ("move", "gripper")
+    ]
+
+
+def test_a_base_that_is_written_first_has_the_first_columns() -> None:
+    arm, base = {"type": "OSC_POSE", "input_type": "delta"}, {"type": "JOINT_VELOCITY"}
+    values = joined(noise(3, 3), noise(6), switch(-1, 1))
+    first = {"type": "BASIC", "body_parts": {"base": base, "right": arm}}
+    assert [x[:3] for x in fields(robomimic(values, first))] == [
+        ("base", (0, 3), "velocity"), ("move", (3, 9), "delta"), ("gripper", (9, 10), "absolute"),
+    ]  # fmt: skip
+    last = {"type": "BASIC", "body_parts": {"right": arm, "base": base}}
+    values = joined(noise(6), switch(-1, 1), noise(3, 3))
+    assert [x[:3] for x in fields(robomimic(values, last))] == [
+        ("move", (0, 6), "delta"), ("gripper", (6, 7), "absolute"), ("base", (7, 10), "velocity"),
     ]  # fmt: skip
 
 

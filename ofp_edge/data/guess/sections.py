@@ -64,35 +64,31 @@ def _all(controls: Sequence[Control]) -> str:
 def _by_parts(
     width: int, controls: Sequence[Control], seen: Seen, names: Sequence[str]
 ) -> list[Section] | None:
-    """By what each part takes: arms with their grippers, then the rest; None where that is not
+    """By what each part takes, in their order, arms with their grippers; None where that is not
     said, or does not fit."""
     arms = [x for x in controls if is_arm(x.part)]
-    rest = [x for x in controls if not is_arm(x.part)]
+    rest = len(controls) - len(arms)
     if not arms or (any(x.columns is None for x in arms) and (len(arms) > 1 or rest)):
         return None
     if arms[0].columns is None:
         return None  # joints, however many: a gripper among them shows itself
     needed = sum(x.columns or 0 for x in arms)
-    exact = not rest and width == needed + len(arms)
+    exact, bare = not rest and width == needed + len(arms), not rest and width == needed
     made, at = [], 0
-    for arm in arms:
-        stop = at + (arm.columns or 0)
-        made.append(Section(at, stop, arm))
-        at = stop
-        bare = not rest and width - needed == 0
+    for part in controls:
+        if not is_arm(part.part):
+            last = part is controls[-1]
+            stop = width if last else min(width, at + (_BASE if part.part == "base" else 1))
+            made += [Section(at, stop, part)] if stop > at else []
+            at = stop
+            continue
+        made.append(Section(at, at + (part.columns or 0), part))
+        at += part.columns or 0
         if not bare and at < width and (exact or _is_gripper(seen, names, at)):
-            why = f"the column after the arm's {arm.columns}"
-            made.append(Section(at, at + 1, arm, "gripper", why))
+            why = f"the column after the arm's {part.columns}"
+            made.append(Section(at, at + 1, part, "gripper", why))
             at += 1
-    if at > width or (at < width and not rest):
-        return None
-    for number, part in enumerate(rest):
-        last = number + 1 == len(rest)
-        stop = width if last else min(width, at + (_BASE if part.part == "base" else 1))
-        if stop > at:
-            made.append(Section(at, stop, part))
-        at = stop
-    return made
+    return made if at == width else None
 
 
 def _by_sevens(

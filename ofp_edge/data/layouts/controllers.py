@@ -1,7 +1,8 @@
 """What robosuite's settings, in robomimic's env_args, state of each part of the action vector.
 
 One controller a robot, below robosuite 1.5 with control_delta, above it with input_type; a
-composite one nests them by body part, arms first in the vector, each before its gripper.
+composite one nests them by body part. The vector has the parts in the order in which they are
+written, an arm before its gripper (CompositeController.setup_action_split_idx).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _TYPES = {
     "JOINT_TORQUE": ("torque", None),
 }  # fmt: skip
 _ALWAYS = ("JOINT_VELOCITY", "JOINT_TORQUE")  # whatever control_delta says: they don't read it
-_SIDES = ("right", "left")  # robosuite's order
+_SIDES = ("right", "left")
 _MOST_PARTS, _LARGEST = 64, 1e9
 
 
@@ -31,7 +32,6 @@ def controls(options: dict[str, Any]) -> tuple[Control, ...]:
     made: list[Control] = []
     for number, value in enumerate(each):
         parts = list(_parts(value, "")) if isinstance(value, dict) else []
-        parts.sort(key=_rank)
         tail = f"{number}" if len(each) > 1 else ""
         for name, leaf in parts:
             made.append(_control("_".join(x for x in (name, tail) if x), leaf))
@@ -54,11 +54,6 @@ def _parts(
         if isinstance(inside, dict) and "gripper" not in str(key):
             group = key in ("body_parts", "arms", "composite_controller_specific_configs")
             yield from _parts(inside, name if group else str(key), depth + 1)
-
-
-def _rank(part: tuple[str, Any]) -> int:
-    """Arms first, right before left, the rest as it is written."""
-    return _SIDES.index(part[0]) if part[0] in _SIDES else -1 if is_arm(part[0]) else len(_SIDES)
 
 
 def _control(name: str, leaf: dict[str, Any]) -> Control:
