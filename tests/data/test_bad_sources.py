@@ -17,6 +17,7 @@ import zarr
 from ofp_edge.data.convert import convert
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.open import open_dataset
+from ofp_edge.data.survey import survey
 from ofp_edge.errors import DatasetError, UnknownName
 from tests.data.foreign import FIXTURES, copied, one_line
 
@@ -205,7 +206,39 @@ def test_frames_of_another_size_in_a_later_episode(tmp_path: Path) -> None:
         jpegs = file["observation/head_camera/rgb"]
         small = imagecodecs.jpeg_encode(np.zeros((8, 8, 3), np.uint8))
         jpegs[:] = np.array([small] * len(jpegs), jpegs.dtype)
-    refused(path, tmp_path, "episode 1", "frames of (8, 8, 3) from frame 0 on")
+    refused(path, tmp_path, "episode1.hdf5", "got (8, 8, 3)", "as in episode0.hdf5")
+    assert any("got (8, 8, 3)" in line for line in survey(open_source(path)).odd)
+
+
+@pytest.mark.parametrize(
+    "name, array",
+    [
+        ("robotwin-native", "action/left_arm_joint_states"),
+        ("robotwin-raw", "joint_action/vector"),
+        ("robotwin-raw", "observation/head_camera/rgb"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [(4,), (1 << 22,), (3, 2), ()], ids=str)
+def test_rows_of_another_shape_in_a_later_file(
+    name: str, array: str, wrong: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = copied(name, tmp_path)
+    file = sorted(path.rglob("*.hdf5"))[1]
+    with h5py.File(file, "r+") as data:
+        rows = len(data[array])
+        del data[array]
+        data.create_dataset(array, (rows, *wrong), "u1", chunks=(1, *wrong), compression="gzip")
+    refused(path, tmp_path, file.name, array, "got", "eave the episode out")
+    assert any("eave the episode out" in line for line in survey(open_source(path)).odd)
+
+
+def test_pictures_where_the_first_file_has_numbers(tmp_path: Path) -> None:
+    path = copied("robotwin-native", tmp_path)
+    with h5py.File(sorted(path.rglob("*.hdf5"))[2], "r+") as data:
+        rows = len(data["state/left_arm_joint_states"])
+        del data["state/left_arm_joint_states"]
+        data["state/left_arm_joint_states"] = np.full(rows, b"text", "S4")
+    refused(path, tmp_path, "left_arm_joint_states: expected numbers, got |S4")
 
 
 def test_a_dataset_of_ours_with_a_field_that_is_none(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.few_numbers import FewNumbers
-from ofp_edge.data.layouts.hdf5 import Hdf5, opened
+from ofp_edge.data.layouts.hdf5 import Hdf5, Hdf5Array, opened
 from ofp_edge.data.layouts.images import decode_image
 from ofp_edge.data.source import Key, Source, rate_hz
 from ofp_edge.data.success import success_of
@@ -65,6 +65,7 @@ class RoboTwinSource(Source):
             arrays = _arrays(data, native)
             keys = {name: _key(data, *item) for name, item in arrays.items()}
             self._native, self._arrays, self.keys, self._first = native, arrays, keys, file
+            self._jpegs = {x for x, (y, _) in arrays.items() if data.array(y).dtype.kind == "S"}
             read = {name for name, _ in arrays.values()}
             self.left = {x: "not of a frame" for x in data.arrays() if x not in read}
         elif native != self._native:
@@ -100,8 +101,11 @@ class RoboTwinSource(Source):
                 last = min(first + _BLOCK_JPEGS, self.lengths[episode])
                 where = f"{self._files[episode]}: {name}, frame {first} to {last - 1}"
                 frames = [_image(x, where) for x in array.rows(first, last)]
-                if any(x.shape != frames[0].shape for x in frames):
-                    raise DatasetError(f"{where}: images of several sizes.")
+                if sizes := {x.shape for x in frames} - {self.keys[key].shape}:
+                    raise DatasetError(
+                        f"{where}: expected images of {self.keys[key].shape} as in "
+                        f"{self._first.name}, got {min(sizes)}."
+                    )
                 yield np.stack(frames)
 
     def unlike(self, key: str, episode: int, values: NDArray[Any]) -> str | None:
@@ -127,16 +131,29 @@ class RoboTwinSource(Source):
             if name not in data:
                 self._wrong[episode, key] = f"{self._files[episode]}: {name} is missing."
                 continue
-            rows = len(data.array(name))
-            found = rows if self._native else rows - 1
+            array = data.array(name)
+            if misfit := self._misfit(key, array):
+                self._wrong[episode, key] = f"{self._files[episode]}: {name}: {misfit}."
+                continue
+            found = len(array) if self._native else len(array) - 1
             if length is None:
                 length = found
             elif found != length:
                 self._wrong[episode, key] = (
                     f"{self._files[episode]}: {name}: expected {length + (not self._native)} "
-                    f"frames as in the rest, got {rows}."
+                    f"frames as in the rest, got {len(array)}."
                 )
         return length or 0
+
+    def _misfit(self, key: str, array: Hdf5Array) -> str | None:
+        """What of an array is not as in the first file; pictures tell their size when they are
+        read."""
+        want, texts = self.keys[key], array.dtype.kind == "S"
+        if texts != (key in self._jpegs):
+            return f"expected {'JPEGs' if key in self._jpegs else 'numbers'}, got {array.dtype}"
+        if texts or array.shape[1:] == want.shape:
+            return None
+        return f"expected frames of {want.shape} as in {self._first.name}, got {array.shape[1:]}"
 
 
 def episode_files(path: Path) -> list[Path]:
