@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,21 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_folder(path: Path) -> str:
-    """Return the hex SHA-256 over names and contents of all files below `path`, in sorted order."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        line = f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))  # a name's bytes are what they are
+def sha256_folder(path: Path, sha256: Callable[[Path, str], str] | None = None) -> str:
+    """Return the hex SHA-256 over names and contents of all files below `path`, in sorted order.
+
+    sha256: gives a file's own, by its name below `path`; by default `sha256_file` does.
+    """
+    digest, found = hashlib.sha256(), []
+    for place, _, names in os.walk(path):
+        parts = Path(place).relative_to(path).parts
+        found += [(*parts, name) for name in names]
+    for parts in sorted(found):
+        name, file = "/".join(parts), path.joinpath(*parts)
+        if file.is_file():
+            own = sha256_file(file) if sha256 is None else sha256(file, name)
+            line = f"{name}\0{own}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # a name's bytes as they are
     return digest.hexdigest()
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.cache.access import Access
+from ofp_edge.data.cache.access import Access, Wanted
 from ofp_edge.data.frames import Frames
 from ofp_edge.data.glitches import glitches
 from ofp_edge.data.known_hashes import known_sha256
@@ -192,9 +192,9 @@ def open_ours(path: Path, access: Access) -> Dataset:
             entry = Entry(array[0], {"name": item.name})
             large.append(Frames(path, None, item, entry, camera, stored_as=array[0]))
     sha256 = access.hashed(lambda: known_sha256(path))
-    fields |= access.values(
-        path.name, sha256, lambda: known_sha256(path), large, range(len(ends)), ends.tolist()
-    )
+    every = range(len(ends))
+    wanted = Wanted(path.name, sha256, lambda: known_sha256(path), every, ends.tolist())
+    fields |= access.values(wanted, large)
     return Dataset(
         path,
         attrs["task"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.cache.access import Access
+from ofp_edge.data.cache.access import Access, Wanted
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.frames import Frames
 from ofp_edge.data.reading import Reading, open_reading
@@ -47,9 +47,10 @@ def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
         )
         for entry, field in seen
     ]
-    fields |= access.values(
-        path.name, sha256, reading.sha256, made, reading.episodes, ends.tolist(), reading.source
+    wanted = Wanted(
+        path.name, sha256, reading.sha256, reading.episodes, ends.tolist(), reading.source
     )
+    fields |= access.values(wanted, made)
     actions: Sequence[ActionField] = reading.interface.actions
     action = np.concatenate([fields.pop(f.name) for f in actions], axis=1)
     return Dataset(

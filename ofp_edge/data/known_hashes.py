@@ -8,16 +8,14 @@ tick of the file system's clock.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ofp_edge.cache_folder import cache_folder
 from ofp_edge.errors import OfpError
-from ofp_edge.files import json_bytes, sha256_bytes, sha256_file, write_bytes
+from ofp_edge.files import json_bytes, sha256_bytes, sha256_file, sha256_folder, write_bytes
 from ofp_edge.strict import read_json_file
 
 _SETTLED_S = 3  # the coarsest clock of a file system's times, FAT's, ticks every 2 s
@@ -30,18 +28,19 @@ def known_sha256(path: Path) -> str:
     memory = _memory_of(path)
     known = _recall(memory)
     seen: dict[str, list[Any]] = {}
-    single = not path.is_dir()
-    digest, sha256 = hashlib.sha256(), ""
-    for name, file in [("", path)] if single else list(_files(path)):
+
+    def hashed(file: Path, name: str) -> str:
         sha256, entry = _hash(file, known.get(name))
         if entry is not None:
             seen[name] = entry
-        digest.update(f"{name}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+        return sha256
+
+    found = sha256_folder(path, hashed) if path.is_dir() else hashed(path, "")
     if memory is not None and seen != known:
         with contextlib.suppress(OSError, OfpError):
             memory.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(memory, json_bytes({"version": _VERSION, "of": str(path), "files": seen}))
-    return sha256 if single else digest.hexdigest()
+    return found
 
 
 def forget(path: Path) -> None:
@@ -55,18 +54,6 @@ def _memory_of(path: Path) -> Path | None:
     folder = cache_folder()
     name = sha256_bytes(os.fsencode(os.path.realpath(path)))
     return None if folder is None else folder / "hashes" / f"{name[:32]}.json"
-
-
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    """In the order of `sha256_folder`, in less time where there are many."""
-    root, found = os.fspath(path), []
-    for place, _, names in os.walk(root):
-        below = os.path.relpath(place, root)
-        parts = [] if below == os.curdir else below.split(os.sep)
-        found += [(*parts, name) for name in names]
-    for file in sorted(found):
-        if (whole := Path(root, *file)).is_file():
-            yield "/".join(file), whole
 
 
 def _hash(file: Path, known: Any) -> tuple[str, list[Any] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
+from ofp_edge.data.alike import require_alike, require_same_rate
 from ofp_edge.data.dataset import Dataset, Split
-from ofp_edge.errors import DatasetError, OfpError
+from ofp_edge.errors import DatasetError, OfpError, SpecMismatch
 from ofp_edge.fields import State
 from ofp_edge.files import canonical_json, sha256_bytes
 from ofp_edge.normalize import FieldStatistics
-from ofp_edge.spec import ActionField, Interface, ObservationField
+from ofp_edge.spec import ActionField, Interface
 
 
 @dataclass(frozen=True)
@@ -165,41 +166,19 @@ def _widened(item: Any, all_of_them: Sequence[Any]) -> Any:
 
 
 def _require_same(one: Dataset, other: Dataset) -> None:
-    """Fields of the same names and kinds in the same order; measured ranges may differ."""
+    """Fields of the same names and kinds; actions, which are columns of one array, in one order."""
     where = f"{other.path} cannot be mixed with {one.path}"
-    if one.control_hz != other.control_hz:
-        raise DatasetError(
-            f"{where}: control_hz: expected {one.control_hz:g}, got {other.control_hz:g}."
-        )
-    pairs = (
-        ("observation", one.interface.observations, other.interface.observations),
-        ("action", one.interface.actions, other.interface.actions),
-    )
-    for what, wanted, got in pairs:
-        names = [x.name for x in wanted]
-        if sorted(names) != sorted(x.name for x in got) or (
-            what == "action" and names != [x.name for x in got]
-        ):
-            raise DatasetError(
-                f"{where}: {what}s: expected {', '.join(names)}, got "
-                f"{', '.join(x.name for x in got)}."
-            )
-        for item in wanted:
-            _require_same_field(f"{where}: {what} {item.name!r}", item, _by_name(got)[item.name])
+    require_same_rate(one.control_hz, other.control_hz, where)
+    wanted, have = one.interface, other.interface
+    require_alike(wanted.observations, have.observations, f"{where}: observation", exact=True)
+    require_alike(wanted.actions, have.actions, f"{where}: action", exact=True)
+    orders = [", ".join(x.name for x in side.actions) for side in (wanted, have)]
+    if orders[0] != orders[1]:
+        raise SpecMismatch(f"{where}: order of the actions", *orders)
     for name, camera in one.cameras.items():
         if name not in other.cameras:
             raise DatasetError(f"{where}: camera {name!r} is not there.")
         CameraTolerance().require(name, camera, other.cameras[name])
-
-
-def _require_same_field(
-    where: str, item: ObservationField | ActionField, other: ObservationField | ActionField
-) -> None:
-    measured = ("low", "high") if isinstance(item, (State, ActionField)) else ()
-    for entry in fields(item):
-        wanted, got = getattr(item, entry.name), getattr(other, entry.name, None)
-        if entry.name not in measured and wanted != got:
-            raise DatasetError(f"{where}: {entry.name}: expected {wanted}, got {got}.")
 
 
 def _together(parts: Sequence[FieldStatistics], shares: Sequence[float]) -> FieldStatistics:

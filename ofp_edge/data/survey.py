@@ -19,11 +19,11 @@ from ofp_edge.data.edges import offer
 from ofp_edge.data.extents import Extent, extents
 from ofp_edge.data.glitches import CLIP, glitches
 from ofp_edge.data.guess.words import is_action, label
+from ofp_edge.data.looked_at import LOOKED_AT, looked_at
 from ofp_edge.data.mapping import Mapping, clipped_keys
 from ofp_edge.data.odd_rates import odd_rates
 from ofp_edge.data.source import Key, Source
 from ofp_edge.data.times import odd_stamps
-from ofp_edge.data.trial import LOOKED_AT, looked_at
 from ofp_edge.errors import DatasetError
 from ofp_edge.progress import Progress, silent
 

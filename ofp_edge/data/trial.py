@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.cache.access import Access, nothing_seen
+from ofp_edge.data.cache.access import Access, Wanted, nothing_seen
 from ofp_edge.data.dataset import open_ours
 from ofp_edge.data.frames import Frames
 from ofp_edge.data.imported import dataset_of
+from ofp_edge.data.looked_at import looked_at
 from ofp_edge.data.mapping import Mapping
 from ofp_edge.data.reading import read_by
 from ofp_edge.data.source import Source
@@ -22,16 +23,8 @@ from ofp_edge.fields import Points, Rgb
 from ofp_edge.outside import require_closed
 from ofp_edge.progress import Progress, silent
 
-LOOKED_AT = 8
-"""The number of episodes whose images are looked at, unless all are."""
 _FRAMES = 16
 _PARTS = ("", Points.part, Rgb.part)  # what policy/encoder.py has an encoder for
-
-
-def looked_at(count: int) -> list[int]:
-    """Return at most LOOKED_AT places among `count`, evenly spread, the first and last included."""
-    places = np.linspace(0, max(0, count - 1), min(count, LOOKED_AT)).astype(int)
-    return sorted(set(places.tolist()))
 
 
 @dataclass(frozen=True)
@@ -45,44 +38,28 @@ class Glance(Access):
         """Hash nothing."""
         return ""
 
-    def values(
-        self,
-        name: str,
-        sha256: str,
-        hashed: Callable[[], str],
-        frames: Sequence[Frames],
-        episodes: Sequence[int],
-        ends: Sequence[int],
-        source: Source | None = None,
-    ) -> dict[str, NDArray[Any]]:
+    def values(self, wanted: Wanted, frames: Sequence[Frames]) -> dict[str, NDArray[Any]]:
         """Return nothing. DatasetError as Access.values."""
-        lengths = np.diff(ends, prepend=0).tolist()
+        every = range(len(wanted.episodes))
         for item in frames:
-            opened = item.open() if source is None else source
-            count = len(episodes)
-            first = list(range(count)) if self.every else looked_at(count)
-            seen = self._seen(item, opened, episodes, lengths, first, whole=self.every)
+            source = wanted.source or item.open()
+            first = every if self.every else looked_at(len(every))
+            seen = self._seen(item, source, wanted, first, whole=self.every)
             if not seen and not self.every:  # a cloud's box: somewhere there may be something
-                seen = self._seen(item, opened, episodes, lengths, range(count), whole=True)
+                seen = self._seen(item, source, wanted, every, whole=True)
             if not seen:
                 raise nothing_seen(item)
         return {}
 
     def _seen(
-        self,
-        frames: Frames,
-        source: Source,
-        episodes: Sequence[int],
-        lengths: Sequence[int],
-        places: Sequence[int],
-        *,
-        whole: bool,
+        self, frames: Frames, source: Source, wanted: Wanted, places: Sequence[int], *, whole: bool
     ) -> bool:
-        seen = False
+        lengths, seen = np.diff(wanted.ends, prepend=0).tolist(), False
         for number, place in enumerate(places):
             self.progress(number, len(places), frames.field.name)
             rows = lengths[place] if whole else min(lengths[place], _FRAMES)
-            blocks = frames.blocks(source, episodes[place], rows, part=rows < lengths[place])
+            part = rows < lengths[place]
+            blocks = frames.blocks(source, wanted.episodes[place], rows, part=part)
             seen |= any([frames.shows(made) for made in blocks])  # every block is read
             if seen and whole and not self.every:
                 break

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.alike import require_alike, require_same_rate
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.open import open_dataset
-from ofp_edge.errors import DatasetError, SpecMismatch
+from ofp_edge.errors import DatasetError
 from ofp_edge.evaluate.contestant import Contestant
-from ofp_edge.spec import ActionField, Interface, ObservationField, PolicySpec
-
-_RANGE = ("low", "high")
-_TODO = "Give data recorded like the policy's, or a mapping that says how its keys are meant."
+from ofp_edge.spec import Interface, PolicySpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,37 +57,10 @@ def open_recorded(path: Path, contestant: Contestant, wanted: Sequence[int] | No
 
 def require_fits(have: Interface, control_hz: float, spec: PolicySpec, where: str) -> None:
     """Raise SpecMismatch naming the first difference between a dataset and what a policy sees and
-    does. Ranges of measured values are each dataset's own; a camera's say how it is cropped."""
-    _require_fields(spec.observations, have.observations, f"{where}, observation", exact=False)
-    _require_fields(spec.actions, have.actions, f"{where}, action", exact=True)
-    if control_hz != spec.control_hz:
-        raise SpecMismatch(f"{where}, control_hz", spec.control_hz, control_hz, _TODO)
-
-
-def _require_fields(
-    wanted: Sequence[ObservationField | ActionField],
-    have: Sequence[ObservationField | ActionField],
-    what: str,
-    *,
-    exact: bool,
-) -> None:
-    theirs = {field.name: field for field in have}
-    names = [field.name for field in wanted]
-    if set(names) - set(theirs) or exact and set(theirs) != set(names):
-        raise SpecMismatch(f"{what} fields", ", ".join(names), ", ".join(theirs), _TODO)
-    for field in wanted:
-        other = theirs[field.name]
-        if type(other) is not type(field):
-            raise SpecMismatch(
-                f"{what} {field.name!r}", type(field).__name__, type(other).__name__, _TODO
-            )
-        cropped = getattr(field, "camera", None) is not None
-        for entry in fields(field):
-            if entry.name in _RANGE and not cropped:
-                continue
-            expected, got = getattr(field, entry.name), getattr(other, entry.name)
-            if expected != got:
-                raise SpecMismatch(f"{what} {field.name!r}, {entry.name}", expected, got, _TODO)
+    does; the dataset may have more to see."""
+    require_alike(spec.observations, have.observations, f"{where}, observation", exact=False)
+    require_alike(spec.actions, have.actions, f"{where}, action", exact=True)
+    require_same_rate(spec.control_hz, control_hz, where)
 
 
 def _choose(

@@ -18,7 +18,7 @@ import pytest
 from ofp_edge.data.cache import access as access_module
 from ofp_edge.data.cache import build as build_module
 from ofp_edge.data.cache import room
-from ofp_edge.data.cache.access import Access
+from ofp_edge.data.cache.access import Access, Wanted
 from ofp_edge.data.cache.entry import ABOUT, DONE, VALUES, entries
 from ofp_edge.data.frames import Frames
 from ofp_edge.data.mapping import Entry as Chosen
@@ -45,7 +45,8 @@ class Made(Frames):
 def values(access: Access, name: str = "set", sha256: str = "a", **more: Any) -> Any:
     frames = more.get("frames") or made(Path("nowhere"))
     hashed: Callable[[], str] = more.get("hashed", lambda: sha256)
-    return access.values(name, sha256, hashed, [frames], range(len(ENDS)), ENDS)["rgb"]
+    wanted = Wanted(name, sha256, hashed, range(len(ENDS)), ENDS)
+    return access.values(wanted, [frames])["rgb"]
 
 
 def made(source: Path) -> Made:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from ofp_edge.data.guess import guess, look
-from ofp_edge.data.guess.evidence import LOOKED_AT, see
+from ofp_edge.data.guess.evidence import see
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.layouts.controllers import controls
+from ofp_edge.data.looked_at import LOOKED_AT
 from ofp_edge.data.mapping import mapping_text, read_mapping
 from ofp_edge.data.open import open_dataset
 from ofp_edge.data.reading import read_by

@@ -166,7 +166,7 @@ def test_what_differs_is_named_field_by_field(two: tuple[Path, Path], tmp_path: 
         interface = replace(other.interface, actions=actions)
         refused(replace(other, interface=interface), f"action {act.name!r}", entry, value)
     named = replace(other.interface, observations=(replace(state, name="pose"),))
-    refused(replace(other, interface=named), "observations", "pose")
+    refused(replace(other, interface=named), "observation fields", "pose")
     refused(one, "holds the same")
     with pytest.raises(OfpError, match="expected 2 numbers"):
         mixture_of([one, other], [1.0])

@@ -32,6 +32,20 @@ _SHARE = 0.5
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Values of a dataset's fields: of `episodes` of its source, which end at the frames `ends`.
+    name: the dataset's, for people. sha256: its hash; hashed: what it is now, asked for once
+    something was made of it. source: what `Frames.open` would open, if it is open already."""
+
+    name: str
+    sha256: str
+    hashed: Callable[[], str]
+    episodes: Sequence[int]
+    ends: Sequence[int]
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
 class Access:
     """folder: the cache's, by default the user's. when: whether to use it. limit_bytes: of all that
     is in it. workers: processes that make what is missing. sharers: processes on this computer that
@@ -54,37 +68,20 @@ class Access:
         """Return a dataset's hash, by which it is known in what is mapped and trained."""
         return sha256()
 
-    def values(
-        self,
-        name: str,
-        sha256: str,
-        hashed: Callable[[], str],
-        frames: Sequence[Frames],
-        episodes: Sequence[int],
-        ends: Sequence[int],
-        source: Source | None = None,
-    ) -> dict[str, NDArray[Any]]:
-        """Return each field's values (T, *shape) by its name: of `episodes` of the source, which
-        end at the frames `ends`. name: the dataset's, for people. sha256: its hash; hashed: what it
-        is now, asked for once something was made of it. source: what `Frames.open` would open, if
-        it is open already. DatasetError."""
-        total = int(ends[-1])
-        size = total * sum(x.field.bytes for x in frames)
-        if not self.maps(size):
-            require_memory(size, name, DatasetError)
-            return {x.field.name: self._held(x, episodes, ends, source) for x in frames}
-        return {x.field.name: self._mapped(name, sha256, hashed, x, episodes, ends) for x in frames}
+    def values(self, wanted: Wanted, frames: Sequence[Frames]) -> dict[str, NDArray[Any]]:
+        """Return each field's values (T, *shape) by its name. DatasetError."""
+        size = int(wanted.ends[-1]) * sum(x.field.bytes for x in frames)
+        mapped = self.maps(size)
+        if not mapped:
+            require_memory(size, wanted.name, DatasetError)
+        made = self._mapped if mapped else self._held
+        return {x.field.name: made(wanted, x) for x in frames}
 
-    def _held(
-        self,
-        frames: Frames,
-        episodes: Sequence[int],
-        ends: Sequence[int],
-        source: Source | None,
-    ) -> NDArray[Any]:
+    def _held(self, wanted: Wanted, frames: Frames) -> NDArray[Any]:
+        ends, source = wanted.ends, wanted.source or frames.open()
         values = np.empty((int(ends[-1]), *frames.field.shape), frames.field.dtype)
-        source, start, seen = source or frames.open(), 0, False
-        for number, (episode, end) in enumerate(zip(episodes, ends, strict=True)):
+        start, seen = 0, False
+        for number, (episode, end) in enumerate(zip(wanted.episodes, ends, strict=True)):
             for made in frames.blocks(source, episode, end - start):
                 values[start : start + len(made)] = made
                 seen = seen or frames.shows(made)
@@ -94,15 +91,8 @@ class Access:
             raise nothing_seen(frames)
         return values
 
-    def _mapped(
-        self,
-        name: str,
-        sha256: str,
-        hashed: Callable[[], str],
-        frames: Frames,
-        episodes: Sequence[int],
-        ends: Sequence[int],
-    ) -> NDArray[Any]:
+    def _mapped(self, wanted: Wanted, frames: Frames) -> NDArray[Any]:
+        name, episodes, ends = wanted.name, wanted.episodes, wanted.ends
         if self.folder is None:
             raise DatasetError(f"{name}: no folder for a cache: this user has no home. Give one.")
         if _lies_in(self.folder, frames.source):
@@ -113,7 +103,7 @@ class Access:
         field, camera = frames.field, frames.camera
         about = About(name, field.name, (int(ends[-1]), *field.shape), field.dtype)
         identity = {
-            "dataset": sha256,
+            "dataset": wanted.sha256,
             "field": asdict(field),
             "camera": camera.to_json() if camera else None,
             "key": frames.entry.key,
@@ -130,7 +120,7 @@ class Access:
                         tries += 1
                         make_room(self.folder, entry, about, self.limit_bytes)
                         if build(entry, about, frames, episodes, ends, self.workers, self.progress):
-                            _require_unchanged(entry, frames.source, sha256, hashed)
+                            _require_unchanged(entry, frames.source, wanted)
                 if not alone:
                     self.progress(0, len(ends), _WAITS)
                     time.sleep(_POLL_S)
@@ -148,9 +138,9 @@ def _lies_in(folder: Path, source: Path) -> bool:
     return root in (place := Path(os.path.realpath(folder))).parents or root == place
 
 
-def _require_unchanged(entry: Entry, source: Path, sha256: str, hashed: Callable[[], str]) -> None:
+def _require_unchanged(entry: Entry, source: Path, wanted: Wanted) -> None:
     """What was made of other bytes than those that name it must not stay."""
-    if hashed() != sha256:
+    if wanted.hashed() != wanted.sha256:
         entry.delete()
         raise DatasetError(f"{source} changed while it was read. Try again once it is complete.")
 

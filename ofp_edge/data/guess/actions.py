@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.data.guess.columns import Group, grouped, titles
-from ofp_edge.data.guess.evidence import Memory, Seen, see
+from ofp_edge.data.guess.evidence import Seen, see
 from ofp_edge.data.guess.names import short, unique
 from ofp_edge.data.guess.sections import sections
 from ofp_edge.data.guess.verdict import ASKED
@@ -48,10 +48,9 @@ def actions(source: Source, states: Sequence[str], names: Collection[str]) -> Ac
     """
     keys = _keys(source)
     made = Actions()
-    memory: Memory = {}
     for key in keys:
         whole = "action" if len(keys) == 1 else f"action_{short(key)}"
-        seen = see(source, key, beside(source, states), memory=memory)
+        seen = see(source, key, beside(source, states))
         with np.errstate(all="ignore"):  # what overflows proves nothing
             _add(source, key, whole, seen, names, made)
     forms = "another form of the action, or a part of it: a mapping can name it"

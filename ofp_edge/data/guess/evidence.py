@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.looked_at import looked_at
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
 
-LOOKED_AT = 8
-"""The number of episodes whose numbers are looked at."""
 _FEWEST = 6  # frames or pairs of frames, below which numbers prove nothing
 _NEAR, _ALIKE = 0.1, 0.95  # of a column's range; a correlation
 _SMOOTH = 0.18  # noise steps by 0.29 of its range and more, a path of 8 points by 0.16
@@ -21,7 +20,6 @@ _FAR = 2.0  # ranges that 0 may lie away from all values of what is relative
 _OUTSIDE = 0.05  # of the frames
 _UNIT = 2e-3
 Frames = NDArray[np.float64]
-Memory = dict[tuple[str, int], Frames]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Seen:
         told = self.spread()[first:stop] > 0 if self.enough else np.zeros(stop - first, bool)
         told &= self._smooth()[first:stop] if smooth and self.enough else True
         for name, a, s in self._beside(first, stop):
-            now, then = list(zip(a, s, strict=True)), []
+            now = list(zip(a, s, strict=True))
             then = [(x[:-1], y[1:]) for x, y in now]
             for pairs in (then, now):
                 x, y = (np.concatenate(z) for z in zip(*pairs, strict=True))
@@ -146,21 +144,20 @@ def see(
     key: str,
     states: Iterable[str] = (),
     episodes: Sequence[int] | None = None,
-    memory: Memory | None = None,
 ) -> Seen:
-    """Read a key, and states beside it, of the episodes looked at: LOOKED_AT of those given, evenly
-    over them, of all without. memory: what was read before, by key and episode.
+    """Read a key, and states beside it, of those episodes given, of all without, that are looked
+    at.
 
     What cannot be read, and frames without numbers, are left out: who reads all of it says so.
     """
     names = [key, *states]
     found: dict[str, list[Frames]] = {name: [] for name in names}
     chosen = range(len(source.lengths)) if episodes is None else episodes
-    for episode in (chosen[i] for i in spread(len(chosen))):
+    for episode in (chosen[i] for i in looked_at(len(chosen))):
         try:
             if source.wrong(episode, names) is not None:
                 continue
-            read = [_numbers(source, name, episode, memory) for name in names]
+            read = [_numbers(source, name, episode) for name in names]
         except DatasetError:
             continue
         good = np.isfinite(read[0]).all(1)
@@ -173,19 +170,8 @@ def see(
     return Seen(tuple(found[key]), whole, rate)
 
 
-def spread(count: int) -> list[int]:
-    """Numbers of at most LOOKED_AT of `count` episodes, evenly over them."""
-    picked = np.linspace(0, max(0, count - 1), min(count, LOOKED_AT)).astype(int)
-    return sorted(set(picked.tolist()))
-
-
-def _numbers(source: Source, key: str, episode: int, memory: Memory | None) -> Frames:
-    if memory is not None and (key, episode) in memory:
-        return memory[key, episode]
+def _numbers(source: Source, key: str, episode: int) -> Frames:
     values = np.asarray(source.read(key, episode), float)
     if values.shape[1:] != source.keys[key].shape:
         raise DatasetError(f"{source.path}: episode {episode}, {key}: of another shape.")
-    flat = values.reshape(len(values), -1)
-    if memory is not None:
-        memory[key, episode] = flat
-    return flat
+    return values.reshape(len(values), -1)

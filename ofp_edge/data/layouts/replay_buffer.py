@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.few_numbers import FewNumbers
 from ofp_edge.data.source import Key, Source, rate_hz
 from ofp_edge.data.store import check_attributes, labels_of, odd_of
 from ofp_edge.data.success import success_of
@@ -30,7 +30,6 @@ from ofp_edge.outside import said_by
 from ofp_edge.strict import shown
 
 _MOST_EPISODES = 10**7
-_FEW_BYTES = 4 << 20
 
 
 class ReplaySource(Source):
@@ -38,7 +37,7 @@ class ReplaySource(Source):
 
     def __init__(self, path: Path, root: Any, ends: NDArray[np.int64], arrays: dict[str, Any]):
         self.path, self._arrays = path, arrays
-        self._numbers: dict[str, Any] = {}
+        self._few = FewNumbers()
         self.attributes = _attributes(path, root)
         foreign = "dp3" if "point_cloud" in arrays else "diffusion-policy"
         self.layout = "ofp-edge" if self.attributes else foreign
@@ -93,24 +92,14 @@ class ReplaySource(Source):
         start = int(self._starts[episode])
         return slice(start, start + self.lengths[episode])
 
-    def _array(self, key: str) -> Any:
-        """The array; its numbers where these are few, as each reading of Zarr takes a millisecond
-        and numbers are read several times. A damaged one is left to the episodes it concerns."""
-        array = self._arrays[key]
-        if array.ndim <= 2 and array.nbytes <= _FEW_BYTES and key not in self._numbers:
-            self._numbers[key] = array
-            with suppress(DatasetError), said_by(f"data/{key}", DatasetError):
-                self._numbers[key] = values = np.asarray(array[:])
-                values.flags.writeable = False
-        return self._numbers.get(key, array)
-
     def blocks(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
         """Yield blocks that end where the array's chunks do, so that none is decoded twice."""
-        array, start = self._array(key), int(self._starts[episode])
-        if isinstance(array, np.ndarray):
-            if self.lengths[episode]:
-                yield array[self._rows(episode)]
-            return
+        yield from self._few.blocks(
+            key, self.keys[key], episode, self.lengths[episode], lambda: self._read(key, episode)
+        )
+
+    def _read(self, key: str, episode: int) -> Iterator[NDArray[Any]]:
+        array, start = self._arrays[key], int(self._starts[episode])
         stop, chunk = start + self.lengths[episode], int(array.chunks[0])
         rows = max(1, self.keys[key].block_rows // chunk) * chunk
         while start < stop:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.judge import Judged
-from ofp_edge.data.page.names import EPISODE_COLOURS, Drawn, drawn_fields, shown_episodes, text
+from ofp_edge.data.page.names import Drawn, drawn_fields, rate_of, shown_episodes, text
 from ofp_edge.errors import DatasetError
 from ofp_edge.progress import Progress
-from ofp_edge.report.lines import Line, legend, lines
+from ofp_edge.report.lines import COLOURS, Line, legend, lines
 
 _MOST_PLOTS, _MOST_POINTS, _COMPARED = 96, 160, 400
 _NEAR = 0.15  # of an action's range: its median distance from the state that it follows
@@ -23,8 +23,7 @@ def curves(found: Judged, progress: Progress) -> str:
     """Return a plot for each dimension of actions and states, with a line for each episode."""
     fields, episodes = drawn_fields(found), shown_episodes(found)
     values, broken = _values(found, fields, episodes, progress)
-    rate = found.source.rates_hz[0] if found.source.rates_hz else None
-    rate = rate or (found.mapping.control_hz if found.mapping else None)
+    rate = rate_of(found)
     parts, room = ["<h2>Numbers over time</h2>"], _MOST_PLOTS
     parts += [f"<p class='note'>{text(line)}</p>" for line in broken]
     states = [x for x in fields if not x.action]
@@ -137,7 +136,7 @@ def _lines(
 ) -> list[Line]:
     made = []
     for number, (episode, read) in enumerate(values[field.key].items()):
-        colour = EPISODE_COLOURS[number % len(EPISODE_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         if beside is not None and episode in values[beside[0]]:
             points = _points(values[beside[0]][episode][:, beside[1]], rate)
             if points:

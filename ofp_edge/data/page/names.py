@@ -11,7 +11,6 @@ from ofp_edge.data.mapping import Entry
 from ofp_edge.data.source import Source
 
 _LONGEST = 2000
-EPISODE_COLOURS = ("#2563a8", "#b45309", "#3f7d4e")
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,13 @@ def shown_episodes(found: Judged) -> list[int]:
     sound = [x for x in found.episodes if x not in found.survey.unread and found.source.lengths[x]]
     places = dict.fromkeys((0, (len(sound) - 1) // 2, len(sound) - 1)) if sound else ()
     return [sound[x] for x in places]
+
+
+def rate_of(found: Judged) -> float | None:
+    """Return the rate that frames are counted by, as it is stated or by the mapping or guess."""
+    if rates := found.source.rates_hz:
+        return rates[0]
+    return found.mapping.control_hz if found.mapping else None
 
 
 def text(value: object) -> str:

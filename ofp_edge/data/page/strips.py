@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.data.judge import Judged
-from ofp_edge.data.page.names import shown_episodes, text
+from ofp_edge.data.page.names import rate_of, shown_episodes, text
 from ofp_edge.data.pictures import Turned, picture
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
@@ -54,7 +54,7 @@ def _strip(source: Source, key: str, episode: int, found: Judged) -> str:
     most = max(1, _LARGEST // max(1, source.keys[key].frame_bytes))
     span = min(length, _LONGEST, most)
     wanted = sorted(set(np.linspace(0, span - 1, min(span, _FRAMES)).astype(int).tolist()))
-    rate = _rate(found)
+    rate = rate_of(found)
     cut = f", its first {span}" if span < length else ""
     head = f"<p class='small'>episode {episode}, {length} frames{cut}</p>"
     try:
@@ -73,11 +73,6 @@ def _strip(source: Source, key: str, episode: int, found: Judged) -> str:
             f"<figcaption>{at}{stamp}</figcaption></figure>"
         )
     return f"{head}<div class='strip'>{''.join(figures)}</div>"
-
-
-def _rate(found: Judged) -> float | None:
-    rates, mapping = found.source.rates_hz, found.mapping
-    return rates[0] if rates else mapping.control_hz if mapping else None
 
 
 def _images(source: Source, key: str, episode: int, wanted: list[int]) -> list[NDArray[np.uint8]]:

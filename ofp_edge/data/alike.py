@@ -1,0 +1,45 @@
+"""Whether a dataset's fields are the wanted ones: by name, each entry alike but measured ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from ofp_edge.errors import SpecMismatch
+from ofp_edge.spec import ActionField, ObservationField
+
+_RANGE = ("low", "high")
+_TODO = "Give data recorded like it, or a mapping that says how its keys are meant."
+
+
+def require_alike(
+    wanted: Sequence[ObservationField | ActionField],
+    have: Sequence[ObservationField | ActionField],
+    what: str,
+    *,
+    exact: bool,
+) -> None:
+    """Raise SpecMismatch naming the first difference, of fields in any order. Ranges of measured
+    values are each dataset's own; a camera's say how it is cropped. exact: there are no others."""
+    theirs = {field.name: field for field in have}
+    names = [field.name for field in wanted]
+    if set(names) - set(theirs) or exact and set(theirs) != set(names):
+        raise SpecMismatch(f"{what} fields", ", ".join(names), ", ".join(theirs), _TODO)
+    for field in wanted:
+        other = theirs[field.name]
+        if type(other) is not type(field):
+            kinds = type(field).__name__, type(other).__name__
+            raise SpecMismatch(f"{what} {field.name!r}", *kinds, _TODO)
+        cropped = getattr(field, "camera", None) is not None
+        for entry in fields(field):
+            if entry.name in _RANGE and not cropped:
+                continue
+            expected, got = getattr(field, entry.name), getattr(other, entry.name)
+            if expected != got:
+                raise SpecMismatch(f"{what} {field.name!r}, {entry.name}", expected, got, _TODO)
+
+
+def require_same_rate(wanted_hz: float, have_hz: float, what: str) -> None:
+    """Raise SpecMismatch where a dataset has another rate than is wanted."""
+    if wanted_hz != have_hz:
+        raise SpecMismatch(f"{what}, control_hz", wanted_hz, have_hz, _TODO)
