@@ -12,6 +12,7 @@ from ofp_edge.errors import UnknownName
 from ofp_edge.files import sha256_file
 from ofp_edge.functions import Function, named
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import Start
 
 SCHEMA_VERSION = 2
 FILE = "manifest.json"
@@ -66,7 +67,8 @@ class TimeRow:
     """One shipped pair of times: `name` cold (0, 1), warm (t_w, 1) or refine (t2, 1).
 
     `row` is the constant input `time_row` of `act` for that pair; its last element is r - t.
-    A policy of many steps ships rows called ladder instead, walked in their order; `noise` is the
+    A cold start of several evaluations walks rows called cold-ladder, in their order. A policy of
+    many steps ships rows called ladder instead of all these, walked alike; `noise` is the
     standard deviation of what is drawn anew and added to the last result before the evaluation.
     """
 
@@ -75,16 +77,6 @@ class TimeRow:
     r: float
     row: tuple[float, ...]
     noise: float = 0.0
-
-
-@dataclass(frozen=True)
-class Start:
-    """The start of a chunk: the standard deviation of the noise of a cold and of a warm start, and
-    a cold chunk's evaluations where they differ from `Default.nfe`."""
-
-    cold_nfe: int | None = None
-    noise_cold: float = 1.0
-    noise_warm: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from itertools import zip_longest
 
 from ofp_edge.errors import BundleError
 from ofp_edge.functions import ACT, ENCODE, Function, Tensor, observed
-from ofp_edge.manifest import FILE, Manifest, Start, TimeRow
+from ofp_edge.manifest import FILE, Manifest, TimeRow
 from ofp_edge.provenance import check_provenance
+from ofp_edge.start import FROM_COLD
 from ofp_edge.strict import shown
 
 LARGEST_TENSOR, _WIDEST, _MOST_FUNCTIONS = 1 << 26, 1 << 14, 16
@@ -19,7 +20,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # in file names and keys of golden.npz
 _TENSOR_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # a field's, which may have spaces
 _LADDER = "ladder"
-_ROWS = ("cold", "warm", "refine", _LADDER)
+_ROWS = ("cold", "warm", "refine", FROM_COLD, _LADDER)
 _ROLES = ("observation", "feature", "noise", "time", "chunk", "chunk_normalised")
 _FILE_ROLES = (None, "golden", "plan")
 _DTYPES = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")
@@ -34,6 +35,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_known(manifest)
     _check_sizes(manifest)
     _check_rows(manifest.time_rows)
+    _check_start(manifest)
     _check_functions(manifest)
     _check_entries(manifest)
     check_provenance(manifest.provenance, FILE, BundleError)
@@ -48,11 +50,11 @@ def row_size(rows: tuple[TimeRow, ...]) -> int:
 
 
 def _check_rows(rows: tuple[TimeRow, ...]) -> None:
-    """Either a ladder alone, or rows of different names."""
+    """Either a ladder alone, or rows of different names and a cold start's ladder."""
     names = [x.name for x in rows]
-    walked = names.count(_LADDER)
-    if walked not in (0, len(names)) or (not walked and len(set(names)) != len(names)):
-        expected = f"each name once, or {_LADDER!r} alone"
+    walked, once = names.count(_LADDER), [x for x in names if x != FROM_COLD]
+    if walked not in (0, len(names)) or (not walked and len(set(once)) != len(once)):
+        expected = f"each name once but {FROM_COLD!r}, or {_LADDER!r} alone"
         raise BundleError(f"{FILE}: time_rows: expected {expected}, got {shown(names)}.")
     for number, row in enumerate(rows):
         if not (0 <= row.t <= 1 and 0 <= row.r <= 1):
@@ -60,6 +62,19 @@ def _check_rows(rows: tuple[TimeRow, ...]) -> None:
             raise BundleError(f"{FILE}: time_rows[{number}]: expected times of 0 to 1, got {got}.")
         if max(map(abs, (*row.row, row.noise))) > _LARGEST_NUMBER or row.noise < 0:
             raise BundleError(f"{FILE}: time_rows[{number}]: expected numbers of float32.")
+
+
+def _check_start(manifest: Manifest) -> None:
+    """Its numbers in range, and as many rows of a cold start's ladder as it says."""
+    start, names = manifest.start, [x.name for x in manifest.time_rows]
+    if why := start.wrong():
+        raise BundleError(f"{FILE}: start.{why[0]}: {why[1]}.")
+    expected = 0 if _LADDER in names or start.cold_steps() == 1 else start.cold_steps()
+    if names.count(FROM_COLD) != expected or (_LADDER in names and start.cold_nfe is not None):
+        raise BundleError(
+            f"{FILE}: start.cold_nfe: {start.cold_nfe} evaluations, but {names.count(FROM_COLD)} "
+            f"time rows {FROM_COLD!r} and {names.count(_LADDER)} {_LADDER!r}."
+        )
 
 
 def _check_names(manifest: Manifest) -> None:
@@ -228,7 +243,5 @@ def _unknown(manifest: Manifest) -> Iterator[str]:
             yield f"a file of role {entry.role!r} ({shown(entry.file)})"
     if any(x.data for x in manifest.artefacts):
         yield "weights in files of their own"
-    if manifest.start != Start():
-        yield f"starts of its own ({manifest.start})"
     if manifest.instructions is not None:
         yield "instructions"

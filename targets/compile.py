@@ -63,6 +63,7 @@ def compile_policy(
     *,
     board_name: str | None = None,
     nfe: int | None = None,
+    start: Callable[[Start], Start] | None = None,
     leave_out: Sequence[str] = (),
     strict: bool = False,
     force: bool = False,
@@ -70,7 +71,8 @@ def compile_policy(
 ) -> Compiled:
     """Build, check and write a bundle.
 
-    nfe: network evaluations a chunk, for a policy that takes many; None: its own number.
+    nfe: network evaluations a chunk, for a policy that takes many; None: its own number. start:
+    gives the bundle's start from the policy's; None: the same.
     An engine that is not installed here is left out: nothing enters a bundle unchecked. leave_out:
     further omissions, each "ENGINE" or "ENGINE:PRECISION".
     strict: an operation that XNNPACK does not take is an error. Raises UnknownName, MissingExtra,
@@ -92,6 +94,8 @@ def compile_policy(
     if not kept:
         raise OfpError(f"--leave-out leaves no engine that is installed: {chosen.engines}.")
     precisions = [p for p in precisions if p in {precision for _, precision in kept}]
+    if start is not None:
+        policy = replace(policy, config=replace(policy.config, start=start(policy.config.start)))
     deployed = deploy(policy, nfe)
     references: dict[str, Modules] = {"fp32": deployed.modules}
     engines = tuple(e for e in chosen.engines if not ENGINES[e].on_device)
@@ -228,6 +232,7 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
         files=(),
         default=Default("", ""),
         provenance={},
+        start=deployed.start,
     )
 
 

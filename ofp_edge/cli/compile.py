@@ -10,6 +10,7 @@ import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.errors import OfpError
+from ofp_edge.start import Start
 
 KEYS = (
     "bundle", "target", "board", "default", "artefacts", "gate", "agreement", "estimate", "engines",
@@ -43,6 +44,18 @@ class BundleOptions:
             help="Network evaluations a chunk, of a policy of many steps. Default: its own."
         ),
     ] = None
+    noise_cold: Annotated[
+        float | None,
+        typer.Option(help="Noise of a start without a plan, 0..2. Default: the policy's."),
+    ] = None
+    noise_warm: Annotated[
+        float | None,
+        typer.Option(help="Noise of a start from the last plan, 0..2. Default: the policy's."),
+    ] = None
+    cold_nfe: Annotated[
+        int | None,
+        typer.Option(help="Evaluations of a start without a plan. Default: the policy's."),
+    ] = None
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,6 +65,10 @@ class BundleOptions:
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse an operation that XNNPACK does not take.")
     ] = False
+
+    def start(self, own: Start) -> Start:
+        """Return the policy's own start with what is given here."""
+        return own.with_(self.noise_cold, self.noise_warm, self.cold_nfe)
 
 
 def compile_(

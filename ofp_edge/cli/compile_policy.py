@@ -46,6 +46,7 @@ def policy_bundle(
             out,
             board_name=board,
             nfe=options.nfe,
+            start=options.start,
             leave_out=options.leave_out or (),
             strict=options.strict,
             force=force,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofp_edge.runtime.infer.guard import check_guard
+from ofp_edge.start import Start
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Choice:
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
     chooses among, 1 or 3 and more; OfpError for another number. if_time: one evaluation, and a
-    bundle's refining one where there is time for it.
+    bundle's refining one where there is time for it. noise_cold, noise_warm, cold_nfe: see Start.
     """
 
     nfe: int | None = None
@@ -26,6 +27,14 @@ class Choice:
     t_refine: float | None = None
     guard: int = 1
     if_time: bool = False
+    noise_cold: float | None = None
+    noise_warm: float | None = None
+    cold_nfe: int | None = None
 
     def __post_init__(self) -> None:
         check_guard(self.guard)
+        self.start(Start())
+
+    def start(self, own: Start) -> Start:
+        """Return the artefact's own start with what is chosen."""
+        return own.with_(self.noise_cold, self.noise_warm, self.cold_nfe)

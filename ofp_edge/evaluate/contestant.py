@@ -14,6 +14,7 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference, load_inference
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import Start
 
 if TYPE_CHECKING:
     from ofp_edge.policy.torch_batch import TorchBatch
@@ -35,7 +36,7 @@ class TrainedOn:
 @dataclass
 class Contestant:
     """An opened policy or bundle, ready to act. t_w is None when every start is cold; nfe:
-    network evaluations a chunk.
+    network evaluations a chunk. start: its noise, and the evaluations of a cold chunk.
 
     trained_on: the task of its demonstrations, where that is known. inferences: one for each
     episode that may run at the same time; more than one share `batch`. more_nfe: evaluations a
@@ -55,6 +56,7 @@ class Contestant:
     batch: TorchBatch | None = None
     more_nfe: int | None = None
     training: TrainedOn = TrainedOn()
+    start: Start = Start()
 
     @property
     def inference(self) -> Inference:
@@ -115,6 +117,7 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         engine,
         precision,
         nfe="auto" if choice.if_time else choice.nfe,
+        start=choice.start(bundle.manifest.start),
         warm=not choice.cold,
         guard=choice.guard,
     )
@@ -138,6 +141,7 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
             manifest.provenance.get("dataset_sha256") or None,
             None if held_out is None else tuple(held_out),
         ),
+        start=choice.start(manifest.start),
     )
 
 
@@ -185,4 +189,5 @@ def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
             record.held_out if known else None,
             {name: (x.low, x.high) for name, x in policy.statistics.items() if x.count},
         ),
+        choice.start(config.start),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from ofp_edge.policy.torch_batch import TorchBatch
 from ofp_edge.policy.torch_runner import TorchRunner
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.infer.inference import Inference
-from ofp_edge.runtime.infer.sampler import Scheme, Step
+from ofp_edge.runtime.infer.sampler import Scheme, Step, starting
+from ofp_edge.start import Start
 
 ROWS = 16
 """Episodes sharing a call of a many-step policy. A world costs 0.2 s and 26 MB, so no more."""
@@ -56,7 +58,8 @@ def sampled(policy: Policy, choice: Choice) -> Acting:
     deployed = split(policy)
     act = SampledAct(policy.network, method, nfe)
     row = next(row for row in deployed.time_rows if row.name == "cold")
-    return Acting(deployed.encode, act, Scheme((Step(row),), None), nfe, len(row.row))
+    scheme = Scheme((Step(row, noise=_only_noise(policy, choice)),), None)
+    return Acting(deployed.encode, act, scheme, nfe, len(row.row))
 
 
 def walking(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
@@ -67,8 +70,16 @@ def walking(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
     deployed = deploy(policy, choice.nfe)
     encode, act, precision, _ = _functions(path, deployed, choice)
     rows = deployed.time_rows
-    scheme = Scheme(tuple(Step(row) for row in rows), None)
+    scheme = Scheme(starting([Step(row) for row in rows], _only_noise(policy, choice)), None)
     return Acting(encode, act, scheme, len(rows), len(rows[0].row), fixed=True), precision
+
+
+def _only_noise(policy: Policy, choice: Choice) -> float:
+    """The noise of a policy whose every chunk starts from it, and takes all its steps."""
+    for option, value in (("--cold-nfe", choice.cold_nfe), ("--noise-warm", choice.noise_warm)):
+        if value is not None:
+            raise OfpError(f"{option}: every chunk of method {policy.config.method} starts alike.")
+    return choice.start(policy.config.start).noise_cold
 
 
 def _functions(path: Path, deployed: Deployed, choice: Choice) -> tuple[Any, Any, str, bool]:
@@ -90,7 +101,9 @@ def _functions(path: Path, deployed: Deployed, choice: Choice) -> tuple[Any, Any
 
 
 def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> tuple[Acting, str]:
-    """Return the Acting of one step, one and a refining step, or a ladder, in float or by plan."""
+    """Return the Acting of one step, one and a refining step, or a ladder, in float or by plan; a
+    cold start walks a ladder of its own where it takes more evaluations."""
+    start = choice.start(policy.config.start)
     deployed = deploy(policy)
     encode, act, precision, quantised = _functions(path, deployed, choice)
     fixed = quantised or policy.config.network.one_row
@@ -98,34 +111,42 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     t_refine = choice.t_refine
     if t_refine is None and choice.nfe is None:
         t_refine = policy.config.t_refine
-    if t_refine is not None:
-        if choice.nfe not in (None, 2):
-            raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
+    if t_refine is not None and choice.nfe not in (None, 2):
+        raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
+    nfe = 2 if t_refine is not None else 1 if choice.nfe is None else choice.nfe
+    if nfe >= MANY_STEPS:
+        return _batched(policy, encode, act, nfe, t_w, start, fixed=fixed), precision
+
+    def walk(t: float, steps: int) -> list[Step]:
+        if t_refine is None or steps != nfe:
+            return [Step(x) for x in _rows(policy, ladder(steps, t))]
         row, network = policy.sampling.time_row, policy.network
         second = Step(row(network, "refine", t_refine, 1.0), renoise=True)
-        starts = [row(network, "start", t, 1.0) for t in (0.0, t_w) if t is not None]
-        ladders = [(Step(row), second) for row in starts]
-        scheme = Scheme(ladders[0], ladders[1] if len(ladders) > 1 else None)
-        return Acting(encode, act, scheme, 2, size, fixed), precision
-    nfe = 1 if choice.nfe is None else choice.nfe
-    act, scheme = _ladder(policy, act, nfe, t_w)
-    return Acting(encode, act, scheme, nfe, 1, fixed), precision
+        return [Step(row(network, "start", t, 1.0)), second]
+
+    cold = starting(walk(0.0, start.cold_steps(nfe)), start.noise_cold)
+    warm = None if t_w is None else starting(walk(t_w, nfe), start.noise_warm)
+    scheme = Scheme(cold, warm)
+    return Acting(encode, act, scheme, scheme.nfe, size, fixed), precision
 
 
-def _ladder(policy: Policy, act: Any, nfe: int, t_w: float | None) -> tuple[Any, Scheme]:
-    """`nfe` even steps from 0 to 1, and from t_w to 1 after a warm start, as one call each."""
-    starts = [0.0] if t_w is None else [0.0, t_w]
-    ladders = [ladder(nfe, start) for start in starts]
+def _rows(policy: Policy, times: Sequence[float]) -> list[TimeRow]:
     row, network = policy.sampling.time_row, policy.network
-    rows = [
-        [row(network, "ladder", t, r).row for t, r in zip(x, x[1:], strict=False)] for x in ladders
-    ]
+    return [row(network, "ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
+
+
+def _batched(
+    policy: Policy, encode: Any, act: Any, nfe: int, t_w: float | None, start: Start, *, fixed: bool
+) -> Acting:
+    """`nfe` even steps from 0 to 1, and from t_w to 1 after a warm start, as one call each."""
+    starts = [(0.0, start.noise_cold)] + ([] if t_w is None else [(t_w, start.noise_warm)])
+    rows = [[x.row for x in _rows(policy, ladder(nfe, t))] for t, _ in starts]
     steps = [
-        (Step(TimeRow("ladder", start, 1.0, (float(number),))),)
-        for number, start in enumerate(starts)
+        (Step(TimeRow("ladder", t, 1.0, (float(number),)), noise=noise),)
+        for number, (t, noise) in enumerate(starts)
     ]
     scheme = Scheme(steps[0], None if t_w is None else steps[1])
-    return LadderAct(act, torch.tensor(rows)), scheme
+    return Acting(encode, LadderAct(act, torch.tensor(rows)), scheme, nfe, 1, fixed)
 
 
 def inferences_of(

@@ -12,6 +12,7 @@ from ofp_edge.policy.imported.program_config import ProgramConfig
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import Start
 from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
@@ -93,7 +94,8 @@ class PolicyConfig:
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
     method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
     a chunk takes the refining evaluation by default. plan_sha256: the hash of the quantization.json
-    that belongs to it; a float policy has none. files: SHA-256 of the weights and of the policy's
+    that belongs to it; a float policy has none. start: the noise of cold and warm starts, and a
+    cold chunk's evaluations; folders of before have none and draw as much as training. files: SHA-256 of the weights and of the policy's
     other files, by name; older folders have none.
     """
 
@@ -109,6 +111,7 @@ class PolicyConfig:
     training: TrainingRecord
     refine: bool = False
     plan_sha256: str | None = None
+    start: Start = Start()
     files: dict[str, str] = field(default_factory=dict, compare=False)
     schema_version: int = SCHEMA_VERSION
 
@@ -156,6 +159,8 @@ class PolicyConfig:
             raise PolicyError("config.time_rows: expected at least cold and warm.")
         if any(not 0 <= t <= 1 or not 0 <= r <= 1 for _, t, r in self.time_rows):
             raise PolicyError("config.time_rows: expected times of 0 to 1.")
+        if why := self.start.wrong():
+            raise PolicyError(f"config.start.{why[0]}: {why[1]}.")
         if self.refine and REFINE not in names:
             raise PolicyError("config.refine: there is no time row 'refine'.")
         for name in self.files:

@@ -17,7 +17,9 @@ from ofp_edge.functions import ACT, ENCODE, Function, named
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.methods.method import Act
 from ofp_edge.policy.parts import Encoder
+from ofp_edge.policy.sampler import ladder
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import FROM_COLD, Start
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Deployed:
     functions: inputs and outputs of each module, in the order in which they run. modules: one for
     each function; they share the policy's weights. walks: whether a chunk takes all time rows, one
     evaluation each. own_nfe: the default number of evaluations a chunk: all rows, or one, and one
-    more to refine.
+    more to refine. start: the policy's; its cold ladder is among the time rows.
     """
 
     spec: PolicySpec
@@ -36,6 +38,7 @@ class Deployed:
     time_rows: tuple[manifest.TimeRow, ...]
     walks: bool
     own_nfe: int
+    start: Start
 
     def function(self, name: str) -> Function:
         """Return the inputs and outputs of one module."""
@@ -69,6 +72,8 @@ def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
         raise PolicyError(f"--nfe {nfe}: expected 1 or more.")
     if nfe is not None and method.jumps:
         raise PolicyError(f"--nfe {nfe}: method {name} takes one step; `run --nfe 2` refines.")
+    if policy.config.start.cold_nfe is not None and not method.jumps:
+        raise PolicyError(f"--cold-nfe: method {name} takes all its steps at every start.")
     return split(policy, nfe)
 
 
@@ -76,8 +81,13 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
     """Split any policy, without `deploy`'s checks, to look at its functions' shapes and costs."""
     network, config, method = policy.network.eval(), policy.config, policy.sampling
     rows = method.time_rows(network, config.time_rows, nfe)
+    if (steps := config.start.cold_steps()) > 1 and rows[0].name != "ladder":
+        times = ladder(steps)
+        rows += tuple(
+            method.time_row(network, FROM_COLD, t, r) for t, r in zip(times, times[1:], strict=False)
+        )
     modules = {k: x.eval() for k, x in config.network.modules(network, method).items()}
     functions = config.network.functions(network, len(rows[0].row))
     walks = rows[0].name == "ladder"
     nfe = len(rows) if walks else 1 if config.t_refine is None else 2
-    return Deployed(config.spec, functions, modules, rows, walks, nfe)
+    return Deployed(config.spec, functions, modules, rows, walks, nfe, config.start)

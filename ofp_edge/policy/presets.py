@@ -12,6 +12,7 @@ from ofp_edge.policy.sizes import RgbConfig
 from ofp_edge.policy.trunks.mlp import MlpConfig
 from ofp_edge.policy.trunks.transformer import TransformerConfig
 from ofp_edge.policy.trunks.unet import UnetConfig
+from ofp_edge.start import Start
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Preset:
     t_w: float
     t_refine: float
     method_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    start: Start = Start()
 
     @property
     def time_rows(self) -> tuple[tuple[str, float, float], ...]:

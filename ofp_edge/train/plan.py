@@ -195,6 +195,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         camera_tolerance=start.config.camera_tolerance if start else CameraTolerance(),
         time_rows=start.config.time_rows if start else chosen.time_rows,
         training=record,
+        start=start.config.start if start else chosen.start,
     )
     network = start.network if start else _seeded_network(config, statistics)
     if request.rgb_weights:

@@ -26,6 +26,7 @@ from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
 from ofp_edge.runtime.infer.walk import Walk
 from ofp_edge.runtime.runners.threads import Threads
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import Start
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.runners import Runner
@@ -178,7 +179,7 @@ class Inference:
             chunk = self._warm_chunk(t_obs_ns)
         else:
             chunk = self._cold_chunk(t_obs_ns)
-        self.timings.nfe = self.scheme.nfe
+        self.timings.nfe = len(self._from_warm if self.started_warm else self._cold)
         self.timings.infer_ns = time.perf_counter_ns() - start
         return chunk
 
@@ -189,7 +190,7 @@ class Inference:
             raise ValueError("this scheme has no refining step")
         start = time.perf_counter_ns()
         self.timings.act_ns = self._walk.more(self._refining)
-        self.timings.nfe = self.scheme.nfe + len(self._refining)
+        self.timings.nfe += len(self._refining)
         self.timings.evaluations = len(self._refining)
         self.timings.infer_ns = time.perf_counter_ns() - start
         return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy(), True)
@@ -254,12 +255,13 @@ def load_inference(
     cpus: Sequence[int] = (),
     seed: int | Sequence[int] = 0,
     nfe: Nfe | None = None,
+    start: Start | None = None,
     warm: bool = True,
     guard: int = 1,
 ) -> Inference:
     """Load a bundle's functions, check them against the golden outputs, and warm them up.
 
-    engine, precision, nfe: None takes the manifest's default. threads, cpus: see `Threads`. Nothing
+    engine, precision, nfe, start: None takes the manifest's. threads, cpus: see `Threads`. Nothing
     is built on the device here: see `Engine.prepare`. Raises UnknownName, MissingExtra,
     BundleError, OfpError (too little memory), or ParityError when this machine's engine answers
     differently.
@@ -269,7 +271,8 @@ def load_inference(
     engine, precision = bundle.choose(engine, precision)
     manifest = bundle.manifest
     nfe = manifest.default.nfe if nfe is None else nfe
-    scheme = shipped_scheme(manifest.time_rows, nfe, warm=warm)
+    start = manifest.start if start is None else start
+    scheme = shipped_scheme(manifest.time_rows, nfe, start, warm=warm)
     runners = engine_of(engine).load(bundle, precision, Threads(threads, tuple(cpus)))
     inference = Inference(
         manifest.spec,

@@ -57,7 +57,7 @@ class Walk:
     def cold(self, steps: Sequence[Prepared]) -> int:
         """Walk every step, from noise."""
         self._draw()
-        np.copyto(self._z, self._eps)
+        np.multiply(self._eps, steps[0].noise_share, out=self._z)
         return self._run(steps[0]) + self.more(steps[1:])
 
     def warm(self, steps: Sequence[Prepared], plan: NDArray[np.float32]) -> int:
@@ -82,8 +82,8 @@ class Walk:
         self._rng.standard_normal(dtype=np.float32, out=self._eps)
 
     def _mix(self, step: Prepared, plan: NDArray[np.float32]) -> None:
-        """z = (1 - t) eps + t plan (in a noisy ladder sigma eps + plan), in place; `plan` may be
-        the engine's own output buffer."""
+        """z = (1 - t) noise eps + t plan (in a noisy ladder sigma eps + plan), in place; `plan` may
+        be the engine's own output buffer."""
         np.multiply(self._eps, step.noise_share, out=self._z)
         np.multiply(plan, step.plan_share, out=self._eps)
         np.add(self._z, self._eps, out=self._z)
@@ -98,5 +98,5 @@ class Walk:
 def _shares(step: Step, first: bool) -> tuple[np.float32, np.float32]:
     """Return the shares of noise and of the last result in the z that a step starts from."""
     if first or step.renoise:
-        return np.float32(1 - step.row.t), np.float32(step.row.t)
+        return np.float32((1 - step.row.t) * step.noise), np.float32(step.row.t)
     return np.float32(step.row.noise), np.float32(1)
