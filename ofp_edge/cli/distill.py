@@ -21,7 +21,7 @@ from ofp_edge.cli.train import (
     Steps,
     TensorBoard,
     ValidateEvery,
-    numbers,
+    named_numbers,
     perform,
     start_training,
 )
@@ -73,7 +73,7 @@ def distill(
         False,
         start,
         force,
-        numbers(option or []),
+        named_numbers(option or []),
         distill=True,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)

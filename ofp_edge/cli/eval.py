@@ -4,11 +4,13 @@ simulator, how near its plans are to recorded ones (eval_dataset.py)."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ofp_edge.cli.comma_lists import different_numbers
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import check_output_file, write_bytes, write_json
@@ -125,14 +127,23 @@ def evaluate(
     With --dataset the chunks are held against those that were recorded: the error of each joint and
     of each step, beside plans that see nothing, of one evaluation beside more.
     """
-    if (task is None) == (dataset is None):
-        raise OfpError(
-            "expected one of --task (simulated episodes) and --dataset (recorded ones), got "
-            f"{'neither' if task is None else 'both'}."
-        )
-    if dataset is None:
-        _refuse("with --task every chunk is made once", samples=samples)
-    else:
+    if result is not None:
+        check_output_file(result, force=force)
+    from ofp_edge.evaluate.choice import Choice
+
+    choice = Choice(
+        engine=engine,
+        precision=precision,
+        t_w=t_w,
+        cold=cold,
+        t_refine=t_refine,
+        guard=guard,
+    )
+    if dataset is not None:
+        from ofp_edge.cli.eval_dataset import evaluate_recorded
+
+        if task is not None:
+            raise _not_one("both")
         _refuse(
             "with --dataset nothing is simulated",
             rig=rig,
@@ -142,31 +153,11 @@ def evaluate(
             video=video,
             video_episodes=video_episodes,
         )
-    if frames not in (None, *_FRAMES):
-        raise UnknownName("--frames", str(frames), _FRAMES)
-    if result is not None:
-        check_output_file(result, force=force)
-    if video is not None:
-        from ofp_edge.evaluate.video import check_video
-
-        check_video(video, force=force)
-    from ofp_edge.evaluate.choice import Choice
-
-    if dataset is not None:
-        from ofp_edge.cli.eval_dataset import evaluate_recorded
-
         return evaluate_recorded(
             output,
             artefact,
             dataset,
-            Choice(
-                engine=engine,
-                precision=precision,
-                t_w=t_w,
-                cold=cold,
-                t_refine=t_refine,
-                guard=guard,
-            ),
+            choice,
             keys=KEYS,
             nfe=nfe,
             episodes=episodes,
@@ -174,7 +165,15 @@ def evaluate(
             seed=seed,
             result=result,
         )
-    assert task is not None  # one of the two was given
+    if task is None:
+        raise _not_one("neither")
+    _refuse("with --task every chunk is made once", samples=samples)
+    if frames not in (None, *_FRAMES):
+        raise UnknownName("--frames", str(frames), _FRAMES)
+    if video is not None:
+        from ofp_edge.evaluate.video import check_video
+
+        check_video(video, force=force)
     from ofp_edge.bundle import MANIFEST
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
     from ofp_edge.evaluate.contestant import open_contestant
@@ -184,23 +183,19 @@ def evaluate(
 
     limits = None if rig is None else read_rig(rig)
     own_latency = "0" if limits is None else str(limits.timing.latency_ms)
-    latencies = numbers("--latency-ms", own_latency if latency_ms is None else latency_ms)
+    latencies = different_numbers(
+        "--latency-ms", own_latency if latency_ms is None else latency_ms, "0,50,100"
+    )
     evaluations = read_nfe(nfe)
     if evaluations == "auto" and limits is None:
         raise OfpError("--nfe auto: expected --rig: its L says when there is time to refine.")
     entry = None if limits is None or engine or precision else limits.engine
     if entry is not None and (artefact / MANIFEST).exists():
-        engine, precision = entry.name, entry.precision  # as `run` would
-    choice = Choice(
-        nfe=None if evaluations == "auto" else evaluations,
-        engine=engine,
-        precision=precision,
-        t_w=t_w,
-        cold=cold,
-        t_refine=t_refine,
-        guard=guard,
-        if_time=evaluations == "auto",
-    )
+        choice = replace(choice, engine=entry.name, precision=entry.precision)  # as `run` would
+    if evaluations == "auto":
+        choice = replace(choice, if_time=True)
+    else:
+        choice = replace(choice, nfe=evaluations)
     played: Literal["own", "other"] = "other" if frames == "other" else "own"
     workers = 2 if workers is None else workers
     seeds = evaluation_seeds(seed, _count(episodes))
@@ -242,22 +237,17 @@ def _count(episodes: str | None) -> int:
     return int(episodes)
 
 
+def _not_one(got: str) -> OfpError:
+    return OfpError(
+        f"expected one of --task (simulated episodes) and --dataset (recorded ones), got {got}."
+    )
+
+
 def _refuse(why: str, **given: object) -> None:
     """Refuse options that would be ignored: None is one that is not given."""
     for name, value in given.items():
         if value is not None:
             raise OfpError(f"--{name.replace('_', '-')}: {why}. Leave it out.")
-
-
-def numbers(option: str, text: str) -> list[float]:
-    """The different numbers of "0,50,100", in order; OfpError for anything else."""
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or len(set(found)) < len(found):
-        raise OfpError(f"{option} {text}: expected different numbers with commas, as in 0,50,100.")
-    return found
 
 
 def add(app: typer.Typer) -> None:

@@ -7,24 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ofp_edge.cli.comma_lists import different_whole_numbers
 from ofp_edge.cli.output import Document, Output
 from ofp_edge.errors import OfpError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import write_bytes, write_json
 
 MOST_SAMPLES = 100
-
-
-def whole_numbers(option: str, text: str, example: str) -> list[int]:
-    """Return the different whole numbers of "3,7", in order; OfpError for anything else."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts) or len(set(parts)) < len(
-        parts
-    ):
-        raise OfpError(
-            f"{option} {text}: expected different whole numbers with commas, as in {example}."
-        )
-    return [int(part) for part in parts]
 
 
 def evaluate_recorded(
@@ -44,10 +33,10 @@ def evaluate_recorded(
     from ofp_edge.evaluate.offline import measure_offline
     from ofp_edge.evaluate.offline_text import offline_table
 
-    counts = None if nfe is None else whole_numbers("--nfe", nfe, "1,10")
+    counts = None if nfe is None else different_whole_numbers("--nfe", nfe, "1,10")
     if not 1 <= samples <= MOST_SAMPLES:
         raise OfpError(f"--samples {samples}: expected 1..{MOST_SAMPLES}.")
-    wanted = None if episodes is None else whole_numbers("--episodes", episodes, "3,7")
+    wanted = None if episodes is None else different_whole_numbers("--episodes", episodes, "3,7")
     began = time.monotonic()
     with output.progress("evaluating") as progress:
         found = measure_offline(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ofp_edge.cli.comma_lists import numbers
 from ofp_edge.cli.compute_options import ComputeOptions
 from ofp_edge.cli.data_options import DataOptions
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
@@ -124,10 +125,10 @@ def train(
         resume,
         init,
         force,
-        numbers(option or []),
+        named_numbers(option or []),
         rgb_weights,
         mixed=tuple(datasets[1:]),
-        weights=shares(weights),
+        weights=None if weights is None else tuple(numbers("--weights", weights, "1,0.5")),
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 
@@ -216,17 +217,7 @@ def perform(
     }
 
 
-def shares(text: str | None) -> tuple[float, ...] | None:
-    """Read --weights. OfpError."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(x) for x in text.split(","))
-    except ValueError:
-        raise OfpError(f"--weights {text}: expected numbers, as 1,0.5.") from None
-
-
-def numbers(options: list[str]) -> dict[str, float]:
+def named_numbers(options: list[str]) -> dict[str, float]:
     """`--option name=value` as a dictionary; OfpError."""
     values = {}
     for entry in options:
