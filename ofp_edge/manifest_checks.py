@@ -54,7 +54,7 @@ def _check_rows(rows: tuple[TimeRow, ...]) -> None:
     names = [x.name for x in rows]
     walked, once = names.count(_LADDER), [x for x in names if x != FROM_COLD]
     if walked not in (0, len(names)) or (not walked and len(set(once)) != len(once)):
-        expected = f"each name once but {FROM_COLD!r}, or {_LADDER!r} alone"
+        expected = f"each name once, or {_LADDER!r} alone"
         raise BundleError(f"{FILE}: time_rows: expected {expected}, got {shown(names)}.")
     for number, row in enumerate(rows):
         if not (0 <= row.t <= 1 and 0 <= row.r <= 1):

@@ -24,6 +24,7 @@ from ofp_edge.quantize.plan import Plan, read_plan
 from ofp_edge.quantize.threads import one_thread
 from ofp_edge.runtime.runners import Runner
 from ofp_edge.runtime.runners.table import ENGINES
+from ofp_edge.start import Start
 from ofp_edge.targets.agreement import measure_agreement
 from ofp_edge.targets.built import Built, build
 from ofp_edge.targets.export import Exported

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.cli.start_options import OWN, StartOptions
 from ofp_edge.errors import OfpError
-from ofp_edge.start import Start
 
 KEYS = (
     "bundle", "target", "board", "default", "artefacts", "gate", "agreement", "estimate", "engines",
@@ -44,18 +44,6 @@ class BundleOptions:
             help="Network evaluations a chunk, of a policy of many steps. Default: its own."
         ),
     ] = None
-    noise_cold: Annotated[
-        float | None,
-        typer.Option(help="Noise of a start without a plan, 0..2. Default: the policy's."),
-    ] = None
-    noise_warm: Annotated[
-        float | None,
-        typer.Option(help="Noise of a start from the last plan, 0..2. Default: the policy's."),
-    ] = None
-    cold_nfe: Annotated[
-        int | None,
-        typer.Option(help="Evaluations of a start without a plan. Default: the policy's."),
-    ] = None
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,10 +53,6 @@ class BundleOptions:
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse an operation that XNNPACK does not take.")
     ] = False
-
-    def start(self, own: Start) -> Start:
-        """Return the policy's own start with what is given here."""
-        return own.with_(self.noise_cold, self.noise_warm, self.cold_nfe)
 
 
 def compile_(
@@ -88,6 +72,7 @@ def compile_(
     ] = None,
     engines: EngineOptions = EngineOptions(),
     options: BundleOptions = BundleOptions(),
+    starts: StartOptions = OWN,
     force: Force = False,
 ) -> Document:
     """Compile a policy into a bundle and check every engine against torch.
@@ -99,6 +84,8 @@ def compile_(
 
         if options.leave_out:
             raise OfpError("--leave-out is for a policy; a bundle holds what it holds.")
+        if starts != OWN:
+            raise OfpError("a bundle starts as it was compiled; `run` takes --noise-cold and such.")
         if out is not None:
             raise OfpError(
                 f"-o is for a policy: engines lie beside their bundle, in {policy}.engines."
@@ -110,7 +97,7 @@ def compile_(
         raise OfpError("--precision and --fallback are for a bundle's engines, on the device.")
     if out is None:
         raise OfpError("give -o, the bundle folder to write.")
-    return policy_bundle(output, policy, target, out, board, options, force=force)
+    return policy_bundle(output, policy, target, out, board, options, starts, force=force)
 
 
 def add(app: typer.Typer) -> None:

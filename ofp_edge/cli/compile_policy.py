@@ -21,12 +21,13 @@ from ofp_edge.targets.registry import target as known_target
 
 if TYPE_CHECKING:
     from ofp_edge.cli.compile import BundleOptions
+    from ofp_edge.cli.start_options import StartOptions
     from ofp_edge.targets.compile import Compiled
 
 
 def policy_bundle(
     output: Output, policy: Path, target: str, out: Path, board: str | None,
-    options: BundleOptions, *, force: bool,
+    options: BundleOptions, starts: StartOptions, *, force: bool,
 ) -> Document:  # fmt: skip
     """The document of `compile POLICY`. Raises what `compile_policy` raises."""
     engines, chosen_board = known_target(target).engines, board_for(target, board)
@@ -46,7 +47,7 @@ def policy_bundle(
             out,
             board_name=board,
             nfe=options.nfe,
-            start=options.start,
+            start=starts.of,
             leave_out=options.leave_out or (),
             strict=options.strict,
             force=force,

@@ -4,7 +4,7 @@ simulator, how near its plans are to recorded ones (eval_dataset.py)."""
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,13 +12,14 @@ import typer
 
 from ofp_edge.cli.comma_lists import different_numbers
 from ofp_edge.cli.output import Document, Force, Output, add_command
+from ofp_edge.cli.start_options import OWN, StartOptions
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.files import check_output_file, write_bytes, write_json
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
-    "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
+    "start", "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
     "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
     "recorded",
 )  # fmt: skip
@@ -98,6 +99,7 @@ def evaluate(
         int,
         typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
     ] = 1,
+    starts: StartOptions = OWN,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +140,7 @@ def evaluate(
         cold=cold,
         t_refine=t_refine,
         guard=guard,
+        **asdict(starts),
     )
     if dataset is not None:
         from ofp_edge.cli.eval_dataset import evaluate_recorded

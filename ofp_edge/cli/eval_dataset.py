@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def evaluate_recorded(
         "nfe": contestant.nfe,
         "t_w": contestant.t_w,
         "guard": choice.guard,
+        "start": asdict(contestant.start),
         "engine": contestant.engine,
         "precision": contestant.precision,
         "seed": seed,

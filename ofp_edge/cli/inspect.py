@@ -62,6 +62,7 @@ def _bundle(path: Path) -> Document:
         "costs": manifest.provenance.get("costs", {}),
         "layers": layers,
         "time_rows": _rows(manifest.time_rows),
+        "start": asdict(manifest.start),
         "default": {
             "engine": manifest.default.engine,
             "precision": manifest.default.precision,
@@ -109,6 +110,7 @@ def _policy(path: Path) -> Document:
         "costs": costs(deployed),
         "layers": _layers(plan) if plan else [],
         "time_rows": _rows(rows),
+        "start": asdict(config.start),
         "default": None,
         "artefacts": [],
         "provenance": {
@@ -153,6 +155,11 @@ def _show(output: Output, document: Document) -> None:
     )
     rows = ", ".join(f"{r['name']} {r['t']:g}→{r['r']:g}" for r in document["time_rows"])
     say(f"time rows    {rows or 'none: it answers in many steps and has no deployed form'}")
+    start = document["start"]
+    say(
+        f"start        noise {start['noise_cold']:g} cold, {start['noise_warm']:g} warm; "
+        f"{start['cold_nfe'] or 'as many'} evaluations cold"
+    )
     for function, cost in document["costs"].items():
         megaflops = cost["flops"] / 1e6
         say(f"{function:12} {cost['parameters']:,} parameters, {megaflops:.2f} MFLOP a call")
@@ -200,7 +207,7 @@ def _show_gate(output: Output, gate: dict[str, Any] | None) -> None:
 
 
 KEYS = (
-    "kind", "path", "sha256", "target", "board", "spec", "costs", "layers", "time_rows",
+    "kind", "path", "sha256", "target", "board", "spec", "costs", "layers", "time_rows", "start",
     "default", "artefacts", "provenance",
 )  # fmt: skip
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "chunks", "between", "interval", "left", "right",
-    "short", "outside", "keeps_left", "keeps_right", "demonstrations", "nfe", "guard", "engine",
-    "precision", "seed", "seconds",
+    "short", "outside", "keeps_left", "keeps_right", "demonstrations", "nfe", "guard", "noise",
+    "engine", "precision", "seed", "seconds",
 )  # fmt: skip
 
 
@@ -36,6 +36,14 @@ def modes(
     guard: Annotated[
         int, typer.Option(help="Noises a guarded choice is made among, 3 or more. 1: unguarded.")
     ] = 1,
+    noise_cold: Annotated[
+        float | None,
+        typer.Option(help="Noise that a chunk starts from, 0..2. Default: the policy's own."),
+    ] = None,
+    cold_nfe: Annotated[
+        int | None,
+        typer.Option(help="Evaluations of a cold chunk, if more. Default: the policy's own."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Run number, of noise and of 10000 unseen episodes.")
     ] = 0,
@@ -57,6 +65,8 @@ def modes(
             chunks=chunks,
             nfe=nfe,
             guard=guard,
+            noise_cold=noise_cold,
+            cold_nfe=cold_nfe,
             seed=seed,
             engine=engine,
             precision=precision,
@@ -81,6 +91,7 @@ def modes(
         "demonstrations": vars(report.demonstrations),
         "nfe": contestant.nfe,
         "guard": report.guard,
+        "noise": contestant.start.noise_cold,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "seed": seed,

@@ -52,6 +52,7 @@ def replay(
         threads=made.threads,
         seed=made.seed,
         nfe=made.nfe,
+        start=made.start,
         guard=made.guard,
     )
     try:

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.run_report import KEYS, run_document, show_run
+from ofp_edge.cli.start_options import OWN, StartOptions
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.files import check_output_file
 
@@ -157,6 +158,7 @@ def run(
         str | None, typer.Option(help="package.module:Class in place of the rig's driver.")
     ] = None,
     thinking: Thinking = Thinking(),
+    starts: StartOptions = OWN,
     live: Annotated[bool, typer.Option("--live", help="Show the run in the terminal.")] = False,
     realtime: RealtimeOptions = RealtimeOptions(),
     force: Force = False,
@@ -188,6 +190,7 @@ def run(
         records.log_limit_mb,
         records.record_calibration,
         thinking.instruction,
+        starts.of,
     )
     kernel = Realtime(
         output.log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ofp_edge.cli.output import Document, Output
@@ -10,10 +11,10 @@ if TYPE_CHECKING:
     from ofp_edge.runtime.session import Request, Session
 
 KEYS = (
-    "bundle", "rig", "engine", "precision", "threads", "nfe", "guard", "seed", "dry_run", "seconds",
-    "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends", "slow_sends",
-    "refined", "stale_frames", "plans", "episodes", "successes", "success", "latency_ms",
-    "capture_to_ready_ms", "tick_jitter_us_p99",
+    "bundle", "rig", "engine", "precision", "threads", "nfe", "guard", "start", "seed", "dry_run",
+    "seconds", "ticks", "skipped_ticks", "misses", "held", "clamped", "limited", "late_sends",
+    "slow_sends", "refined", "stale_frames", "plans", "episodes", "successes", "success",
+    "latency_ms", "capture_to_ready_ms", "tick_jitter_us_p99",
     "stopped_because", "log", "log_files", "log_files_deleted", "log_rows_lost", "recorded",
     "skewed_frames", "frozen_frames", "stateless_frames", "camera_remarks", "bridged_readings",
     "realtime", "wakeup_us",
@@ -34,6 +35,7 @@ def run_document(session: Session, request: Request, dry_run: bool) -> Document:
         "threads": session.choice.threads,
         "nfe": session.nfe,
         "guard": request.guard,
+        "start": asdict(session.start),
         "seed": request.seed,
         "dry_run": dry_run,
         "seconds": round(report.seconds, 3),

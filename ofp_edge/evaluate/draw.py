@@ -63,6 +63,7 @@ def drawn_in_batches(
             features = network.encode(seen)
             shape = (len(batch), guard, network.chunk_size)
             noise = torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
+            noise *= contestant.start.noise_cold
             drawn = [
                 method.sample(network, features, noise[:, i], contestant.nfe) for i in range(guard)
             ]

@@ -180,7 +180,10 @@ class Evaluator:
                 spec.plan_steps * spec.dt_ns,
                 fade_steps=job.fade_steps,
             )
-        rig = replace(job.rig, timing=replace(job.rig.timing, latency_ms=job.latency_ms))
+        cold = job.rig.timing.cold_latency_ms
+        cold = None if cold is None else max(cold, job.latency_ms)
+        timing = replace(job.rig.timing, latency_ms=job.latency_ms, cold_latency_ms=cold)
+        rig = replace(job.rig, timing=timing)
         return make_controller(spec, rig, job.refine_first_ns if job.choice.if_time else None)
 
     def _think(self, order: Order | None, state: RobotState) -> list[Event]:

@@ -66,7 +66,8 @@ class ModesReport:
 
 def measure_modes(
     path: Path, task: str | None = None, *, chunks: int = 2000, nfe: int | None = None,
-    guard: int = 1, seed: int = 0, engine: str | None = None, precision: str | None = None,
+    guard: int = 1, noise_cold: float | None = None, cold_nfe: int | None = None, seed: int = 0,
+    engine: str | None = None, precision: str | None = None,
     progress: Progress = silent,
 ) -> ModesReport:  # fmt: skip
     """Draw `chunks` cold chunks of a policy or bundle at unseen decision states of `task`.
@@ -77,7 +78,15 @@ def measure_modes(
     """
     if chunks < 1:
         raise OfpError(f"--chunks {chunks}: expected 1 or more.")
-    choice = Choice(nfe=nfe, engine=engine, precision=precision, cold=True, guard=guard)
+    choice = Choice(
+        nfe=nfe,
+        engine=engine,
+        precision=precision,
+        cold=True,
+        guard=guard,
+        noise_cold=noise_cold,
+        cold_nfe=cold_nfe,
+    )
     contestant = open_contestant(path, choice)
     task = task or _own_task(path, contestant)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def document(
         "nfe": "auto" if job.choice.if_time else contestant.nfe,
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
+        "start": asdict(contestant.start),
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,

@@ -95,8 +95,8 @@ class PolicyConfig:
     method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
     a chunk takes the refining evaluation by default. plan_sha256: the hash of the quantization.json
     that belongs to it; a float policy has none. start: the noise of cold and warm starts, and a
-    cold chunk's evaluations; folders of before have none and draw as much as training. files: SHA-256 of the weights and of the policy's
-    other files, by name; older folders have none.
+    cold chunk's evaluations; folders of before draw as much as training. files: SHA-256 of the
+    weights and of the policy's other files, by name; older folders have none.
     """
 
     method: str

@@ -84,7 +84,8 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
     if (steps := config.start.cold_steps()) > 1 and rows[0].name != "ladder":
         times = ladder(steps)
         rows += tuple(
-            method.time_row(network, FROM_COLD, t, r) for t, r in zip(times, times[1:], strict=False)
+            method.time_row(network, FROM_COLD, t, r)
+            for t, r in zip(times, times[1:], strict=False)
         )
     modules = {k: x.eval() for k, x in config.network.modules(network, method).items()}
     functions = config.network.functions(network, len(rows[0].row))

@@ -21,6 +21,7 @@
 
     [timing]
     latency_ms = 50.0                    # L: what was seen at t_obs acts at t_obs + L
+    cold_latency_ms = 80.0               # optional: that of an episode's first plan, L or more
     max_plan_age_ms = 500.0              # an older plan is held, then stopped
     cross_fade_steps = 3                 # optional: control steps from one plan to the next
     max_skew_ms = 100.0                  # optional: how far apart two cameras' frames may be taken
@@ -84,13 +85,20 @@ class CameraEntry:
 @dataclass(frozen=True)
 class Timing:
     """[timing]: the constant latency L, the age past which a plan is no longer followed, over how
-    many control steps one plan fades into the next (None: the two plans' overlap, at most 5), and
-    how far apart the frames of one observation may have been taken."""
+    many control steps one plan fades into the next (None: the two plans' overlap, at most 5), how
+    far apart the frames of one observation may have been taken, and the latency of an episode's
+    first plan (None: L)."""
 
     latency_ms: float
     max_plan_age_ms: float
     cross_fade_steps: int | None = None
     max_skew_ms: float = 100.0
+    cold_latency_ms: float | None = None
+
+    @property
+    def cold_ms(self) -> float:
+        """Return the latency of an episode's first plan."""
+        return self.latency_ms if self.cold_latency_ms is None else self.cold_latency_ms
 
     def fade_steps(self, spec: PolicySpec) -> int:
         """Return cross_fade_steps, or its default: what is left of the old plan when the next one
@@ -166,6 +174,7 @@ def read_rig(path: Path) -> Rig:
             timing.positive("max_plan_age_ms"),
             fade,
             timing.positive("max_skew_ms", default=100.0),
+            timing.positive("cold_latency_ms") if "cold_latency_ms" in timing.values else None,
         ),
         engine_entry(table),
         read_safety(table.sub("safety", optional=True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,11 +37,13 @@ from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import Start
 
 
 @dataclass(frozen=True)
 class Request:
-    """The user's request. robot: a driver in place of the rig's own, built without options."""
+    """The user's request. robot: a driver in place of the rig's own, built without options. start:
+    gives the run's start from the bundle's."""
 
     bundle: Path
     rig: Path
@@ -56,6 +58,7 @@ class Request:
     log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
     instruction: str | None = None
+    start: Callable[[Start], Start] = lambda own: own
 
 
 class Probe(Telemetry, Protocol):
@@ -94,6 +97,7 @@ class Session:
     rig: Rig
     choice: EngineChoice
     nfe: Nfe
+    start: Start
     inference: Inference
     observer: Observer
     loop: ControlLoop
@@ -179,6 +183,7 @@ def open_session(
             stack.callback(stop_input.close)
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
         observer = make_observer(bundle, rig, cameras, mark)
+        start = request.start(bundle.manifest.start)
         inference = load_inference(
             bundle,
             choice.engine,
@@ -187,6 +192,7 @@ def open_session(
             cpus=choice.cpus,
             seed=request.seed,
             nfe=request.nfe,
+            start=start,
             guard=request.guard,
         )
         nfe: Nfe = "auto" if inference.scheme.refining else inference.scheme.nfe
@@ -194,7 +200,7 @@ def open_session(
         controller = make_controller(bundle.spec, rig, first_ns if nfe == "auto" else None)
         log, recorder = None, None
         if request.log is not None:
-            header = _header(bundle, rig, choice, nfe, first_ns, request)
+            header = _header(bundle, rig, choice, nfe, start, first_ns, request)
             log = McapLog(request.log, header, request.log_limit_mb << 20, hooks.on_log_trouble)
             stack.callback(log.close)
         if request.record_calibration is not None:
@@ -227,7 +233,7 @@ def open_session(
             on_tick=hooks.on_tick,
             mark=mark,
         )
-        yield Session(bundle, rig, choice, nfe, inference, observer, loop, log, recorder)
+        yield Session(bundle, rig, choice, nfe, start, inference, observer, loop, log, recorder)
 
 
 def _supervised(
@@ -244,6 +250,7 @@ def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> 
         spec,
         round(rig.timing.latency_ms * 1e6),
         round(rig.timing.max_plan_age_ms * 1e6),
+        cold_latency_ns=round(rig.timing.cold_ms * 1e6),
         fade_steps=rig.timing.fade_steps(spec),
         safety=SafetyLayer(spec, rig.safety),
         refine=None if refine_first_ns is None else RefineBudget(refine_first_ns),
@@ -251,7 +258,7 @@ def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> 
 
 
 def _header(
-    bundle: Bundle, rig: Rig, choice: EngineChoice, nfe: Nfe, refine_first_ns: int,
+    bundle: Bundle, rig: Rig, choice: EngineChoice, nfe: Nfe, start: Start, refine_first_ns: int,
     request: Request,
 ) -> dict[str, Any]:  # fmt: skip
     return {
@@ -265,10 +272,12 @@ def _header(
         "seed": request.seed,
         "noise": "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation",
         "nfe": nfe,
+        "start": asdict(start),
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
         "instruction": rig.instruction,
         "latency_ms": rig.timing.latency_ms,
+        "cold_latency_ms": rig.timing.cold_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
         "cross_fade_steps": rig.timing.fade_steps(bundle.spec),
         "safety": rig.safety.to_json(),

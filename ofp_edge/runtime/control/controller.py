@@ -42,9 +42,10 @@ _NO_ACTION = 1e30  # sums and differences of such in a plan would not be finite 
 class Controller:
     """Follows chunks at a constant latency L, re-plans, holds, and stops for good.
 
-    latency_ns: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no longer; the
-    robot holds for the rest of that period and is stopped at the next tick unless a newer plan has
-    taken over. Without a first plan the age counts from the episode's start.
+    latency_ns: L. cold_latency_ns: that of an episode's first plan, whose start may take several
+    evaluations; None: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no
+    longer; the robot holds for the rest of that period and is stopped at the next tick unless a
+    newer plan has taken over. Without a first plan the age counts from the episode's start.
     fade_steps: control steps over which one plan fades into the next. safety: the layer every
     command passes, or None. refine: judges the time for a refining step; None: never.
     Raises RigError when the limits can't be met by any schedule.
@@ -56,12 +57,15 @@ class Controller:
         latency_ns: int,
         max_plan_age_ns: int,
         *,
+        cold_latency_ns: int | None = None,
         fade_steps: int = 0,
         safety: SafetyLayer | None = None,
         refine: RefineBudget | None = None,
     ) -> None:
-        _check_limits(spec, latency_ns, max_plan_age_ns, fade_steps)
+        cold_ns = latency_ns if cold_latency_ns is None else cold_latency_ns
+        _check_limits(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps)
         self.spec, self.latency_ns, self.max_plan_age_ns = spec, latency_ns, max_plan_age_ns
+        self.cold_latency_ns = cold_ns
         self.fade_steps = fade_steps
         self.counters = Counters()
         self.fault: str | None = None
@@ -95,6 +99,12 @@ class Controller:
     def state(self) -> RobotState | None:
         """Return the robot's latest credible state, which the policy is to see."""
         return self._state
+
+    @property
+    def _latency_ns(self) -> int:
+        """When the next plan is due after its observation: an episode's first has its own time."""
+        first = self._plans.followed is None and not self._plans.held_out
+        return self.cold_latency_ns if first else self.latency_ns
 
     def plan_due(self, now_ns: int) -> bool:
         """Return whether inference should begin at this tick: n_action_steps after it last began,
@@ -196,7 +206,7 @@ class Controller:
         if now.began is None:
             now.began = now_ns
         self._take_over(now_ns)
-        self.counters.misses += now.overdue(now_ns - self.latency_ns)
+        self.counters.misses += now.overdue(now_ns - self._latency_ns)
         plan = now.followed
         if plan is not None and now_ns - plan.t_obs_ns <= self.max_plan_age_ns:
             return self._act(plan, now_ns)
@@ -214,15 +224,15 @@ class Controller:
 
     def _take_over(self, now_ns: int) -> None:
         plans = self._plans
-        while (chunk := plans.due(now_ns - self.latency_ns)) is not None:
-            newer = plans.has_due(now_ns - self.latency_ns)
+        while (chunk := plans.due(now_ns - (latency_ns := self._latency_ns))) is not None:
+            newer = plans.has_due(now_ns - latency_ns)
             if newer or now_ns - chunk.t_obs_ns > self.max_plan_age_ns:
                 self.counters.dropped += 1  # a newer one is due too, or too old to be followed once
             else:
                 self.counters.takeovers += 1
                 old = plans.followed
                 plans.follow(chunk if old is None else self._faded(old, chunk, now_ns))
-            late_ns = now_ns - self.latency_ns - self.spec.dt_ns
+            late_ns = now_ns - latency_ns - self.spec.dt_ns
             self.counters.misses += plans.settle(chunk.t_obs_ns, late_ns)
 
     def _faded(self, old: Chunk, new: Chunk, now_ns: int) -> Chunk:
@@ -277,20 +287,28 @@ class Controller:
             now_ns,
             due,
             self.warm_source if due else None,
-            self.latency_ns,
+            self._latency_ns,
             now_ns + steps * self.spec.dt_ns,
             None if self._refine is None else self._refine.ns,
         )
 
 
-def _check_limits(spec: PolicySpec, latency_ns: int, max_plan_age_ns: int, fade_steps: int) -> None:
+def _check_limits(
+    spec: PolicySpec, latency_ns: int, cold_ns: int, max_plan_age_ns: int, fade_steps: int
+) -> None:
     dt = spec.dt_ns
-    if not 0 <= latency_ns <= (spec.plan_steps - spec.n_action_steps) * dt:
-        raise RigError(
-            f"latency_ms: expected 0..{(spec.plan_steps - spec.n_action_steps) * dt / 1e6:g} "
-            f"((horizon - n_action_steps) control steps), got {latency_ns / 1e6:g}."
-        )
-    shortest, longest = latency_ns + spec.n_action_steps * dt, spec.plan_steps * dt
+    most = (spec.plan_steps - spec.n_action_steps) * dt
+    for name, value, least in (
+        ("latency_ms", latency_ns, 0),
+        ("cold_latency_ms", cold_ns, latency_ns),
+    ):
+        if not least <= value <= most:
+            raise RigError(
+                f"{name}: expected {least / 1e6:g}..{most / 1e6:g} "
+                f"({'latency_ms' if least else '0'} to (horizon - n_action_steps) control steps), "
+                f"got {value / 1e6:g}."
+            )
+    shortest, longest = cold_ns + spec.n_action_steps * dt, spec.plan_steps * dt
     if not shortest <= max_plan_age_ns <= longest:
         raise RigError(
             f"max_plan_age_ms: expected {shortest / 1e6:g}..{longest / 1e6:g} (latency and "

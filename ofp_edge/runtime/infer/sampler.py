@@ -7,7 +7,9 @@
     noisy ladder       z = the last result + sigma eps      (a diffusion policy's)
 
 n_c and n_w are the policy's `noise_cold` and `noise_warm` (start.py); 1 is what training knows.
-A cold start may walk a ladder of `cold_nfe` steps where other chunks take one. `act` returns z + (r - t) u(z, t, r) as `chunk_normalised`, so every scheme is a list of rows.
+A cold start may walk a ladder of `cold_nfe` steps where another chunk takes one.
+
+`act` returns z + (r - t) u(z, t, r) as `chunk_normalised`, so every scheme is a list of rows.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ofp_edge.rig.safety import SafetyEntry, safety_from_json
 from ofp_edge.runtime.log.reader import Row
 from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import Start
 from ofp_edge.strict import read_as, shown
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Made:
     nfe: Any
     guard: int
     threads: int = 1
+    start: Start = Start()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class Decided:
     max_plan_age_ms: float
     cross_fade_steps: int
     refine_first_ns: int | None
+    cold_latency_ms: float | None = None
+
+    @property
+    def cold_ns(self) -> int:
+        """Return the latency of an episode's first plan; a log of before has L for it."""
+        ms = self.latency_ms if self.cold_latency_ms is None else self.cold_latency_ms
+        return round(ms * 1e6)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ def made_of(header: Row, what: str) -> Made:
     made = read_as(Made, header, what, OfpError, others=True)
     if type(made.nfe) is not int and made.nfe != "auto":
         raise OfpError(f"{what}: nfe: expected a whole number or auto, got {shown(made.nfe)}.")
+    if why := made.start.wrong():
+        raise OfpError(f"{what}: start.{why[0]}: {why[1]}.")
     if made.seed < 0:
         raise OfpError(f"{what}: seed: expected 0 or more, got {made.seed}.")
     return made
@@ -107,8 +118,8 @@ def decided_of(header: Row, what: str) -> Decided:
     safety = safety_from_json(header["safety"], f"{what}: safety")
     safety.require_fits(spec, what)
     run = read_as(Decided, header, what, OfpError, others=True, spec=spec, safety=safety)
-    for name in ("latency_ms", "max_plan_age_ms"):
-        if not 0 <= (value := getattr(run, name)) <= _LONGEST_MS:
+    for name in ("latency_ms", "cold_latency_ms", "max_plan_age_ms"):
+        if (value := getattr(run, name)) is not None and not 0 <= value <= _LONGEST_MS:
             raise OfpError(f"{what}: {name}: expected 0..{_LONGEST_MS:g}, got {value:g}.")
     return run
 
