@@ -118,21 +118,23 @@ def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
     return cell if cell and cell["finished"] else None
 
 
-def tuning_inputs(suite: Suite, unit: Unit, training: Cell) -> Inputs:
-    """Return the inputs of the times that `tune` chooses, on as many validation episodes as are
-    evaluated."""
+def tuning_inputs(suite: Suite, unit: Unit, training: Cell, nfe: int) -> Inputs:
+    """Return the inputs of the start that `tune` chooses at an nfe, on as many validation episodes
+    as are evaluated."""
     return {
         "task": unit.task.name,
         "training": unit.training,
         "seed": unit.seed,
         "weights": training["sha256"],
         "episodes": suite.evaluate.episodes,
+        "nfe": nfe,
+        "chooses": "t_w, noise_cold, noise_warm",
     }
 
 
 def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
     """Return the inputs of the closed-loop episodes of a row at an nfe."""
-    tuned = {"tuned_on": suite.evaluate.episodes} if row.tuned else {}
+    tuned = _tuned(suite, row)
     return {
         "task": unit.task.name,
         "training": unit.training,
@@ -143,6 +145,7 @@ def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int
         "guard": row.guard,
         "latency_ms": suite.evaluate.latency_ms,
         **tuned,
+        **row.starts,
     }
 
 
@@ -156,17 +159,20 @@ def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -
         "nfe": nfe,
         "guard": row.guard,
         "chunks": suite.evaluate.chunks,
+        **_tuned(suite, row),
+        **row.starts,
     }
+
+
+def _tuned(suite: Suite, row: Row) -> Inputs:
+    if not row.tuned:
+        return {}
+    return {"tuned_on": suite.evaluate.episodes, "tuned": "t_w, noise_cold, noise_warm"}
 
 
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:
     """Return the pairs (row, nfe) of a unit."""
     return ((row, nfe) for row in unit.rows for nfe in row.nfe)
-
-
-def is_tuned(unit: Unit) -> bool:
-    """Say whether one of the unit's rows runs with the times that `tune` chooses."""
-    return any(row.tuned for row in unit.rows)
 
 
 def has_modes(unit: Unit) -> bool:

@@ -42,9 +42,7 @@ def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> No
 
 def _check_row(row: Row) -> None:
     method = build_method(row.method, row.options)
-    Choice(guard=row.guard)
-    if row.tuned and not method.velocity:
-        raise OfpError(f"method {row.method} starts every chunk from noise: nothing to tune")
+    Choice(cold=row.cold, guard=row.guard, **row.starts)
     for nfe in row.nfe:  # asked with a network that does nothing, because a method may have a most
         method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
 

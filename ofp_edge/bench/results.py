@@ -78,7 +78,7 @@ def _unit_cells(suite: Suite, store: Store, unit: cells.Unit) -> list[Document]:
                 "interval": wilson_interval(good, count),
                 **{name: _middle(of, episodes.get(name)) for name, of in _ABOUT.items()},
                 "modes": _modes(suite, store, unit, training, row, nfe),
-                "tuning": _tuning(suite, store, unit, training, row),
+                "tuning": _tuning(suite, store, unit, training, row, nfe),
                 "training": {k: v for k, v in training.items() if k not in ("kind", "finished")},
                 "made_by": episodes["code"],
                 "first_seed": episodes["seed"][0],
@@ -109,11 +109,11 @@ def _modes(
 
 
 def _tuning(
-    suite: Suite, store: Store, unit: cells.Unit, training: Cell, row: Row
+    suite: Suite, store: Store, unit: cells.Unit, training: Cell, row: Row, nfe: int
 ) -> Document | None:
     if not row.tuned:
         return None
-    return _content(store.read("tuning", cells.tuning_inputs(suite, unit, training)))
+    return _content(store.read("tuning", cells.tuning_inputs(suite, unit, training, nfe)))
 
 
 def _content(cell: Cell | None) -> Document | None:

@@ -101,11 +101,11 @@ def pending(
     if training is None:
         return [f"train {unit}", *(f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit))]
     missing = []
-    if cells.is_tuned(unit):
-        if store.read("tuning", cells.tuning_inputs(suite, unit, training)) is None:
-            missing.append(f"tune {unit}")
     for row, nfe in cells.variants(unit):
         name = f"{unit.task.name}/{row.name}/{unit.seed} @{nfe}"
+        inputs = cells.tuning_inputs(suite, unit, training, nfe)
+        if row.tuned and store.read("tuning", inputs) is None:
+            missing.append(f"tune {name}")
         inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
         cell = store.read("episodes", inputs)
         if cell is None or len(cell["seed"]) < episodes[row.name, nfe]:

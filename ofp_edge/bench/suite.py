@@ -26,7 +26,8 @@ method = "ofp-plus"
 nfe = [1, 4]                   # network evaluations a chunk; the first is the row's own
 options = { lambda_c = 0.0 }   # optional: the method's numbers
 cold = false                   # optional: every chunk starts from noise
-tuned = false                  # optional: t_w as `tune` chooses it, a policy its own
+tuned = false                  # optional: t_w and noise as `tune` chooses them at each nfe
+noise_cold = 1.0               # optional, and noise_warm and cold_nfe: the policy's own otherwise
 guard = 1                      # optional: candidates of a guarded choice at a cold start
 [[compare]]
 candidate = ["ofp-plus", 1]    # row and nfe
@@ -86,6 +87,15 @@ class Row:
     cold: bool = False
     tuned: bool = False
     guard: int = 1
+    noise_cold: float | None = None
+    noise_warm: float | None = None
+    cold_nfe: int | None = None
+
+    @property
+    def starts(self) -> dict[str, Any]:
+        """Return what is given of how chunks start."""
+        given = {x: getattr(self, x) for x in ("noise_cold", "noise_warm", "cold_nfe")}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def training(self) -> str:
@@ -212,16 +222,19 @@ def _row(table: Table) -> Row:
         table.take("cold", bool, False),
         table.take("tuned", bool, False),
         table.count("guard", 1),
+        _number(table, "noise_cold"),
+        _number(table, "noise_warm"),
+        table.count("cold_nfe", 1) if "cold_nfe" in table.values else None,
     )
     if not row.name or set(row.name) & set("/*?[] @|"):
         raise SuiteError(
             f"{table.path}: {table.where('name')}: expected a word without / * ? [ ] @ | or space, "
             f"got {row.name!r}."
         )
-    if row.cold and row.tuned:
+    if row.tuned and (row.cold or "noise_cold" in row.starts or "noise_warm" in row.starts):
         raise SuiteError(
-            f"{table.path}: {table.where('tuned')}: a cold start has no t_w to choose; give one "
-            "of cold and tuned."
+            f"{table.path}: {table.where('tuned')}: `tune` chooses t_w and noise: give tuned, or "
+            "cold and noise."
         )
     table.nothing_left()
     return row
@@ -239,6 +252,10 @@ def _comparison(table: Table) -> Comparison:
         sides.append(Side(*value))
     table.nothing_left()
     return Comparison(*sides)
+
+
+def _number(table: Table, key: str) -> float | None:
+    return table.positive(key, allow_zero=True) if key in table.values else None
 
 
 def _whole(table: Table, key: str, *, least: int) -> tuple[int, ...]:

@@ -86,12 +86,16 @@ def modes(values: Document) -> TextTable | None:
     return TextTable("Between the modes", head, rows, caption, 2)
 
 
+_STARTS = ("t_w", "noise_cold", "noise_warm")
+
+
 def tuning(values: Document) -> TextTable | None:
     """Return what `tune` chose for the tuned rows; None where there are none."""
     found: dict[tuple[str, str], dict[int, Document]] = {}
     for cell in values["cells"]:
         if cell["tuning"]:
-            of_row = found.setdefault((cell["task"], cell["row"]), {})
+            name = f"{cell['row']} @{cell['nfe']}"
+            of_row = found.setdefault((cell["task"], name), {})
             of_row[cell["seed"]] = cell["tuning"]
     if not found:
         return None
@@ -99,25 +103,28 @@ def tuning(values: Document) -> TextTable | None:
     rows = []
     for (task, name), of_seed in found.items():
         tuned = of_seed.values()
-        best = [max(t["refine"], key=lambda second: second["difference"]) for t in tuned]
+        best = [max(t["refine"], key=lambda x: x["difference"]) for t in tuned if t["refine"]]
+        starts = [[t["chosen"].get(x, 1.0) for t in tuned] for x in _STARTS]
+        refined = sum(t["chosen"].get("refine", False) for t in tuned)
         rows.append(
             (
                 short[task],
                 name,
-                ", ".join(f"{t['chosen']['t_w']:g}" for t in tuned),
-                ", ".join(points(second["difference"]) for second in best),
-                ", ".join(f"{second['t']:g}" for second in best),
-                f"{sum(t['chosen']['refine'] for t in tuned)} of {len(tuned)}",
+                *(", ".join("–" if x is None else f"{x:g}" for x in start) for start in starts),
+                ", ".join(points(second["difference"]) for second in best) or "–",
+                ", ".join(f"{second['t']:g}" for second in best) or "–",
+                f"{refined} of {len(tuned)}" if best else "–",
             )
         )
     caption = (
         f"A figure a training seed, on {values['suite']['evaluate']['episodes']} validation "
-        "episodes a setting, none of them among the evaluated ones. a2 − a1: success of a "
+        "episodes a setting, none of them among the evaluated ones. cold, warm: the noise of a "
+        "start without and with a last plan, of training's. a2 − a1: success of a "
         "refined chunk less that of one evaluation, in points, at the t_refine where it is "
         "largest, so too high by choice; refined: where it was shown to be more than 0. The rows "
-        "run with this t_w and do not refine."
+        "run with this start and do not refine."
     )
-    head = ("task", "row", "t_w", "a2 − a1", "t_refine", "refined")
+    head = ("task", "row", "t_w", "cold", "warm", "a2 − a1", "t_refine", "refined")
     return TextTable("What tune chooses", head, rows, caption, 2)
 
 

@@ -11,7 +11,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,21 +105,21 @@ def seconds_a_step(request: Request) -> float:
 def train_and_evaluate(
     suite: Suite, store: Store, unit: Unit, episodes: dict[tuple[str, int], int]
 ) -> None:
-    """Make the unit's policy, the times for its tuned rows, then at least so many episodes of each
-    (row, nfe), then its modes."""
+    """Make the unit's policy, then for each (row, nfe) the start if it is tuned, at least so many
+    episodes, and its modes."""
     torch.set_num_threads(1)
     training = _train(suite, store, unit)
-    tuning = _tune(suite, store, unit, training) if cells.is_tuned(unit) else None
     for row, nfe in cells.variants(unit):
-        t_w = tuning["chosen"]["t_w"] if tuning and row.tuned else None
-        choice = Choice(nfe=nfe, t_w=t_w, cold=row.cold, guard=row.guard)
+        choice = Choice(nfe=nfe, cold=row.cold, guard=row.guard, **row.starts)
+        if row.tuned:
+            choice = replace(choice, **_tune(suite, store, unit, training, nfe))
         inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
         job = Job(
             store.root / training["policy"], unit.task.name, choice, suite.evaluate.latency_ms
         )
         _run_episodes(store, inputs, job, episodes[row.name, nfe])
         if cells.has_modes(unit):
-            _measure_modes(suite, store, unit, training, row, nfe)
+            _measure_modes(suite, store, unit, training, row, choice)
 
 
 def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
@@ -177,14 +177,20 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
     )
 
 
-def _tune(suite: Suite, store: Store, unit: Unit, training: Cell) -> Cell:
-    inputs = cells.tuning_inputs(suite, unit, training)
-    if found := store.read("tuning", inputs):
-        return found
+def _tune(suite: Suite, store: Store, unit: Unit, training: Cell, nfe: int) -> dict[str, Any]:
+    """What `tune` chooses of the start, as options."""
+    inputs = cells.tuning_inputs(suite, unit, training, nfe)
+    if (found := store.read("tuning", inputs)) is None:
+        found = _tuned(suite, store, unit, training, inputs)
+    return {x: found["chosen"][x] for x in ("t_w", "noise_cold", "noise_warm")}
+
+
+def _tuned(suite: Suite, store: Store, unit: Unit, training: Cell, inputs: cells.Inputs) -> Cell:
     tuned = tune_policy(
         store.root / training["policy"],
         task=unit.task.name,
         episodes=inputs["episodes"],
+        nfe=inputs["nfe"],
         workers=1,
         dry_run=True,
     )
@@ -211,10 +217,11 @@ def _finite(value: Any) -> Any:
 
 
 def _measure_modes(
-    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, nfe: int
+    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, choice: Choice
 ) -> None:
     from ofp_edge.evaluate.modes import measure_modes
 
+    nfe = choice.nfe or 1
     inputs = cells.modes_inputs(suite, unit, training, row, nfe)
     if store.read("modes", inputs):
         return
@@ -224,6 +231,8 @@ def _measure_modes(
         chunks=inputs["chunks"],
         nfe=nfe,
         guard=row.guard,
+        noise_cold=choice.noise_cold,
+        cold_nfe=choice.cold_nfe,
     )
     shares = ("between", "left", "right")
     store.write(

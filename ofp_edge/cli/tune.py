@@ -1,8 +1,9 @@
-"""`ofp-edge tune`: choose the warm start and the refinement by validation episodes."""
+"""`ofp-edge tune`: choose how chunks start, and the refinement, by validation episodes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,8 @@ from ofp_edge.cli.output import Document, Output, add_command
 from ofp_edge.extras import require
 
 KEYS = (
-    "policy", "data", "task", "dataset", "episodes", "first_seed", "warm", "refine", "chosen",
-    "before", "rule", "written", "seconds",
+    "policy", "data", "task", "dataset", "episodes", "first_seed", "nfe", "warm", "refine",
+    "chosen", "before", "rule", "written", "seconds",
 )  # fmt: skip
 
 
@@ -27,6 +28,10 @@ def tune(
     episodes: Annotated[
         int, typer.Option(help="Validation episodes a setting: seeds of their own.")
     ] = 100,
+    nfe: Annotated[
+        int | None,
+        typer.Option(help="Evaluations a chunk of the starts. Default: 1, or the method's own."),
+    ] = None,
     dataset: Annotated[
         Path | None,
         typer.Option(
@@ -39,10 +44,11 @@ def tune(
         bool, typer.Option("--dry-run", help="Print the choice, change nothing.")
     ] = False,
 ) -> Document:
-    """Choose a policy's warm start and refinement, and write them into its folder.
+    """Choose how a policy's chunks start, and its refinement, and write them into its folder.
 
-    Measures the warm start at t_w 0 (cold), 0.1 … 0.7 in one step, then a second evaluation at
-    0.3 … 0.9. The choice is stored in config.json, the table in tuning.json.
+    Tries t_w 0 (cold), 0.1 … 0.7 with noise 0 … 1 of cold and of warm starts, the better third each
+    time on twice the episodes; then a second evaluation at 0.3 … 0.9. The choice is stored in
+    config.json, the table in tuning.json.
     """
     require("torch", "train")
     from ofp_edge.evaluate.tune import tune_policy
@@ -53,6 +59,7 @@ def tune(
             policy,
             task=task,
             episodes=episodes,
+            nfe=nfe,
             dataset=dataset,
             workers=workers,
             dry_run=dry_run,
@@ -63,11 +70,19 @@ def tune(
     output.console.print(
         f"{policy} on {values['episodes']} {values['data']}, {where}", soft_wrap=True
     )
-    _show(output, "t_w, one step", values["warm"], "against the best")
-    _show(output, f"t_refine, after t_w {chosen['t_w']:g}", values["refine"], "against one step")
+    start = f"noise {chosen['noise_cold']:g} cold"
+    if chosen["t_w"] is not None:
+        start += f", {chosen['noise_warm']:g} warm"
+        start = f"t_w {chosen['t_w']:g}{'' if chosen['t_w'] else ' (cold)'}, {start}"
+    _show(output, ("t_w", "cold", "warm"), values["warm"], "against the best")
+    refined = ""
+    if values["refine"]:
+        _show(output, ("t_refine",), values["refine"], "against one step")
+        refined = (
+            f", refinement {'on' if chosen['refine'] else 'off'} (t_refine {chosen['t_refine']:g})"
+        )
     output.console.print(
-        f"chosen: t_w {chosen['t_w']:g}{'' if chosen['t_w'] else ' (cold)'}, refinement "
-        f"{'on' if chosen['refine'] else 'off'} (t_refine {chosen['t_refine']:g}); "
+        f"chosen: {start}{refined}; "
         f"{'nothing changed' if dry_run else 'written to config.json and tuning.json'}",
         soft_wrap=True,
     )
@@ -75,7 +90,8 @@ def tune(
     return {"policy": policy, **values, "written": not dry_run, "seconds": seconds}
 
 
-def _show(output: Output, first: str, rows: list[dict[str, Any]], against: str) -> None:
+def _show(output: Output, first: Sequence[str], rows: list[dict[str, Any]], against: str) -> None:
+    """A table whose first columns are a setting's: its time, then its noises."""
     from ofp_edge.evaluate.report import short
 
     names = {
@@ -87,12 +103,13 @@ def _show(output: Output, first: str, rows: list[dict[str, Any]], against: str) 
     }
     keys = [key for key in names if rows[0].get(key) is not None]
     table = Table(box=None)
-    for name in (first, *(names[key] for key in keys), against):
+    for name in (*first, *(names[key] for key in keys), against):
         table.add_column(name, justify="right")
     for row in rows:
         low, high = row["interval_of_difference"]
+        setting = (row["t"], row["noise_cold"], row["noise_warm"])[: len(first)]
         table.add_row(
-            f"{row['t']:g}",
+            *("–" if x is None else f"{x:g}" for x in setting),
             *(short(row[key]) for key in keys),
             f"{row['difference']:+.3f}  ({low:+.3f} … {high:+.3f})",
         )

@@ -18,7 +18,7 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.evaluate.replanned import planning_moments
 from ofp_edge.evaluate.smoothness import half_ranges, jump
-from ofp_edge.evaluate.tuning import Measured
+from ofp_edge.evaluate.tuning import Measured, Setting
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.runtime.chunk import Chunk
 
@@ -34,7 +34,7 @@ def open_training_data(path: Path, config: PolicyConfig) -> Dataset:
     return dataset
 
 
-def measure_held_out(path: Path, dataset: Dataset, choice: Choice, t: float) -> Measured:
+def measure_held_out(path: Path, dataset: Dataset, choice: Choice, setting: Setting) -> Measured:
     """Measure the policy. scores: minus each episode's chunk error, RMS over its plans in half
     ranges of the action; actions past an episode's end are left out. jump: as of an Episode."""
     contestant = open_contestant(path, choice)
@@ -59,4 +59,4 @@ def measure_held_out(path: Path, dataset: Dataset, choice: Choice, t: float) -> 
     contestant.close()
     mean_jump = float(np.mean(jumps)) if jumps else None
     summary = {"chunk_error": float(np.mean(errors)), "chunk_boundary_jump": mean_jump}
-    return Measured(t, tuple(-error for error in errors), mean_jump, None, summary)
+    return Measured(setting, tuple(-error for error in errors), mean_jump, None, summary)

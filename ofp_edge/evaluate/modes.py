@@ -7,6 +7,7 @@ read at the obstacle. The demonstrations of the same states say where the two mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +68,14 @@ class ModesReport:
 def measure_modes(
     path: Path, task: str | None = None, *, chunks: int = 2000, nfe: int | None = None,
     guard: int = 1, noise_cold: float | None = None, cold_nfe: int | None = None, seed: int = 0,
-    engine: str | None = None, precision: str | None = None,
+    engine: str | None = None, precision: str | None = None, seeds: Sequence[int] | None = None,
     progress: Progress = silent,
 ) -> ModesReport:  # fmt: skip
     """Draw `chunks` cold chunks of a policy or bundle at unseen decision states of `task`.
 
     A policy folder in fp32 is drawn from in batches, anything else one chunk at a time, as a robot
-    does. task: None is the one it was trained on. Raises OfpError: a task without sides, or what
+    does. task: None is the one it was trained on. seeds: of the episodes that the states are from;
+    None: those of the evaluation's run `seed`. Raises OfpError: a task without sides, or what
     `open_contestant` refuses.
     """
     if chunks < 1:
@@ -91,7 +93,11 @@ def measure_modes(
     task = task or _own_task(path, contestant)
     try:
         decisions = gather_decisions(
-            task, contestant, chunks, evaluation_seeds(seed, SEEDS_A_RUN), progress
+            task,
+            contestant,
+            chunks,
+            evaluation_seeds(seed, SEEDS_A_RUN) if seeds is None else seeds,
+            progress,
         )
         drawn = _draw(path, contestant, decisions, guard, seed, progress)
     finally:

@@ -1,9 +1,9 @@
-"""`tune`: measure warm starts and refinement, choose by the rule, and write the choice down."""
+"""`tune`: measure starts and refinement, choose by the rule, and write the choice down."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,21 @@ from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import run_jobs
 from ofp_edge.evaluate.episode import Episode, Job
+from ofp_edge.evaluate.halving import Measure, halve
 from ofp_edge.evaluate.held_out import measure_held_out, open_training_data
 from ofp_edge.evaluate.report import outcome
 from ofp_edge.evaluate.seeds import validation_seeds
+from ofp_edge.evaluate.sound_noise import sound_cold_noises
 from ofp_edge.evaluate.tuning import (
     REFINE_TIMES,
     RULE,
     WARM_TIMES,
+    Comparison,
     Measured,
+    Setting,
     choose_refine,
-    choose_warm,
+    choose_start,
+    settings_around,
 )
 from ofp_edge.extras import require
 from ofp_edge.files import new_folder, write_json
@@ -32,7 +37,6 @@ from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
 
 TUNING = "tuning.json"
-Measure = Callable[[Sequence[tuple[float, Choice]]], list[Measured]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def tune_policy(
     *,
     task: str | None = None,
     episodes: int = 100,
+    nfe: int | None = None,
     dataset: Path | None = None,
     workers: int = 2,
     dry_run: bool = False,
@@ -56,18 +61,23 @@ def tune_policy(
     """Measure on validation episodes of `task` (by default the policy's), or on the held-out
     episodes of `dataset`; unless dry_run, write the choice into the folder, all of it or nothing.
 
-    Raises OfpError when there is nothing to measure on, or the policy is quantised already.
+    Episodes judge t_w and the noise of cold and warm starts together; a dataset, whose chunk error
+    always favours the mean of all ways, judges t_w alone. nfe: network evaluations a chunk of the
+    starts; by default 1, or what the method needs. Raises OfpError when there is nothing to measure
+    on, or the policy is quantised already.
     """
     policy = load_policy(path)
-    config = policy.config
-    if not policy.sampling.velocity:
-        raise PolicyError(f"method {config.method} starts every chunk from noise: nothing to tune.")
+    config, warm = policy.config, policy.sampling.velocity
     if (path / PLAN).exists() and not dry_run:
         raise PolicyError(
             f"{path} is quantised, and its plan holds for the times it was made with. Tune the "
             "float policy and quantise it again, or give --dry-run."
         )
+    nfe = 1 if nfe is None and warm else nfe
+    present = Setting(config.t_w if warm else None, config.start)
     if dataset is not None:
+        if not warm:
+            raise PolicyError(f"method {config.method} has no t_w: nothing that a dataset judges.")
         opened = open_training_data(dataset, config)
         held_out = opened.split().held_out
         measured_on = {
@@ -77,7 +87,9 @@ def tune_policy(
             "episodes": len(held_out),
             "first_seed": None,
         }
-        measure = _open_loop(path, opened, progress)
+        open_loop = _OpenLoop(path, opened, nfe, progress)
+        measure: Measure = open_loop.starts
+        found = measure([Setting(t, config.start) for t in WARM_TIMES], len(held_out))
     else:
         task = task or config.task
         if task is None:
@@ -91,55 +103,111 @@ def tune_policy(
             "episodes": episodes,
             "first_seed": seeds[0],
         }
-        measure = _closed_loop(path, task, seeds, workers, progress)
+        closed_loop = _ClosedLoop(path, task, seeds, nfe, workers, progress)
+        measure = closed_loop.starts
+        noises = sound_cold_noises(path, task, progress)
+        found = halve(settings_around(config.start, noises, warm=warm), present, episodes, measure)
 
-    warm, warm_rows = choose_warm(measure([(t, Choice(nfe=1, t_w=t)) for t in WARM_TIMES]))
-    second, refine, refine_rows = choose_refine(
-        warm, measure([(t, Choice(t_w=warm.t, t_refine=t)) for t in REFINE_TIMES])
-    )
-    chosen = {"t_w": warm.t, "t_refine": second.t, "refine": refine}
+    first, start_rows = choose_start(found)
+    chosen = {"t_w": first.setting.t, **_noises(first.setting)}
+    before = {"t_w": present.t, **_noises(present)}
+    refine_rows: list[Comparison] = []
+    tuned = replace(config, start=first.setting.start)
+    if warm and nfe == 1:
+        loop = open_loop if dataset is not None else closed_loop
+        second, refine, refine_rows = choose_refine(
+            first, loop.refined([replace(first.setting, t=t) for t in REFINE_TIMES], first.setting)
+        )
+        chosen |= {"t_refine": second.setting.t, "refine": refine}
+        before |= {"t_refine": _time(config, REFINE), "refine": config.refine}
+        times = {COLD: 0.0, WARM: first.setting.t, REFINE: second.setting.t}
+        rows = tuple((name, t, 1.0) for name, t in times.items() if t is not None)
+        tuned = replace(tuned, time_rows=rows, refine=refine)
+    elif first.setting.t is not None:
+        t = first.setting.t
+        rows = tuple((n, t if n == WARM else x, r) for n, x, r in config.time_rows)
+        tuned = replace(tuned, time_rows=rows)
     table = {
         **measured_on,
-        "warm": [row.to_json() for row in warm_rows],
+        "nfe": nfe,
+        "warm": [row.to_json() for row in start_rows],
         "refine": [row.to_json() for row in refine_rows],
         "chosen": chosen,
-        "before": {"t_w": config.t_w, "t_refine": _time(config, REFINE), "refine": config.refine},
+        "before": before,
         "rule": RULE,
     }
-    rows = ((COLD, 0.0, 1.0), (WARM, warm.t, 1.0), (REFINE, second.t, 1.0))
-    tuned = Tuned(replace(config, time_rows=rows, refine=refine), table)
     if not dry_run:
-        _store(path, tuned)
-    return tuned
+        _store(path, Tuned(tuned, table))
+    return Tuned(tuned, table)
 
 
-def _closed_loop(
-    path: Path, task: str, seeds: Sequence[int], workers: int, progress: Progress
-) -> Measure:
-    def measure(settings: Sequence[tuple[float, Choice]]) -> list[Measured]:
-        jobs = [Job(path, task, choice) for _, choice in settings]
-        runs = run_jobs(jobs, seeds, workers=workers, progress=progress)
-        return [_measured(t, run) for (t, _), run in zip(settings, runs, strict=True)]
-
-    return measure
+def _noises(setting: Setting) -> dict[str, float]:
+    return {"noise_cold": setting.start.noise_cold, "noise_warm": setting.start.noise_warm}
 
 
-def _open_loop(path: Path, dataset: Dataset, progress: Progress) -> Measure:
-    def measure(settings: Sequence[tuple[float, Choice]]) -> list[Measured]:
+class _ClosedLoop:
+    """Episodes of a simulated task: those that were run are not run again."""
+
+    def __init__(
+        self, path: Path, task: str, seeds: Sequence[int], nfe: int | None, workers: int,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self._path, self._task, self._seeds, self._nfe = path, task, seeds, nfe
+        self._workers, self._progress = workers, progress
+        self._known: dict[Choice, list[Episode]] = {}
+
+    def starts(self, settings: Sequence[Setting], episodes: int) -> list[Measured]:
+        return self._measured(settings, [x.choice(self._nfe) for x in settings], episodes)
+
+    def refined(self, settings: Sequence[Setting], start: Setting) -> list[Measured]:
+        choices = [replace(start.choice(None), t_refine=x.t) for x in settings]
+        return self._measured(settings, choices, len(self._seeds))
+
+    def _measured(
+        self, settings: Sequence[Setting], choices: Sequence[Choice], episodes: int
+    ) -> list[Measured]:
+        for known in sorted({len(self._known.get(x, ())) for x in choices}):
+            waiting = [x for x in choices if len(self._known.get(x, ())) == known]
+            if known >= episodes:
+                continue
+            jobs, seeds = [Job(self._path, self._task, x) for x in waiting], self._seeds
+            runs = run_jobs(
+                jobs, seeds[known:episodes], workers=self._workers, progress=self._progress
+            )
+            for choice, run in zip(waiting, runs, strict=True):
+                self._known.setdefault(choice, []).extend(run)
+        return [
+            _measured(setting, self._known[choice][:episodes])
+            for setting, choice in zip(settings, choices, strict=True)
+        ]
+
+
+class _OpenLoop:
+    """Held-out episodes of the data it was trained on."""
+
+    def __init__(self, path: Path, data: Dataset, nfe: int | None, progress: Progress) -> None:
+        self._path, self._data, self._nfe, self._progress = path, data, nfe, progress
+
+    def starts(self, settings: Sequence[Setting], episodes: int) -> list[Measured]:
+        return self._measured(settings, [x.choice(self._nfe) for x in settings])
+
+    def refined(self, settings: Sequence[Setting], start: Setting) -> list[Measured]:
+        choices = [replace(start.choice(None), t_refine=x.t) for x in settings]
+        return self._measured(settings, choices)
+
+    def _measured(self, settings: Sequence[Setting], choices: Sequence[Choice]) -> list[Measured]:
         found = []
-        for t, choice in settings:
-            found.append(measure_held_out(path, dataset, choice, t))
-            progress(len(found), len(settings))
+        for setting, choice in zip(settings, choices, strict=True):
+            found.append(measure_held_out(self._path, self._data, choice, setting))
+            self._progress(len(found), len(settings))
         return found
 
-    return measure
 
-
-def _measured(t: float, episodes: Sequence[Episode]) -> Measured:
+def _measured(setting: Setting, episodes: Sequence[Episode]) -> Measured:
     found = outcome(episodes)
     keys = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "flips")
     return Measured(
-        t,
+        setting,
         tuple(float(episode.success) for episode in episodes),
         found["chunk_boundary_jump"],
         found["flips"],

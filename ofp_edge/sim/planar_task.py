@@ -37,6 +37,7 @@ class PlanarTask:
     width_m: tuple[float, float] = (0.060, 0.068)
     peak_m: float = 0.008
     speed: tuple[float, float] = (0.78, 0.9)
+    two_sided: bool = True
 
     def observation_fields(self) -> tuple[ObservationField, ...]:
         """Return the field `state` (6,): x, y of hand, obstacle and goal."""

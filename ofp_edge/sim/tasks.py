@@ -111,6 +111,11 @@ class Task:
         return {"front": self.view, "side": SIDE}
 
     @property
+    def two_sided(self) -> bool:
+        """Whether its experts pass an obstacle on either side."""
+        return self.detour is not None
+
+    @property
     def control_hz(self) -> float:
         """The rate in control steps a second."""
         return ENV_HZ / self.repeat

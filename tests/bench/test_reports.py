@@ -45,9 +45,14 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
                 if row.tuned:
                     gain = 0.01 * unit.seed
                     refine = [{"t": 0.3, "difference": -0.5}, {"t": 0.7, "difference": gain}]
-                    chosen = {"t_w": 0.1 * unit.seed, "refine": unit.seed == 2}
+                    chosen = {
+                        "t_w": 0.1 * unit.seed,
+                        "noise_cold": 1.0,
+                        "noise_warm": 0.25,
+                        "refine": unit.seed == 2,
+                    }
                     store.write(
-                        "tuning", cells.tuning_inputs(suite, unit, training),
+                        "tuning", cells.tuning_inputs(suite, unit, training, nfe),
                         {"warm": [], "refine": refine, "chosen": chosen},
                     )  # fmt: skip
                 inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
@@ -104,7 +109,8 @@ def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path) -> 
 def test_what_tune_chose_is_a_figure_a_training_seed(edited: Edit, tmp_path: Path) -> None:
     suite = edited(a="cold = true -> tuned = true", b="seeds = [0] -> seeds = [0, 1, 2]")
     _, markdown, page = write_reports(tmp_path / "out", filled(suite, tmp_path / "work", 2))
-    row = r"wide +\| cold +\| 0, 0.1, 0.2 +\| 0.0, \+1.0, \+2.0 +\| 0.7, 0.7, 0.7 +\| +1 of 3 \|"
+    start = r"cold @1 +\| 0, 0.1, 0.2 +\| +1, 1, 1 +\| 0.25, 0.25, 0.25 +\|"
+    row = rf"wide +\| {start} 0.0, \+1.0, \+2.0 +\| 0.7, 0.7, 0.7 +\| +1 of 3 \|"
     assert re.search(row, markdown.read_text())
     assert "What tune chooses" in page.read_text()
 

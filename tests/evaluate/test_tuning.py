@@ -17,43 +17,57 @@ from ofp_edge.errors import OfpError, PolicyError  # noqa: E402
 from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.evaluate.tune import tune_policy  # noqa: E402
-from ofp_edge.evaluate.tuning import Measured, choose_refine, choose_warm  # noqa: E402
+from ofp_edge.evaluate.tuning import (  # noqa: E402
+    Measured,
+    Setting,
+    choose_refine,
+    choose_start,
+)
 from ofp_edge.files import sha256_folder  # noqa: E402
 from ofp_edge.policy.folder import load_policy, save_policy  # noqa: E402
+from ofp_edge.start import Start  # noqa: E402
 from tests.synthetic import tiny_policy, write_synthetic_dataset  # noqa: E402
 
 
-def setting(t: float, good: int, jump: float, flips: float | None = None) -> Measured:
-    return Measured(t, tuple([1.0] * good + [0.0] * (100 - good)), jump, flips, {})
+def at(t: float, cold: float = 1.0, warm: float = 1.0) -> Setting:
+    return Setting(t, Start(noise_cold=cold, noise_warm=warm))
+
+
+def setting(
+    t: float, good: int, jump: float, flips: float | None = None, cold: float = 1.0
+) -> Measured:
+    return Measured(at(t, cold), tuple([1.0] * good + [0.0] * (100 - good)), jump, flips, {})
 
 
 def test_of_starts_that_the_best_does_not_beat_the_calmest_is_taken() -> None:
     settings = [setting(0.0, 90, 0.4), setting(0.3, 89, 0.2), setting(0.7, 60, 0.1)]
-    chosen, rows = choose_warm(settings)
-    assert chosen.t == 0.3 and [row.difference for row in rows] == pytest.approx([0, -0.01, -0.3])
+    chosen, rows = choose_start(settings)
+    assert chosen.setting.t == 0.3 and [row.difference for row in rows] == pytest.approx(
+        [0, -0.01, -0.3]
+    )
     assert rows[1].low <= -0.01 <= rows[1].high and rows[2].high < 0
 
 
 def test_few_episodes_do_not_give_success_away_for_calm() -> None:
     def few(t: float, good: int, jump: float) -> Measured:
-        return Measured(t, tuple([1.0] * good + [0.0] * (6 - good)), jump, None, {})
+        return Measured(at(t), tuple([1.0] * good + [0.0] * (6 - good)), jump, None, {})
 
-    assert choose_warm([few(0.1, 4, 0.3), few(0.5, 2, 0.1)])[0].t == 0.1
+    assert choose_start([few(0.1, 4, 0.3), few(0.5, 2, 0.1)])[0].setting.t == 0.1
 
 
 def test_flips_count_before_jumps() -> None:
-    chosen, _ = choose_warm([setting(0.1, 90, 0.1, 2.0), setting(0.3, 90, 0.4, 0.5)])
-    assert chosen.t == 0.3
+    chosen, _ = choose_start([setting(0.1, 90, 0.1, 2.0), setting(0.3, 90, 0.4, 0.5)])
+    assert chosen.setting.t == 0.3
 
 
 @pytest.mark.parametrize(("good", "on"), [(90, True), (82, False), (70, False)])
 def test_refinement_is_on_only_where_it_surely_helps(good: int, on: bool) -> None:
     best, refine, _ = choose_refine(setting(0.3, 80, 0.2), [setting(0.5, good, 0.1)])
-    assert (best.t, refine) == (0.5, on)
+    assert (best.setting.t, refine) == (0.5, on)
 
 
 def test_a_handful_of_episodes_proves_no_refinement() -> None:
-    once, twice = (Measured(t, (s,) * 3, 0.1, None, {}) for t, s in ((0.3, -0.9), (0.5, -0.1)))
+    once, twice = (Measured(at(t), (s,) * 3, 0.1, None, {}) for t, s in ((0.3, -0.9), (0.5, -0.1)))
     assert not choose_refine(once, [twice])[1]
 
 
@@ -93,7 +107,7 @@ def test_the_error_is_that_of_the_chunks_the_policy_makes(trained: tuple[Path, P
 
     path, data = trained
     dataset = open_dataset(data)
-    measured = measure_held_out(path, dataset, Choice(nfe=1, t_w=0.3), 0.3)
+    measured = measure_held_out(path, dataset, Choice(nfe=1, t_w=0.3), at(0.3))
     assert len(measured.scores) == len(dataset.split().held_out) and measured.jump is not None
     policy = load_policy(path)
 
@@ -106,7 +120,7 @@ def test_the_error_is_that_of_the_chunks_the_policy_makes(trained: tuple[Path, P
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder, "load_policy", lambda _: policy)
-        still = measure_held_out(path, dataset, Choice(nfe=1, cold=True), 0.0)
+        still = measure_held_out(path, dataset, Choice(nfe=1, cold=True), at(0.0))
     episode = dataset.action[dataset.episode(dataset.split().held_out[0])]
     h, n = policy.config.spec.horizon, policy.config.spec.n_action_steps
     chunks = [episode[k : k + h] for k in range(0, len(episode), n)]
