@@ -70,10 +70,6 @@ class Affine:
         """Map physical values (..., D) to normalised ones (..., D)."""
         return ((x - self.offset) / self.scale).astype(np.float32)
 
-    def denormalize(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Map normalised values (..., D) to physical ones (..., D). The inverse of `normalize`."""
-        return (x * self.scale + self.offset).astype(np.float32)
-
 
 def joined(parts: Sequence[FieldStatistics]) -> FieldStatistics:
     """Concatenate the statistics of several fields."""

@@ -22,7 +22,6 @@ Write = Callable[[Any, NDArray[Any]], Any]
 """Makes the second argument's content from the first."""
 KINDS: dict[str, type[ObservationField]] = {}
 """Every kind by its name in JSON, filled by `ofp_edge.fields`."""
-_LARGEST = 1 << 28
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,6 @@ def place_of(generator: torch.Generator) -> torch.device:
     return generator.place if isinstance(generator, RowGenerator) else CPU
 
 
-def count_of(generator: torch.Generator) -> int:
-    """Return how many processes share a batch."""
-    return generator.count if isinstance(generator, RowGenerator) else 1
-
-
 def _drawn(
     law: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator, axis: int
 ) -> Tensor:

@@ -95,11 +95,6 @@ def test_a_whole_group_that_is_a_link(tmp_path: Path) -> None:
     refused(path, "is a link")
 
 
-def packed(path: Path, **options: Any) -> h5py.Dataset:
-    file = h5py.File(path, "w")
-    return file.create_dataset("x", (20, 5), "f4", chunks=(6, 3), **options)
-
-
 @pytest.mark.parametrize("options", [
     {"compression": "gzip"}, {"compression": "gzip", "shuffle": True}, {"shuffle": True},
     {"compression": "gzip", "shuffle": True, "fletcher32": True}, {"fletcher32": True}, {},

@@ -225,13 +225,6 @@ def damage_folder(rng: Rng, folder: Path, *, links_out: bool = True) -> str:
     return f"{path.relative_to(folder)}: {chosen(path)}"
 
 
-def bait(home: Path, good: Path) -> None:
-    """Things to be led to, beside the artefact: a file of each name that references name."""
-    for name in ("a", "folder/a"):
-        (home / BAIT / name).parent.mkdir(exist_ok=True)
-        (home / BAIT / name).write_bytes(good.read_bytes() if good.is_file() else b"bait")
-
-
 def _out(path: Path) -> Path:
     home = next(p for p in path.parents if (p / BAIT).is_dir())
     return home / BAIT

@@ -35,7 +35,7 @@ from typing import Protocol
 import numpy as np
 
 from ofp_edge.errors import OfpError
-from tests.fuzz.watch import BAIT, CACHE, Watch
+from tests.fuzz.watch import CACHE, Watch, lay_bait
 
 HANG_S = 30.0
 """Of processor time, or asleep: a case takes milliseconds, but a busy machine takes its time."""
@@ -280,7 +280,7 @@ def damage(
     """The damaged artefact of a case, always the same one; without some of its operations."""
     key = [seed, sum(kind.name.encode()), case]
     rng = np.random.default_rng(key)
-    (home / BAIT).mkdir()
+    lay_bait(home)
     done = [kind.place(rng, good, home)]
     for number in range(int(rng.choice(kind.counts))):
         operation = kind.operations[int(rng.integers(len(kind.operations)))]

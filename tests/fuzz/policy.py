@@ -26,7 +26,7 @@ from tests.fuzz.damage import (
 )
 
 _POLICY = "policy"
-_CONFIG, _PLAN, _MODEL = "config.json", "quantization.json", "model.safetensors"
+_CONFIG, _PLAN = "config.json", "quantization.json"
 
 
 class Policies:

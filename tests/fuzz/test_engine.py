@@ -39,7 +39,6 @@ class Readers:
 
     def place(self, rng: np.random.Generator, good: Path, home: Path) -> str:
         (home / "file").write_text((good / "file").read_text())
-        (home / BAIT / "secret").write_text("secret")
         return "the file"
 
     def seal(self, rng: np.random.Generator, home: Path) -> None:
@@ -114,12 +113,12 @@ def _lingering(home: Path) -> None:
 
 
 def _straying(home: Path) -> None:
-    (home / BAIT / "secret").read_text()
+    (home / BAIT / "a").read_text()
 
 
 def _straying_in_c(home: Path) -> None:
     libc = ctypes.CDLL(None)
-    libc.close(libc.open(os.fsencode(home / BAIT / "secret"), os.O_RDONLY))
+    libc.close(libc.open(os.fsencode(home / BAIT / "a"), os.O_RDONLY))
 
 
 def _straying_further(home: Path) -> None:

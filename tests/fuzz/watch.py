@@ -125,6 +125,14 @@ class Watch:
         return bool(paths) and all(os.path.realpath(os.fsdecode(x)).startswith(own) for x in paths)
 
 
+def lay_bait(home: Path) -> None:
+    """What damaged references lead to: a file that is not there is never opened."""
+    for name in ("a", "folder/a"):
+        file = home / BAIT / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"bait")
+
+
 def _status(key: str) -> int:
     with open("/proc/self/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(f"{key}:"))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.few_numbers import FewNumbers
 from ofp_edge.data.layouts.images import decode_image
-from ofp_edge.data.layouts.lerobot_files import require_rows
+from ofp_edge.data.layouts.lerobot_files import flat_numbers, require_rows
 from ofp_edge.data.layouts.lerobot_labels import (
     names_of,
     odd_rates,
@@ -194,7 +194,7 @@ class LeRobotSource(Source):
         self._require_rows(rows, episode)
         want = self.keys[key]
         with said_by(f"{self._episodes[episode].data}: {key} cannot be read", DatasetError):
-            values = np.concatenate([_plain(x.column(0)) for x in batches])
+            values = np.concatenate([flat_numbers(x.column(0)) for x in batches])
         if values.size != rows * np.prod(want.shape) or values.dtype.kind not in "biuf":
             raise DatasetError(
                 f"{self.path}: episode {episode}, {key}: expected shape {(rows, *want.shape)} by "
@@ -244,12 +244,3 @@ def open_lerobot(path: Path) -> LeRobotSource:
 def _rows_first(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Some datasets state (3, H, W); decoded frames are (H, W, 3) all the same."""
     return (*shape[1:], shape[0]) if shape[0] == 3 and shape[-1] != 3 else shape
-
-
-def _plain(column: Any) -> NDArray[Any]:
-    """An Arrow array of numbers, or of lists of them, as one flat numpy array."""
-    while hasattr(column, "storage"):
-        column = column.storage
-    while hasattr(column, "flatten") and hasattr(column.type, "value_type"):
-        column = column.flatten()
-    return np.asarray(column.to_numpy(zero_copy_only=False))

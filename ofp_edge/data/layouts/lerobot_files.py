@@ -1,9 +1,13 @@
-"""Read small tables of a LeRobot set's meta/: Parquet, or an object a line, bounded and typed."""
+"""Read tables of a LeRobot set: Parquet, or an object a line, bounded and typed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ofp_edge.data.source import SMALL_FILE_BYTES
 from ofp_edge.errors import DatasetError
@@ -45,21 +49,62 @@ class Row:
 
 def episode_table(path: Path) -> list[Row]:
     """Return the entries of v3.0's list of episodes, but for their statistics."""
-    parquet = require("pyarrow.parquet", "data")
     rows: list[Row] = []
-    folders = listed(path, path / "meta" / "episodes", DatasetError)
-    files = [x for folder in folders for x in listed(path, folder, DatasetError)]
-    for file in (x for x in files if is_parquet(x)):
-        real = require_plain(file, DatasetError, inside=path)
-        with said_by(f"{file} cannot be read", DatasetError):
-            opened = parquet.ParquetFile(real)
-            names = [n for n in opened.schema_arrow.names if not n.startswith("stats/")]
-            count = opened.metadata.num_rows
-        require_rows(file, opened.metadata, MOST_EPISODES - len(rows))
-        with said_by(f"{file} cannot be read", DatasetError):
-            found = opened.read(columns=names, use_threads=False).to_pylist()
-        rows += [Row(x, f"{file}: row {i} of {count}") for i, x in enumerate(found)]
+    for file in episode_files(path):
+        found = parquet_rows(
+            file, MOST_EPISODES - len(rows), lambda x: not x.startswith("stats/"), inside=path
+        )
+        rows += [Row(x, f"{file}: row {i} of {len(found)}") for i, x in enumerate(found)]
     return rows
+
+
+def episode_files(path: Path) -> Iterator[Path]:
+    """Yield the files of v3.0's list of episodes, in order."""
+    for folder in listed(path, path / "meta" / "episodes", DatasetError):
+        yield from filter(is_parquet, listed(path, folder, DatasetError))
+
+
+def parquet_rows(
+    file: Path,
+    most: int,
+    wanted: Callable[[str], bool] = lambda _: True,
+    *,
+    inside: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file; see parquet_table."""
+    table = parquet_table(file, most, wanted, inside=inside)
+    with said_by(f"{file} cannot be read", DatasetError):
+        return list(table.to_pylist())
+
+
+def parquet_table(
+    file: Path, most: int, wanted: Callable[[str], bool], *, inside: Path | None = None
+) -> Any:
+    """Return the columns of a Parquet file whose names are `wanted`, as an Arrow table.
+
+    DatasetError where it is not a plain file, leads out of the folder `inside`, is damaged or has
+    more than `most` rows.
+    """
+    parquet = require("pyarrow.parquet", "data")
+    real = require_plain(file, DatasetError, inside=inside)
+    with said_by(f"{file} cannot be read", DatasetError):
+        opened = parquet.ParquetFile(real)
+        names = [x for x in opened.schema_arrow.names if wanted(x)]
+    require_rows(file, opened.metadata, most)
+    with said_by(f"{file} cannot be read", DatasetError):
+        return opened.read(columns=names, use_threads=False)
+
+
+def flat_numbers(column: Any) -> NDArray[Any]:
+    """Return an Arrow array of numbers, or of lists of them, in one piece or in chunks, as one flat
+    numpy array."""
+    if hasattr(column, "combine_chunks"):
+        column = column.combine_chunks()
+    while hasattr(column, "storage"):
+        column = column.storage
+    while hasattr(column, "flatten") and hasattr(column.type, "value_type"):
+        column = column.flatten()
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def is_parquet(file: Path) -> bool:

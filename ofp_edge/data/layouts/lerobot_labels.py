@@ -12,11 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.data.layouts.lerobot_files import json_lines, require_rows
+from ofp_edge.data.layouts.lerobot_files import json_lines, parquet_rows
 from ofp_edge.data.layouts.lerobot_meta import Info
-from ofp_edge.errors import DatasetError
-from ofp_edge.extras import require
-from ofp_edge.outside import require_plain, said_by
 
 _NO_ROBOT = ("", "none", "null", "unknown")
 _LONGEST, _MOST_TASKS = 200, 10**5
@@ -88,14 +85,7 @@ def task_text(tasks: Any) -> str | None:
 
 
 def _parquet(path: Path, file: Path) -> Iterator[Mapping[str, Any]]:
-    parquet = require("pyarrow.parquet", "data")
-    real = require_plain(file, DatasetError, inside=path)
-    with said_by(f"{file} cannot be read", DatasetError):
-        opened = parquet.ParquetFile(real)
-    require_rows(file, opened.metadata, _MOST_TASKS)
-    with said_by(f"{file} cannot be read", DatasetError):
-        rows = opened.read(use_threads=False).to_pylist()
-    for row in rows:
+    for row in parquet_rows(file, _MOST_TASKS, inside=path):
         index = next((row[x] for x in ("task", "__index_level_0__", "index") if x in row), None)
         yield {"task_index": row.get("task_index"), "task": index}
 

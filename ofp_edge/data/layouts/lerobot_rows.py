@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.layouts.lerobot_files import require_rows
+from ofp_edge.data.layouts.lerobot_files import flat_numbers, parquet_table
 from ofp_edge.data.layouts.lerobot_tables import Tables
 from ofp_edge.data.times import another_rate
 from ofp_edge.errors import DatasetError
-from ofp_edge.extras import require
 from ofp_edge.outside import said_by
 
 _EPISODE, _TIME, _NUMBER, _INDEX = "episode_index", "timestamp", "frame_index", "index"
 _TASK, SUCCESS = "task_index", "next.success"
+_COLUMNS = (_EPISODE, _TIME, _NUMBER, _INDEX, _TASK, SUCCESS)
 _GAP, _TWO_STEPS = 1.5, 2.5  # periods: of a step, and with the next one, over a row that is missing
 _OFF = 0.5  # periods between what timestamp and frame_index say of the first row
 
@@ -92,15 +92,9 @@ class RowTables:
 
 def _columns(file: Path, most: int) -> dict[int, dict[str, NDArray[Any]]]:
     """The columns that say when, by episode, as they lie in the file."""
-    parquet = require("pyarrow.parquet", "data")
+    table = parquet_table(file, most, _COLUMNS.__contains__)
     with said_by(f"{file} cannot be read", DatasetError):
-        about = parquet.read_metadata(file)
-    require_rows(file, about, most)
-    with said_by(f"{file} cannot be read", DatasetError):
-        there = about.schema.to_arrow_schema()
-        names = [x for x in (_EPISODE, _TIME, _NUMBER, _INDEX, _TASK, SUCCESS) if x in there.names]
-        table = parquet.read_table(file, columns=names, use_threads=False)
-        found = {x: _flat(table[x]) for x in names}
+        found = {x: flat_numbers(table[x]) for x in table.column_names}
         kept = {x: v for x, v in found.items() if v.dtype.kind in "biuf" and len(v) == len(table)}
         numbers = kept[_EPISODE]
         order = np.argsort(numbers, kind="stable")
@@ -111,13 +105,6 @@ def _columns(file: Path, most: int) -> dict[int, dict[str, NDArray[Any]]]:
         rows = order[start:end]
         parts[value] = {x: v[rows] for x, v in kept.items()}
     return parts
-
-
-def _flat(column: Any) -> NDArray[Any]:
-    column = column.combine_chunks()
-    while hasattr(column, "flatten") and hasattr(column.type, "value_type"):
-        column = column.flatten()
-    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def judged(columns: Mapping[str, NDArray[Any]], length: int, rate_hz: float) -> Rows:

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.data.layouts.lerobot_files import MOST_EPISODES, is_parquet, json_lines, require_rows
+from ofp_edge.data.layouts.lerobot_files import (
+    MOST_EPISODES,
+    episode_files,
+    json_lines,
+    parquet_rows,
+)
 from ofp_edge.errors import DatasetError
-from ofp_edge.extras import require
-from ofp_edge.outside import listed, require_plain, said_by
 
 _WHICH = ("min", "max", "mean")
 _NEAR = 1e-3  # of the range: they may have been worked out in another type
@@ -76,21 +79,12 @@ def _of_lines(path: Path) -> list[tuple[Any, Any]]:
 
 
 def _of_table(path: Path, keys: Collection[str]) -> list[tuple[Any, Any]]:
-    parquet = require("pyarrow.parquet", "data")
-    wanted = {f"stats/{key}/{which}" for key in keys for which in _WHICH}
-    found: list[tuple[Any, Any]] = []
-    for folder in listed(path, path / "meta" / "episodes", DatasetError):
-        for file in filter(is_parquet, listed(path, folder, DatasetError)):
-            real = require_plain(file, DatasetError, inside=path)
-            with said_by(f"{file} cannot be read", DatasetError):
-                opened = parquet.ParquetFile(real)
-                names = [x for x in opened.schema_arrow.names if x in wanted]
-            require_rows(file, opened.metadata, MOST_EPISODES)
-            with said_by(f"{file} cannot be read", DatasetError):
-                rows = opened.read(columns=["episode_index", *names], use_threads=False)
-                for row in rows.to_pylist():
-                    found.append((row.pop("episode_index", None), _nested(row)))
-    return found
+    wanted = {"episode_index", *(f"stats/{key}/{which}" for key in keys for which in _WHICH)}
+    return [
+        (row.pop("episode_index", None), _nested(row))
+        for file in episode_files(path)
+        for row in parquet_rows(file, MOST_EPISODES, wanted.__contains__, inside=path)
+    ]
 
 
 def _nested(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.runtime.control.controller import Controller
@@ -31,6 +31,7 @@ from ofp_edge.runtime.kernel.quiet_interpreter import quiet_interpreter
 from ofp_edge.runtime.kernel.rate import Clock, Rate
 from ofp_edge.runtime.log.telemetry import NoTelemetry, Telemetry
 from ofp_edge.runtime.observer import Observer
+from ofp_edge.runtime.robot import EpisodicRobot
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.control.events import Command, Event
@@ -84,8 +85,7 @@ class ControlLoop:
         self._heartbeat, self._stop_input = heartbeat, stop_input
         self._supervision, self._max_stall_ns = supervision, max_stall_ns
         self._noted: list[Event] = []  # of this tick, for the next one
-        episodic = hasattr(robot, "reset") and hasattr(robot, "outcome")
-        self._episodic: Any = robot if episodic else None
+        self._episodic = robot if isinstance(robot, EpisodicRobot) else None
         self._end_ns: int | None = None
         self._since_tidy = 0
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 from typing import Any
 
 LOG_VERSION = 3
-_INTEGER, _NUMBER, _TEXT = {"type": "integer"}, {"type": "number"}, {"type": "string"}
+_INTEGER, _TEXT = {"type": "integer"}, {"type": "string"}
 _FLAG = {"type": "boolean"}
 _MAYBE_INTEGER = {"type": ["integer", "null"]}
 _ARRAY = {

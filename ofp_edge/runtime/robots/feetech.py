@@ -23,7 +23,7 @@ from ofp_edge.extras import require
 
 MODEL, HOMING_OFFSET, OPERATING_MODE = (3, 2), (31, 2), (33, 1)
 TORQUE_ENABLE, ACCELERATION, GOAL_POSITION = (40, 1), (41, 1), (42, 2)
-PRESENT_POSITION, PRESENT_VELOCITY = (56, 2), (58, 2)
+PRESENT_POSITION = (56, 2)
 STS3215 = 777
 _STATE_BYTES = 4  # position and velocity stand beside each other
 _ERRORS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from tests.fuzz.structure.editor import Array, Editor, as_type
 class _Hdf5Set(Editor):
     """Episodes are groups, in one file or in many. Counts that are written down stay."""
 
+    @abstractmethod
     def _groups(self) -> list[tuple[Path, str]]:
-        raise NotImplementedError
+        """The file of each episode and the group in it that holds its rows, "" for the root."""
 
     def _open(self, episode: int) -> Any:
         return h5py.File(self._groups()[episode][0], "r+")

@@ -23,7 +23,7 @@ from ofp_edge.runtime.safety.field_limiter import FieldLimiter
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import ActionField, ActionKind, PolicySpec
 
-DT, MS = 0.05, 1_000_000
+DT = 0.05
 FLOAT32 = 1e-3  # relative: what rounding a command to float32 does to its second difference
 
 
