@@ -139,6 +139,12 @@ def test_each_wrong_entry_is_named(tmp_path: Path, old: str, new: str, message: 
     assert "\n" not in str(caught.value)
 
 
+def test_the_first_plan_may_have_a_latency_of_its_own(tmp_path: Path) -> None:
+    assert read_rig(rig(tmp_path)).timing.cold_ms == 50.0
+    longer = GOOD.replace("latency_ms = 50.0", "latency_ms = 50.0\ncold_latency_ms = 120")
+    assert read_rig(rig(tmp_path, longer)).timing.cold_ms == 120.0
+
+
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RigError, match="nothing.toml does not exist"):
         read_rig(tmp_path / "nothing.toml")
@@ -152,6 +158,12 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     [
         ("[cameras.front", "[cameras.wrist", r"\[cameras.front\]: expected by the policy, got"),
         ("latency_ms = 50.0", "latency_ms = 401", "expected at most 400 ms .* got 401 ms"),
+        ("latency_ms = 50.0", "latency_ms = 50.0\ncold_latency_ms = 401", "cold_latency_ms: .*400"),
+        (
+            "latency_ms = 50.0",
+            "latency_ms = 50.0\ncold_latency_ms = 49",
+            "latency_ms = 50 at least",
+        ),
         ("max_plan_age_ms = 500.0", "max_plan_age_ms = 801", "expected at most 800 ms"),
     ],
 )

@@ -14,8 +14,9 @@ from ofp_edge.files import check_output_file, write_bytes
 KEYS = (
     "bundle", "bundle_sha256", "target", "engine", "precision", "rig", "duration_s", "samples",
     "warm_up_samples", "stages", "engine_ms_p50", "engine_ms", "overhead_us_p50",
-    "overhead_us_p99", "overhead_percent", "capture_to_ready_ms", "proposed_latency_ms", "void",
-    "fingerprint", "provenance", "evaluations", "notes", "report", "picked",
+    "overhead_us_p99", "overhead_percent", "capture_to_ready_ms", "proposed_latency_ms",
+    "proposed_cold_latency_ms", "void", "fingerprint", "provenance", "evaluations", "notes",
+    "report", "picked",
 )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def summarise(
         "overhead_percent": 100 * p50 / act_us if act_us > 0 else None,
         "capture_to_ready_ms": ready.to_json(),
         "proposed_latency_ms": None if void else proposed_ms,
+        "proposed_cold_latency_ms": None if void else _cold_ms(measured, ready.p99_9),
         "void": void,
         "fingerprint": {**fingerprint(threads), "jetson": jetson},
         "provenance": bundle.manifest.provenance,
@@ -82,6 +83,15 @@ def summarise(
         "notes": _machine_notes(void, jetson) + _notes(bundle, measured, rig, proposed_ms),
         "report": str(report),
     }
+
+
+def _cold_ms(measured: Measured, ready_ms: float) -> float | None:
+    """The latency of an episode's first plan: a cold start takes the place of `act`. None where it
+    takes no more evaluations."""
+    if "cold start" not in measured.stages:
+        return None
+    cold, act = (LatencyStatistics.of_ns(measured.stages[x]).p99_9 for x in ("cold start", "act"))
+    return proposed_latency_ms(ready_ms + max(0.0, cold - act))
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def show(console: Console, values: dict[str, Any]) -> None:
         f"proposed L: {said} (p99.9 of capture to ready, rounded up to a millisecond); "
         f"{values['samples']} samples, jitter = p99.9 - p50"
     )
+    if (cold := values["proposed_cold_latency_ms"]) is not None:
+        console.print(f"proposed cold_latency_ms, of an episode's first plan: {cold:g} ms")
     if (jetson := values["fingerprint"]["jetson"]) is not None:
         gpu = jetson["gpu_hz"]
         clock = "unknown" if gpu is None else f"{gpu['min'] / 1e6:.0f}-{gpu['max'] / 1e6:.0f} MHz"

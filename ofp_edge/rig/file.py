@@ -131,13 +131,19 @@ class Rig:
                 raise RigError(
                     f"{self.path}: [cameras.{name}]: expected by the policy, got {have}."
                 )
-        latency_steps = self.timing.latency_ms / 1000 / spec.dt_s
-        if latency_steps > spec.plan_steps - spec.n_action_steps:
-            limit = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
+        limit = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
+        times = {"latency_ms": self.timing.latency_ms, "cold_latency_ms": self.timing.cold_ms}
+        for name, value in times.items():
+            if value > limit:
+                raise RigError(
+                    f"{self.path}: [timing] {name}: expected at most {limit:g} ms "
+                    f"(horizon {spec.plan_steps} - n_action_steps {spec.n_action_steps} at "
+                    f"{spec.control_hz:g} Hz), got {value:g} ms."
+                )
+        if self.timing.cold_ms < self.timing.latency_ms:
             raise RigError(
-                f"{self.path}: [timing] latency_ms: expected at most {limit:g} ms "
-                f"(horizon {spec.plan_steps} - n_action_steps {spec.n_action_steps} at "
-                f"{spec.control_hz:g} Hz), got {self.timing.latency_ms:g} ms."
+                f"{self.path}: [timing] cold_latency_ms: expected latency_ms = "
+                f"{self.timing.latency_ms:g} at least, got {self.timing.cold_ms:g}."
             )
         limit = 1000 * spec.plan_steps * spec.dt_s
         if self.timing.max_plan_age_ms > limit:

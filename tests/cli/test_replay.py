@@ -13,11 +13,15 @@ pytest.importorskip("onnx")
 
 from ofp_edge.cli.live import live_table  # noqa: E402
 from ofp_edge.cli.main import build_app  # noqa: E402
+from ofp_edge.errors import OfpError  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
+from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
+from ofp_edge.runtime.log.rows import made_of  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from ofp_edge.spec import PolicySpec  # noqa: E402
+from ofp_edge.start import Start  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 
 TASK = find_task("planar/obstacle")
@@ -60,6 +64,28 @@ def test_the_runs_own_bundle_gives_every_action_again(ran: tuple[Path, str]) -> 
     code, document = replayed(ran[0], "bundle")
     assert code == 0 and document["same"] and document["same_bundle"]
     assert document["ticks_same"] == document["ticks"] > 5 and document["nfe"] == "auto"
+
+
+def test_a_run_with_a_start_of_its_own_is_replayed_with_it(
+    ran: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Nobody tells `replay`: the log does. One of before has no start, and means the plain one."""
+    rig = tmp_path / "rig.toml"
+    rig.write_text(RIG.replace("latency_ms = 100.0", "latency_ms = 100.0\ncold_latency_ms = 200.0"))
+    quiet = Start(noise_cold=0.5, noise_warm=0.25)
+    request = Request(ran[0] / "bundle", rig, log=tmp_path / "run.mcap", start=lambda own: quiet)
+    with open_session(read_run(request)) as session:
+        session.loop.run(Limits(duration_s=1.0))
+    reader = LogReader(tmp_path / "run.mcap")
+    first = next(row for _, row in reader.rows("/plan"))
+    assert first["due_ns"] - first["t_obs_ns"] == 200_000_000
+    words = ["replay", str(tmp_path / "run.mcap"), "--bundle", str(ran[0] / "bundle"), "--json"]
+    document = json.loads(CliRunner().invoke(build_app(), words).stdout)
+    assert document["same"] and document["chunks_same"] == document["chunks"] > 2
+    del reader.header["start"]
+    assert made_of(reader.header, "log").start == Start()
+    with pytest.raises(OfpError, match="start.noise_warm: expected 0 to 2, got 3"):
+        made_of({**reader.header, "start": {"noise_warm": 3.0}}, "log")
 
 
 def test_another_bundle_is_told_apart_with_exit_code_1(ran: tuple[Path, str]) -> None:

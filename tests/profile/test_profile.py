@@ -22,6 +22,7 @@ from ofp_edge.profile.summary import read_evaluation, summarise
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.report.svg import Scale, histogram, timeline
 from ofp_edge.runtime.infer.engine_choice import EngineChoice
+from ofp_edge.start import Start
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA
@@ -77,6 +78,26 @@ def test_measures_every_stage_and_the_bare_engine_in_the_same_rounds(measured: M
     assert measured.warm_up_rounds > 0 and set(measured.first_ns) == set(stages)
 
 
+def test_a_dearer_cold_start_is_measured_and_given_a_latency_of_its_own(tmp_path: Path) -> None:
+    start = Start(cold_nfe=4)
+    bundle = open_bundle(write_small_bundle(tmp_path / "b", make_spec(), {}, start=start))
+    with open_bench(bundle, EngineChoice("onnxruntime", "fp32", 1), None) as bench:
+        measured = measure(bench, 0.3)
+    stages = measured.stages
+    assert list(stages) == ["preprocess", "encode", "cold start", "act", "postprocess"]
+    assert 0 < len(stages["cold start"]) < len(stages["act"]) / 8
+    assert np.median(stages["cold start"]) > np.median(stages["act"])
+    np.testing.assert_array_equal(
+        measured.capture_to_ready, stages["preprocess"] + stages["encode"] + stages["act"]
+    )
+    values = summarise(
+        bundle, measured, engine="onnxruntime", precision="fp32", threads=1, rig=None,
+        evaluations=[], report=Path("report.html"),
+    )  # fmt: skip
+    assert values["proposed_cold_latency_ms"] >= values["proposed_latency_ms"]
+    assert "cold start" in render(values, measured)
+
+
 def test_the_document_proposes_whole_milliseconds_and_says_what_it_lacks(
     values: dict[str, Any],
 ) -> None:
@@ -85,6 +106,7 @@ def test_the_document_proposes_whole_milliseconds_and_says_what_it_lacks(
     notes = " ".join(values["notes"])
     assert "Synthetic depth frames" in notes and "Not a verdict" in notes
     assert values["engine_ms_p50"] > 0 and values["stages"]["act"]["p50"] > 0
+    assert values["proposed_cold_latency_ms"] is None  # a cold start is as dear as another
     json.dumps(values, allow_nan=False)
 
 

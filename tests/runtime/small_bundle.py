@@ -15,20 +15,25 @@ from ofp_edge.functions import Tensor, encode_and_act
 from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, TimeRow
 from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import FROM_COLD, Start
 
 FEATURE, EMBEDDING = 8, 4
+PLAIN = Start()
 _TIMES = (("cold", 0.0, 1.0), ("warm", 0.3, 1.0), ("refine", 0.6, 1.0))
 
 
 def write_small_bundle(
     folder: Path, spec: PolicySpec, cameras: dict[str, CameraParameters], *, seed: int = 0,
-    provenance: dict[str, Any] | None = None,
+    provenance: dict[str, Any] | None = None, start: Start = PLAIN,
 ) -> Path:  # fmt: skip
     """A bundle for `spec` with random weights."""
     rng = np.random.default_rng(seed)
     size = spec.horizon * spec.action_dim
+    n = start.cold_steps()
+    ladder = [(FROM_COLD, k / n, (k + 1) / n) for k in range(n)] if n > 1 else []
     rows = tuple(
-        TimeRow(n, t, r, (*rng.normal(size=EMBEDDING).tolist(), r - t)) for n, t, r in _TIMES
+        TimeRow(name, t, r, (*rng.normal(size=EMBEDDING).tolist(), r - t))
+        for name, t, r in (*_TIMES, *ladder)
     )
     encode, act = functions = encode_and_act(spec, FEATURE, EMBEDDING + 1)
     models = {"encode": _encode(encode.inputs, rng), "act": _act(act.inputs, size, rng)}
@@ -58,7 +63,7 @@ def write_small_bundle(
     manifest = Manifest(
         "host", None, spec, cameras, CameraTolerance(), functions, rows,
         tuple(artefacts), (FileEntry.of(folder, GOLDEN),), Default("onnxruntime", "fp32"),
-        {"made_by": "tests <&>", **(provenance or {})},
+        {"made_by": "tests <&>", **(provenance or {})}, start,
     )  # fmt: skip
     write_manifest(folder, manifest)
     return folder
