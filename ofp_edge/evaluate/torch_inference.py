@@ -126,7 +126,8 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
 
     cold = starting(walk(0.0, start.cold_steps(nfe)), start.noise_cold)
     warm = None if t_w is None else starting(walk(t_w, nfe), start.noise_warm)
-    scheme = Scheme(cold, warm)
+    afresh = () if warm is None or start.noise_warm >= 1 else tuple(walk(0.0, nfe))
+    scheme = Scheme(cold, warm, afresh=afresh)
     return Acting(encode, act, scheme, scheme.nfe, size, fixed), precision
 
 
@@ -145,7 +146,8 @@ def _batched(
         (Step(TimeRow("ladder", t, 1.0, (float(number),)), noise=noise),)
         for number, (t, noise) in enumerate(starts)
     ]
-    scheme = Scheme(steps[0], None if t_w is None else steps[1])
+    afresh = () if t_w is None or start.noise_warm >= 1 else (Step(steps[0][0].row),)
+    scheme = Scheme(steps[0], None if t_w is None else steps[1], afresh=afresh)
     return Acting(encode, LadderAct(act, torch.tensor(rows)), scheme, nfe, 1, fixed)
 
 

@@ -60,6 +60,57 @@ def test_a_warm_start_mixes_its_own_noise_with_the_last_plan() -> None:
         np.testing.assert_allclose(flat(chunk), z + 0.7 * 0.5, rtol=1e-5, atol=1e-6)
 
 
+STILL = {"state": np.array([0.5, 1, 2, 3], np.float32)}
+
+
+def standing(noise: float, value: float = 0.5) -> tuple[Inference, Chunk]:
+    """A follower whose plan is the last one again: 0.3 of it and 0.7 of what it sees, 0.5."""
+    inference = seeing(Start(noise_warm=noise))
+    inference.observe(DT, STILL)
+    plan = np.full((SPEC.horizon, SPEC.action_dim), value, np.float32)
+    return inference, inference.infer(DT, Chunk(0, DT, plan, plan))
+
+
+def test_a_plan_that_repeats_itself_is_followed_by_a_start_from_noise() -> None:
+    inference, chunk = standing(0.0, value=0.5)
+    np.testing.assert_allclose(flat(chunk), 0.5, atol=1e-5)
+    inference.observe(2 * DT, STILL)
+    moved = inference.infer(2 * DT, chunk)
+    rng = np.random.Generator(np.random.PCG64(3))
+    drawn = [rng.standard_normal(SIZE, dtype=np.float32) for _ in range(2)]
+    np.testing.assert_allclose(flat(moved), drawn[1] + 0.5, rtol=1e-4, atol=1e-5)
+    assert inference.started_warm and inference.timings.nfe == 1  # a replay is told of the plan
+    inference.observe(3 * DT, STILL)
+    after = inference.infer(3 * DT, moved)  # it changed: there is nothing to leave
+    shifted = np.clip(moved.shifted_normalised(1).reshape(-1), -2, 2)
+    np.testing.assert_allclose(flat(after), 0.3 * shifted + 0.35, rtol=1e-4, atol=1e-5)
+
+
+def test_a_plan_that_changes_is_followed_without_noise() -> None:
+    inference, chunk = standing(0.0, value=0.9)
+    inference.observe(2 * DT, STILL)
+    expected = 0.3 * chunk.shifted_normalised(1).reshape(-1) + 0.35
+    np.testing.assert_allclose(flat(inference.infer(2 * DT, chunk)), expected, atol=1e-5)
+
+
+def test_a_new_episode_and_a_cold_start_forget_that_a_plan_stood() -> None:
+    for forget in (True, False):
+        inference, chunk = standing(0.0)
+        if forget:
+            inference.reset()
+        inference.observe(2 * DT, STILL)
+        if not forget:
+            inference.infer(2 * DT)
+            inference.observe(3 * DT, STILL)
+        t_ns = 2 * DT if forget else 3 * DT
+        np.testing.assert_allclose(flat(inference.infer(t_ns, chunk)), 0.5, atol=1e-5)
+
+
+def test_with_the_noise_of_training_nothing_is_compared() -> None:
+    inference, chunk = standing(1.0)
+    assert inference.scheme.warm is not None and inference._repeats is None
+
+
 def test_without_noise_every_seed_gives_the_same_chunk() -> None:
     still = Start(noise_cold=0.0, noise_warm=0.0)
     first, second = (seeing(still, seed=seed) for seed in (1, 2))

@@ -22,6 +22,7 @@ from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
+from ofp_edge.runtime.infer.repeats import Repeats
 from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
 from ofp_edge.runtime.infer.walk import Walk
 from ofp_edge.runtime.runners.threads import Threads
@@ -111,6 +112,11 @@ class Inference:
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
+        self._afresh = self._walk.prepare(self.scheme.afresh)
+        self._repeats = None
+        if self.scheme.afresh:
+            self._repeats = Repeats((spec.horizon, spec.action_dim))
+        self._stands = False
         taken = {
             x.name: runners[function.name].inputs[x.name]
             for function in functions
@@ -138,6 +144,7 @@ class Inference:
     def reset(self) -> None:
         """Forget every frame: a new episode. The stream of noise goes on."""
         self.history.clear()
+        self._stands = False
 
     def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
         """Encode the newest frame and keep its feature.
@@ -167,7 +174,8 @@ class Inference:
 
         previous: the newest plan made, or None for a cold start (a new episode, a gap, a plan that
         was abandoned). It is shifted by the control steps that have passed between the two
-        observations; when none of it is left, or time went backwards, the start is cold.
+        observations; when none of it is left, or time went backwards, the start is cold. A policy
+        that starts warm with little noise leaves a plan that repeated itself: it starts from noise.
         Raises ValueError when nothing was observed.
         """
         start = time.perf_counter_ns()
@@ -177,8 +185,11 @@ class Inference:
         if previous is not None and self.started_warm:
             previous.shifted_normalised(shift, out=self._warm)
             chunk = self._warm_chunk(t_obs_ns)
+            if self._repeats is not None:
+                self._stands = self._repeats.same(chunk.normalised, previous.normalised)
         else:
             chunk = self._cold_chunk(t_obs_ns)
+            self._stands = False
         self.timings.nfe = len(self._from_warm if self.started_warm else self._cold)
         self.timings.infer_ns = time.perf_counter_ns() - start
         return chunk
@@ -213,7 +224,10 @@ class Inference:
 
     def _warm_chunk(self, t_obs_ns: int) -> Chunk:
         np.clip(self._warm_flat, -_FARTHEST, _FARTHEST, out=self._warm_flat)
-        self.timings.act_ns = self._walk.warm(self._from_warm, self._warm_flat)
+        if self._stands:
+            self.timings.act_ns = self._walk.cold(self._afresh)
+        else:
+            self.timings.act_ns = self._walk.warm(self._from_warm, self._warm_flat)
         self.timings.evaluations = len(self._from_warm)
         return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy())
 

@@ -51,12 +51,14 @@ class Scheme:
     """The evaluations of a cold and of a warm start; `warm` None never starts warm.
 
     The first step's row says how the first z is mixed: t of noise against the shifted last plan.
-    refining: steps that may follow, if there is time.
+    refining: steps that may follow, if there is time. afresh: from noise, in as many evaluations as
+    a warm start, after a plan that repeated itself (repeats.py); () never looks for one.
     """
 
     cold: tuple[Step, ...]
     warm: tuple[Step, ...] | None
     refining: tuple[Step, ...] = ()
+    afresh: tuple[Step, ...] = ()
 
     @property
     def nfe(self) -> int:
@@ -105,10 +107,10 @@ def shipped_scheme(
     always = more if nfe == 2 else ()
     first = rows.get("warm") if warm else None
     cold = (Step(rows["cold"]), *always)
-    if start.cold_steps() > len(cold):
-        cold = from_cold
+    quiet = first is not None and start.noise_warm < 1
     return Scheme(
-        starting(cold, start.noise_cold),
+        starting(from_cold if start.cold_steps() > len(cold) else cold, start.noise_cold),
         None if first is None else starting((Step(first), *always), start.noise_warm),
         more if nfe == "auto" else (),
+        cold if quiet else (),
     )
