@@ -19,7 +19,8 @@ from ofp_edge.start import Start
 class Preset:
     """A network and the way it is trained and used. Times t_w and t_refine: see method, warm start.
 
-    method_options: by method, the numbers that differ from its defaults.
+    method_options: by method, the numbers that differ from its defaults. start: of policies that
+    jump; four evaluations of a cold start choose one of two ways (docs/starts.md).
     """
 
     name: str
@@ -32,7 +33,7 @@ class Preset:
     t_w: float
     t_refine: float
     method_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    start: Start = Start()
+    start: Start = Start(cold_nfe=4)
 
     @property
     def time_rows(self) -> tuple[tuple[str, float, float], ...]:

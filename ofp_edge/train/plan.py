@@ -28,6 +28,7 @@ from ofp_edge.policy.presets import IMPORTED, Preset, preset
 from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.spec import Chunking, Interface, PolicySpec
+from ofp_edge.start import Start
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.request import Request
 from ofp_edge.train.scene_shift import with_shift
@@ -195,7 +196,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         camera_tolerance=start.config.camera_tolerance if start else CameraTolerance(),
         time_rows=start.config.time_rows if start else chosen.time_rows,
         training=record,
-        start=start.config.start if start else chosen.start,
+        start=_start_of(method, start.config.start if start else chosen.start),
     )
     network = start.network if start else _seeded_network(config, statistics)
     if request.rgb_weights:
@@ -207,6 +208,11 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     aside = unfinished(request.output)
     place = aside if aside.exists() or request.output.exists() else request.output
     return Plan(request, dataset, Policy(config, state.average, statistics), method, state, place)
+
+
+def _start_of(method: Method, start: Start) -> Start:
+    """A cold ladder is for methods that jump: the others take all their steps at every start."""
+    return start if method.jumps else replace(start, cold_nfe=None)
 
 
 def _shares(dataset: Dataset | Mixture) -> tuple[Share, ...]:
