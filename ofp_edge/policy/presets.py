@@ -14,13 +14,14 @@ from ofp_edge.policy.trunks.transformer import TransformerConfig
 from ofp_edge.policy.trunks.unet import UnetConfig
 from ofp_edge.start import Start
 
+_FOLLOWS_AT, _FOLLOWS = 0.5, Start(cold_nfe=4, noise_warm=0.0)
+
 
 @dataclass(frozen=True)
 class Preset:
     """A network and the way it is trained and used. Times t_w and t_refine: see method, warm start.
 
-    method_options: by method, the numbers that differ from its defaults. start: of policies that
-    jump; four evaluations of a cold start choose one of two ways (docs/starts.md).
+    method_options: by method, the numbers that differ from its defaults.
     """
 
     name: str
@@ -33,12 +34,23 @@ class Preset:
     t_w: float
     t_refine: float
     method_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    start: Start = Start(cold_nfe=4)
 
     @property
     def time_rows(self) -> tuple[tuple[str, float, float], ...]:
         """The (t, r) pairs that ship with a policy."""
-        return (COLD, 0.0, 1.0), (WARM, self.t_w, 1.0), (REFINE, self.t_refine, 1.0)
+        return rows_with(self.t_w, self.t_refine)
+
+    def starts(self, *, jumps: bool) -> tuple[tuple[tuple[str, float, float], ...], Start]:
+        """Return the (t, r) pairs and the start of a new policy. One whose method jumps samples
+        once, in four evaluations, then follows (docs/starts.md); others start as they train."""
+        if not jumps:
+            return self.time_rows, Start()
+        return rows_with(_FOLLOWS_AT, self.t_refine), _FOLLOWS
+
+
+def rows_with(t_w: float, t_refine: float) -> tuple[tuple[str, float, float], ...]:
+    """Return the (t, r) pairs of a policy by its two times."""
+    return (COLD, 0.0, 1.0), (WARM, t_w, 1.0), (REFINE, t_refine, 1.0)
 
 
 # Weight decay keeps the trunk from growing so steep that a quiet run suddenly runs away.

@@ -185,6 +185,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
             "python": platform.python_version(),
         },
     )
+    rows, first = chosen.starts(jumps=method.jumps)
     config = PolicyConfig(
         method=method.name,
         method_options=options_of(method),
@@ -194,9 +195,9 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         task=dataset.task,
         cameras=dataset.cameras,
         camera_tolerance=start.config.camera_tolerance if start else CameraTolerance(),
-        time_rows=start.config.time_rows if start else chosen.time_rows,
+        time_rows=start.config.time_rows if start else rows,
         training=record,
-        start=_start_of(method, start.config.start if start else chosen.start),
+        start=_start_of(method, start.config.start) if start else first,
     )
     network = start.network if start else _seeded_network(config, statistics)
     if request.rgb_weights:

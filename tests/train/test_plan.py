@@ -12,6 +12,7 @@ import torch
 
 from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.start import Start
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import make_plan
 from ofp_edge.train.request import Request
@@ -51,6 +52,28 @@ def test_a_preset_has_numbers_of_its_own_that_options_go_before(ask: Ask, state_
             ask(dataset=state_data, preset="unet", method="flow")
         ).policy.config.method_options
     )
+
+
+@pytest.mark.parametrize(
+    "method, t_w, start",
+    [("ofp-plus", 0.5, Start(4, 1.0, 0.0)), ("ofp", 0.5, Start(4, 1.0, 0.0)),
+     ("meanflow", 0.5, Start(4, 1.0, 0.0)), ("flow", 0.3, Start()), ("diffusion", 0.3, Start())],
+)  # fmt: skip
+def test_a_policy_that_jumps_samples_once_and_then_follows(
+    ask: Ask, method: str, t_w: float, start: Start
+) -> None:
+    config = make_plan(ask(method=method)).policy.config
+    assert (config.t_w, config.start) == (t_w, start)
+
+
+def test_training_on_keeps_a_policy_s_own_start(ask: Ask, stopped: Path, tmp_path: Path) -> None:
+    document = json.loads((stopped / "config.json").read_text())
+    document["start"] = {"cold_nfe": 2, "noise_cold": 0.5, "noise_warm": 0.25}
+    (stopped / "config.json").write_text(json.dumps(document))
+    on = make_plan(ask(init=stopped, output=tmp_path / "on")).policy.config
+    assert on.start == Start(2, 0.5, 0.25) and on.t_w == load_policy(stopped).config.t_w
+    other = make_plan(ask(init=stopped, output=tmp_path / "flow", method="flow")).policy.config
+    assert other.start == Start(None, 0.5, 0.25), "flow takes all its steps at every start"
 
 
 def test_a_run_from_before_an_option_was_there_had_its_default(ask: Ask, stopped: Path) -> None:
