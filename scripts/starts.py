@@ -24,6 +24,7 @@ _SHOWN = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "f
 
 
 def main() -> None:
+    """Measure every setting, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("policy", type=Path)
     parser.add_argument("task")
