@@ -228,6 +228,7 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
         files=(),
         default=Default("", ""),
         provenance={},
+        committed=deployed.committed,
     )
 
 
