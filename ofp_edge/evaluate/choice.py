@@ -15,7 +15,8 @@ class Choice:
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
     chooses among, 1 or 3 and more; OfpError for another number. if_time: one evaluation, and a
-    bundle's refining one where there is time for it.
+    bundle's refining one where there is time for it. committed: whether a policy that can be told
+    what is committed of its chunk is told.
     """
 
     nfe: int | None = None
@@ -26,6 +27,7 @@ class Choice:
     t_refine: float | None = None
     guard: int = 1
     if_time: bool = False
+    committed: bool = True
 
     def __post_init__(self) -> None:
         check_guard(self.guard)

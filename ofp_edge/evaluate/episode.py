@@ -138,7 +138,12 @@ class Evaluator:
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
             if self.job.rig is None:
-                order = Order(tick_ns, controller.plan_due(tick_ns), controller.warm_source)
+                order = Order(
+                    tick_ns,
+                    controller.plan_due(tick_ns),
+                    controller.warm_source,
+                    ahead=controller.ahead(tick_ns),
+                )
                 heard = self._think(order, state)
             old = controller.plan
             command = controller.step(tick_ns, [*begun, StateRead(state, tick_ns), *heard])
@@ -173,15 +178,18 @@ class Evaluator:
 
     def _controller(self) -> Controller:
         job, spec = self.job, self.spec
+        committed = job.choice.committed and self.inference.prefix is not None
         if job.rig is None:
             return Controller(
                 spec,
                 round(job.latency_ms * 1e6),
                 spec.plan_steps * spec.dt_ns,
                 fade_steps=job.fade_steps,
+                committed=committed,
             )
         rig = replace(job.rig, timing=replace(job.rig.timing, latency_ms=job.latency_ms))
-        return make_controller(spec, rig, job.refine_first_ns if job.choice.if_time else None)
+        first_ns = job.refine_first_ns if job.choice.if_time else None
+        return make_controller(spec, rig, first_ns, committed=committed)
 
     def _think(self, order: Order | None, state: RobotState) -> list[Event]:
         """What comes of an order, before this tick's action moves the world. state: as believed."""

@@ -154,6 +154,7 @@ def inferences_of(
             0,
             scheme=acting.scheme,
             guard=guard,
+            committed=deployed.committed,
         )
         for row in batch.rows
     )

@@ -41,7 +41,8 @@ from ofp_edge.spec import PolicySpec
 
 @dataclass(frozen=True)
 class Request:
-    """The user's request. robot: a driver in place of the rig's own, built without options."""
+    """The user's request. robot: a driver in place of the rig's own, built without options.
+    committed: whether a policy that can be told what is committed is told."""
 
     bundle: Path
     rig: Path
@@ -56,6 +57,7 @@ class Request:
     log_limit_mb: int = DEFAULT_MB
     record_calibration: Path | None = None
     instruction: str | None = None
+    committed: bool = True
 
 
 class Probe(Telemetry, Protocol):
@@ -191,7 +193,12 @@ def open_session(
         )
         nfe: Nfe = "auto" if inference.scheme.refining else inference.scheme.nfe
         first_ns = inference.slowest_act_ns
-        controller = make_controller(bundle.spec, rig, first_ns if nfe == "auto" else None)
+        controller = make_controller(
+            bundle.spec,
+            rig,
+            first_ns if nfe == "auto" else None,
+            committed=request.committed and bundle.manifest.committed is not None,
+        )
         log, recorder = None, None
         if request.log is not None:
             header = _header(bundle, rig, choice, nfe, first_ns, request)
@@ -238,8 +245,11 @@ def _supervised(
     return supervised_robot(entry, bundle.spec, patience_s)
 
 
-def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> Controller:
-    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet."""
+def make_controller(
+    spec: PolicySpec, rig: Rig, refine_first_ns: int | None, *, committed: bool = False
+) -> Controller:
+    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet.
+    committed: see Controller."""
     return Controller(
         spec,
         round(rig.timing.latency_ms * 1e6),
@@ -247,6 +257,7 @@ def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> 
         fade_steps=rig.timing.fade_steps(spec),
         safety=SafetyLayer(spec, rig.safety),
         refine=None if refine_first_ns is None else RefineBudget(refine_first_ns),
+        committed=committed,
     )
 
 
@@ -267,6 +278,7 @@ def _header(
         "nfe": nfe,
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
+        "committed": request.committed and bundle.manifest.committed is not None,
         "instruction": rig.instruction,
         "latency_ms": rig.timing.latency_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,

@@ -18,10 +18,11 @@ from ofp_edge.bundle import Bundle
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.functions import ACT, Function, Tensor, named
 from ofp_edge.image import as_input
-from ofp_edge.manifest import TimeRow
+from ofp_edge.manifest import Committed, TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
+from ofp_edge.runtime.infer.prefix import PrefixInputs
 from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
 from ofp_edge.runtime.infer.walk import Walk
 from ofp_edge.runtime.runners.threads import Threads
@@ -60,6 +61,7 @@ class Inference:
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
     guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
+    committed: of the manifest, where `act` is told the start of its chunk; `prefix` writes it.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Inference:
         *,
         scheme: Scheme | None = None,
         guard: int = 1,
+        committed: Committed | None = None,
     ) -> None:
         check_guard(guard)
         self.spec, self.functions, self.runners = spec, functions, runners
@@ -106,6 +109,7 @@ class Inference:
         ]
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
+        self.prefix = None if committed is None else PrefixInputs(act, spec, committed)
         self._walk = Walk(act, seed)
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
@@ -161,16 +165,27 @@ class Inference:
         timings.encode_ns = after - before
         timings.observe_ns = time.perf_counter_ns() - start
 
-    def infer(self, t_obs_ns: int, previous: Chunk | None = None) -> Chunk:
+    def infer(
+        self,
+        t_obs_ns: int,
+        previous: Chunk | None = None,
+        committed: NDArray[np.float32] | None = None,
+    ) -> Chunk:
         """Plan from what was seen up to `t_obs_ns`, warm from `previous` where that still reaches.
 
         previous: the newest plan made, or None for a cold start (a new episode, a gap, a plan that
         was abandoned). It is shifted by the control steps that have passed between the two
         observations; when none of it is left, or time went backwards, the start is cold.
-        Raises ValueError when nothing was observed.
+        committed: the first d actions from the observation on, normalised (d, action_dim), which
+        are decided already and stand in the chunk as they are; None: none.
+        Raises ValueError when nothing was observed, or for more than `prefix.steps` committed.
         """
         start = time.perf_counter_ns()
         self.history.gather(t_obs_ns, self._features)
+        if self.prefix is not None:
+            self.prefix.write(committed)
+        elif committed is not None:
+            raise ValueError("this policy is not told what is committed")
         shift = -1 if previous is None or not self._from_warm else previous.steps_to(t_obs_ns)
         self.started_warm = 0 <= shift < self.spec.plan_steps
         if previous is not None and self.started_warm:
@@ -279,6 +294,7 @@ def load_inference(
         seed,
         scheme=scheme,
         guard=guard,
+        committed=manifest.committed,
     )
     inference.warm_up()
     return inference

@@ -3,7 +3,8 @@
     /event         what began or ended: episode, outcome, fault, stop
     /observation   the exact network inputs of one frame, after preprocessing
     /plan          one chunk: its observation, warm or cold, evaluations, why it was refined or not,
-                   timings, both scales
+                   timings, both scales; committed, mask: what `act` was given of them,
+                   (horizon, action_dim) normalised and (horizon,), null where it takes none
     /command       one tick: nominal time, wake-up, what the state machine was told (`heard`, with
                    the robot's state), its decision, the action before and after the safety layer
     /thumbnail/... what a camera saw, for people (thumbnail.py): foxglove.RawImage
@@ -17,8 +18,6 @@ Version 3 has places for what later versions of ofp-edge do; until then they hol
     /observation  frames: capture time in ns of each camera's frame that it was made from
     /plan         instruction_id: its place in the header's list `instructions`
                   prompt_id: SHA-256 of the prompt that the network was given
-                  committed, mask: what `act` was given of them, (horizon, action_dim) normalised
-                  and (horizon,): the part of the chunk that was decided already
     /command      by: who commanded, "policy" or "human"; intervention: what the human wanted
     heard         "human": a human took over or let go, `by`, or commanded, `action`
 """
@@ -80,7 +79,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 UNFILLED: dict[str, dict[str, Any]] = {
     "/observation": {"frames": {}},
-    "/plan": {"instruction_id": None, "prompt_id": None, "committed": None, "mask": None},
+    "/plan": {"instruction_id": None, "prompt_id": None},
     "/command": {"by": "policy", "intervention": None},
 }
 
