@@ -18,7 +18,7 @@ KEYS = (
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
     "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
     "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
-    "recorded",
+    "recorded", "committed_steps",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -96,6 +96,13 @@ def evaluate(
         int,
         typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
     ] = 1,
+    no_committed: Annotated[
+        bool,
+        typer.Option(
+            "--no-committed",
+            help="Do not tell a policy that was trained with it which actions are committed.",
+        ),
+    ] = False,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -137,6 +144,7 @@ def evaluate(
             "with --dataset nothing is simulated",
             rig=rig,
             latency_ms=latency_ms,
+            no_committed=no_committed or None,
             frames=frames,
             workers=workers,
             video=video,
@@ -200,6 +208,7 @@ def evaluate(
         t_refine=t_refine,
         guard=guard,
         if_time=evaluations == "auto",
+        committed=not no_committed,
     )
     played: Literal["own", "other"] = "other" if frames == "other" else "own"
     workers = 2 if workers is None else workers
