@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.closed_loop import Evaluator, Job  # noqa: E402
+from ofp_edge.rig.file import read_rig  # noqa: E402
 from ofp_edge.runtime.chunk import Chunk  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from tests.synthetic import tiny_policy  # noqa: E402
@@ -68,6 +69,34 @@ def test_a_plan_begins_with_what_is_sent_until_it_takes_over(
         for i in range(count):
             sent = found.sent.get(chunk.t_obs_ns + i * found.dt_ns)
             if sent is not None:  # the episode may be over before
+                np.testing.assert_allclose(chunk.actions[i], sent, atol=1e-6)
+
+
+RIG = """
+schema_version = 1
+[robot]
+driver = "none.of:Ours"
+[timing]
+latency_ms = 100.0
+max_plan_age_ms = 400.0
+cross_fade_steps = 0
+[safety]
+max_cut_in_a_row = 1000
+[safety.limits.hand]
+max_velocity = 0.05
+"""
+
+
+def test_within_a_rig_it_is_told_what_the_limits_left(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "rig.toml").write_text(RIG)
+    found = Watched(policy, latency_ms=100.0, rig=read_rig(tmp_path / "rig.toml"))
+    assert found.episode.limited > 10
+    told = [(chunk, count) for chunk, count in found.plans if count]
+    assert len(told) > 5
+    for chunk, count in told:
+        for i in range(count):
+            sent = found.sent.get(chunk.t_obs_ns + i * found.dt_ns)
+            if sent is not None:
                 np.testing.assert_allclose(chunk.actions[i], sent, atol=1e-6)
 
 
