@@ -151,7 +151,8 @@ class Evaluator:
             if command.kind == "stop":
                 break
             if self.job.rig is not None:
-                heard = self._think(command.order, controller.state or state)
+                completed = command.order and controller.completed(command.order)
+                heard = self._think(completed, controller.state or state)
             if old is not None and controller.plan is not None and controller.plan is not old:
                 jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
             if command.action is not None:

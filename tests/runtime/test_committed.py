@@ -57,7 +57,7 @@ def drive(
         commands.append(command)
         heard = []
         if command.order is not None and command.order.plan:
-            orders[k] = command.order.ahead
+            orders[k] = controller.completed(command.order).ahead
             t_obs = k * DT - late_ns
             chunk = make_chunk(controller.spec, t_obs)
             wild = rng.uniform(-1.2, 1.2, chunk.actions.shape).astype(np.float32)

@@ -99,7 +99,7 @@ class Foresight:
         first_ns = now_ns + self._dt_ns if decided else now_ns
         if self._sent and self._sent[-1][0] != first_ns - self._dt_ns:
             return None
-        coming = self._foreseen(plans, first_ns, now_ns + self._dt_ns + self._latency_ns)
+        coming = self._foreseen(plans, first_ns, now_ns + self._latency_ns + self._dt_ns)
         known = [action for _, action in self._sent] + coming
         if not known:
             return None
@@ -110,10 +110,10 @@ class Foresight:
         )
 
     def _foreseen(self, plans: Plans, first_ns: int, until_ns: int) -> list[Action]:
-        """What is followed from `first_ns` to beyond `until_ns`, or until the robot would hold."""
+        """What is followed from `first_ns` on before `until_ns`, or until the robot would hold."""
         followed, waiting = plans.followed, deque(plans.waiting)
         wanted: list[Action] = []
-        for t_ns in range(first_ns, until_ns + self._dt_ns, self._dt_ns):
+        for t_ns in range(first_ns, until_ns, self._dt_ns):
             while waiting and waiting[0].t_obs_ns <= t_ns - self._latency_ns:
                 chunk = waiting.popleft()
                 newer = bool(waiting) and waiting[0].t_obs_ns <= t_ns - self._latency_ns

@@ -47,7 +47,7 @@ class Controller:
     taken over. Without a first plan the age counts from the episode's start.
     fade_steps: control steps over which one plan fades into the next. safety: the layer every
     command passes, or None. refine: judges the time for a refining step; None: never. committed:
-    whether an order says what will have been commanded until its plan takes over.
+    whether `ahead` says what is commanded until a plan takes over.
     Raises RigError when the limits can't be met by any schedule.
     """
 
@@ -110,6 +110,11 @@ class Controller:
     def ahead(self, now_ns: int, *, decided: bool = False) -> Ahead | None:
         """Return the commands around the tick `now_ns`, its own `decided` already or not yet."""
         return self._foresight.ahead(now_ns, self._plans, decided=decided)
+
+    def completed(self, order: Order) -> Order:
+        """Return the last step's order with the commands around it: no action waits for these."""
+        ahead = self.ahead(order.tick_ns, decided=True) if order.plan else None
+        return order if ahead is None else dataclasses.replace(order, ahead=ahead)
 
     def plan_due(self, now_ns: int) -> bool:
         """Return whether inference should begin at this tick: n_action_steps after it last began,
@@ -296,5 +301,4 @@ class Controller:
             self.latency_ns,
             now_ns + steps * self.spec.dt_ns,
             None if self._refine is None else self._refine.ns,
-            self.ahead(now_ns, decided=True) if due else None,
         )

@@ -3,8 +3,7 @@
     /event         what began or ended: episode, outcome, fault, stop
     /observation   the exact network inputs of one frame, after preprocessing
     /plan          one chunk: its observation, warm or cold, evaluations, why it was refined or not,
-                   timings, both scales; committed, mask: what `act` was given of them,
-                   (horizon, action_dim) normalised and (horizon,), null where it takes none
+                   timings, both scales
     /command       one tick: nominal time, wake-up, what the state machine was told (`heard`, with
                    the robot's state), its decision, the action before and after the safety layer
     /thumbnail/... what a camera saw, for people (thumbnail.py): foxglove.RawImage
@@ -13,11 +12,14 @@
 
 `heard` and the order of a command's row are enough to run the state machine again (replay.py).
 
-Version 3 has places for what later versions of ofp-edge do; until then they hold UNFILLED:
+Version 3 has places for what later versions of ofp-edge do, or not every policy takes; they hold
+UNFILLED otherwise:
 
     /observation  frames: capture time in ns of each camera's frame that it was made from
     /plan         instruction_id: its place in the header's list `instructions`
                   prompt_id: SHA-256 of the prompt that the network was given
+                  committed, mask: what `act` was given of them, (horizon, action_dim) normalised
+                  and (horizon,): the part of the chunk that was decided already
     /command      by: who commanded, "policy" or "human"; intervention: what the human wanted
     heard         "human": a human took over or let go, `by`, or commanded, `action`
 """
@@ -79,7 +81,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 UNFILLED: dict[str, dict[str, Any]] = {
     "/observation": {"frames": {}},
-    "/plan": {"instruction_id": None, "prompt_id": None},
+    "/plan": {"instruction_id": None, "prompt_id": None, "committed": None, "mask": None},
     "/command": {"by": "policy", "intervention": None},
 }
 
