@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -229,3 +230,8 @@ def test_a_bundle_that_is_told_a_prefix_opens(folder: Path) -> None:
     seal(folder, told)
     committed = open_bundle(folder).manifest.committed
     assert committed is not None and committed.steps == 1
+
+
+def test_one_that_is_not_has_no_entry_of_it(folder: Path) -> None:
+    assert "committed" not in json.loads((folder / "manifest.json").read_text())
+    assert open_bundle(folder).manifest.committed is None

@@ -18,6 +18,8 @@ from ofp_edge.policy.methods import METHODS, build_method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, draw_prefix, part_of, telling
 from ofp_edge.policy.trunks import find_trunks
+from ofp_edge.policy.trunks.mlp import MlpConfig
+from ofp_edge.policy.trunks.trunk import Trunk
 from tests.synthetic import tiny_policy
 
 STEPS, DIM = 8, 4
@@ -200,6 +202,14 @@ def test_the_configuration_says_how_long_a_prefix_may_be(tmp_path: Path) -> None
 def test_a_prefix_leaves_the_plan_its_actions(tmp_path: Path, steps: int) -> None:
     with pytest.raises(PolicyError, match=r"expected 0\.\.4 .*got"):
         tiny_policy(tmp_path / "p", "state", committed_steps=steps)
+
+
+def test_a_trunk_that_takes_none_says_so() -> None:
+    class Deaf(Trunk):
+        sizes = MlpConfig
+
+    with pytest.raises(PolicyError, match="a trunk of kind mlp takes no committed prefix"):
+        Deaf(MlpConfig(8, 1), 4, STEPS, DIM, 3).hear()
 
 
 def test_a_trained_prefix_can_be_longer_but_not_taken_out(tmp_path: Path) -> None:

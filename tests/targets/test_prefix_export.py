@@ -10,7 +10,7 @@ import torch
 
 from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.functions import prefix_of
-from ofp_edge.policy.deployed import deploy
+from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.prefix import Prefix
 from ofp_edge.quantize.apply import quantize_policy
@@ -28,7 +28,10 @@ COMMITTED = 3
 KINDS = ["mlp", "unet", "transformer"]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["mlp", *(pytest.param(x, marks=SLOW) for x in KINDS[1:])])
 def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp(request.param)
     policy = tiny_policy(root / "policy", "state", trunk=request.param, committed_steps=COMMITTED)
@@ -70,12 +73,22 @@ def test_calibration_sees_every_row_with_and_without_a_prefix(tmp_path: Path) ->
     assert masks == {**told, "cold": {0.0}, "warm": {0.0}, "refine": {0.0}}
 
 
-def test_one_subgraph_in_float_and_in_int8(quantised: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_subgraph_in_float(tmp_path: Path, kind: str) -> None:
+    path = tiny_policy(tmp_path / "p", "state", trunk=kind, committed_steps=COMMITTED)
+    deployed = deploy(load_policy(path))
+    one_subgraph(deployed.act, deployed)
+
+
+def test_one_subgraph_in_int8(quantised: Path) -> None:
     plan, deployed = read_plan(quantised), deploy(load_policy(quantised))
     assert plan is not None
-    for act in (deployed.act, build_functions(deployed, plan)["act"]):
-        exported = export_executorch(act, deployed.function("act").inputs)
-        assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
+    one_subgraph(build_functions(deployed, plan)["act"], deployed)
+
+
+def one_subgraph(act: torch.nn.Module, deployed: Deployed) -> None:
+    exported = export_executorch(act, deployed.function("act").inputs)
+    assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
 
 
 def test_tensorrts_table_takes_the_graph_with_its_names(quantised: Path) -> None:
@@ -128,9 +141,10 @@ def test_golden_inputs_hold_prefixes_and_none(bundle: Bundle) -> None:
         np.testing.assert_array_equal(chunk[inside], golden["input/act/committed"][row][inside])
 
 
-def test_a_policy_without_a_prefix_has_the_bundle_of_before(tmp_path: Path) -> None:
-    needs_engines()
-    compile_policy(tiny_policy(tmp_path / "policy", "state"), "arm-cpu", tmp_path / "bundle")
-    manifest = open_bundle(tmp_path / "bundle").manifest
-    assert manifest.committed is None and "committed" not in manifest.to_json()
-    assert [x.name for x in manifest.function("act").inputs] == ["features", "z", "time_row"]
+def test_a_policy_without_a_prefix_has_the_functions_of_before(tmp_path: Path) -> None:
+    deployed = deploy(load_policy(tiny_policy(tmp_path / "policy", "state")))
+    assert deployed.committed is None
+    assert [x.name for x in deployed.function("act").inputs] == ["features", "z", "time_row"]
+    calls = act_inputs(deployed, synthetic_windows(deployed.spec, 2, 0), 0)
+    assert [name for name, _ in calls] == ["cold", "warm", "refine"] * 2
+    assert {len(values) for _, values in calls} == {3}
