@@ -112,7 +112,7 @@ def encode_and_act(
 def prefix_of(spec: PolicySpec) -> tuple[Tensor, Tensor]:
     """Return the inputs by which `act` is told the start of its chunk: `committed`
     (1, horizon * action_dim), normalised, and `mask` (1, horizon), 1 where a step is committed,
-    else 0. Actions outside the mask are ignored; the others stand in the chunk unchanged."""
+    else 0. Actions outside the mask must be 0; the others stand in the chunk unchanged."""
     return (
         Tensor("committed", (1, spec.horizon * spec.action_dim), role="committed"),
         Tensor("mask", (1, spec.horizon), role="mask"),

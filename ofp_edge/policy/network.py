@@ -72,7 +72,8 @@ class PolicyNetwork(nn.Module):
         if prefix is None:
             u: Tensor = self.trunk(z, features, time)
             return u
-        z, given, _ = self.port(z, prefix.actions, prefix.mask)
+        given = prefix.given
+        z, _ = self.port(z, given, prefix.mask)
         u = self.trunk(z, features, time, given, prefix.mask)
         return u
 

@@ -38,13 +38,18 @@ class Prefix(NamedTuple):
         """(B, H*A): 1 where an action is still to be found, else 0."""
         return 1 - self.mask.repeat_interleave(self.actions.shape[1] // self.mask.shape[1], 1)
 
+    @property
+    def given(self) -> Tensor:
+        """(B, H*A): the actions inside the mask, 0 elsewhere."""
+        return self.actions * (1 - self.free)
+
     def put_into(self, chunk: Tensor) -> Tensor:
         """Return the chunk (B, H*A) with what is committed in its place."""
         return torch.where(self.free > 0, chunk, self.actions)
 
 
 class Port(nn.Module):
-    """Takes a prefix into the graph: two products and two sums beside one constant matrix."""
+    """Takes a prefix into the graph, by as few operations as do it."""
 
     spread: Tensor
 
@@ -53,12 +58,11 @@ class Port(nn.Module):
         spread = torch.eye(horizon).repeat_interleave(action_dim, 1)
         self.register_buffer("spread", spread, persistent=False)  # (H, H*A)
 
-    def forward(self, z: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return z with the committed actions in their place, these actions (0 outside the mask)
-        and what is free (1, else 0), each (B, H*A). With an empty mask z is the same bits."""
-        wide = torch.matmul(mask, self.spread)
-        given, free = actions * wide, 1.0 - wide
-        return z * free + given, given, free
+    def forward(self, z: Tensor, given: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z with the committed actions in their place, and what is free (1, else 0), both
+        (B, H*A). given: 0 outside the mask. With an empty mask z is the same bits."""
+        free = 1.0 - torch.matmul(mask, self.spread)
+        return z * free + given, free
 
 
 def check_committed(steps: int, spec: PolicySpec) -> None:

@@ -79,7 +79,8 @@ class Sampling:
 class Act(nn.Module):
     """Maps (features (1, To*F), z (1, H*A), time_row (1, E)) to (chunk, chunk_normalised (1, H*A)).
 
-    A network that is told a committed prefix takes two more: committed (1, H*A) and mask (1, H).
+    A network that is told a committed prefix takes two more: committed (1, H*A), 0 outside the
+    mask, and mask (1, H).
 
     chunk is in raw action units, unclamped, without the leading actions that lie before the
     observation. time_row: the folded time embedding, then what the method's `step` takes.
@@ -107,9 +108,10 @@ class Act(nn.Module):
             out = self.trunk(z, features, time)
             chunk = self.method.step(z, out, time_row, self.embedding)
         else:
-            z, given, free = self.port(z, committed, mask)
-            out = self.trunk(z, features, time, given, mask)
-            chunk = self.method.step(z, out, time_row, self.embedding) * free + given
+            z, free = self.port(z, committed, mask)
+            out = self.trunk(z, features, time, committed, mask)
+            # Where nothing moves, an Euler step leaves the bits of what is committed.
+            chunk = self.method.step(z, out * free, time_row, self.embedding)
         raw = self.actions.back(chunk)
         return (raw[:, self.first :] if self.first else raw), chunk
 
