@@ -58,6 +58,10 @@ class Function:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
+    def takes(self, role: Role) -> bool:
+        """Return whether an input has this role."""
+        return any(x.role == role for x in self.inputs)
+
     @property
     def kept_feature(self) -> Tensor | None:
         """The input that holds the features of the last n_obs_steps observations, oldest first,
@@ -66,7 +70,9 @@ class Function:
         return next((x for x in host if len(x.shape) == 2), None)
 
 
-def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[Function, Function]:
+def encode_and_act(
+    spec: PolicySpec, feature_dim: int, row_size: int, *, committed: bool = False
+) -> tuple[Function, Function]:
     """Return the two functions of a policy whose feature and time are one row each.
 
     encode takes the observation fields of the newest frame, each with a leading batch axis of 1
@@ -74,7 +80,7 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
     `feature` (1, F). act takes `features` (1, n_obs_steps * F, oldest first), `z`
     (1, horizon * action_dim) and `time_row` (1, row_size); it gives `chunk`
     (1, (horizon - start_index) * action_dim), whose first action acts at the observation, and
-    `chunk_normalised` (1, horizon * action_dim).
+    `chunk_normalised` (1, horizon * action_dim). committed: act also takes what `prefix_of` lists.
     """
     flat = (1, spec.horizon * spec.action_dim)
     encode = Function(
@@ -93,6 +99,7 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
             ),
             Tensor("z", flat, role="noise"),
             Tensor("time_row", (1, row_size), role="time"),
+            *(prefix_of(spec) if committed else ()),
         ),
         (
             Tensor("chunk", (1, spec.plan_steps * spec.action_dim), role="chunk"),
@@ -100,6 +107,16 @@ def encode_and_act(spec: PolicySpec, feature_dim: int, row_size: int) -> tuple[F
         ),
     )
     return encode, act
+
+
+def prefix_of(spec: PolicySpec) -> tuple[Tensor, Tensor]:
+    """Return the inputs by which `act` is told the start of its chunk: `committed`
+    (1, horizon * action_dim), normalised, and `mask` (1, horizon), 1 where a step is committed,
+    else 0. Actions outside the mask must be 0; the others stand in the chunk unchanged."""
+    return (
+        Tensor("committed", (1, spec.horizon * spec.action_dim), role="committed"),
+        Tensor("mask", (1, spec.horizon), role="mask"),
+    )
 
 
 def observed(spec: PolicySpec) -> tuple[Tensor, ...]:

@@ -80,6 +80,16 @@ class TimeRow:
 
 
 @dataclass(frozen=True)
+class Committed:
+    """The committed prefix that `act` can be told: the longest it was trained with, control steps,
+    and the scale of its values, by action dimension: raw = normalised * scale + offset."""
+
+    steps: int
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Default:
     """The engine and precision that run when the user names neither."""
 
@@ -94,7 +104,7 @@ class Manifest:
 
     functions: in the order in which they run; the last is `act`. instructions: the closed list that
     an instruction is chosen from, None for a policy that takes none. counter: grows with every
-    release of a policy.
+    release of a policy. committed: None for a policy that was not trained with a prefix.
     """
 
     target: str
@@ -111,6 +121,7 @@ class Manifest:
     start: Start = Start()
     instructions: tuple[str, ...] | None = None
     counter: int = 0
+    committed: Committed | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -136,6 +147,8 @@ class Manifest:
         value = asdict(self)
         chunking = self.spec.to_json()
         del value["spec"]
+        if self.committed is None:
+            del value["committed"]  # as it was before there were prefixes
         value["interface"] = {key: chunking.pop(key) for key in INTERFACE}
         value["chunking"] = chunking
         value["cameras"] = {name: camera.to_json() for name, camera in self.cameras.items()}

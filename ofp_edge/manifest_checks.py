@@ -7,21 +7,25 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 from ofp_edge.errors import BundleError
-from ofp_edge.functions import ACT, ENCODE, Function, Tensor, observed
-from ofp_edge.manifest import FILE, Manifest, TimeRow
+from ofp_edge.functions import ACT, ENCODE, Function, Tensor, observed, prefix_of
+from ofp_edge.manifest import FILE, Committed, Manifest, TimeRow
 from ofp_edge.provenance import check_provenance
+from ofp_edge.spec import PolicySpec
 from ofp_edge.start import FROM_COLD
 from ofp_edge.strict import shown
 
 LARGEST_TENSOR, _WIDEST, _MOST_FUNCTIONS = 1 << 26, 1 << 14, 16
 _MOST_AXES, _MOST_TENSORS, _MOST_FILES = 8, 512, 4096
 _LARGEST_NUMBER = 3.4e38  # of float32
+_SMALLEST_SCALE = 1e-30  # what is divided by it stays a number
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # in file names and keys of golden.npz
 _TENSOR_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # a field's, which may have spaces
 _LADDER = "ladder"
 _ROWS = ("cold", "warm", "refine", FROM_COLD, _LADDER)
-_ROLES = ("observation", "feature", "noise", "time", "chunk", "chunk_normalised")
+_ROLES = (
+    "observation", "feature", "noise", "time", "committed", "mask", "chunk", "chunk_normalised",
+)  # fmt: skip
 _FILE_ROLES = (None, "golden", "plan")
 _DTYPES = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")
 
@@ -37,6 +41,8 @@ def check_manifest(manifest: Manifest) -> None:
     _check_rows(manifest.time_rows)
     _check_start(manifest)
     _check_functions(manifest)
+    if manifest.committed is not None:
+        _check_committed(manifest.committed, manifest.spec)
     _check_entries(manifest)
     check_provenance(manifest.provenance, FILE, BundleError)
 
@@ -155,6 +161,7 @@ def _check_functions(manifest: Manifest) -> None:
         [
             Tensor("z", flat, role="noise"),
             Tensor("time_row", (1, row), role="time"),
+            *(() if manifest.committed is None else prefix_of(spec)),
         ],
     )
     require_same(
@@ -165,6 +172,21 @@ def _check_functions(manifest: Manifest) -> None:
             Tensor("chunk_normalised", flat, role="chunk_normalised"),
         ],
     )
+
+
+def _check_committed(committed: Committed, spec: PolicySpec) -> None:
+    most, size = spec.plan_steps - spec.n_action_steps, spec.action_dim
+    if not 0 < committed.steps <= most:
+        raise BundleError(
+            f"{FILE}: committed.steps: expected 1..{most} (horizon - n_action_steps), got "
+            f"{committed.steps}."
+        )
+    for name in ("scale", "offset"):
+        values = getattr(committed, name)
+        if len(values) != size or max(map(abs, values)) > _LARGEST_NUMBER:
+            raise BundleError(f"{FILE}: committed.{name}: expected {size} numbers of float32.")
+    if min(map(abs, committed.scale)) < _SMALLEST_SCALE:
+        raise BundleError(f"{FILE}: committed.scale: expected no 0.")
 
 
 def require_same(what: str, got: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:

@@ -34,9 +34,9 @@ def both_chunks(
     with torch.no_grad():
         for k, frames in enumerate(encode_inputs(deployed, windows)):
             features = torch.cat([functions["encode"](*frame) for frame in frames], 1)
-            for _, (known, z, row) in flat[k * per_window : (k + 1) * per_window]:
-                exact.append(deployed.act(known, z, row)[0].numpy())
-                other.append(functions["act"](features, z, row)[0].numpy())
+            for _, (known, *rest) in flat[k * per_window : (k + 1) * per_window]:
+                exact.append(deployed.act(known, *rest)[0].numpy())
+                other.append(functions["act"](features, *rest)[0].numpy())
     shape = len(exact), spec.plan_steps, spec.action_dim
     return Chunks(np.concatenate(exact).reshape(shape), np.concatenate(other).reshape(shape))
 

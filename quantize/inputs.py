@@ -75,6 +75,8 @@ def act_inputs(
 
     z is as the robot would draw it: noise for the cold row; for every other row, entered at time t,
     (1 - t) noise + t a, where a is the float policy's cold answer for the same observations.
+    A policy that is told a committed prefix takes two more, committed and mask, and each row twice:
+    with none, and with the first steps of a, of every length in turn.
     """
     generator = torch.Generator().manual_seed(seed)
     size = deployed.spec.horizon * deployed.spec.action_dim
@@ -85,13 +87,27 @@ def act_inputs(
         rows = [rows[i] for i in np.unique(kept)]
     inputs: list[tuple[str, Inputs]] = []
     with torch.no_grad():
-        for frames in encode_inputs(deployed, windows):
+        for k, frames in enumerate(encode_inputs(deployed, windows)):
             features = torch.cat([deployed.encode(*frame) for frame in frames], 1)
             plan = torch.zeros(1, size)
-            for row in rows:
+            for j, row in enumerate(rows):
                 z = (1 - row.t) * torch.randn(1, size, generator=generator) + row.t * plan
-                values = features, z, torch.tensor([row.row])
+                values: Inputs = features, z, torch.tensor([row.row])
+                none = _prefix(deployed, plan, 0)
                 if row is rows[0]:
-                    plan = deployed.act(*values)[1]
-                inputs.append((row.name, values))
+                    plan = deployed.act(*values, *none)[1]
+                inputs.append((row.name, (*values, *none)))
+                if deployed.committed is not None:
+                    some = _prefix(deployed, plan, 1 + (k + j) % deployed.committed.steps)
+                    inputs.append((f"{row.name}, committed", (*values, *some)))
     return inputs
+
+
+def _prefix(deployed: Deployed, plan: Tensor, count: int) -> Inputs:
+    """What says that `count` steps of a plan are committed; nothing where `act` takes none."""
+    if deployed.committed is None:
+        return ()
+    spec = deployed.spec
+    step = torch.arange(spec.horizon) - spec.start_index
+    mask = ((step >= 0) & (step < count)).float()[None]
+    return plan * mask.repeat_interleave(spec.action_dim, 1), mask

@@ -24,7 +24,8 @@ from ofp_edge.bundle import open_bundle
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.report.fingerprint import fingerprint
-from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.infer.sampler import Scheme, Step
 
 MANY = 100

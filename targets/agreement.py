@@ -95,10 +95,11 @@ def engine_chunks(
                 np.copyto(encode.inputs[tensor.name], value.numpy())
             encode.infer()
             seen.append(encode.outputs["feature"].copy())
-        np.copyto(act.inputs["features"], np.concatenate(seen, 1))
-        for _, z, row in calls[k * each : (k + 1) * each]:
-            np.copyto(act.inputs["z"], z.numpy())
-            np.copyto(act.inputs["time_row"], row.numpy())
+        features, *others = deployed.function("act").inputs
+        np.copyto(act.inputs[features.name], np.concatenate(seen, 1))
+        for _, *values in calls[k * each : (k + 1) * each]:
+            for tensor, value in zip(others, values, strict=True):
+                np.copyto(act.inputs[tensor.name], value.numpy())
             act.infer()
             chunks.append(act.outputs["chunk"].copy())
     return np.concatenate(chunks)

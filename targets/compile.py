@@ -234,6 +234,7 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
         default=Default("", ""),
         provenance={},
         start=deployed.start,
+        committed=deployed.committed,
     )
 
 

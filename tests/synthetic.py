@@ -157,12 +157,12 @@ def tiny_trunk(kind: str) -> TrunkConfig:
 
 def tiny_policy(
     path: Path, obs: str = "points", *, seed: int = 0, trunk: str = "mlp", horizon: int = 8,
-    spec: PolicySpec | None = None, task: str | None = None,
+    spec: PolicySpec | None = None, task: str | None = None, committed_steps: int = 0,
 ) -> Path:  # fmt: skip
     """Save an untrained policy of preset "tiny" whose answers depend on every input.
 
     trunk: a kind that `tiny_trunk` knows, in place of the preset's. spec, task: of a simulated
-    task without a camera, in place of the synthetic one.
+    task without a camera, in place of the synthetic one. committed_steps: see NetworkSizes.
     """
     from dataclasses import replace
 
@@ -179,7 +179,7 @@ def tiny_policy(
         "points": (state_field(4), points_field()), "rgb": (state_field(4), *rgb_fields()),
         "state": (state_field(7),),
     }[obs]  # fmt: skip
-    sizes = replace(chosen.network, trunk=tiny_trunk(trunk))
+    sizes = replace(chosen.network, trunk=tiny_trunk(trunk), committed_steps=committed_steps)
     spec = spec or PolicySpec(
         observations, action_fields(), chosen.n_obs_steps, horizon, chosen.n_action_steps,
         CONTROL_HZ,

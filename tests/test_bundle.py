@@ -24,7 +24,7 @@ from ofp_edge.manifest import (
     Manifest,
     TimeRow,
 )
-from ofp_edge.runtime.infer import inference
+from ofp_edge.runtime.infer import load
 from ofp_edge.spec import ActionField, PolicySpec
 
 SPEC = PolicySpec(
@@ -127,7 +127,7 @@ def test_no_engine_sees_a_byte_of_a_damaged_bundle(
     artefact = folder / "act.int8.onnxruntime"
     artefact.write_bytes(artefact.read_bytes().replace(b"w", b"v", 1))
     with pytest.raises(BundleError, match="SHA-256 differs"):
-        inference.load_inference(open_bundle(folder))
+        load.load_inference(open_bundle(folder))
 
 
 def test_file_changed_after_opening_is_found_when_it_is_read(folder: Path) -> None:

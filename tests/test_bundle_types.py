@@ -14,7 +14,7 @@ from ofp_edge.bundle import GOLDEN, open_bundle
 from ofp_edge.cli.inspect import inspect
 from ofp_edge.cli.output import Output
 from ofp_edge.errors import BundleError
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.sealed import seal

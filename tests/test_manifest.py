@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -188,3 +190,48 @@ def test_a_ladder_has_as_many_rows_as_it_walks(folder: Path) -> None:
 
     seal(folder, change)
     assert len(open_bundle(folder).manifest.time_rows) == 3
+
+
+def told(value: dict[str, Any]) -> None:
+    """Let `act` be told a committed prefix, as the manifest of a policy trained with one says."""
+    spec = make_spec()
+    roles = [("committed", spec.horizon * spec.action_dim), ("mask", spec.horizon)]
+    act(value)["inputs"] += [
+        {"name": role, "shape": [1, size], "dtype": "float32", "role": role, "source": None,
+         "resident": False}
+        for role, size in roles
+    ]  # fmt: skip
+    size = spec.action_dim
+    value["committed"] = {"steps": 1, "scale": [1.0] * size, "offset": [0.0] * size}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda value: value.pop("committed"), "expected none, got committed 'committed'"),
+        (lambda value: act(value)["inputs"].pop(), "expected mask 'mask'"),
+        (lambda value: act(value)["inputs"].reverse(), "inputs of act"),
+        (lambda value: value["committed"].update(steps=0), r"steps: expected 1\.\."),
+        (lambda value: value["committed"].update(steps=10**6), r"steps: expected 1\.\."),
+        (lambda value: value["committed"].update(scale=[]), "scale: expected"),
+        (lambda value: value["committed"]["offset"].append(0.0), "offset: expected"),
+        (lambda value: value["committed"]["scale"].__setitem__(0, 0.0), "expected no 0"),
+        (lambda value: value["committed"]["offset"].__setitem__(0, 1e300), "offset: expected"),
+    ],
+)
+def test_what_is_committed_is_said_once_and_in_a_scale(
+    change: Change, words: str, folder: Path
+) -> None:
+    seal(folder, told)
+    assert re.search(words, refusal(folder, change))
+
+
+def test_a_bundle_that_is_told_a_prefix_opens(folder: Path) -> None:
+    seal(folder, told)
+    committed = open_bundle(folder).manifest.committed
+    assert committed is not None and committed.steps == 1
+
+
+def test_one_that_is_not_has_no_entry_of_it(folder: Path) -> None:
+    assert "committed" not in json.loads((folder / "manifest.json").read_text())
+    assert open_bundle(folder).manifest.committed is None

@@ -18,7 +18,7 @@ from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import BundleError, PolicyError
 from ofp_edge.onnx_file import require_self_contained
 from ofp_edge.policy.imported.onnx_graph import read_graph
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from tests.runtime.small_bundle import write_small_bundle
 from tests.sealed import SPEC, seal
 

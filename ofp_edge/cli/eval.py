@@ -21,7 +21,7 @@ KEYS = (
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
     "start", "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
     "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
-    "recorded",
+    "recorded", "committed_steps",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -100,6 +100,13 @@ def evaluate(
         typer.Option(help="Noises a cold start chooses among, 3 or more: costs so many chunks."),
     ] = 1,
     starts: StartOptions = OWN,
+    no_committed: Annotated[
+        bool,
+        typer.Option(
+            "--no-committed",
+            help="Do not tell a policy that was trained with it which actions are committed.",
+        ),
+    ] = False,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -140,6 +147,7 @@ def evaluate(
         cold=cold,
         t_refine=t_refine,
         guard=guard,
+        committed=not no_committed,
         **asdict(starts),
     )
     if dataset is not None:
@@ -151,6 +159,7 @@ def evaluate(
             "with --dataset nothing is simulated",
             rig=rig,
             latency_ms=latency_ms,
+            no_committed=no_committed or None,
             frames=frames,
             workers=workers,
             video=video,

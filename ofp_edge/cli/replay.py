@@ -33,7 +33,7 @@ def replay(
     Exit code 1 when one differs, or when rows are missing; the differences are listed.
     """
     from ofp_edge.bundle import open_bundle
-    from ofp_edge.runtime.infer.inference import load_inference
+    from ofp_edge.runtime.infer.load import load_inference
     from ofp_edge.runtime.log.reader import LogReader
     from ofp_edge.runtime.log.rows import made_of
     from ofp_edge.runtime.replay import replay as again

@@ -118,6 +118,13 @@ class Thinking:
         str | None,
         typer.Option(help="What a policy that takes an instruction is told. Default: the rig's."),
     ] = None
+    no_committed: Annotated[
+        bool,
+        typer.Option(
+            "--no-committed",
+            help="Do not tell a policy that was trained with it which actions are committed.",
+        ),
+    ] = False
     seed: Annotated[int, typer.Option(help="Of the noise, and of the first episode.")] = 0
 
     def check(self) -> None:
@@ -191,6 +198,7 @@ def run(
         records.record_calibration,
         thinking.instruction,
         starts.of,
+        not thinking.no_committed,
     )
     kernel = Realtime(
         output.log,
@@ -217,6 +225,8 @@ def run(
         choice = session.choice
         if choice.note:
             output.log.print(f"[yellow]note:[/] {escape(choice.note)}", soft_wrap=True)
+        if note := _untold(session, request.committed):
+            output.log.print(f"[yellow]note:[/] {note}", soft_wrap=True)
         output.log.print(
             f"running {bundle} ({choice.engine}, {choice.precision}, {choice.threads} threads) at "
             f"{session.bundle.spec.control_hz:g} Hz, L = {session.rig.timing.latency_ms:g} ms; "
@@ -239,6 +249,18 @@ def run(
     show_run(output, values)
     _judge(output, session)
     return values
+
+
+def _untold(session: Session, told: bool) -> str:
+    """Say where L is longer than what the policy can be told of; empty as a rule."""
+    committed, latency_ms = session.bundle.manifest.committed, session.rig.timing.latency_ms
+    needed = math.ceil(latency_ms / 1e3 * session.bundle.spec.control_hz - 1e-9)
+    if not told or committed is None or needed <= committed.steps:
+        return ""
+    return (
+        f"L = {latency_ms:g} ms is {needed} control steps; the policy is told of the first "
+        f"{committed.steps}, as it was trained (train --committed-steps {needed})"
+    )
 
 
 def _judge(output: Output, session: Session) -> None:

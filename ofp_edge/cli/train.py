@@ -93,6 +93,13 @@ def train(
         ),
     ] = None,
     option: MethodOption = None,
+    committed_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Train with committed prefixes: as many first actions of a chunk, at most, may be "
+            "decided already, so many control steps of latency. Default: 0, or --init's own."
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +136,7 @@ def train(
         rgb_weights,
         mixed=tuple(datasets[1:]),
         weights=None if weights is None else tuple(numbers("--weights", weights, "1,0.5")),
+        committed_steps=committed_steps,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

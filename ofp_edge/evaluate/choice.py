@@ -17,6 +17,7 @@ class Choice:
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
     chooses among, 1 or 3 and more; OfpError for another number. if_time: one evaluation, and a
     bundle's refining one where there is time for it. noise_cold, noise_warm, cold_nfe: see Start.
+    committed: whether a policy that can be told what is committed of its chunk is told.
     """
 
     nfe: int | None = None
@@ -30,6 +31,7 @@ class Choice:
     noise_cold: float | None = None
     noise_warm: float | None = None
     cold_nfe: int | None = None
+    committed: bool = True
 
     def __post_init__(self) -> None:
         check_guard(self.guard)

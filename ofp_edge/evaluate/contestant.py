@@ -12,7 +12,8 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
-from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.spec import PolicySpec
 from ofp_edge.start import Start
 

@@ -138,7 +138,12 @@ class Evaluator:
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
             if self.job.rig is None:
-                order = Order(tick_ns, controller.plan_due(tick_ns), controller.warm_source)
+                order = Order(
+                    tick_ns,
+                    controller.plan_due(tick_ns),
+                    controller.warm_source,
+                    ahead=controller.ahead(tick_ns),
+                )
                 heard = self._think(order, state)
             old = controller.plan
             command = controller.step(tick_ns, [*begun, StateRead(state, tick_ns), *heard])
@@ -146,7 +151,8 @@ class Evaluator:
             if command.kind == "stop":
                 break
             if self.job.rig is not None:
-                heard = self._think(command.order, controller.state or state)
+                completed = command.order and controller.completed(command.order)
+                heard = self._think(completed, controller.state or state)
             if old is not None and controller.plan is not None and controller.plan is not old:
                 jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
             if command.action is not None:
@@ -173,18 +179,21 @@ class Evaluator:
 
     def _controller(self) -> Controller:
         job, spec = self.job, self.spec
+        committed = job.choice.committed and self.inference.prefix is not None
         if job.rig is None:
             return Controller(
                 spec,
                 round(job.latency_ms * 1e6),
                 spec.plan_steps * spec.dt_ns,
                 fade_steps=job.fade_steps,
+                committed=committed,
             )
         cold = job.rig.timing.cold_latency_ms
         cold = None if cold is None else max(cold, job.latency_ms)
         timing = replace(job.rig.timing, latency_ms=job.latency_ms, cold_latency_ms=cold)
         rig = replace(job.rig, timing=timing)
-        return make_controller(spec, rig, job.refine_first_ns if job.choice.if_time else None)
+        first_ns = job.refine_first_ns if job.choice.if_time else None
+        return make_controller(spec, rig, first_ns, committed=committed)
 
     def _think(self, order: Order | None, state: RobotState) -> list[Event]:
         """What comes of an order, before this tick's action moves the world. state: as believed."""

@@ -50,7 +50,7 @@ def document(
 
     `by_latency` has an outcome for each; those of the first stand at the top too.
     """
-    job = jobs[0]
+    job, prefix = jobs[0], contestant.inference.prefix
     outcomes = [
         {"latency_ms": job.latency_ms, **outcome(episodes)}
         for job, episodes in zip(jobs, runs, strict=True)
@@ -69,6 +69,7 @@ def document(
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
         "start": asdict(contestant.start),
+        "committed_steps": prefix.steps if prefix is not None and job.choice.committed else 0,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,
@@ -87,6 +88,8 @@ def table(values: dict[str, Any]) -> RenderableType:
     start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
     if values["guard"] > 1:
         start += f", guarded among {values['guard']}"
+    if values["committed_steps"]:
+        start += f", told up to {values['committed_steps']} committed steps"
     control = values["frames"] == "other"
     several = len(values["by_latency"]) > 1
     limited = (

@@ -18,6 +18,7 @@ from ofp_edge.policy.deployed import Deployed, deploy, split
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.methods.method import Sampling
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix
 from ofp_edge.policy.sampler import ladder
 from ofp_edge.policy.torch_batch import TorchBatch
 from ofp_edge.policy.torch_runner import TorchRunner
@@ -157,7 +158,12 @@ def inferences_of(
     """Make inferences over the same two modules: `ROWS` in a batch where many steps reward that,
     and others are to run beside it; `alone`: a single one."""
     deployed = split(policy)
-    encode, act = functions = encode_and_act(deployed.spec, deployed.feature_dim, acting.row)
+    encode, act = functions = encode_and_act(
+        deployed.spec,
+        deployed.feature_dim,
+        acting.row,
+        committed=deployed.committed is not None,
+    )
     rows = ROWS if acting.nfe >= MANY_STEPS and not acting.fixed and not alone else 1
     batch = TorchBatch(acting.act, act.inputs, act.outputs, rows)
     if rows > 1 and not batch.rows_are_alike():
@@ -171,6 +177,7 @@ def inferences_of(
             0,
             scheme=acting.scheme,
             guard=guard,
+            committed=deployed.committed,
         )
         for row in batch.rows
     )
@@ -179,7 +186,7 @@ def inferences_of(
 
 
 class LadderAct(nn.Module):
-    """A module with act's first two inputs and its outputs: one call for several evaluations.
+    """A module with act's inputs, but one, and its outputs: one call for several evaluations.
 
     ladders: (L, nfe, E) time rows. In place of a time row comes the number of the ladder to walk,
     (B, 1): each row of a batch walks its own.
@@ -193,13 +200,17 @@ class LadderAct(nn.Module):
         self.register_buffer("ladders", ladders, persistent=False)
 
     def forward(
-        self, features: torch.Tensor, z: torch.Tensor, ladder: torch.Tensor
+        self,
+        features: torch.Tensor,
+        z: torch.Tensor,
+        ladder: torch.Tensor,
+        *told: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (chunk, chunk_normalised) at the end of the ladder."""
         rows = self.ladders[ladder[:, 0].long()]  # (B, nfe, E)
-        chunk, z = self.act(features, z, rows[:, 0])
+        chunk, z = self.act(features, z, rows[:, 0], *told)
         for k in range(1, rows.shape[1]):
-            chunk, z = self.act(features, z, rows[:, k])
+            chunk, z = self.act(features, z, rows[:, k], *told)
         return chunk, z
 
 
@@ -215,8 +226,13 @@ class SampledAct(nn.Module):
         self.first = network.spec.start_index * network.spec.action_dim
 
     def forward(
-        self, features: torch.Tensor, z: torch.Tensor, time_row: torch.Tensor
+        self,
+        features: torch.Tensor,
+        z: torch.Tensor,
+        time_row: torch.Tensor,
+        *told: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (chunk, chunk_normalised) after `nfe` evaluations from noise z."""
-        chunk = self.method.sample(self.network, features, z, self.nfe)
+        prefix = Prefix(*told) if told else None
+        chunk = self.method.sample(self.network, features, z, self.nfe, prefix)
         return self.network.actions.back(chunk)[:, self.first :], chunk

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import nn
 
 from ofp_edge import manifest
@@ -16,6 +17,7 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.functions import ACT, ENCODE, Function, named
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.methods.method import Act
+from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.parts import Encoder
 from ofp_edge.policy.sampler import ladder
 from ofp_edge.spec import PolicySpec
@@ -30,6 +32,7 @@ class Deployed:
     each function; they share the policy's weights. walks: whether a chunk takes all time rows, one
     evaluation each. own_nfe: the default number of evaluations a chunk: all rows, or one, and one
     more to refine. start: the policy's; its cold ladder is among the time rows.
+    committed: the prefix that `act` can be told; None: not trained with one.
     """
 
     spec: PolicySpec
@@ -39,6 +42,7 @@ class Deployed:
     walks: bool
     own_nfe: int
     start: Start
+    committed: manifest.Committed | None = None
 
     def function(self, name: str) -> Function:
         """Return the inputs and outputs of one module."""
@@ -91,4 +95,14 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
     functions = config.network.functions(network, len(rows[0].row))
     walks = rows[0].name == "ladder"
     nfe = len(rows) if walks else 1 if config.t_refine is None else 2
-    return Deployed(config.spec, functions, modules, rows, walks, nfe, config.start)
+    told = _committed(network)
+    return Deployed(config.spec, functions, modules, rows, walks, nfe, config.start, told)
+
+
+def _committed(network: PolicyNetwork) -> manifest.Committed | None:
+    if not network.committed_steps:
+        return None
+    size, nothing = network.spec.action_dim, torch.zeros(1, network.chunk_size)
+    offset = network.actions.back(nothing)[0, :size].tolist()
+    slope = network.actions.slope.reshape(-1)[:size].tolist()
+    return manifest.Committed(network.committed_steps, tuple(slope), tuple(offset))

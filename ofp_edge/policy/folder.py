@@ -47,6 +47,12 @@ class Policy:
         )
         return Policy(replace(self.config, network=network), module, self.statistics)
 
+    def committing(self, steps: int, what: str) -> Policy:
+        """Return it as one that is told committed prefixes of up to `steps`. PolicyError, naming
+        `what`."""
+        network, module = self.config.network.committing(self.network, steps, self.statistics, what)
+        return Policy(replace(self.config, network=network), module, self.statistics)
+
 
 def load_policy(path: Path) -> Policy:
     """Read a policy folder. Raises PolicyError when it is missing, damaged or of another schema."""

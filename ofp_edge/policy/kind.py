@@ -38,10 +38,11 @@ class Network(ABC):
     """A network as config.json describes it; each kind is a frozen dataclass.
 
     kind: its name in config.json; our own networks have none. one_row: its functions take one row a
-    call, so they cannot run batches.
+    call, so they cannot run batches. committed_steps: the longest committed prefix that it is told.
     """
 
     kind: ClassVar[str | None] = None
+    committed_steps: int = 0
     one_row: ClassVar[bool] = False
 
     @property
@@ -101,11 +102,27 @@ class Network(ABC):
     def functions(self, network: PolicyNetwork, row_size: int) -> tuple[Function, ...]:
         """Return the exported functions, in the order in which they run; row_size: the length of a
         time row."""
-        return encode_and_act(network.spec, network.encoder.feature_dim, row_size)
+        return encode_and_act(
+            network.spec,
+            network.encoder.feature_dim,
+            row_size,
+            committed=network.committed_steps > 0,
+        )
 
     def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
         """Return the module of each function, by name; they share the network's weights."""
         return {ENCODE: network.encoder, ACT: Act(network, method)}
+
+    def committing(
+        self,
+        network: PolicyNetwork,
+        steps: int,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
+        """Let the network be told committed prefixes of up to `steps`; until it is trained so, its
+        output is unchanged. Raises PolicyError, naming `what`, where it has no such form."""
+        raise PolicyError(f"{what}: its network takes no committed prefix. Leave it out.")
 
     def widened(
         self,

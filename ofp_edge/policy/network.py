@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge.policy.parts import Actions, Embedding, Encoder
+from ofp_edge.policy.prefix import Port, Prefix
 from ofp_edge.spec import PolicySpec
 
 
@@ -20,10 +21,12 @@ class PolicyNetwork(nn.Module):
     """Joins encoder, time embedding and trunk, and normalises inputs and actions itself.
 
     Every kind of network is this module, built from its own parts (see `Network.build`). learns:
-    whether it is trained here, as u(z, t, r | o): only then it has `null`.
+    whether it is trained here, as u(z, t, r | o): only then it has `null`. committed_steps: the
+    longest prefix that it is told (see prefix.py), 0 where its trunk takes none.
     """
 
     null: nn.Parameter
+    port: Port
 
     def __init__(
         self,
@@ -34,11 +37,15 @@ class PolicyNetwork(nn.Module):
         actions: Actions,
         *,
         learns: bool = True,
+        committed_steps: int = 0,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.chunk_size = spec.horizon * spec.action_dim
         self.encoder, self.time, self.trunk, self.actions = encoder, time, trunk, actions
+        self.committed_steps = committed_steps
+        if committed_steps:
+            self.port = Port(spec.horizon, spec.action_dim)
         if learns:
             # Stands in for the features of a dropped condition ("null" in the paper).
             self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
@@ -56,9 +63,18 @@ class PolicyNetwork(nn.Module):
         features: Tensor = self.encoder(*frames)
         return features.view(batch, steps * self.encoder.feature_dim)
 
-    def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
-        """Map z (B, H*A), t and r (B,), features (B, To*F) to u (B, H*A)."""
-        u: Tensor = self.trunk(z, features, self.time(t, r))
+    def forward(
+        self, z: Tensor, t: Tensor, r: Tensor, features: Tensor, prefix: Prefix | None = None
+    ) -> Tensor:
+        """Map z (B, H*A), t and r (B,), features (B, To*F) to u (B, H*A), whose part inside the
+        prefix means nothing. Without one it is the u of an empty prefix."""
+        time = self.time(t, r)
+        if prefix is None:
+            u: Tensor = self.trunk(z, features, time)
+            return u
+        given = prefix.given
+        z, _ = self.port(z, given, prefix.mask)
+        u = self.trunk(z, features, time, given, prefix.mask)
         return u
 
     def normalize_actions(self, chunk: Tensor) -> Tensor:

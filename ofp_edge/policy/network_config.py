@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import torch
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
@@ -12,6 +14,7 @@ from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.parts import ScaleOffset
+from ofp_edge.policy.prefix import check_committed
 from ofp_edge.policy.sizes import NetworkSizes, RgbConfig, read_sizes
 from ofp_edge.policy.trunks import find_trunks
 from ofp_edge.policy.trunks.mlp import MlpConfig
@@ -36,12 +39,46 @@ class NetworkConfig(NetworkSizes, Network):
         features = spec.n_obs_steps * encoder.feature_dim
         kind = find_trunks()[self.trunk.kind]
         trunk = kind(self.trunk, self.condition, spec.horizon, spec.action_dim, features)
+        if self.committed_steps:
+            check_committed(self.committed_steps, spec)
+            trunk.hear()
         affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
-        return PolicyNetwork(spec, encoder, time, trunk, ScaleOffset(affine, spec.horizon))
+        return PolicyNetwork(
+            spec,
+            encoder,
+            time,
+            trunk,
+            ScaleOffset(affine, spec.horizon),
+            committed_steps=self.committed_steps,
+        )
+
+    def committing(
+        self,
+        network: PolicyNetwork,
+        steps: int,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
+        """Add the trunk's layers for a prefix, which start at 0; see Network."""
+        if steps == self.committed_steps:
+            return self, network
+        if steps == 0:
+            raise PolicyError(
+                f"{what}: trained with committed prefixes of up to {self.committed_steps} steps, "
+                "which can't be taken out: expected 1 or more, got 0."
+            )
+        told = replace(self, committed_steps=steps)
+        with torch.random.fork_rng(devices=[]):
+            built = told.build(network.spec, statistics)
+        built.load_state_dict({**built.state_dict(), **network.state_dict()})
+        return told, built.train(network.training)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; see Network."""
-        return {**asdict(self), "trunk": {"kind": self.trunk.kind, **vars(self.trunk)}}
+        value = {**asdict(self), "trunk": {"kind": self.trunk.kind, **vars(self.trunk)}}
+        if not self.committed_steps:
+            del value["committed_steps"]  # as it was before there were prefixes
+        return value
 
     @classmethod
     def from_json(cls, value: Any) -> NetworkConfig:
@@ -71,4 +108,6 @@ class NetworkConfig(NetworkSizes, Network):
                     f"config.network.rgb.blocks: expected one number for each of "
                     f"{len(rgb.channels)} channels, got {len(rgb.blocks)}."
                 )
-        return read_sizes(cls, value, "config.network", trunk=sizes, rgb=rgb)
+        return read_sizes(
+            cls, value, "config.network", from_0=("committed_steps",), trunk=sizes, rgb=rgb
+        )

@@ -12,13 +12,21 @@ import torch
 from torch import Tensor
 
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, telling
 
 
-def jump(network: PolicyNetwork, features: Tensor, z: Tensor, t: float, r: float) -> Tensor:
+def jump(
+    network: PolicyNetwork,
+    features: Tensor,
+    z: Tensor,
+    t: float,
+    r: float,
+    prefix: Prefix | None = None,
+) -> Tensor:
     """Take one evaluation's step: `z_r = z + (r - t) u(z, t, r | o)`."""
     times = torch.full((2, len(z)), t, device=z.device)
     times[1] = r
-    u: Tensor = network(z, times[0], times[1], features)
+    u: Tensor = telling(network, prefix)(z, times[0], times[1], features)
     return z + (r - t) * u
 
 
@@ -28,9 +36,14 @@ def ladder(nfe: int, start: float = 0.0) -> tuple[float, ...]:
 
 
 def sample(
-    network: PolicyNetwork, features: Tensor, z: Tensor, times: Sequence[float] = (0.0, 1.0)
+    network: PolicyNetwork,
+    features: Tensor,
+    z: Tensor,
+    times: Sequence[float] = (0.0, 1.0),
+    prefix: Prefix | None = None,
 ) -> Tensor:
-    """Walk `z` along `times`; (0, 1) from noise is the one-step answer."""
+    """Walk `z` along `times`; (0, 1) from noise is the one-step answer. What is committed of the
+    chunk stands in it unchanged."""
     for t, r in zip(times, times[1:], strict=False):
-        z = jump(network, features, z, t, r)
-    return z
+        z = jump(network, features, z, t, r, prefix)
+    return z if prefix is None else prefix.put_into(z)

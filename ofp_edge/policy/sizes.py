@@ -36,7 +36,7 @@ class NetworkSizes:
     point_channels: outputs of the shared point layers. point_features: length of one cloud's
     feature. condition: length of the vector that modulates the trunk. time_features: sines and
     cosines of (t, r), a multiple of 4. trunk: its kind and sizes. rgb: sizes of the image encoder;
-    None takes no images.
+    None takes no images. committed_steps: the longest committed prefix that it is told; 0: none.
     """
 
     point_channels: tuple[int, ...]
@@ -45,6 +45,7 @@ class NetworkSizes:
     time_features: int
     trunk: TrunkConfig
     rgb: RgbConfig | None = None
+    committed_steps: int = 0
 
 
 def read_sizes(

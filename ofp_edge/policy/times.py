@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ofp_edge.policy.draws import draw
+from ofp_edge.policy.prefix import Prefix
 
 
 def uniform(rows: int, generator: torch.Generator) -> Tensor:
@@ -59,6 +60,11 @@ def drop_condition(
     return torch.where(dropped[:, None], null, features)
 
 
-def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Average the squared error over the chunk: (B, K), (B, K) -> (B,)."""
-    return (prediction - target).square().mean(1)
+def squared_error(prediction: Tensor, target: Tensor, prefix: Prefix | None = None) -> Tensor:
+    """Average the squared error over the chunk, or over what is free of it: (B, K), (B, K) -> (B,).
+    A row without a prefix is the same bits either way."""
+    squares = (prediction - target).square()
+    if prefix is None:
+        return squares.mean(1)
+    free = prefix.free
+    return (squares * free).mean(1) / free.mean(1)

@@ -11,7 +11,7 @@ from ofp_edge.profile.bench import Bench, SyntheticCamera
 from ofp_edge.rig.file import read_rig
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.infer.engine_choice import EngineChoice
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.session import make_observer, open_cameras
 

@@ -20,7 +20,8 @@ from ofp_edge.bundle import Bundle
 from ofp_edge.errors import MissingExtra, OfpError
 from ofp_edge.progress import Progress, silent
 from ofp_edge.rig.engine import EngineEntry
-from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.runners.table import engine_of
 
 ROUNDS = 5

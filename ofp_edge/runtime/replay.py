@@ -8,8 +8,9 @@ type: every chunk and every action is the same, bit for bit.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,18 @@ from numpy.typing import NDArray
 from ofp_edge.errors import OfpError
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.control.controller import Controller
-from ofp_edge.runtime.control.events import Command
+from ofp_edge.runtime.control.events import Command, Order
 from ofp_edge.runtime.control.heard import from_row
 from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.prefix import PrefixInputs
 from ofp_edge.runtime.log.reader import LogReader, Row
 from ofp_edge.runtime.log.rows import (
     CommandRow,
     EventRow,
     ObservationRow,
     PlanRow,
+    committed_of,
     decided_of,
     inputs_of,
     row_of,
@@ -96,6 +99,7 @@ def controller_of(header: Row, what: str = "the log") -> Controller:
         fade_steps=run.cross_fade_steps,
         safety=SafetyLayer(run.spec, run.safety),
         refine=None if run.refine_first_ns is None else RefineBudget(run.refine_first_ns),
+        committed=run.committed,
     )
 
 
@@ -112,19 +116,21 @@ def replay(log: LogReader, inference: Inference) -> ReplayReport:
     controller = controller_of(log.header, str(log.path))
     controller.spec.require_same(inference.spec, "replay")
     report = ReplayReport()
-    chunks = _Again(log, inference, report).chunks()
-    _ticks_again(log, controller, chunks, report)
+    again = _Again(log, inference, report)
+    _ticks_again(log, controller, again.chunks(), again.told, report)
     report.missing_rows, report.whole = sum(log.missing.values()), log.whole
     report.files_left_out = len(log.left_out)
     return report
 
 
 class _Again:
-    """Makes every chunk of a log again."""
+    """Makes every chunk of a log again. told: by tick, whether an order says that the same is
+    committed as the chunk was told."""
 
     def __init__(self, log: LogReader, inference: Inference, report: ReplayReport) -> None:
         self._log, self._inference, self._report = log, inference, report
         self._made: dict[tuple[int, bool], Chunk] = {}
+        self.told: dict[int | None, Callable[[Order], bool]] = {}
 
     def chunks(self) -> dict[tuple[int, bool], Chunk]:
         """By the time of the observation, and whether it is the refined one."""
@@ -147,7 +153,7 @@ class _Again:
             plan = row_of(PlanRow, row, what)
             then = array_from_json(plan.chunk, f"{what}: chunk")
             with _in_order(what):
-                chunk = self._plan(plan)
+                chunk = self._plan(plan, what)
             self._made[chunk.t_obs_ns, chunk.refined] = chunk
             self._report.chunks += 1
             if _same(chunk.actions, then):
@@ -156,13 +162,27 @@ class _Again:
                 apart = _apart(chunk.actions, then)
                 self._report.note(Difference("chunk", chunk.t_obs_ns, apart))
 
-    def _plan(self, row: PlanRow) -> Chunk:
+    def _plan(self, row: PlanRow, what: str) -> Chunk:
         if row.refined:
             return self._inference.refine(row.t_obs_ns)
         previous = None
         if row.warm_from_ns is not None:
             previous = self._made.get((row.warm_from_ns, row.warm_from_refined))
-        return self._inference.infer(row.t_obs_ns, previous)
+        committed = committed_of(row, self._inference.spec, what)
+        prefix = self._inference.prefix
+        if prefix is None or committed is None:  # another bundle than the run's
+            return self._inference.infer(row.t_obs_ns, previous)
+        self.told[row.tick_ns] = partial(_says, prefix, row.t_obs_ns, committed)
+        return self._inference.infer(row.t_obs_ns, previous, committed)
+
+
+def _says(
+    prefix: PrefixInputs, t_obs_ns: int, committed: NDArray[np.float32], order: Order
+) -> bool:
+    nothing = committed[:0]
+    ahead = order.ahead
+    now = nothing if ahead is None else prefix.normalised(ahead.committed(t_obs_ns))
+    return _same(now, committed)
 
 
 @contextlib.contextmanager
@@ -178,6 +198,7 @@ def _ticks_again(
     log: LogReader,
     controller: Controller,
     chunks: dict[tuple[int, bool], Chunk],
+    told: Mapping[int | None, Callable[[Order], bool]],
     report: ReplayReport,
 ) -> None:
     def chunk_of(t_obs_ns: int, refined: bool) -> Chunk:
@@ -211,6 +232,10 @@ def _ticks_again(
             for key in now
             if then[key] != now[key]
         ]
+        order = command.order
+        says = told.get(row.tick_ns)
+        if order is not None and says is not None and not says(controller.completed(order)):
+            other.append("the order says that other actions are committed")
         apart = _action_apart(command, row, what)
         if other or apart is not None:
             report.note(Difference("command", row.tick_ns, apart, "; ".join(other)))

@@ -24,7 +24,8 @@ from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.control.run_report import RunReport
 from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
-from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.infer.sampler import Nfe
 from ofp_edge.runtime.log.recording import CalibrationRecorder
 from ofp_edge.runtime.log.schemas import LOG_VERSION
@@ -43,7 +44,8 @@ from ofp_edge.start import Start
 @dataclass(frozen=True)
 class Request:
     """The user's request. robot: a driver in place of the rig's own, built without options. start:
-    gives the run's start from the bundle's."""
+    gives the run's start from the bundle's. committed: whether a policy that can be told what is
+    committed is told."""
 
     bundle: Path
     rig: Path
@@ -59,6 +61,7 @@ class Request:
     record_calibration: Path | None = None
     instruction: str | None = None
     start: Callable[[Start], Start] = lambda own: own
+    committed: bool = True
 
 
 class Probe(Telemetry, Protocol):
@@ -197,7 +200,12 @@ def open_session(
         )
         nfe: Nfe = "auto" if inference.scheme.refining else inference.scheme.nfe
         first_ns = inference.slowest_act_ns
-        controller = make_controller(bundle.spec, rig, first_ns if nfe == "auto" else None)
+        controller = make_controller(
+            bundle.spec,
+            rig,
+            first_ns if nfe == "auto" else None,
+            committed=request.committed and bundle.manifest.committed is not None,
+        )
         log, recorder = None, None
         if request.log is not None:
             header = _header(bundle, rig, choice, nfe, start, first_ns, request)
@@ -244,8 +252,11 @@ def _supervised(
     return supervised_robot(entry, bundle.spec, patience_s)
 
 
-def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> Controller:
-    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet."""
+def make_controller(
+    spec: PolicySpec, rig: Rig, refine_first_ns: int | None, *, committed: bool = False
+) -> Controller:
+    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet.
+    committed: see Controller."""
     return Controller(
         spec,
         round(rig.timing.latency_ms * 1e6),
@@ -254,6 +265,7 @@ def make_controller(spec: PolicySpec, rig: Rig, refine_first_ns: int | None) -> 
         fade_steps=rig.timing.fade_steps(spec),
         safety=SafetyLayer(spec, rig.safety),
         refine=None if refine_first_ns is None else RefineBudget(refine_first_ns),
+        committed=committed,
     )
 
 
@@ -275,6 +287,7 @@ def _header(
         "start": asdict(start),
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
+        "committed": request.committed and bundle.manifest.committed is not None,
         "instruction": rig.instruction,
         "latency_ms": rig.timing.latency_ms,
         "cold_latency_ms": rig.timing.cold_ms,

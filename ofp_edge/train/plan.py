@@ -121,7 +121,9 @@ def _start(request: Request) -> Policy:
         return start.widened(str(init))
     if (why := start.config.network.refusals.get("train")) is not None:
         raise PolicyError(f"--init {init} {why}")
-    return start
+    if request.committed_steps is None:
+        return start
+    return start.committing(request.committed_steps, f"--init {init}: --committed-steps")
 
 
 def _preset_of(start: Policy) -> Preset:
@@ -190,7 +192,9 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         method=method.name,
         method_options=options_of(method),
         preset=chosen.name,
-        network=start.config.network if start else chosen.network,
+        network=start.config.network
+        if start
+        else replace(chosen.network, committed_steps=request.committed_steps or 0),
         spec=spec,
         task=dataset.task,
         cameras=dataset.cameras,
@@ -271,6 +275,7 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "seed": config.training.seed,
+        "committed_steps": config.network.committed_steps,
     }
     for name, value in have.items():
         got = getattr(request, name)

@@ -13,7 +13,8 @@ class Request:
 
     options: the method's numbers that differ from its defaults. distill: `init` is a policy of many
     steps, whose time embedding is widened first. mixed: datasets to mix with the first one.
-    weights: how often each is drawn from, by default in proportion to its windows.
+    weights: how often each is drawn from, by default in proportion to its windows. committed_steps:
+    the longest committed prefix to train with (see policy/prefix.py); by default none.
     """
 
     dataset: Path
@@ -32,3 +33,4 @@ class Request:
     distill: bool = False
     mixed: tuple[Path, ...] = ()
     weights: tuple[float, ...] | None = None
+    committed_steps: int | None = None

@@ -12,6 +12,7 @@ from ofp_edge.errors import OfpError
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import draw_prefix
 from ofp_edge.train.batches import Batches, Raw
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.processes import Processes
@@ -70,12 +71,16 @@ class Step:
                 with self._averaged(last=part == count - 1):
                     observations, actions = batches.augmented(own, settings, generator)
                     with self._compute.casting(ours.device):
+                        network = self._state.network
+                        chunks = network.normalize_actions(actions)  # (B, H*A)
+                        most = network.committed_steps
                         losses = self._losses(
                             self._state.average,
                             observations,
-                            self._state.network.normalize_actions(actions),  # (B, H*A)
+                            chunks,
                             progress,
                             generator,
+                            draw_prefix(chunks, network.spec, most, generator),
                         )
                     total = torch.stack([x.float() for x in losses.values()]).sum() / count
                     total.backward()  # type: ignore[no-untyped-call]

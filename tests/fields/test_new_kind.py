@@ -17,7 +17,7 @@ from ofp_edge.fields.measured import Measured
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.presets import preset
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.train.batches import Batches
 from tests.fields.carrying import logged, observe, spec_with, write_dataset
 from tests.runtime.small_bundle import write_small_bundle

@@ -73,7 +73,7 @@ class Bundles:
 
     def read(self, home: Path) -> None:
         from ofp_edge.bundle import open_bundle
-        from ofp_edge.runtime.infer.inference import load_inference
+        from ofp_edge.runtime.infer.load import load_inference
 
         command.command("inspect", str(home / _BUNDLE))
         bundle = open_bundle(home / _BUNDLE)

@@ -70,7 +70,7 @@ def write_log(bundle: Path, log: Path) -> None:
     from ofp_edge.bundle import open_bundle
     from ofp_edge.rig.safety import FieldLimits, SafetyEntry
     from ofp_edge.runtime.control.loop import Limits
-    from ofp_edge.runtime.infer.inference import load_inference
+    from ofp_edge.runtime.infer.load import load_inference
     from ofp_edge.runtime.log.schemas import LOG_VERSION
     from ofp_edge.runtime.log.telemetry import McapLog
     from ofp_edge.runtime.replay import controller_of

@@ -29,7 +29,7 @@ from ofp_edge.policy.imported.archive import clean_archive, load_program
 from ofp_edge.policy.imported.onnx_functions import OnnxEncoder
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
 from ofp_edge.quantize.apply import quantize_policy
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.runners.table import ENGINES
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.targets.compile import compile_policy

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ofp_edge.bundle import GOLDEN, write_manifest
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.functions import Tensor, encode_and_act
-from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, TimeRow
+from ofp_edge.manifest import Artefact, Committed, Default, FileEntry, Manifest, TimeRow
 from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.spec import PolicySpec
 from ofp_edge.start import FROM_COLD, Start
@@ -25,8 +25,9 @@ _TIMES = (("cold", 0.0, 1.0), ("warm", 0.3, 1.0), ("refine", 0.6, 1.0))
 def write_small_bundle(
     folder: Path, spec: PolicySpec, cameras: dict[str, CameraParameters], *, seed: int = 0,
     provenance: dict[str, Any] | None = None, start: Start = PLAIN,
+    committed_steps: int = 0,
 ) -> Path:  # fmt: skip
-    """A bundle for `spec` with random weights."""
+    """A bundle for `spec` with random weights. committed_steps: act is told so long a prefix."""
     rng = np.random.default_rng(seed)
     size = spec.horizon * spec.action_dim
     n = start.cold_steps()
@@ -35,7 +36,9 @@ def write_small_bundle(
         TimeRow(name, t, r, (*rng.normal(size=EMBEDDING).tolist(), r - t))
         for name, t, r in (*_TIMES, *ladder)
     )
-    encode, act = functions = encode_and_act(spec, FEATURE, EMBEDDING + 1)
+    told = committed_steps > 0
+    encode, act = functions = encode_and_act(spec, FEATURE, EMBEDDING + 1, committed=told)
+    one = (1.0,) * spec.action_dim
     models = {"encode": _encode(encode.inputs, rng), "act": _act(act.inputs, size, rng)}
     folder.mkdir(parents=True)
     golden: dict[str, np.ndarray] = {}
@@ -64,6 +67,7 @@ def write_small_bundle(
         "host", None, spec, cameras, CameraTolerance(), functions, rows,
         tuple(artefacts), (FileEntry.of(folder, GOLDEN),), Default("onnxruntime", "fp32"),
         {"made_by": "tests <&>", **(provenance or {})}, start,
+        committed=Committed(committed_steps, one, one) if told else None,
     )  # fmt: skip
     write_manifest(folder, manifest)
     return folder

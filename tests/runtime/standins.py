@@ -70,10 +70,10 @@ class FunctionRunner:
 
 
 def make_runners(
-    spec: PolicySpec,
+    spec: PolicySpec, *, told: bool = False
 ) -> tuple[tuple[Function, ...], dict[str, FunctionRunner]]:
     """encode: the state's first four numbers. act: chunk_normalised = z + (r - t) * features[0],
-    chunk = twice that."""
+    chunk = twice that. told: act takes a committed prefix too, which stands in the chunk."""
     size = spec.horizon * spec.action_dim
 
     def encode(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
@@ -82,6 +82,9 @@ def make_runners(
     def act(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
         step = inputs["time_row"][0, -1] * inputs["features"][0, -FEATURE]
         outputs["chunk_normalised"][:] = inputs["z"] + step
+        if told:
+            inside = np.repeat(inputs["mask"], spec.action_dim, 1) > 0
+            np.copyto(outputs["chunk_normalised"], inputs["committed"], where=inside)
         outputs["chunk"][:] = 2 * outputs["chunk_normalised"]
 
     fields = {
@@ -91,12 +94,17 @@ def make_runners(
     made = {
         "encode": FunctionRunner(fields, {"feature": (1, FEATURE)}, encode),
         "act": FunctionRunner(
-            {"features": (1, spec.n_obs_steps * FEATURE), "z": (1, size), "time_row": (1, 2)},
+            {
+                "features": (1, spec.n_obs_steps * FEATURE),
+                "z": (1, size),
+                "time_row": (1, 2),
+                **({"committed": (1, size), "mask": (1, spec.horizon)} if told else {}),
+            },  # fmt: skip
             {"chunk": (1, size), "chunk_normalised": (1, size)},
             act,
         ),
     }
-    return encode_and_act(spec, FEATURE, 2), made
+    return encode_and_act(spec, FEATURE, 2, committed=told), made
 
 
 class FakeClock:

@@ -21,7 +21,7 @@ from examples.my_robot import MyRobot  # noqa: E402
 from ofp_edge.bundle import open_bundle  # noqa: E402
 from ofp_edge.errors import RigError, SpecMismatch  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
-from ofp_edge.runtime.infer.inference import load_inference  # noqa: E402
+from ofp_edge.runtime.infer.load import load_inference  # noqa: E402
 from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from ofp_edge.runtime.replay import ReplayReport, controller_of, replay  # noqa: E402
 from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402

@@ -6,10 +6,11 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ofp_edge.bundle import open_bundle
 from ofp_edge.runtime.chunk import Chunk
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA
@@ -18,18 +19,25 @@ STEPS = 300
 BESIDE_THE_CHUNK = 1024  # bytes; docs/performance.md states it
 
 
-def test_a_steady_step_leaves_nothing_and_makes_little_beside_its_chunk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("committed_steps", [0, 3])
+def test_a_steady_step_leaves_nothing_and_makes_little_beside_its_chunk(
+    tmp_path: Path, committed_steps: int
+) -> None:
     spec = make_spec(points=True, n_obs_steps=2)
-    bundle = open_bundle(write_small_bundle(tmp_path / "small", spec, {"front": CAMERA}))
+    folder = write_small_bundle(
+        tmp_path / "small", spec, {"front": CAMERA}, committed_steps=committed_steps
+    )
+    bundle = open_bundle(folder)
     inference = load_inference(bundle)
     random = np.random.default_rng(0)
     seen = {f.name: random.uniform(-1, 1, f.shape).astype(np.float32) for f in spec.observations}
     chunk: Chunk | None = None
+    told = np.ones((committed_steps, spec.action_dim), np.float32) if committed_steps else None
 
     def step(number: int) -> Chunk:
         t_ns = number * spec.n_action_steps * spec.dt_ns
         inference.observe(t_ns, seen)
-        return inference.infer(t_ns, chunk)
+        return inference.infer(t_ns, chunk, told)
 
     for number in range(1, 1000):  # the interpreter fills its free lists first
         chunk = step(number)

@@ -33,7 +33,7 @@ from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.gate import Check, Gate, write_gate
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.runners.engine import Engine
 from ofp_edge.runtime.runners.table import ENGINES, load_runner
 from ofp_edge.targets import built as building

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import OfpError, ParityError
 from ofp_edge.quantize.apply import quantize_policy
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.targets import compile as compiling
 from ofp_edge.targets.compile import Compiled, compile_policy
 from ofp_edge.targets.tensorrt_graph import check_graph, operator_table

@@ -14,7 +14,7 @@ from ofp_edge.bundle import open_bundle
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.targets.compile import Compiled, compile_policy
 from ofp_edge.targets.export import export_executorch, export_onnx
 from tests.needs import needs_engines

@@ -15,7 +15,7 @@ from ofp_edge.cli.output import Output
 from ofp_edge.cli.targets import targets
 from ofp_edge.functions import Tensor
 from ofp_edge.profile.pick import candidates
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.runners.buffers import allocate
 from ofp_edge.runtime.runners.engine import Engine, Sources
 from ofp_edge.runtime.runners.table import ENGINES

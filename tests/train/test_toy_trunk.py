@@ -18,7 +18,8 @@ from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.policy import trunks
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.presets import PRESETS
-from ofp_edge.runtime.infer.inference import Inference, load_inference
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import make_plan

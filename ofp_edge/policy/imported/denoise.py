@@ -13,6 +13,7 @@ from ofp_edge.manifest import TimeRow
 from ofp_edge.policy.imported.schedule import CONSTANTS, ScheduleConfig, rungs, stepped
 from ofp_edge.policy.methods.method import Sampling
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, telling
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,22 @@ class Denoise(Sampling):
         """The number that its configuration states."""
         return self.schedule.steps
 
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
+    def sample(
+        self,
+        network: PolicyNetwork,
+        features: Tensor,
+        noise: Tensor,
+        nfe: int,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
         """Sample from noise in `nfe` steps; torch's own generator draws what DDPM adds."""
-        z = noise
+        z, told = noise, telling(network, prefix)
         for rung in rungs(self.schedule, nfe):
             t = torch.full((len(z),), 1 - (rung.k + 1) / self.schedule.train_steps, device=z.device)
-            z = stepped(z, network(z, t, t, features), rung.constants, self.schedule.clip)
+            z = stepped(z, told(z, t, t, features), rung.constants, self.schedule.clip)
             if rung.sigma:
                 z = z + rung.sigma * torch.randn_like(z)
-        return z
+        return z if prefix is None else prefix.put_into(z)
 
     def step(self, z: Tensor, out: Tensor, time_row: Tensor, first: int) -> Tensor:
         """Take one step of the sampler, by the constants of schedule.py; see Sampling."""

@@ -27,6 +27,7 @@ from ofp_edge.policy import times
 from ofp_edge.policy.draws import integers
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, telling
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Diffusion(Method):
         actions: Tensor,
         progress: float,
         generator: torch.Generator,
+        prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Compute the loss; see Method."""
         count, rows = int(self.train_steps), len(actions)
@@ -63,9 +65,17 @@ class Diffusion(Method):
         k = integers(count, rows, generator)
         noisy = _scheduler("DDPMScheduler", count).add_noise(actions, eps, k)
         t = self.time_of(k)
-        return {"noise": times.squared_error(network(noisy, t, t, condition), eps).mean()}
+        found = telling(network, prefix)(noisy, t, t, condition)
+        return {"noise": times.squared_error(found, eps, prefix).mean()}
 
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
+    def sample(
+        self,
+        network: PolicyNetwork,
+        features: Tensor,
+        noise: Tensor,
+        nfe: int,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
         """Run DDIM without fresh noise, in 1 to T steps (nfe). More is a PolicyError."""
         count = int(self.train_steps)
         if not 1 <= nfe <= count:
@@ -76,14 +86,14 @@ class Diffusion(Method):
         # Evenly spaced as diffusers' "trailing"; its own list is one too long for some nfe.
         steps = [round(count * i / nfe) - 1 for i in range(nfe, 0, -1)]
         scheduler = _scheduler("DDIMScheduler", count)
-        z = noise
+        z, told = noise, telling(network, prefix)
         for k, after in zip(steps, [*steps[1:], -1], strict=True):
             # Its `step` goes back by T // num_inference_steps, which is uneven here: the exact
             # fraction makes that this gap, and leaves the formula to diffusers.
             scheduler.num_inference_steps = Fraction(count, k - after)
             t = self.time_of(torch.full((len(z),), k, device=z.device))
-            z = scheduler.step(network(z, t, t, features), k, z).prev_sample
-        return z
+            z = scheduler.step(told(z, t, t, features), k, z).prev_sample
+        return z if prefix is None else prefix.put_into(z)
 
     def time_of(self, k: Tensor) -> Tensor:
         """Return the network's time of scheduler steps k, any shape: 0 for T - 1, to 1 - 1 / T."""

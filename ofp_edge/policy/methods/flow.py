@@ -15,6 +15,7 @@ from torch import Tensor
 from ofp_edge.policy import times
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, telling
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,27 @@ class Flow(Method):
         actions: Tensor,
         progress: float,
         generator: torch.Generator,
+        prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Compute the loss; see Method."""
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         eps = times.noise_like(actions, generator)
         t = times.uniform(len(actions), generator)
-        u = network(times.between(eps, actions, t), t, t, condition)
-        return {"flow": times.squared_error(u, actions - eps).mean()}
+        u = telling(network, prefix)(times.between(eps, actions, t), t, t, condition)
+        return {"flow": times.squared_error(u, actions - eps, prefix).mean()}
 
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
+    def sample(
+        self,
+        network: PolicyNetwork,
+        features: Tensor,
+        noise: Tensor,
+        nfe: int,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
         """Take Euler steps with the instantaneous velocity."""
-        z = noise
+        z, velocity = noise, telling(network, prefix)
         for k in range(nfe):
             t = torch.full((len(z),), k / nfe, device=z.device)
-            z = z + network(z, t, t, features) / nfe
-        return z
+            z = z + velocity(z, t, t, features) / nfe
+        return z if prefix is None else prefix.put_into(z)

@@ -19,7 +19,7 @@ At r = t this is flow matching. The observation's features are constants of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ from torch import Tensor
 from ofp_edge.policy import times
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, part_of, telling
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class MeanFlow(Method):
         actions: Tensor,
         progress: float,
         generator: torch.Generator,
+        prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses (see Method). Values are plain squared errors, to be compared over
         training; gradients are those of the weighted loss, whose value says nothing."""
@@ -70,17 +72,22 @@ class MeanFlow(Method):
         features = network.encode(observations)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
 
-        u = network(z[:same], t[:same], t[:same], condition[:same])
-        losses = {"flow": self._weighted(u, v[:same], same / rows)}
+        first = part_of(prefix, slice(same))
+        u = telling(network, first)(z[:same], t[:same], t[:same], condition[:same])
+        losses = {"flow": self._weighted(u, v[:same], same / rows, first)}
         if same < rows:
             jump = slice(same, rows)
-            u, slope = with_slope(network, z[jump], t[jump], r[jump], condition[jump], v[jump])
+            others = part_of(prefix, jump)
+            told = telling(network, others)
+            u, slope = with_slope(told, z[jump], t[jump], r[jump], condition[jump], v[jump])
             target = average_velocity(v[jump], (r - t)[jump], slope)
-            losses["average"] = self._weighted(u, target, 1 - same / rows)
+            losses["average"] = self._weighted(u, target, 1 - same / rows, others)
         return losses
 
-    def _weighted(self, u: Tensor, target: Tensor, share: float) -> Tensor:
-        error = times.squared_error(u, target)
+    def _weighted(
+        self, u: Tensor, target: Tensor, share: float, prefix: Prefix | None = None
+    ) -> Tensor:
+        error = times.squared_error(u, target, prefix)
         distance = error * u.shape[1]  # || . ||^2
         weight = (distance.detach() + self.weight_floor) ** -self.weight_power
         weighted = share * (weight * distance).mean()
@@ -88,7 +95,7 @@ class MeanFlow(Method):
 
 
 def with_slope(
-    network: PolicyNetwork, z: Tensor, t: Tensor, r: Tensor, features: Tensor, v: Tensor
+    network: Callable[..., Tensor], z: Tensor, t: Tensor, r: Tensor, features: Tensor, v: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return u(z, t, r | o) and, without gradient, its slope by t along dz/dt = v: (B, K)."""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ofp_edge.manifest import TimeRow
 from ofp_edge.policy import sampler
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix
 
 EULER_STEPS = 10
 """The Euler steps that a policy takes without --nfe if it learned velocities at r = t alone."""
@@ -37,9 +38,17 @@ class Sampling:
         """The default number of evaluations: one."""
         return 1
 
-    def sample(self, network: PolicyNetwork, features: Tensor, noise: Tensor, nfe: int) -> Tensor:
-        """Make a chunk (B, H*A) from noise in `nfe` network evaluations: evenly spaced jumps."""
-        return sampler.sample(network, features, noise, sampler.ladder(nfe))
+    def sample(
+        self,
+        network: PolicyNetwork,
+        features: Tensor,
+        noise: Tensor,
+        nfe: int,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
+        """Make a chunk (B, H*A) from noise in `nfe` network evaluations: evenly spaced jumps.
+        prefix: what is committed of it, for a network that is told."""
+        return sampler.sample(network, features, noise, sampler.ladder(nfe), prefix)
 
     def step(self, z: Tensor, out: Tensor, time_row: Tensor, first: int) -> Tensor:
         """Compute z (B, H*A) after an evaluation: `z + (r - t) u(z, t, r | o)`. out: the trunk's
@@ -70,6 +79,9 @@ class Sampling:
 class Act(nn.Module):
     """Maps (features (1, To*F), z (1, H*A), time_row (1, E)) to (chunk, chunk_normalised (1, H*A)).
 
+    A network that is told a committed prefix takes two more: committed (1, H*A), 0 outside the
+    mask, and mask (1, H).
+
     chunk is in raw action units, unclamped, without the leading actions that lie before the
     observation. time_row: the folded time embedding, then what the method's `step` takes.
     """
@@ -80,11 +92,26 @@ class Act(nn.Module):
         self.embedding = network.time.size
         self.actions = network.actions
         self.first = network.spec.start_index * network.spec.action_dim
+        self.port = network.port if network.committed_steps else None
 
-    def forward(self, features: Tensor, z: Tensor, time_row: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        features: Tensor,
+        z: Tensor,
+        time_row: Tensor,
+        committed: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Take one step of the method; return it also in raw units, from the observation on."""
-        out = self.trunk(z, features, time_row[:, : self.embedding])
-        chunk = self.method.step(z, out, time_row, self.embedding)
+        time = time_row[:, : self.embedding]
+        if self.port is None or committed is None or mask is None:
+            out = self.trunk(z, features, time)
+            chunk = self.method.step(z, out, time_row, self.embedding)
+        else:
+            z, free = self.port(z, committed, mask)
+            out = self.trunk(z, features, time, committed, mask)
+            # Where nothing moves, an Euler step leaves the bits of what is committed.
+            chunk = self.method.step(z, out * free, time_row, self.embedding)
         raw = self.actions.back(chunk)
         return (raw[:, self.first :] if self.first else raw), chunk
 
@@ -115,7 +142,9 @@ class Method(Sampling, ABC):
         actions: Tensor,
         progress: float,
         generator: torch.Generator,
+        prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Return weighted scalar terms, whose sum is minimised. The first is the method's
         regression on data, comparable over training. observations: as `PolicyNetwork.encode` takes
-        them; actions: normalised (B, H*A); progress 0..1."""
+        them; actions: normalised (B, H*A); progress 0..1; prefix: what is committed of them, which
+        no term counts, or None."""

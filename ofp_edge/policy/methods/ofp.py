@@ -22,6 +22,7 @@ from torch import Tensor
 from ofp_edge.policy import times
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, part_of, telling
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Ofp(Method):
         actions: Tensor,
         progress: float,
         generator: torch.Generator,
+        prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses (see Method): one pass each by student and teacher over all terms."""
         rows = len(actions)
@@ -68,7 +70,9 @@ class Ofp(Method):
         dropped = times.uniform(rows, generator) < self.p_drop
         condition = torch.where(dropped[:, None], network.null, features)
         one = torch.ones_like(t)
-        u_flow, u_sc, u_one = network(
+        whole = slice(rows)
+        thrice = part_of(prefix, whole, whole, whole)
+        u_flow, u_sc, u_one = telling(network, thrice)(
             torch.cat([z_flow, z_t, z_flow]),  # (3B, K)
             torch.cat([t_flow, t, t_flow]),
             torch.cat([t_flow, r, one]),
@@ -80,7 +84,7 @@ class Ofp(Method):
             seen_or_null = torch.where(dropped[:, None], teacher.null, seen)
             a_hat = z_flow + (1 - t_flow)[:, None] * u_one
             z_renoised = times.between(eps2, a_hat, t_renoised)
-            u_m, v_null, v_seen = teacher(
+            u_m, v_null, v_seen = telling(teacher, thrice)(
                 torch.cat([z_m, z_renoised, z_renoised]),
                 torch.cat([m, t_renoised, t_renoised]),
                 torch.cat([r, t_renoised, t_renoised]),
@@ -90,9 +94,9 @@ class Ofp(Method):
             guided = guidance_target(u_one, v_null, v_seen, self.alpha)
 
         return {
-            "flow": times.squared_error(u_flow, actions - eps).mean(),
-            "consistency": self.lambda_c * times.squared_error(u_sc, target).mean(),
-            "guidance": self.lambda_g * times.squared_error(u_one, guided).mean(),
+            "flow": times.squared_error(u_flow, actions - eps, prefix).mean(),
+            "consistency": self.lambda_c * times.squared_error(u_sc, target, prefix).mean(),
+            "guidance": self.lambda_g * times.squared_error(u_one, guided, prefix).mean(),
         }
 
 

@@ -30,6 +30,7 @@ from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.methods.ofp import consistency_target, guidance_target
 from ofp_edge.policy.methods.rollout import rollout_losses
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, part_of, telling
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class OfpPlus(Method):
         actions: Tensor,
         progress: float,
         generator: torch.Generator,
+        prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses (see Method) in two passes: one with gradient, one for the targets."""
         rows = len(actions)
@@ -97,6 +99,7 @@ class OfpPlus(Method):
                 smallest_step=self.smallest_step,
                 p_drop=self.p_drop,
                 generator=generator,
+                prefix=prefix,
             )
         guided = rows // int(self.guide_every) if progress >= self.guide_from else 0
         jump, guide = slice(jumping), slice(guided)
@@ -111,7 +114,8 @@ class OfpPlus(Method):
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         z_jump, t_jump, m, r = z_t[jump], t[jump], m[jump], r[jump]
         z_guide, t_guide, seen = z_t[guide], t[guide], features[guide]
-        u_t, u_r, u_one = network(
+        told = telling(network, part_of(prefix, slice(rows), jump, guide))
+        u_t, u_r, u_one = told(
             torch.cat([z_t, z_jump, z_guide]),  # (B + J + G, K)
             torch.cat([t, t_jump, t_guide]),
             torch.cat([t, r, torch.ones_like(t_guide)]),
@@ -124,7 +128,8 @@ class OfpPlus(Method):
             a_hat = z_guide + (1 - t_guide)[:, None] * u_one
             at = t_renoised[guide]
             z_renoised = times.between(eps2[guide], a_hat, at)
-            u_m, v_null, v_seen = network(
+            told = telling(network, part_of(prefix, jump, guide, guide))
+            u_m, v_null, v_seen = told(
                 torch.cat([z_m, z_renoised, z_renoised]),
                 torch.cat([m, at, at]),
                 torch.cat([r, at, at]),
@@ -134,10 +139,12 @@ class OfpPlus(Method):
             weight = (r - t_jump) / (m - t_jump)
             sharper = guidance_target(u_one, v_null, v_seen, self.alpha)
 
+        apart = times.squared_error(u_r, target, part_of(prefix, jump))
         losses = {
-            "flow": times.squared_error(u_t, actions - eps).mean(),
-            "consistency": self.lambda_c * (weight * times.squared_error(u_r, target)).mean(),
+            "flow": times.squared_error(u_t, actions - eps, prefix).mean(),
+            "consistency": self.lambda_c * (weight * apart).mean(),
         }
         if guided:
-            losses["guidance"] = self.lambda_g * times.squared_error(u_one, sharper).mean()
+            apart = times.squared_error(u_one, sharper, part_of(prefix, guide))
+            losses["guidance"] = self.lambda_g * apart.mean()
         return losses

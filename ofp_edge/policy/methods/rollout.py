@@ -11,13 +11,14 @@ L_flow alone shapes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ofp_edge.policy import times
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix, part_of, telling
 
 _SHARE_COLD = 0.75  # of the rows learn (0, 1), the others any (t, r)
 _KNEE = 0.1  # RMS error from which the loss bends, in normalised units
@@ -26,7 +27,7 @@ _KNEE = 0.1  # RMS error from which the loss bends, in normalised units
 def rollout_losses(
     network: PolicyNetwork, teacher: PolicyNetwork, observations: Sequence[Tensor],
     actions: Tensor, *, jumping: int, steps: int, weight: float, smallest_step: float,
-    p_drop: float, generator: torch.Generator,
+    p_drop: float, generator: torch.Generator, prefix: Prefix | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Return L_flow and, for the first `jumping` rows, how far `z_t + (r - t) u(z_t, t, r)` is from
     the end of a path of `steps` Euler steps by the averaged weights. See Method.losses."""
@@ -40,7 +41,8 @@ def rollout_losses(
 
     features = network.encode(observations)
     condition = times.drop_condition(features, network.null, p_drop, generator)
-    u_t, u_r = network(
+    jumps = part_of(prefix, some)
+    u_t, u_r = telling(network, part_of(prefix, slice(rows), some))(
         torch.cat([z_flow, z_t]),
         torch.cat([t_flow, t]),
         torch.cat([t_flow, r]),
@@ -48,10 +50,10 @@ def rollout_losses(
     ).split([rows, jumping])
     with torch.no_grad():
         seen = teacher.encode([field[some] for field in observations])
-        velocity = _mean_velocity(teacher, seen, z_t, t, r, steps)
-    error = times.squared_error((r - t)[:, None] * u_r, (r - t)[:, None] * velocity)
+        velocity = _mean_velocity(telling(teacher, jumps), seen, z_t, t, r, steps)
+    error = times.squared_error((r - t)[:, None] * u_r, (r - t)[:, None] * velocity, jumps)
     return {
-        "flow": times.squared_error(u_t, actions - eps).mean(),
+        "flow": times.squared_error(u_t, actions - eps, prefix).mean(),
         "rollout": weight * taking_sides(error).mean(),
     }
 
@@ -62,7 +64,7 @@ def taking_sides(squared_error: Tensor) -> Tensor:
 
 
 def _mean_velocity(
-    network: PolicyNetwork, features: Tensor, z: Tensor, t: Tensor, r: Tensor, steps: int
+    network: Callable[..., Tensor], features: Tensor, z: Tensor, t: Tensor, r: Tensor, steps: int
 ) -> Tensor:
     """(B, K): mean of u(z, s, s) over `steps` even Euler steps from t to r."""
     step, total = (r - t) / steps, torch.zeros_like(z)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,11 +57,26 @@ class FilmMlp(Trunk):
         self.blocks = nn.ModuleList(Block(sizes.width, condition) for _ in range(sizes.blocks))
         self.outlet = nn.Linear(sizes.width, chunk_size)
         zero(self.outlet)
+        self.told = chunk_size + horizon, sizes.width
 
-    def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+    def hear(self) -> None:
+        """Take a committed prefix; see Trunk."""
+        self.prefix = nn.Linear(*self.told, bias=False)
+        zero(self.prefix)
+
+    def forward(
+        self,
+        z: Tensor,
+        features: Tensor,
+        time: Tensor,
+        given: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z)
+        if given is not None and mask is not None:
+            h = h + self.prefix(torch.cat([given, mask], 1))
         for block in self.blocks:
             h = block(h, condition)
         u: Tensor = self.outlet(F.silu(h))

@@ -120,10 +120,25 @@ class FilmTransformer(Trunk):
         self.outlet = nn.Linear(sizes.width, action_dim)
         zero(self.outlet)
 
-    def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+    def hear(self) -> None:
+        """Take a committed prefix; see Trunk."""
+        self.prefix = nn.Linear(self.steps[1] + 1, self.outlet.in_features, bias=False)
+        zero(self.prefix)
+
+    def forward(
+        self,
+        z: Tensor,
+        features: Tensor,
+        time: Tensor,
+        given: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z.view(-1, *self.steps)) + self.position
+        if given is not None and mask is not None:
+            steps = [given.view(-1, *self.steps), mask.view(-1, self.steps[0], 1)]
+            h = h + self.prefix(torch.cat(steps, 2))
         for block in self.blocks:
             h = block(h, condition)
         u: Tensor = self.outlet(self.norm(h))

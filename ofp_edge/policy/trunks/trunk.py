@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.policy.parts import Embedding
 
 
@@ -58,7 +59,8 @@ class Trunk(nn.Module):
     """Maps z (B, H*A) time-major, features (B, To*F), time (B, C) to u (B, H*A).
 
     A new one is the constant 0. `forward` takes the three in this order; `time` is the output of
-    TimeEmbedding. Every trunk delegates to XNNPACK as a whole, in one subgraph.
+    TimeEmbedding. Every trunk delegates to XNNPACK as a whole, in one subgraph. After `hear` it
+    takes two more, the committed actions (B, H*A), 0 elsewhere, and the mask (B, H) of their steps.
 
     sizes: the class of its sizes. All trunks are made from the same arguments, in this order: their
     sizes, the length C of the time embedding, horizon, action_dim and the length To*F of all
@@ -73,6 +75,11 @@ class Trunk(nn.Module):
         super().__init__()
         self.observe = nn.Linear(features, condition)
         self.mix = nn.Linear(condition, condition)
+
+    def hear(self) -> None:
+        """Add the layers for a committed prefix, which start at 0: untrained, it changes nothing.
+        Raises PolicyError where the trunk has none."""
+        raise PolicyError(f"a trunk of kind {self.sizes.kind} takes no committed prefix.")
 
     def condition(self, features: Tensor, time: Tensor) -> Tensor:
         """Return the (B, C) vector that modulates every block."""

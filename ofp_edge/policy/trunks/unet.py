@@ -109,11 +109,30 @@ class FilmUnet(Trunk):
         self.up = nn.ModuleList(level(2 * a, a) for a, _ in reversed(pairs))
         self.outlet = nn.ConvTranspose2d(channels[0], 1, step, stride=step)
         zero(self.outlet)
+        self.step = step
 
-    def forward(self, z: Tensor, features: Tensor, time: Tensor) -> Tensor:
+    def hear(self) -> None:
+        """Take a committed prefix; see Trunk."""
+        channels = self.inlet.out_channels
+        self.prefix = nn.Conv2d(1, channels, self.step, stride=self.step, bias=False)
+        self.mark = nn.Conv2d(1, channels, 1, bias=False)
+        zero(self.prefix)
+        zero(self.mark)
+
+    def forward(
+        self,
+        z: Tensor,
+        features: Tensor,
+        time: Tensor,
+        given: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z.view(len(z), 1, 1, -1))  # (B, C0, 1, H)
+        if given is not None and mask is not None:
+            h = h + self.prefix(given.view(len(z), 1, 1, -1))
+            h = h + self.mark(mask.view(len(z), 1, 1, -1))
         kept = []
         for level, shorten in zip(self.down, self.shorten, strict=True):
             h = level(h, condition)

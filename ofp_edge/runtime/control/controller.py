@@ -14,9 +14,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ofp_edge.errors import RigError
 from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.control.ahead import Ahead, Foresight
 from ofp_edge.runtime.control.events import (
     ChunkReady,
     Command,
@@ -30,13 +31,12 @@ from ofp_edge.runtime.control.events import (
     StateRead,
 )
 from ofp_edge.runtime.control.handover import cross_fade
-from ofp_edge.runtime.control.plans import Plans
+from ofp_edge.runtime.control.plans import Plans, is_plan
 from ofp_edge.runtime.control.refining import RefineBudget
+from ofp_edge.runtime.control.schedule import check_schedule
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import PolicySpec
-
-_NO_ACTION = 1e30  # sums and differences of such in a plan would not be finite in float32
 
 
 class Controller:
@@ -47,7 +47,8 @@ class Controller:
     longer; the robot holds for the rest of that period and is stopped at the next tick unless a
     newer plan has taken over. Without a first plan the age counts from the episode's start.
     fade_steps: control steps over which one plan fades into the next. safety: the layer every
-    command passes, or None. refine: judges the time for a refining step; None: never.
+    command passes, or None. refine: judges the time for a refining step; None: never. committed:
+    whether `ahead` says what is commanded until a plan takes over.
     Raises RigError when the limits can't be met by any schedule.
     """
 
@@ -61,9 +62,10 @@ class Controller:
         fade_steps: int = 0,
         safety: SafetyLayer | None = None,
         refine: RefineBudget | None = None,
+        committed: bool = False,
     ) -> None:
         cold_ns = latency_ns if cold_latency_ns is None else cold_latency_ns
-        _check_limits(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps)
+        check_schedule(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps)
         self.spec, self.latency_ns, self.max_plan_age_ns = spec, latency_ns, max_plan_age_ns
         self.cold_latency_ns = cold_ns
         self.fade_steps = fade_steps
@@ -78,6 +80,16 @@ class Controller:
         self._low = np.concatenate([np.asarray(f.low, np.float32) for f in spec.actions])
         self._high = np.concatenate([np.asarray(f.high, np.float32) for f in spec.actions])
         self._safety, self._refine = safety, refine
+        self._foresight = Foresight(
+            spec,
+            latency_ns if committed else 0,
+            cold_ns,
+            max_plan_age_ns,
+            lambda plan, t_ns: self._wanted(plan, t_ns)[0],
+            self._faded,
+            self._nearest,
+            safety,
+        )
         self._every_frame = spec.n_obs_steps > 1
         self._ordered = False
         self._last_ns: int | None = None
@@ -99,6 +111,15 @@ class Controller:
     def state(self) -> RobotState | None:
         """Return the robot's latest credible state, which the policy is to see."""
         return self._state
+
+    def ahead(self, now_ns: int, *, decided: bool = False) -> Ahead | None:
+        """Return the commands around the tick `now_ns`, its own `decided` already or not yet."""
+        return self._foresight.ahead(now_ns, self._plans, decided=decided)
+
+    def completed(self, order: Order) -> Order:
+        """Return the last step's order with the commands around it: no action waits for these."""
+        ahead = self.ahead(order.tick_ns, decided=True) if order.plan else None
+        return order if ahead is None else dataclasses.replace(order, ahead=ahead)
 
     @property
     def _latency_ns(self) -> int:
@@ -130,6 +151,7 @@ class Controller:
             command = self._guarded(command)
         if self.fault is not None or command is None:
             return Command("stop", reason=str(self.fault))
+        self._foresight.sent(now_ns, command.action if command.kind == "act" else None)
         order = self._order(now_ns)
         return command if order is None else dataclasses.replace(command, order=order)
 
@@ -150,6 +172,7 @@ class Controller:
             self.counters.refused += not known
         elif isinstance(event, NotSent):
             self._plans.sent = self._plans.sent_before
+            self._foresight.not_sent(self._resting())
             if self._safety is not None:
                 self._safety.not_sent()
         elif isinstance(event, PlannerFree):
@@ -157,6 +180,7 @@ class Controller:
         elif isinstance(event, EpisodeStarted):
             self._plans = Plans(event.t_ns)
             self._since_ns = event.t_ns
+            self._foresight.forget()
             if self._safety is not None:
                 self._safety.forget()
         else:
@@ -166,7 +190,7 @@ class Controller:
         chunk = event.chunk
         if chunk.refined and self._refine is not None:
             self._refine.add(event.refine_ns)
-        if not self._is_plan(chunk):
+        if not is_plan(chunk, self.spec, self.max_plan_age_ns):
             self.counters.refused += 1
         elif chunk.refined:
             in_time = self._plans.improved(chunk)
@@ -191,15 +215,6 @@ class Controller:
         if skipped and self._safety is not None:
             self._safety.stood_still()
         self._last_ns = self._since_ns = now_ns
-
-    def _is_plan(self, chunk: Chunk) -> bool:
-        """Whether its actions are numbers, the spec's, and as many as it may be followed."""
-        shape = chunk.actions.shape
-        if len(shape) != 2 or shape[1] != self.spec.action_dim:
-            return False
-        # NaN is not below, either.
-        small = bool((np.abs(chunk.actions) < _NO_ACTION).all())
-        return small and bool(shape[0] * chunk.dt_ns >= self.max_plan_age_ns)
 
     def _decide(self, now_ns: int) -> Command:
         now = self._plans
@@ -238,9 +253,13 @@ class Controller:
     def _faded(self, old: Chunk, new: Chunk, now_ns: int) -> Chunk:
         return cross_fade(self.spec, old, new, now_ns, self.fade_steps)
 
+    def _wanted(self, plan: Chunk, t_ns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A plan's action at a tick, within the spec's range, and as it was planned."""
+        planned = plan.at(t_ns, self._nearest)
+        return np.clip(planned, self._low, self._high), planned
+
     def _act(self, plan: Chunk, now_ns: int) -> Command:
-        wanted = plan.at(now_ns, self._nearest)
-        action = np.clip(wanted, self._low, self._high)
+        action, wanted = self._wanted(plan, now_ns)
         self.counters.acted += 1
         self.counters.clamped += bool((action != wanted).any())
         self._plans.sent = action
@@ -248,11 +267,14 @@ class Controller:
 
     def _stay(self) -> Command:
         self.counters.held += 1
+        action = self._resting()
+        return Command("hold") if action is None else Command("hold", action)
+
+    def _resting(self) -> NDArray[np.float32] | None:
+        """What a robot does that stays: None where nobody knows, as nothing was sent yet."""
         sent = self._plans.sent
         action = self._hold if sent is None else np.where(np.isnan(self._hold), sent, self._hold)
-        if np.isnan(action).any():
-            return Command("hold")
-        return Command("hold", action.astype(np.float32))
+        return None if np.isnan(action).any() else action.astype(np.float32)
 
     def _guarded(self, command: Command) -> Command:
         """The command after the safety layer; a hold comes to rest within the limits."""
@@ -290,32 +312,4 @@ class Controller:
             self._latency_ns,
             now_ns + steps * self.spec.dt_ns,
             None if self._refine is None else self._refine.ns,
-        )
-
-
-def _check_limits(
-    spec: PolicySpec, latency_ns: int, cold_ns: int, max_plan_age_ns: int, fade_steps: int
-) -> None:
-    dt = spec.dt_ns
-    most = (spec.plan_steps - spec.n_action_steps) * dt
-    for name, value, least in (
-        ("latency_ms", latency_ns, 0),
-        ("cold_latency_ms", cold_ns, latency_ns),
-    ):
-        if not least <= value <= most:
-            raise RigError(
-                f"{name}: expected {least / 1e6:g}..{most / 1e6:g} "
-                f"({'latency_ms' if least else '0'} to (horizon - n_action_steps) control steps), "
-                f"got {value / 1e6:g}."
-            )
-    shortest, longest = cold_ns + spec.n_action_steps * dt, spec.plan_steps * dt
-    if not shortest <= max_plan_age_ns <= longest:
-        raise RigError(
-            f"max_plan_age_ms: expected {shortest / 1e6:g}..{longest / 1e6:g} (latency and "
-            f"n_action_steps at least, horizon at most), got {max_plan_age_ns / 1e6:g}."
-        )
-    if not 0 <= fade_steps < spec.plan_steps:
-        raise RigError(
-            f"cross_fade_steps: expected 0..{spec.plan_steps - 1} (less than horizon), "
-            f"got {fade_steps}."
         )

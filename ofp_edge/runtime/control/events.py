@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.control.ahead import Ahead
 from ofp_edge.runtime.robot import RobotState
 
 
@@ -75,7 +76,8 @@ class Order:
 
     warm_from: the plan to start warm from. A refining step may be begun as long as it would end,
     at its slowest (`refine_budget_ns`), before the chunk is due at t_obs + `latency_ns` and before
-    the planner is wanted again at `wanted_ns`; None never refines.
+    the planner is wanted again at `wanted_ns`; None never refines. ahead: what is commanded until
+    the plan takes over; None where nothing is known, or the policy is not told.
     """
 
     tick_ns: int
@@ -84,6 +86,7 @@ class Order:
     latency_ns: int = 0
     wanted_ns: int = 0
     refine_budget_ns: int | None = None
+    ahead: Ahead | None = None
 
     def may_refine(self, now_ns: int, t_obs_ns: int) -> bool:
         """Return whether there is time for a refining step that begins now."""

@@ -179,7 +179,7 @@ class ControlLoop:
                 self.planner.states.add(state)  # the policy sees what the state machine believes
             sent = self._obey(command, tick_ns, limits.dry_run)
             if command.order is not None:
-                self.planner.give(command.order)
+                self.planner.give(self.controller.completed(command.order))
             self._note(command, events, tick_ns, woke_ns, sent)
             if self._heartbeat is not None:
                 self._heartbeat.beat(self.clock())

@@ -24,6 +24,9 @@ from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.samples import Samples
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ofp_edge.runtime.camera import Frame
     from ofp_edge.runtime.chunk import Chunk
 
@@ -99,7 +102,8 @@ class Planner:
         looked_ns = self.clock()
         if fresh and (t_obs_ns := self._observe()) is not None and order.plan:
             self._events.append(PlanStarted(order.tick_ns, t_obs_ns))
-            chunk = self.inference.infer(t_obs_ns, order.warm_from)
+            committed = self._committed(order, t_obs_ns)
+            chunk = self.inference.infer(t_obs_ns, order.warm_from, committed)
             ready_ns = self._ready(order, chunk)
             # The longest lately: it rises at once and falls slowly.
             self._thinking_ns = max(ready_ns - looked_ns, self._thinking_ns * 15 // 16)
@@ -111,12 +115,20 @@ class Planner:
         for topic, t_ns, row in self._thumbnails.due(self._frames):
             self.telemetry.write(topic, t_ns, **row)
 
+    def _committed(self, order: Order, t_obs_ns: int) -> NDArray[np.float32] | None:
+        """What will have been sent before the plan takes over, for a policy that is told it."""
+        prefix = self.inference.prefix
+        if prefix is None or order.ahead is None:
+            return None
+        return prefix.normalised(order.ahead.committed(t_obs_ns))
+
     def _ready(self, order: Order, chunk: Chunk, since_ns: int = 0) -> int:
         """Say that a chunk is there, then log it; the moment at which it was."""
         ready_ns = self.clock()
         self._events.append(ChunkReady(chunk, ready_ns - since_ns if chunk.refined else 0))
         timings, inference = self.inference.timings, self.inference
         source = order.warm_from if inference.started_warm else None
+        prefix = inference.prefix
         self.telemetry.write(
             "/plan",
             chunk.t_obs_ns,
@@ -135,6 +147,8 @@ class Planner:
             chunk_normalised=chunk.normalised,
             infer_ns=timings.infer_ns,
             act_ns=timings.act_ns,
+            committed=None if prefix is None else prefix.values,
+            mask=None if prefix is None else prefix.mask,
         )
         return ready_ns
 

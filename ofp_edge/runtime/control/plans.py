@@ -9,6 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.spec import PolicySpec
+
+_NO_ACTION = 1e30  # sums and differences of such in a plan would not be finite in float32
+
+
+def is_plan(chunk: Chunk, spec: PolicySpec, max_plan_age_ns: int) -> bool:
+    """Return whether its actions are numbers, the spec's, and as many as it may be followed."""
+    shape = chunk.actions.shape
+    if len(shape) != 2 or shape[1] != spec.action_dim:
+        return False
+    # NaN is not below, either.
+    small = bool((np.abs(chunk.actions) < _NO_ACTION).all())
+    return small and bool(shape[0] * chunk.dt_ns >= max_plan_age_ns)
 
 
 @dataclass

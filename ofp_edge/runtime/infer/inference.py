@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.bundle import Bundle
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.functions import ACT, Function, Tensor, named
 from ofp_edge.image import as_input
-from ofp_edge.manifest import TimeRow
+from ofp_edge.manifest import Committed, TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
+from ofp_edge.runtime.infer.prefix import PrefixInputs
 from ofp_edge.runtime.infer.repeats import Repeats
-from ofp_edge.runtime.infer.sampler import Nfe, Scheme, shipped_scheme
+from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme
 from ofp_edge.runtime.infer.walk import Walk
-from ofp_edge.runtime.runners.threads import Threads
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import Start
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.runners import Runner
@@ -62,6 +60,7 @@ class Inference:
     scheme: which evaluations make a chunk; by default one step, warm when there is a plan.
     guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
+    committed: of the manifest, where `act` is told the start of its chunk; `prefix` writes it.
     """
 
     def __init__(
@@ -74,6 +73,7 @@ class Inference:
         *,
         scheme: Scheme | None = None,
         guard: int = 1,
+        committed: Committed | None = None,
     ) -> None:
         check_guard(guard)
         self.spec, self.functions, self.runners = spec, functions, runners
@@ -108,6 +108,7 @@ class Inference:
         ]
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
+        self.prefix = None if committed is None else PrefixInputs(act, spec, committed)
         self._walk = Walk(act, seed)
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
@@ -169,17 +170,28 @@ class Inference:
         timings.encode_ns = after - before
         timings.observe_ns = time.perf_counter_ns() - start
 
-    def infer(self, t_obs_ns: int, previous: Chunk | None = None) -> Chunk:
+    def infer(
+        self,
+        t_obs_ns: int,
+        previous: Chunk | None = None,
+        committed: NDArray[np.float32] | None = None,
+    ) -> Chunk:
         """Plan from what was seen up to `t_obs_ns`, warm from `previous` where that still reaches.
 
         previous: the newest plan made, or None for a cold start (a new episode, a gap, a plan that
         was abandoned). It is shifted by the control steps that have passed between the two
         observations; when none of it is left, or time went backwards, the start is cold. A policy
         that starts warm with little noise leaves a plan that repeated itself: it starts from noise.
-        Raises ValueError when nothing was observed.
+        committed: the first d actions from the observation on, normalised (d, action_dim), which
+        are decided already and stand in the chunk as they are; None: none.
+        Raises ValueError when nothing was observed, or for more than `prefix.steps` committed.
         """
         start = time.perf_counter_ns()
         self.history.gather(t_obs_ns, self._features)
+        if self.prefix is not None:
+            self.prefix.write(committed)
+        elif committed is not None:
+            raise ValueError("this policy is not told what is committed")
         shift = -1 if previous is None or not self._from_warm else previous.steps_to(t_obs_ns)
         self.started_warm = 0 <= shift < self.spec.plan_steps
         if previous is not None and self.started_warm:
@@ -258,44 +270,3 @@ class Inference:
 def _source(tensor: Tensor, runners: Mapping[str, Runner]) -> NDArray[Any]:
     where, output = tensor.fed_by
     return runners[where].outputs[output]
-
-
-def load_inference(
-    bundle: Bundle,
-    engine: str | None = None,
-    precision: str | None = None,
-    *,
-    threads: int = 1,
-    cpus: Sequence[int] = (),
-    seed: int | Sequence[int] = 0,
-    nfe: Nfe | None = None,
-    start: Start | None = None,
-    warm: bool = True,
-    guard: int = 1,
-) -> Inference:
-    """Load a bundle's functions, check them against the golden outputs, and warm them up.
-
-    engine, precision, nfe, start: None takes the manifest's. threads, cpus: see `Threads`. Nothing
-    is built on the device here: see `Engine.prepare`. Raises UnknownName, MissingExtra,
-    BundleError, OfpError (too little memory), or ParityError when this machine's engine answers
-    differently.
-    """
-    from ofp_edge.runtime.runners.table import engine_of
-
-    engine, precision = bundle.choose(engine, precision)
-    manifest = bundle.manifest
-    nfe = manifest.default.nfe if nfe is None else nfe
-    start = manifest.start if start is None else start
-    scheme = shipped_scheme(manifest.time_rows, nfe, start, warm=warm)
-    runners = engine_of(engine).load(bundle, precision, Threads(threads, tuple(cpus)))
-    inference = Inference(
-        manifest.spec,
-        manifest.functions,
-        runners,
-        manifest.time_rows,
-        seed,
-        scheme=scheme,
-        guard=guard,
-    )
-    inference.warm_up()
-    return inference

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
@@ -46,6 +47,7 @@ class Decided:
     cross_fade_steps: int
     refine_first_ns: int | None
     cold_latency_ms: float | None = None
+    committed: bool = False
 
     @property
     def cold_ns(self) -> int:
@@ -71,13 +73,16 @@ class ObservationRow:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One row of /plan. `chunk` is an array in its logged form."""
+    """One row of /plan. `chunk`, `committed` and `mask` are arrays in their logged form."""
 
     t_obs_ns: int
     refined: bool
     warm_from_ns: int | None
     warm_from_refined: bool
     chunk: Any
+    tick_ns: int | None = None
+    committed: Any = None
+    mask: Any = None
 
 
 @dataclass(frozen=True)
@@ -138,3 +143,25 @@ def inputs_of(row: ObservationRow, spec: PolicySpec, what: str) -> Mapping[str, 
         found[wanted.name] = array_from_json(row.inputs.get(wanted.name), where)
         wanted.require_form(found[wanted.name], where)
     return found
+
+
+def committed_of(row: PlanRow, spec: PolicySpec, what: str) -> NDArray[np.float32] | None:
+    """Read what was committed of a chunk, as `Inference.infer` takes it; None where `act` was not
+    told. Raises OfpError, one line."""
+    if row.committed is None and row.mask is None:
+        return None
+    values = array_from_json(row.committed, f"{what}: committed")
+    mask = array_from_json(row.mask, f"{what}: mask")
+    for name, got, shape in (
+        ("committed", values, (spec.horizon, spec.action_dim)),
+        ("mask", mask, (spec.horizon,)),
+    ):
+        if got.shape != shape or got.dtype != np.float32:
+            raise OfpError(
+                f"{what}: {name}: expected {shape} float32, got {got.shape} {got.dtype}."
+            )
+    step = np.arange(spec.horizon) - spec.start_index
+    count = int(np.count_nonzero(mask))
+    if not np.array_equal(mask, (step >= 0) & (step < count)):
+        raise OfpError(f"{what}: mask: expected ones from the observation on, then zeros.")
+    return values[spec.start_index : spec.start_index + count]

@@ -12,7 +12,8 @@
 
 `heard` and the order of a command's row are enough to run the state machine again (replay.py).
 
-Version 3 has places for what later versions of ofp-edge do; until then they hold UNFILLED:
+Version 3 has places for what later versions of ofp-edge do, or not every policy takes; they hold
+UNFILLED otherwise:
 
     /observation  frames: capture time in ns of each camera's frame that it was made from
     /plan         instruction_id: its place in the header's list `instructions`

@@ -18,7 +18,7 @@ last.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,16 @@ class FieldLimiter:
         if holding:
             cut = []  # coming to rest within the limits is what a hold is
         return self._sent(raw, v, soft, changed), cut
+
+    def ahead(self, raws: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Return what `limit` would give for commands to come, without a measurement; nothing
+        changes."""
+        if not self._steps or (self._absolute and self._x is None):
+            return list(raws)
+        before = self._x, self._v, self._a
+        found = [self.limit(raw, None, False)[0] for raw in raws]
+        self._x, self._v, self._a = before
+        return found
 
     def _wanted_steps(self) -> list[tuple[str, Callable[[Array, Array | None], Array]]]:
         """Yield (name, limit) for the limits that there are, from the softest to the hardest."""

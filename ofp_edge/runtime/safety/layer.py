@@ -7,6 +7,7 @@ values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,6 +124,15 @@ class SafetyLayer:
                 f"({', '.join(cut)}; max_cut_in_a_row = {self.entry.max_cut_in_a_row})",
             )
         return Checked(inside, tuple(cut))
+
+    def foreseen(self, actions: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Return what would be sent of commands to come, one a control step each, if the robot
+        follows: within the limits that need no measurement. The layer stays as it is."""
+        found = [action.copy() for action in actions]
+        for part, limiter in self._limiters:
+            for sent, raw in zip(found, limiter.ahead([x[part] for x in actions]), strict=True):
+                sent[part] = raw
+        return [np.minimum(np.maximum(x, self._low), self._high) for x in found]
 
     def _out_of_range(self, where: NDArray[np.bool_], cut: list[str]) -> list[str]:
         names = [f"{x.field.name}: range" for part, x in self._limiters if where[part].any()]

@@ -36,10 +36,11 @@ def become_orin(
     return gpu
 
 
-def write_orin_bundle(folder: Path, *, seed: int = 0) -> Path:
+def write_orin_bundle(folder: Path, *, seed: int = 0, committed_steps: int = 0) -> Path:
     """A small bundle whose graphs are TensorRT's too, as fp32 and under the name of int8."""
     spec = make_spec(points=True, n_obs_steps=2)
-    write_small_bundle(folder, spec, {"front": CAMERA}, seed=seed)
+    cameras = {"front": CAMERA}
+    write_small_bundle(folder, spec, cameras, seed=seed, committed_steps=committed_steps)
     manifest = open_bundle(folder).manifest
     with np.load(folder / GOLDEN) as arrays:
         golden = {name: arrays[name] for name in arrays.files}
@@ -58,6 +59,6 @@ def write_orin_bundle(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def orin_bundle(folder: Path, *, seed: int = 0) -> Bundle:
+def orin_bundle(folder: Path, *, seed: int = 0, committed_steps: int = 0) -> Bundle:
     """The same, opened."""
-    return open_bundle(write_orin_bundle(folder, seed=seed))
+    return open_bundle(write_orin_bundle(folder, seed=seed, committed_steps=committed_steps))

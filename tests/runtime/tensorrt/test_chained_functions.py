@@ -18,7 +18,7 @@ from ofp_edge.errors import BundleError, ParityError
 from ofp_edge.functions import Function, Tensor
 from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, TimeRow
 from ofp_edge.progress import silent
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import DT, make_spec
@@ -202,7 +202,7 @@ Broken = Callable[[tuple[Function, Function, Function]], tuple[Function, ...]]
         (lambda f: (replace(f[0], inputs=(*f[0].inputs, Tensor("ids", (1, 4), "int64", "words"))),
                     *f[1:]), "'ids' of role 'words': install a newer"),
         (lambda f: (*f[:2], replace(f[2], inputs=(*f[2].inputs, Tensor("m", (1, 8), role="mask")))),
-         "'m' of role 'mask': install a newer"),
+         "inputs of act.*expected none, got mask 'm'"),
         (lambda f: (replace(f[0], inputs=(*f[0].inputs, Tensor("z", (1, 4), role="noise"))),
                     *f[1:]),
          "encode: nothing feeds 'z'"),

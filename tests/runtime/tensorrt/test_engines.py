@@ -20,7 +20,7 @@ from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.errors import BundleError, OfpError, ParityError
 from ofp_edge.manifest import Artefact
 from ofp_edge.progress import Progress, silent
-from ofp_edge.runtime.infer.inference import load_inference
+from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.jetson import machine as machines
 from ofp_edge.runtime.jetson.machine import Machine
 from ofp_edge.runtime.runners.tensorrt import engine as engines
@@ -28,7 +28,7 @@ from ofp_edge.runtime.runners.tensorrt.cache import EngineCache
 from ofp_edge.runtime.runners.tensorrt.device import open_device
 from ofp_edge.runtime.runners.tensorrt.engine import TensorRT
 from tests.runtime.jetson.constructed import construct
-from tests.runtime.tensorrt.orin import become_orin, write_orin_bundle
+from tests.runtime.tensorrt.orin import become_orin, orin_bundle, write_orin_bundle
 from tests.runtime.tensorrt.standin import Gpu
 from tests.runtime.tensorrt.standin_tensorrt import make_tensorrt
 
@@ -86,6 +86,24 @@ def test_the_runner_of_a_run_answers_like_the_golden_outputs(gpu: Gpu, bundle: B
         inference.act.outputs["chunk"], golden["output/act/fp32/chunk"], atol=1e-6
     )
     inference.close()
+
+
+def test_an_engine_is_told_what_is_committed(gpu: Gpu, tmp_path: Path) -> None:
+    """Built, held against golden outputs, and loaded: its inputs are found by their names."""
+    told = orin_bundle(tmp_path / "b", committed_steps=3)
+    reasons(told, "fp32")
+    spec, found = told.spec, []
+    for engine in ("tensorrt", "onnxruntime"):
+        inference = load_inference(told, engine, "fp32", seed=1)
+        rng = np.random.default_rng(0)
+        seen = {f.name: rng.uniform(-1, 1, f.shape).astype(np.float32) for f in spec.observations}
+        inference.observe(0, seen)
+        committed = rng.uniform(-1, 1, (2, spec.action_dim)).astype(np.float32)
+        found.append(inference.infer(0, None, committed).actions)
+        found.append(inference.infer(0).actions)
+        inference.close()
+    np.testing.assert_allclose(found[0], found[2], atol=1e-6)
+    assert not np.allclose(found[0], found[1])
 
 
 @pytest.mark.parametrize(

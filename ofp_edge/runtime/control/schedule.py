@@ -1,0 +1,33 @@
+"""The limits of a run's times, which no schedule can break: latency, age of a plan, cross-fade."""
+
+from __future__ import annotations
+
+from ofp_edge.errors import RigError
+from ofp_edge.spec import PolicySpec
+
+
+def check_schedule(
+    spec: PolicySpec, latency_ns: int, cold_ns: int, max_plan_age_ns: int, fade_steps: int
+) -> None:
+    """Raise RigError where the times can't be met by any schedule."""
+    dt = spec.dt_ns
+    most = (spec.plan_steps - spec.n_action_steps) * dt
+    times = (("latency_ms", latency_ns, 0), ("cold_latency_ms", cold_ns, latency_ns))
+    for name, value, least in times:
+        if not least <= value <= most:
+            raise RigError(
+                f"{name}: expected {least / 1e6:g}..{most / 1e6:g} "
+                f"({'latency_ms' if least else '0'} to (horizon - n_action_steps) control steps), "
+                f"got {value / 1e6:g}."
+            )
+    shortest, longest = cold_ns + spec.n_action_steps * dt, spec.plan_steps * dt
+    if not shortest <= max_plan_age_ns <= longest:
+        raise RigError(
+            f"max_plan_age_ms: expected {shortest / 1e6:g}..{longest / 1e6:g} (latency and "
+            f"n_action_steps at least, horizon at most), got {max_plan_age_ns / 1e6:g}."
+        )
+    if not 0 <= fade_steps < spec.plan_steps:
+        raise RigError(
+            f"cross_fade_steps: expected 0..{spec.plan_steps - 1} (less than horizon), "
+            f"got {fade_steps}."
+        )

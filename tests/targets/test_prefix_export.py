@@ -1,0 +1,151 @@
+"""A policy that is told a committed prefix: quantised, exported, compiled and judged with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ofp_edge.bundle import Bundle, open_bundle
+from ofp_edge.functions import prefix_of
+from ofp_edge.policy.deployed import Deployed, deploy
+from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.prefix import Prefix
+from ofp_edge.quantize.apply import quantize_policy
+from ofp_edge.quantize.functions import build_functions
+from ofp_edge.quantize.inputs import act_inputs, synthetic_windows
+from ofp_edge.quantize.plan import read_plan
+from ofp_edge.runtime.runners.table import load_runner
+from ofp_edge.targets.compile import compile_policy
+from ofp_edge.targets.export import export_executorch, export_onnx
+from ofp_edge.targets.tensorrt_graph import check_graph
+from tests.needs import needs_engines
+from tests.synthetic import tiny_policy, write_synthetic_dataset
+
+COMMITTED = 3
+KINDS = ["mlp", "unet", "transformer"]
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["mlp", *(pytest.param(x, marks=SLOW) for x in KINDS[1:])])
+def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp(request.param)
+    policy = tiny_policy(root / "policy", "state", trunk=request.param, committed_steps=COMMITTED)
+    data = write_synthetic_dataset(root / "data.zarr", obs="state")
+    quantize_policy(policy, "int8", data, root / "int8", samples=16)
+    return root / "int8"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_act_is_the_network_that_is_told(tmp_path: Path, kind: str) -> None:
+    policy = load_policy(tiny_policy(tmp_path / "p", "state", trunk=kind, committed_steps=3))
+    deployed, network = deploy(policy), policy.network
+    generator = torch.Generator().manual_seed(0)
+    features, z, committed = (
+        torch.randn(1, size, generator=generator)
+        for size in (network.null.numel(), network.chunk_size, network.chunk_size)
+    )
+    mask = torch.tensor([[1.0, 1, 0, 0, 0, 0, 0, 0]])
+    committed[:, 8:] = 0
+    for row in deployed.time_rows:
+        with torch.no_grad():
+            _, found = deployed.act(features, z, torch.tensor([row.row]), committed, mask)
+            prefix = Prefix(committed, mask)
+            t, r = torch.tensor([row.t]), torch.tensor([row.r])
+            u = network(z, t, r, features, prefix)
+        want = prefix.put_into(prefix.put_into(z) + (row.r - row.t) * u)
+        torch.testing.assert_close(found, want)
+        assert torch.equal(found[:, :8], committed[:, :8])  # two steps of four actions
+
+
+def test_calibration_sees_every_row_with_and_without_a_prefix(tmp_path: Path) -> None:
+    deployed = deploy(load_policy(tiny_policy(tmp_path / "p", "state", committed_steps=3)))
+    found = act_inputs(deployed, synthetic_windows(deployed.spec, 6, 0), 0)
+    masks: dict[str, set[float]] = {}
+    for name, values in found:
+        masks.setdefault(name, set()).add(float(values[4].sum()))
+        inside = values[4].repeat_interleave(4, 1) > 0
+        assert not values[3][~inside].any() and bool(values[3][inside].any()) == bool(inside.any())
+    told = {f"{name}, committed": {1.0, 2.0, 3.0} for name in ("cold", "warm", "refine")}
+    assert masks == {**told, "cold": {0.0}, "warm": {0.0}, "refine": {0.0}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_subgraph_in_float(tmp_path: Path, kind: str) -> None:
+    path = tiny_policy(tmp_path / "p", "state", trunk=kind, committed_steps=COMMITTED)
+    deployed = deploy(load_policy(path))
+    one_subgraph(deployed.act, deployed)
+
+
+def test_one_subgraph_in_int8(quantised: Path) -> None:
+    plan, deployed = read_plan(quantised), deploy(load_policy(quantised))
+    assert plan is not None
+    one_subgraph(build_functions(deployed, plan)["act"], deployed)
+
+
+def one_subgraph(act: torch.nn.Module, deployed: Deployed) -> None:
+    exported = export_executorch(act, deployed.function("act").inputs)
+    assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
+
+
+def test_tensorrts_table_takes_the_graph_with_its_names(quantised: Path) -> None:
+    plan, deployed = read_plan(quantised), deploy(load_policy(quantised))
+    assert plan is not None
+    function = deployed.function("act")
+    for precision, act in (
+        ("fp32", deployed.act),
+        ("int8", build_functions(deployed, plan)["act"]),
+    ):
+        exported = export_onnx(act, function.inputs, function.outputs)
+        check_graph(exported.model, precision, "act")
+        runner = load_runner("onnxruntime", exported.model, function.inputs, function.outputs)
+        assert set(runner.inputs) == {"features", "z", "time_row", "committed", "mask"}
+
+
+def test_what_reads_the_chunk_stays_in_float(quantised: Path) -> None:
+    plan = read_plan(quantised)
+    assert plan is not None
+    kept = {x.name for x in plan.layers if x.precision == "fp32"} - {"trunk.mark"}
+    assert kept == {"trunk.inlet", "trunk.outlet", "trunk.prefix"}
+    assert all(0 < x.mean <= x.budget for x in plan.error)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    needs_engines()
+    root = tmp_path_factory.mktemp("told")
+    policy = tiny_policy(root / "policy", "state", committed_steps=COMMITTED)
+    compile_policy(policy, "arm-cpu", root / "bundle")
+    return open_bundle(root / "bundle")
+
+
+def test_the_manifest_says_what_act_is_told_and_in_what_scale(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    assert manifest.function("act").inputs[3:] == prefix_of(manifest.spec)
+    assert manifest.committed is not None
+    # The policy's own ranges are -1 to 1.
+    assert (manifest.committed.steps, manifest.committed.scale) == (COMMITTED, (1.0,) * 4)
+    assert manifest.committed.offset == (0.0,) * 4
+
+
+def test_golden_inputs_hold_prefixes_and_none(bundle: Bundle) -> None:
+    golden = bundle.golden()
+    counts = golden["input/act/mask"].sum(1)
+    assert {0.0, 1.0, 2.0, 3.0} == set(counts.tolist())
+    for row, mask in enumerate(golden["input/act/mask"]):
+        inside = np.repeat(mask, 4) > 0
+        chunk = golden["output/act/fp32/chunk_normalised"][row]
+        np.testing.assert_array_equal(chunk[inside], golden["input/act/committed"][row][inside])
+
+
+def test_a_policy_without_a_prefix_has_the_functions_of_before(tmp_path: Path) -> None:
+    deployed = deploy(load_policy(tiny_policy(tmp_path / "policy", "state")))
+    assert deployed.committed is None
+    assert [x.name for x in deployed.function("act").inputs] == ["features", "z", "time_row"]
+    calls = act_inputs(deployed, synthetic_windows(deployed.spec, 2, 0), 0)
+    assert [name for name, _ in calls] == ["cold", "warm", "refine"] * 2
+    assert {len(values) for _, values in calls} == {3}
