@@ -71,7 +71,7 @@ def expert_successes(bundle: Path, latency_ms: float, steps: int) -> int:
     evaluator = Evaluator(job(bundle, latency_ms=latency_ms))
     evaluator.spec = replace(SPEC, n_action_steps=steps)
 
-    def expert(t_obs_ns: int, previous: Chunk | None) -> Chunk:
+    def expert(t_obs_ns: int, previous: Chunk | None, committed: object) -> Chunk:
         assert t_obs_ns == evaluator.clock()
         action = evaluator.simulator.world.expert_action()
         actions = np.repeat(action[None], SPEC.horizon, axis=0)

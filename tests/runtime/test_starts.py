@@ -60,6 +60,18 @@ def test_a_warm_start_mixes_its_own_noise_with_the_last_plan() -> None:
         np.testing.assert_allclose(flat(chunk), z + 0.7 * 0.5, rtol=1e-5, atol=1e-6)
 
 
+def test_a_start_from_noise_draws_all_of_it_wherever_its_ladder_begins() -> None:
+    """A diffusion sampler's first step need not be the noisiest one that training knows."""
+    late = TimeRow("ladder", 0.1, 1.0, (*ROWS[0].row[:-1], 0.9))
+    for noise in (1.0, 0.5):
+        scheme = shipped_scheme((late,), 1, Start(noise_cold=noise))
+        inference = Inference(SPEC, *make_runners(SPEC), (late,), 3, scheme=scheme)
+        inference.observe(0, {"state": np.array([0.5, 1, 2, 3], np.float32)})
+        np.testing.assert_allclose(
+            flat(inference.infer(0)), noise * eps() + 0.9 * 0.5, rtol=1e-5, atol=1e-6
+        )
+
+
 STILL = {"state": np.array([0.5, 1, 2, 3], np.float32)}
 
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A Step with its constants as arrays and scalars, ready to compute with."""
+    """A Step with its constants as arrays and scalars, ready to compute with. noise: of a start
+    from noise alone, whatever its row's time."""
 
     time_row: NDArray[np.float32]
+    noise: np.float32
     noise_share: np.float32
     plan_share: np.float32
 
@@ -50,14 +52,18 @@ class Walk:
         """Prepare steps for `cold`, `warm` and `more`; a walk begins with the first."""
         shape = self._time_row.shape
         return [
-            Prepared(np.asarray(s.row.row, dtype=np.float32).reshape(shape), *_shares(s, i == 0))
+            Prepared(
+                np.asarray(s.row.row, dtype=np.float32).reshape(shape),
+                np.float32(s.noise),
+                *_shares(s, i == 0),
+            )
             for i, s in enumerate(steps)
         ]
 
     def cold(self, steps: Sequence[Prepared]) -> int:
         """Walk every step, from noise."""
         self._draw()
-        np.multiply(self._eps, steps[0].noise_share, out=self._z)
+        np.multiply(self._eps, steps[0].noise, out=self._z)
         return self._run(steps[0]) + self.more(steps[1:])
 
     def warm(self, steps: Sequence[Prepared], plan: NDArray[np.float32]) -> int:
