@@ -12,6 +12,7 @@ from ofp_edge.evaluate.offline import Offline
 from ofp_edge.evaluate.offline_text import counted, quantity_rows, run_rows, said
 from ofp_edge.evaluate.offline_verdict import BLIND, best_blind
 from ofp_edge.evaluate.quantities import Quantity
+from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.quantize.units import in_shown_unit
 from ofp_edge.report.bars import Bar, bar_chart
 from ofp_edge.report.html import facts, page, table
@@ -25,7 +26,7 @@ _RECORDED, _PLANNED = "#6b6f76", COLOURS[0]
 def render(document: dict[str, Any], found: Offline) -> str:
     """Return a whole HTML page. document: what `eval --dataset` prints."""
     values, name = document["recorded"], Path(document["evaluated"]).name
-    start = "cold" if document["t_w"] is None else f"warm, t_w {document['t_w']:g}"
+    start = start_text(document)
     data = Path(values["dataset"]).name
     said_lines = "".join(f"<li>{escape(line)}</li>" for line in values["verdict"])
     sections = [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.evaluate.report import latency_rows
+from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.report.html import page, table
 from ofp_edge.report.svg import curve
 
@@ -14,7 +15,7 @@ from ofp_edge.report.svg import curve
 def render(values: dict[str, Any]) -> str:
     """Return a whole HTML page. values: the document of `report.document`."""
     name = Path(values["evaluated"]).name
-    start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
+    start = start_text(values)
     frames = "" if values["frames"] == "own" else " · another episode’s camera frames (control)"
     limits = "" if values["rig"] is None else f" · limits of {escape(Path(values['rig']).name)}"
     head, rows = latency_rows(values)

@@ -16,6 +16,7 @@ from ofp_edge.evaluate.contestant import Contestant
 from ofp_edge.evaluate.episode import Episode, Job
 from ofp_edge.evaluate.intervals import wilson_interval
 from ofp_edge.evaluate.smoothness import jerk_unit
+from ofp_edge.evaluate.start_text import start_text
 
 
 def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -85,9 +86,7 @@ def document(
 def table(values: dict[str, Any]) -> RenderableType:
     """Format the document in a few lines of at most 80 columns; several latencies as a table."""
     low, high = values["interval"]
-    start = "cold" if values["t_w"] is None else f"warm, t_w {values['t_w']:g}"
-    if values["guard"] > 1:
-        start += f", guarded among {values['guard']}"
+    start = start_text(values)
     if values["committed_steps"]:
         start += f", told up to {values['committed_steps']} committed steps"
     control = values["frames"] == "other"

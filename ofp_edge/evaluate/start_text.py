@@ -1,0 +1,21 @@
+"""How a run's chunks started, in words, from a document of `eval`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def start_text(document: dict[str, Any]) -> str:
+    """Return e.g. "warm, t_w 0.5, noise 0, cold in 4 evaluations". Noise is said where it is not
+    training's, evaluations of a cold start where those are more."""
+    start, warm = document["start"], document["t_w"] is not None
+    parts = [f"warm, t_w {document['t_w']:g}" if warm else "cold"]
+    if (noise := start["noise_warm" if warm else "noise_cold"]) != 1:
+        parts.append(f"noise {noise:g}")
+    if warm and start["noise_cold"] != 1:
+        parts.append(f"cold {start['noise_cold']:g}")
+    if warm and (start["cold_nfe"] or 1) > 1:
+        parts.append(f"cold in {start['cold_nfe']} evaluations")
+    if document["guard"] > 1:
+        parts.append(f"guarded among {document['guard']}")
+    return ", ".join(parts)
