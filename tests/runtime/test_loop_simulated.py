@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ pytest.importorskip("onnxruntime")
 
 from examples.my_robot import MyRobot  # noqa: E402
 from ofp_edge.bundle import open_bundle  # noqa: E402
-from ofp_edge.errors import RigError, SpecMismatch  # noqa: E402
+from ofp_edge.errors import OfpError, RigError, SpecMismatch  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.infer.load import load_inference  # noqa: E402
 from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
@@ -146,7 +147,7 @@ def test_a_rig_that_does_not_fit_is_refused_before_anything_moves(
 
 
 def started(bundle: Path, tmp_path: Path, log: Path) -> subprocess.Popen[str]:
-    """A run of its own that has been going for more than a second."""
+    """A run of its own, of which more than a few ticks are in its log already."""
     arguments = ["run", str(bundle), "--rig", str(rig_file(tmp_path)), "--log", str(log), "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ofp_edge", *arguments, "--duration", "120", "--nfe", "auto"],
@@ -156,8 +157,14 @@ def started(bundle: Path, tmp_path: Path, log: Path) -> subprocess.Popen[str]:
     for line in process.stderr:
         if "Ctrl-C stops" in line:
             break
-    time.sleep(1.5)
-    return process
+    for _ in range(600):  # how long a second's rows take is the machine's affair
+        with contextlib.suppress(OfpError):  # nothing readable yet
+            if sum(1 for _ in LogReader(log).rows("/command")) > 5:
+                return process
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError("no rows in the log for a minute")
 
 
 def replayed(bundle: Path, log: Path) -> ReplayReport:
