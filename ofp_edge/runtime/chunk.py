@@ -19,7 +19,8 @@ class Chunk:
     actions: (horizon, action_dim) float32, raw action units.
     normalised: the same plan in the policy's own scale, unclamped; the next warm start's source.
     Both arrays belong to the chunk and are not written again. refined: one evaluation more was
-    spent on it than on the chunk of the same observation that came before it.
+    spent on it than on the chunk of the same observation that came before it. repeats: it is the
+    plan that it started warm from again (infer/repeats.py).
     """
 
     t_obs_ns: int
@@ -27,6 +28,7 @@ class Chunk:
     actions: NDArray[np.float32]
     normalised: NDArray[np.float32]
     refined: bool = False
+    repeats: bool = False
 
     def index(self, t_ns: int) -> float:
         """Return (t - t_obs) / dt: below 0 before the plan begins; the last is horizon - 1."""

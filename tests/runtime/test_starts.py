@@ -12,6 +12,7 @@ from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import ChunkReady, PlanStarted
+from ofp_edge.runtime.control.handover import cross_fade
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
 from ofp_edge.start import FROM_COLD, Start
@@ -105,22 +106,24 @@ def test_a_plan_that_changes_is_followed_without_noise() -> None:
     np.testing.assert_allclose(flat(inference.infer(2 * DT, chunk)), expected, atol=1e-5)
 
 
-def test_a_new_episode_and_a_cold_start_forget_that_a_plan_stood() -> None:
-    for forget in (True, False):
-        inference, chunk = standing(0.0)
-        if forget:
-            inference.reset()
-        inference.observe(2 * DT, STILL)
-        if not forget:
-            inference.infer(2 * DT)
-            inference.observe(3 * DT, STILL)
-        t_ns = 2 * DT if forget else 3 * DT
-        np.testing.assert_allclose(flat(inference.infer(t_ns, chunk)), 0.5, atol=1e-5)
+def test_that_a_plan_repeats_is_said_of_the_plan_whatever_else_is_made_between() -> None:
+    """One inference makes plans of several streams in turn, as `eval --dataset` does."""
+    inference, chunk = standing(0.0)
+    assert chunk.repeats
+    inference.infer(DT)
+    inference.infer(DT, make_chunk(SPEC, 0, value=0.9))
+    inference.draw_from(5)
+    moved = inference.infer(DT, chunk)
+    np.testing.assert_allclose(flat(moved), eps(5) + 0.5, rtol=1e-4, atol=1e-5)
+    assert not moved.repeats
+    faded = cross_fade(SPEC, make_chunk(SPEC, 0), chunk, DT, 2)
+    assert faded.repeats and faded.normalised is chunk.normalised
 
 
-def test_with_the_noise_of_training_nothing_is_compared() -> None:
-    inference, chunk = standing(1.0)
-    assert inference.scheme.warm is not None and inference._repeats is None
+def test_only_a_start_with_less_noise_than_training_looks_for_repeats() -> None:
+    for noise, looks in ((0.0, True), (0.99, True), (1.0, False), (2.0, False)):
+        assert bool(shipped_scheme(WITH_LADDER, 1, Start(noise_warm=noise)).afresh) == looks
+    assert shipped_scheme(WITH_LADDER, 1, Start(noise_warm=0.0), warm=False).afresh == ()
 
 
 def test_without_noise_every_seed_gives_the_same_chunk() -> None:

@@ -11,6 +11,8 @@ arc. What is discrete ("nearest": a gripper) is the new chunk's at once.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,7 +54,7 @@ def cross_fade(spec: PolicySpec, old: Chunk, new: Chunk, t_ns: int, steps: int) 
             actions[:, part] = _faded_path(a, b, share)
         else:
             actions[:, part] = a + share[:, None].astype(np.float32) * (b - a)
-    return Chunk(new.t_obs_ns, new.dt_ns, actions, new.normalised, new.refined)
+    return replace(new, actions=actions)
 
 
 def _faded_path(

@@ -21,7 +21,7 @@ from ofp_edge.manifest import Committed, TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
-from ofp_edge.runtime.infer.prefix import PrefixInputs
+from ofp_edge.runtime.infer.prefix import FARTHEST, PrefixInputs
 from ofp_edge.runtime.infer.repeats import Repeats
 from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme
 from ofp_edge.runtime.infer.walk import Walk
@@ -29,9 +29,6 @@ from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.runners import Runner
-
-# Demonstrations lie within 1. A plan beyond this, fed back, could grow from one start to the next.
-_FARTHEST = 2.0
 
 
 @dataclass
@@ -117,7 +114,6 @@ class Inference:
         self._repeats = None
         if self.scheme.afresh:
             self._repeats = Repeats((spec.horizon, spec.action_dim))
-        self._stands = False
         taken = {
             x.name: runners[function.name].inputs[x.name]
             for function in functions
@@ -145,7 +141,6 @@ class Inference:
     def reset(self) -> None:
         """Forget every frame: a new episode. The stream of noise goes on."""
         self.history.clear()
-        self._stands = False
 
     def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
         """Encode the newest frame and keep its feature.
@@ -196,12 +191,9 @@ class Inference:
         self.started_warm = 0 <= shift < self.spec.plan_steps
         if previous is not None and self.started_warm:
             previous.shifted_normalised(shift, out=self._warm)
-            chunk = self._warm_chunk(t_obs_ns)
-            if self._repeats is not None:
-                self._stands = self._repeats.same(chunk.normalised, previous.normalised)
+            chunk = self._warm_chunk(t_obs_ns, previous)
         else:
             chunk = self._cold_chunk(t_obs_ns)
-            self._stands = False
         self.timings.nfe = len(self._from_warm if self.started_warm else self._cold)
         self.timings.infer_ns = time.perf_counter_ns() - start
         return chunk
@@ -234,14 +226,17 @@ class Inference:
         for runner in (self.act, *self.before[::-1]):
             runner.close()
 
-    def _warm_chunk(self, t_obs_ns: int) -> Chunk:
-        np.clip(self._warm_flat, -_FARTHEST, _FARTHEST, out=self._warm_flat)
-        if self._stands:
+    def _warm_chunk(self, t_obs_ns: int, previous: Chunk) -> Chunk:
+        np.clip(self._warm_flat, -FARTHEST, FARTHEST, out=self._warm_flat)
+        if previous.repeats and self._afresh:
             self.timings.act_ns = self._walk.cold(self._afresh)
         else:
             self.timings.act_ns = self._walk.warm(self._from_warm, self._warm_flat)
         self.timings.evaluations = len(self._from_warm)
-        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy())
+        normalised, repeats = self._normalised.copy(), False
+        if self._repeats is not None:
+            repeats = self._repeats.same(normalised, previous.normalised)
+        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), normalised, repeats=repeats)
 
     def _cold_chunk(self, t_obs_ns: int) -> Chunk:
         engine_ns = 0

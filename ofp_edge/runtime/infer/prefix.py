@@ -13,8 +13,9 @@ from ofp_edge.spec import PolicySpec
 if TYPE_CHECKING:
     from ofp_edge.runtime.runners import Runner
 
-# As with a plan that is fed back: demonstrations lie within 1, and nothing beyond this was seen.
-_FARTHEST = 2.0
+FARTHEST = 2.0
+"""Demonstrations lie within 1. What is fed back, or told, beyond this was never seen in training,
+and could grow from one start to the next."""
 
 
 class PrefixInputs:
@@ -37,7 +38,7 @@ class PrefixInputs:
         be told: the first ones."""
         told = raw[: self.steps]
         found: NDArray[np.float32] = ((told - self._offset) / self._scale).astype(np.float32)
-        return np.clip(found, -_FARTHEST, _FARTHEST, out=found)
+        return np.clip(found, -FARTHEST, FARTHEST, out=found)
 
     def write(self, normalised: NDArray[np.float32] | None) -> None:
         """Commit the first d actions from the observation on, (d, action_dim); None: nothing.
