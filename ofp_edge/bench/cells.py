@@ -10,6 +10,7 @@ from typing import Any
 from ofp_edge.bench.store import Cell, Store
 from ofp_edge.bench.suite import TIME, TWO_SIDED, Row, Suite, TaskEntry
 from ofp_edge.errors import OfpError
+from ofp_edge.evaluate.tuning import CHOSEN
 
 Inputs = dict[str, Any]
 
@@ -128,13 +129,12 @@ def tuning_inputs(suite: Suite, unit: Unit, training: Cell, nfe: int) -> Inputs:
         "weights": training["sha256"],
         "episodes": suite.evaluate.episodes,
         "nfe": nfe,
-        "chooses": "t_w, noise_cold, noise_warm",
+        "chooses": ", ".join(CHOSEN),
     }
 
 
 def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -> Inputs:
     """Return the inputs of the closed-loop episodes of a row at an nfe."""
-    tuned = _tuned(suite, row)
     return {
         "task": unit.task.name,
         "training": unit.training,
@@ -144,7 +144,7 @@ def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int
         "cold": row.cold,
         "guard": row.guard,
         "latency_ms": suite.evaluate.latency_ms,
-        **tuned,
+        **_tuned(suite, row),
         **row.starts,
     }
 
@@ -167,7 +167,7 @@ def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -
 def _tuned(suite: Suite, row: Row) -> Inputs:
     if not row.tuned:
         return {}
-    return {"tuned_on": suite.evaluate.episodes, "tuned": "t_w, noise_cold, noise_warm"}
+    return {"tuned_on": suite.evaluate.episodes, "tuned": ", ".join(CHOSEN)}
 
 
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ofp_edge.evaluate.tuning import CHOSEN
+
 Document = dict[str, Any]
 _SIGN = "−"
 
@@ -86,9 +88,6 @@ def modes(values: Document) -> TextTable | None:
     return TextTable("Between the modes", head, rows, caption, 2)
 
 
-_STARTS = ("t_w", "noise_cold", "noise_warm")
-
-
 def tuning(values: Document) -> TextTable | None:
     """Return what `tune` chose for the tuned rows; None where there are none."""
     found: dict[tuple[str, str], dict[int, Document]] = {}
@@ -104,7 +103,7 @@ def tuning(values: Document) -> TextTable | None:
     for (task, name), of_seed in found.items():
         tuned = of_seed.values()
         best = [max(t["refine"], key=lambda x: x["difference"]) for t in tuned if t["refine"]]
-        starts = [[t["chosen"].get(x, 1.0) for t in tuned] for x in _STARTS]
+        starts = [[t["chosen"].get(x, 1.0) for t in tuned] for x in CHOSEN]
         refined = sum(t["chosen"].get("refine", False) for t in tuned)
         rows.append(
             (

@@ -26,6 +26,7 @@ from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
 from ofp_edge.evaluate.tune import tune_policy
+from ofp_edge.evaluate.tuning import CHOSEN
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.weights import MODEL
@@ -119,7 +120,7 @@ def train_and_evaluate(
         )
         _run_episodes(store, inputs, job, episodes[row.name, nfe])
         if cells.has_modes(unit):
-            _measure_modes(suite, store, unit, training, row, choice)
+            _measure_modes(suite, store, unit, training, row, nfe, choice)
 
 
 def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
@@ -182,7 +183,7 @@ def _tune(suite: Suite, store: Store, unit: Unit, training: Cell, nfe: int) -> d
     inputs = cells.tuning_inputs(suite, unit, training, nfe)
     if (found := store.read("tuning", inputs)) is None:
         found = _tuned(suite, store, unit, training, inputs)
-    return {x: found["chosen"][x] for x in ("t_w", "noise_cold", "noise_warm")}
+    return {x: found["chosen"][x] for x in CHOSEN}
 
 
 def _tuned(suite: Suite, store: Store, unit: Unit, training: Cell, inputs: cells.Inputs) -> Cell:
@@ -217,11 +218,10 @@ def _finite(value: Any) -> Any:
 
 
 def _measure_modes(
-    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, choice: Choice
+    suite: Suite, store: Store, unit: Unit, training: Cell, row: Row, nfe: int, choice: Choice
 ) -> None:
     from ofp_edge.evaluate.modes import measure_modes
 
-    nfe = choice.nfe or 1
     inputs = cells.modes_inputs(suite, unit, training, row, nfe)
     if store.read("modes", inputs):
         return

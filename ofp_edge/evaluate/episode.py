@@ -138,12 +138,9 @@ class Evaluator:
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
             if self.job.rig is None:
-                order = Order(
-                    tick_ns,
-                    controller.plan_due(tick_ns),
-                    controller.warm_source,
-                    ahead=controller.ahead(tick_ns),
-                )
+                due = controller.plan_due(tick_ns)
+                ahead = controller.ahead(tick_ns) if due else None
+                order = Order(tick_ns, due, controller.warm_source, ahead=ahead)
                 heard = self._think(order, state)
             old = controller.plan
             command = controller.step(tick_ns, [*begun, StateRead(state, tick_ns), *heard])

@@ -115,7 +115,7 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     if t_refine is not None and choice.nfe not in (None, 2):
         raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
     nfe = 2 if t_refine is not None else 1 if choice.nfe is None else choice.nfe
-    if nfe >= MANY_STEPS:
+    if nfe >= MANY_STEPS and start.cold_steps(nfe) == nfe:
         return _batched(policy, encode, act, nfe, t_w, start, fixed=fixed), precision
 
     def walk(t: float, steps: int) -> list[Step]:
@@ -129,7 +129,7 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     warm = None if t_w is None else starting(walk(t_w, nfe), start.noise_warm)
     afresh = () if warm is None or start.noise_warm >= 1 else tuple(walk(0.0, nfe))
     scheme = Scheme(cold, warm, afresh=afresh)
-    return Acting(encode, act, scheme, scheme.nfe, size, fixed), precision
+    return Acting(encode, act, scheme, scheme.nfe, size, fixed or nfe >= MANY_STEPS), precision
 
 
 def _rows(policy: Policy, times: Sequence[float]) -> list[TimeRow]:

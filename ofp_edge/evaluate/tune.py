@@ -13,7 +13,7 @@ from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import run_jobs
 from ofp_edge.evaluate.episode import Episode, Job
-from ofp_edge.evaluate.halving import Measure, halve
+from ofp_edge.evaluate.halving import halve
 from ofp_edge.evaluate.held_out import measure_held_out, open_training_data
 from ofp_edge.evaluate.report import outcome
 from ofp_edge.evaluate.seeds import validation_seeds
@@ -31,7 +31,7 @@ from ofp_edge.evaluate.tuning import (
 )
 from ofp_edge.extras import require
 from ofp_edge.files import new_folder, write_json
-from ofp_edge.policy.config import COLD, REFINE, WARM, PolicyConfig
+from ofp_edge.policy.config import REFINE, WARM, PolicyConfig
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
@@ -87,9 +87,8 @@ def tune_policy(
             "episodes": len(held_out),
             "first_seed": None,
         }
-        open_loop = _OpenLoop(path, opened, nfe, progress)
-        measure: Measure = open_loop.starts
-        found = measure([Setting(t, config.start) for t in WARM_TIMES], len(held_out))
+        loop: _OpenLoop | _ClosedLoop = _OpenLoop(path, opened, nfe, progress)
+        found = loop.starts([Setting(t, config.start) for t in WARM_TIMES], len(held_out))
     else:
         task = task or config.task
         if task is None:
@@ -103,10 +102,10 @@ def tune_policy(
             "episodes": episodes,
             "first_seed": seeds[0],
         }
-        closed_loop = _ClosedLoop(path, task, seeds, nfe, workers, progress)
-        measure = closed_loop.starts
+        loop = _ClosedLoop(path, task, seeds, nfe, workers, progress)
         noises = sound_cold_noises(path, task, progress)
-        found = halve(settings_around(config.start, noises, warm=warm), present, episodes, measure)
+        settings = settings_around(config.start, noises, warm=warm)
+        found = halve(settings, present, episodes, loop.starts)
 
     first, start_rows = choose_start(found)
     chosen = {"t_w": first.setting.t, **_noises(first.setting)}
@@ -114,19 +113,13 @@ def tune_policy(
     refine_rows: list[Comparison] = []
     tuned = replace(config, start=first.setting.start)
     if warm and nfe == 1:
-        loop = open_loop if dataset is not None else closed_loop
         second, refine, refine_rows = choose_refine(
             first, loop.refined([replace(first.setting, t=t) for t in REFINE_TIMES], first.setting)
         )
         chosen |= {"t_refine": second.setting.t, "refine": refine}
         before |= {"t_refine": _time(config, REFINE), "refine": config.refine}
-        times = {COLD: 0.0, WARM: first.setting.t, REFINE: second.setting.t}
-        rows = tuple((name, t, 1.0) for name, t in times.items() if t is not None)
-        tuned = replace(tuned, time_rows=rows, refine=refine)
-    elif first.setting.t is not None:
-        t = first.setting.t
-        rows = tuple((n, t if n == WARM else x, r) for n, x, r in config.time_rows)
-        tuned = replace(tuned, time_rows=rows)
+        tuned = replace(_with_time(tuned, REFINE, second.setting.t), refine=refine)
+    tuned = _with_time(tuned, WARM, first.setting.t)
     table = {
         **measured_on,
         "nfe": nfe,
@@ -217,6 +210,14 @@ def _measured(setting: Setting, episodes: Sequence[Episode]) -> Measured:
 
 def _time(config: PolicyConfig, name: str) -> float | None:
     return next((t for row, t, _ in config.time_rows if row == name), None)
+
+
+def _with_time(config: PolicyConfig, name: str, t: float | None) -> PolicyConfig:
+    """The configuration with one of its shipped times, (t, 1), another or added; None: as it is."""
+    if t is None:
+        return config
+    rows = {row: (row, at, r) for row, at, r in config.time_rows}
+    return replace(config, time_rows=tuple({**rows, name: (name, t, 1.0)}.values()))
 
 
 def _store(path: Path, tuned: Tuned) -> None:

@@ -14,6 +14,8 @@ WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 """The values of t_w to try; 0 mixes in nothing of the last plan: a cold start."""
 WARM_NOISES = (0.0, 0.25, 0.5, 1.0)
 COLD_NOISES = (0.0, 0.5, 1.0)
+CHOSEN = ("t_w", "noise_cold", "noise_warm")
+"""What is chosen of a start, as options of a run."""
 REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
 _CONFIDENCE = 0.95
 RULE = (
@@ -36,7 +38,6 @@ class Setting:
 
     def choice(self, nfe: int | None) -> Choice:
         """Return the options of a run that starts so."""
-        cold_nfe = self.start.cold_nfe
         if self.t is None:
             return Choice(nfe=nfe, noise_cold=self.start.noise_cold)
         return Choice(
@@ -44,7 +45,7 @@ class Setting:
             t_w=self.t,
             noise_cold=self.start.noise_cold,
             noise_warm=self.start.noise_warm,
-            cold_nfe=cold_nfe,
+            cold_nfe=self.start.cold_nfe,
         )
 
     def to_json(self) -> dict[str, Any]:
