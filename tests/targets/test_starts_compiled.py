@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from ofp_edge.manifest import Manifest
 from ofp_edge.manifest_checks import check_manifest
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy, save_policy
+from ofp_edge.policy.methods.method import Act
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.start import FROM_COLD, Start
 from ofp_edge.targets.compile import compile_policy
@@ -87,6 +89,26 @@ def test_what_a_bundle_was_not_compiled_for_is_refused(made: tuple[Path, Path]) 
     with pytest.raises(OfpError, match="--cold-nfe 2: expected 1 or 3"):
         open_contestant(made[1], Choice(cold_nfe=2))
     assert open_contestant(made[0], Choice(cold_nfe=2, cold=True)).nfe == 2  # torch walks any
+
+
+@pytest.mark.parametrize("nfe, cold", [(1, 3), (2, 3), (4, 4), (12, 12), (12, 16)])
+def test_a_cold_start_takes_the_larger_number_however_many_steps_there_are(
+    made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, nfe: int, cold: int
+) -> None:
+    calls: list[int] = []
+    forward = Act.forward
+
+    def counted(self: Act, *inputs: Any) -> Any:
+        calls.append(1)
+        return forward(self, *inputs)
+
+    contestant = open_contestant(
+        made[0], Choice(nfe=nfe, cold_nfe=16 if cold == 16 else None), alone=True
+    )
+    assert contestant.nfe == nfe
+    monkeypatch.setattr(Act, "forward", counted)
+    chunks(contestant.inference)
+    assert len(calls) == cold + nfe
 
 
 def test_the_command_gives_a_bundle_another_start(made: tuple[Path, Path], tmp_path: Path) -> None:
