@@ -1,26 +1,60 @@
 """Success of a policy by how its chunks start: t_w and noise, on the episodes that `tune` uses.
 
     python scripts/starts.py POLICY TASK [--episodes 60] [-o FILE]
+        [--setting T_W,NOISE_WARM ...] [--no-restart] [--state-noise 0.001]
 
 POLICY is a folder that `train` wrote, e.g. of 50 demonstrations of TASK with `--obs state`. Prints
-one JSON document; docs/results/starts has those behind docs/starts.md.
+one JSON document; docs/results/starts has those behind docs/starts.md. --no-restart: a plan that
+repeats itself is followed on. --state-noise: standard deviation of what is added to every state
+that the policy sees, in its unit. `change`: how far a plan is from the one before, by quantile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Job, run_jobs
 from ofp_edge.evaluate.report import outcome
 from ofp_edge.evaluate.seeds import validation_seeds
 from ofp_edge.files import sha256_folder
+from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.repeats import Repeats
 
 SETTINGS = ((0.3, 1.0), (0.3, 0.0), (0.5, 0.0), (0.2, 0.0), (0.5, 1.0))
 """t_w and noise_warm; a cold start has all noise and takes one evaluation."""
 _SHOWN = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "flips")
+
+
+_QUANTILES = (0.05, 0.1, 0.5, 0.9)
+
+
+def _watched(*, restart: bool, state_noise: float) -> list[float]:
+    """Let this process's runs add noise to states, and note how far plans are from the last one."""
+    seen: list[float] = []
+    same, observe, random = Repeats.same, Inference.observe, np.random.default_rng(0)
+
+    def watched(self: Repeats, plan: Any, last: Any) -> bool:
+        seen.append(float(np.sqrt(np.mean((plan - last) ** 2))))
+        return same(self, plan, last) and restart
+
+    def noisy(self: Inference, t_capture_ns: int, observations: Mapping[str, Any]) -> None:
+        heard = {
+            name: (x + random.normal(0, state_noise, x.shape)).astype(x.dtype) if x.ndim == 1 else x
+            for name, x in observations.items()
+        }
+        observe(self, t_capture_ns, heard)
+
+    Repeats.same = watched  # type: ignore[method-assign]
+    if state_noise:
+        Inference.observe = noisy  # type: ignore[method-assign]
+    return seen
 
 
 def main() -> None:
@@ -29,20 +63,29 @@ def main() -> None:
     parser.add_argument("policy", type=Path)
     parser.add_argument("task")
     parser.add_argument("--episodes", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--setting", action="append", default=None)
+    parser.add_argument("--no-restart", action="store_true")
+    parser.add_argument("--state-noise", type=float, default=0.0)
     parser.add_argument("-o", "--output", type=Path, default=None)
     given = parser.parse_args()
+    settings = [tuple(map(float, x.split(","))) for x in given.setting or ()] or SETTINGS
+    changes = _watched(restart=not given.no_restart, state_noise=given.state_noise)
     rows = []
-    for t_w, noise in SETTINGS:
+    for t_w, noise in settings:
+        changes.clear()
         choice = Choice(nfe=1, t_w=t_w, noise_cold=1.0, noise_warm=noise, cold_nfe=1)
         jobs = [Job(given.policy, given.task, choice)]
-        (run,) = run_jobs(jobs, validation_seeds(given.episodes), workers=given.workers)
+        (run,) = run_jobs(jobs, validation_seeds(given.episodes), workers=1)
         found = outcome(run)
-        rows.append({"t_w": t_w, "noise_warm": noise, **{key: found[key] for key in _SHOWN}})
+        change = {f"q{q:g}": float(np.quantile(changes, q)) for q in _QUANTILES if changes}
+        row = {"t_w": t_w, "noise_warm": noise, **{key: found[key] for key in _SHOWN}}
+        rows.append({**row, "change": change})
     document = {
         "policy_sha256": sha256_folder(given.policy),
         "task": given.task,
         "episodes": given.episodes,
+        "restart": not given.no_restart,
+        "state_noise": given.state_noise,
         "rows": rows,
     }
     text = json.dumps(document, indent=1)
