@@ -69,14 +69,18 @@ def drive(
 
 @pytest.mark.parametrize("fade", [0, 2])
 @pytest.mark.parametrize("safe", [False, True])
-@pytest.mark.parametrize(("latency", "every"), [(1, 3), (2, 3), (4, 3), (5, 1), (2.5, 2)])
+@pytest.mark.parametrize(
+    ("latency", "cold", "every"),
+    [(1, 1, 3), (2, 2, 3), (4, 4, 3), (5, 5, 1), (2.5, 2.5, 2), (1, 4, 3), (2, 5, 1), (1.5, 3, 2)],
+)
 def test_what_is_committed_is_what_is_sent(
-    latency: float, every: int, safe: bool, fade: int
+    latency: float, cold: float, every: int, safe: bool, fade: int
 ) -> None:
     """Bit for bit: cut to range and limits, faded, taken over by plans that wait meanwhile."""
     latency_ns = round(latency * DT)
     safety = limited(make()) if safe else None
-    controller = make(latency_ns, every, fade_steps=fade, safety=safety)
+    cold_ns = round(cold * DT)
+    controller = make(latency_ns, every, cold_latency_ns=cold_ns, fade_steps=fade, safety=safety)
     commands, orders = drive(controller, 60)
     told = 0
     for k, ahead in orders.items():
@@ -87,8 +91,21 @@ def test_what_is_committed_is_what_is_sent(
             np.testing.assert_array_equal(action, command.action)
             told += 1
         assert len(found) in (0, int(np.ceil(latency)))
-    assert told >= 18
+    first = int(np.ceil(cold))
+    assert told >= 18 and [x.kind for x in commands[: first + 1]] == ["hold"] * first + ["act"]
     assert controller.counters.clamped > 10 and (not safe or controller.counters.limited > 10)
+
+
+def test_an_episodes_first_plan_is_foreseen_at_its_own_latency() -> None:
+    controller = make(DT, cold_latency_ns=4 * DT)
+    controller.step(0)
+    controller.step(DT, [PlanStarted(0, 0), ChunkReady(make_chunk(controller.spec, 0))])
+    assert controller.ahead(2 * DT) is None, "the robot holds at this tick still"
+    for k in (2, 3):
+        assert controller.step(k * DT).kind == "hold"
+    ahead = controller.ahead(4 * DT)
+    assert ahead is not None and len(ahead.committed(4 * DT)) == 1
+    np.testing.assert_array_equal(ahead.committed(4 * DT)[0], controller.step(4 * DT).action)
 
 
 def test_foreseeing_changes_no_command() -> None:
