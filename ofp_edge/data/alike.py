@@ -9,7 +9,7 @@ from ofp_edge.errors import SpecMismatch
 from ofp_edge.spec import ActionField, ObservationField
 
 _RANGE = ("low", "high")
-_TODO = "Give data recorded like it, or a mapping that says how its keys are meant."
+_REMEDY = "Give data recorded like it, or a mapping that says how its keys are meant."
 
 
 def require_alike(
@@ -24,22 +24,22 @@ def require_alike(
     theirs = {field.name: field for field in have}
     names = [field.name for field in wanted]
     if set(names) - set(theirs) or exact and set(theirs) != set(names):
-        raise SpecMismatch(f"{what} fields", ", ".join(names), ", ".join(theirs), _TODO)
+        raise SpecMismatch(f"{what} fields", ", ".join(names), ", ".join(theirs), _REMEDY)
     for field in wanted:
         other = theirs[field.name]
         if type(other) is not type(field):
             kinds = type(field).__name__, type(other).__name__
-            raise SpecMismatch(f"{what} {field.name!r}", *kinds, _TODO)
+            raise SpecMismatch(f"{what} {field.name!r}", *kinds, _REMEDY)
         cropped = getattr(field, "camera", None) is not None
         for entry in fields(field):
             if entry.name in _RANGE and not cropped:
                 continue
             expected, got = getattr(field, entry.name), getattr(other, entry.name)
             if expected != got:
-                raise SpecMismatch(f"{what} {field.name!r}, {entry.name}", expected, got, _TODO)
+                raise SpecMismatch(f"{what} {field.name!r}, {entry.name}", expected, got, _REMEDY)
 
 
 def require_same_rate(wanted_hz: float, have_hz: float, what: str) -> None:
     """Raise SpecMismatch where a dataset has another rate than is wanted."""
     if wanted_hz != have_hz:
-        raise SpecMismatch(f"{what}, control_hz", wanted_hz, have_hz, _TODO)
+        raise SpecMismatch(f"{what}, control_hz", wanted_hz, have_hz, _REMEDY)

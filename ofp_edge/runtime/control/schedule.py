@@ -1,4 +1,4 @@
-"""The limits of a run's times, which no schedule can break: latency, age of a plan, cross-fade."""
+"""The limits of a run's times: latency, age of a plan and cross-fade, and how ticks follow."""
 
 from __future__ import annotations
 
@@ -31,3 +31,19 @@ def check_schedule(
             f"cross_fade_steps: expected 0..{spec.plan_steps - 1} (less than horizon), "
             f"got {fade_steps}."
         )
+
+
+def clock_trouble(
+    now_ns: int, last_ns: int | None, since_ns: int | None, max_plan_age_ns: int
+) -> str | None:
+    """Return what is wrong with the time of a tick: ticks rise, and never leave out more than a
+    plan may be followed. last_ns: the tick before; since_ns: it, or the episode's start after it.
+    """
+    if (last_ns is not None and now_ns <= last_ns) or (since_ns is not None and now_ns < since_ns):
+        return "the clock went back"
+    if since_ns is not None and now_ns - since_ns > max_plan_age_ns:
+        return (
+            f"no tick for {(now_ns - since_ns) / 1e6:.0f} ms (max_plan_age_ms = "
+            f"{max_plan_age_ns / 1e6:g}): the clock jumped ahead, or the loop stood still"
+        )
+    return None
