@@ -224,6 +224,8 @@ def main() -> None:
         parser.error(f"--steps {given.steps}: expected {4 * WARM} or more.")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))  # what it made goes all the same
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="streaming-", dir=given.folder))
     try:
         print(json.dumps(measure(given, folder), indent=1))
