@@ -2,10 +2,10 @@
 
     t_obs            t_obs + L     next t_obs      next t_obs + L (+ late)
       |--------- bridge ---|--- executed ---------------|
-      0                    (L + D) / dt                 (R dt + L + late + D) / dt   action of the plan
+      0                    (L + D) / dt                 (R dt + L + late + D) / dt   its action
 
-A plan takes over at t_obs + L and is followed until the next one does, R control steps later. A robot
-that moves D after its command (`actuation_delay_ms`) is sent, at t, the action that acts at t + D.
+A plan takes over at t_obs + L and is followed until the next one does, R control steps later. A
+robot that moves D after its command (`actuation_delay_ms`) is sent, at t, the action of t + D.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def needs(
     """
     dt_ns = chunking.dt_ns
     replan = max(chunking.n_action_steps, steps(busy_ns, dt_ns))
-    beyond = steps(latency_ns + late_ns + delay_ns, dt_ns)
+    # A plan is heard at the tick after its order at the earliest, whatever L is.
+    beyond = steps(max(1, latency_ns + late_ns) + delay_ns, dt_ns)
     bridge = steps(latency_ns + delay_ns, dt_ns)
     return Needs(
         bridge_steps=bridge,

@@ -4,8 +4,8 @@
     ... now - dt       now │ now + dt ...            │ t_obs + L: the new plan's own
                            └ this tick's order       └ first free action
 
-A plan's moments are those at which the robot moves, `delay_ns` after a command is sent: what is
-committed of it is what acts from t_obs until t_obs + L + D, and was or will be sent D before.
+A plan's moments are those at which the robot moves, D after a command is sent: what is committed of
+it is what acts from t_obs until t_obs + L + D, and was or will be sent D before.
 
 It belongs to the state machine: the same events give the same commands ahead. Nobody plans while an
 order is given, so that whatever is followed before t_obs + L is known by then: the plan that is
@@ -59,7 +59,7 @@ class Foresight:
 
     wanted: a plan's action at a tick, within the spec's range. faded: a plan as it is followed
     after another one, from a tick on. safety: limits what is foreseen, and is not changed by it.
-    delay_ns: how long after it is sent a command acts. asked: whether anybody is to be told.
+    acts_ns: when what is sent at a tick moves the robot. asked: whether anybody is to be told.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Foresight:
         nearest: NDArray[np.bool_],
         safety: SafetyLayer | None,
         *,
-        delay_ns: int = 0,
-        asked: bool = True,
+        acts_ns: Callable[[int], int],
+        asked: bool,
     ) -> None:
-        self._dt_ns, self._latency_ns, self._delay_ns = spec.dt_ns, latency_ns, delay_ns
-        self._until_ns = latency_ns + delay_ns if asked else 0
+        self._dt_ns, self._latency_ns, self._acts_ns = spec.dt_ns, latency_ns, acts_ns
+        self._until_ns = acts_ns(latency_ns) if asked else 0
         self._cold_latency_ns = cold_latency_ns
         self._max_plan_age_ns, self._nearest = max_plan_age_ns, nearest
         self._wanted, self._faded, self._safety = wanted, faded, safety
@@ -115,7 +115,7 @@ class Foresight:
         if not known:
             return None
         actions = np.stack(known)
-        begin_ns = (self._sent[0][0] if self._sent else first_ns) + self._delay_ns
+        begin_ns = self._acts_ns(self._sent[0][0] if self._sent else first_ns)
         return Ahead(Chunk(begin_ns, self._dt_ns, actions, actions), self._until_ns, self._nearest)
 
     def _foreseen(self, plans: Plans, first_ns: int, until_ns: int) -> list[Action]:

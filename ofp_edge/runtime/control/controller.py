@@ -43,10 +43,11 @@ class Controller:
     """Follows chunks at a constant latency L, re-plans, holds, and stops for good.
 
     latency_ns: L. cold_latency_ns: that of an episode's first plan, whose start may take several
-    evaluations; None: L. delay_ns: D, how long after its command the robot moves; the command of a
-    tick is the plan's action of D later (`_acts_ns`, nowhere else). max_plan_age_ns: past this age (tick - t_obs) a plan is followed no
-    longer; the robot holds for the rest of that period and is stopped at the next tick unless a
-    newer plan has taken over. Without a first plan the age counts from the episode's start.
+    evaluations; None: L. delay_ns: D, how long after its command the robot moves: a tick's command
+    is the plan's action of D later (by `_acts_ns`, and nowhere else). max_plan_age_ns: past this
+    age (tick - t_obs) a plan is followed no longer; the robot holds for the rest of that period and
+    is stopped at the next tick unless a newer plan has taken over. Without a first plan the age
+    counts from the episode's start.
     fade_steps: control steps over which one plan fades into the next. safety: the layer every
     command passes, or None. refine: judges the time for a refining step; None: never. committed:
     whether `ahead` says what is commanded until a plan takes over.
@@ -91,7 +92,7 @@ class Controller:
             self._faded,
             self._nearest,
             safety,
-            delay_ns=delay_ns,
+            acts_ns=self._acts_ns,
             asked=committed,
         )
         self._every_frame = spec.n_obs_steps > 1
