@@ -178,7 +178,7 @@ def _rig_rows(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _percent(count: int, item: dict[str, Any]) -> float:
-    return 100 * count / max(1, item["ticks"])
+    return 100 * count / max(1, int(item["ticks"]))
 
 
 def short(value: float | None) -> str:

@@ -54,7 +54,8 @@ class Script:
         if self.began_ns is None:
             raise RuntimeError("asked for a plan before anything was seen")
         joint, dt_s = self._joint, self.spec.dt_s
-        moments = (t_obs_ns - self.began_ns) / 1e9 + np.arange(self.spec.horizon + 1) * dt_s
+        steps = np.arange(self.spec.horizon + 1, dtype=np.float64)
+        moments = (t_obs_ns - self.began_ns) / 1e9 + steps * dt_s
         moved = joint.raw_of(self._motion.places(moments), dt_s)
         actions = np.repeat(self._base[None], self.spec.horizon, axis=0)
         actions[:, joint.index] += moved

@@ -1,4 +1,4 @@
-"""The delay of a simulated robot, in its own time, and of servos on an emulated bus, in real time."""
+"""The delay of a simulated robot in its own time, and of servos on an emulated bus in real time."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ max_plan_age_ms = 400.0
 measured = "state"
 max_velocity = 20.0
 """
+
+THREE = Wish(repeats=3)
 
 
 def spec_of(kind: Any = "absolute", scale: float = 1.0) -> PolicySpec:
@@ -93,7 +95,7 @@ def rig(tmp_path: Path) -> Rig:
     return read_rig(path)
 
 
-def opened(rig: Rig, arm: Any, spec: PolicySpec, wish: Wish = Wish(repeats=3)) -> DelayLoop:
+def opened(rig: Rig, arm: Any, spec: PolicySpec, wish: Wish = THREE) -> DelayLoop:
     """The loop on the test's clock; the planner answers before the next tick."""
     clock = arm.clock
     made = DelayLoop(spec, rig, arm, wish, clock=clock, sleep_until=clock.sleep_until)
@@ -122,7 +124,7 @@ def test_a_known_dead_time_is_found_within_a_few_ms(
     assert found["delay_ms"] == pytest.approx(dead, abs=8)
     assert found["spread_ms"] < 20 and len(found["trials"]) == 3
     moved = np.array([x for _, x in arm.goals])
-    assert moved[:, 0].max() == pytest.approx(15, abs=1e-3)  # 5 degrees from where it was
+    assert moved[:, 0].max() == pytest.approx(15, abs=0.1)  # 5 degrees from where it was
     np.testing.assert_allclose(moved[:, 1], 20, atol=1e-4)  # the other joint stays
     assert np.abs(np.diff(moved[:, 0])).max() <= 20 * 0.05  # within the rig's limit
 
