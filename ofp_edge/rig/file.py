@@ -22,6 +22,8 @@
     [timing]
     latency_ms = 50.0                    # L: what was seen at t_obs acts at t_obs + L
     cold_latency_ms = 80.0               # optional: that of an episode's first plan, L or more
+    actuation_delay_ms = 40.0            # optional: from a command to the robot's motion, see
+                                         # docs/runtime.md; `rig delay` measures it
     max_plan_age_ms = 500.0              # an older plan is held, then stopped
     cross_fade_steps = 3                 # optional: control steps from one plan to the next
     max_skew_ms = 100.0                  # optional: how far apart two cameras' frames may be taken
@@ -86,14 +88,21 @@ class CameraEntry:
 class Timing:
     """[timing]: the constant latency L, the age past which a plan is no longer followed, over how
     many control steps one plan fades into the next (None: the two plans' overlap, at most 5), how
-    far apart the frames of one observation may have been taken, and the latency of an episode's
-    first plan (None: L)."""
+    far apart the frames of one observation may have been taken, the latency of an episode's first
+    plan (None: L), and how long after its command the robot moves: a command is the plan's action
+    of so much later."""
 
     latency_ms: float
     max_plan_age_ms: float
     cross_fade_steps: int | None = None
     max_skew_ms: float = 100.0
     cold_latency_ms: float | None = None
+    actuation_delay_ms: float = 0.0
+
+    @property
+    def delay_ns(self) -> int:
+        """Return the robot's own delay in nanoseconds."""
+        return round(self.actuation_delay_ms * 1e6)
 
     @property
     def cold_ms(self) -> float:
@@ -105,8 +114,8 @@ class Timing:
         takes over, at most 5 steps."""
         if self.cross_fade_steps is not None:
             return self.cross_fade_steps
-        delay = math.ceil(self.latency_ms / 1000 / spec.dt_s - 1e-9)
-        overlap = spec.plan_steps - spec.n_action_steps - delay
+        passed = (self.latency_ms + self.actuation_delay_ms) / 1000 / spec.dt_s
+        overlap = spec.plan_steps - spec.n_action_steps - math.ceil(passed - 1e-9)
         return max(0, min(MOST_CROSS_FADE_STEPS, overlap))
 
 
@@ -131,25 +140,36 @@ class Rig:
                 raise RigError(
                     f"{self.path}: [cameras.{name}]: expected by the policy, got {have}."
                 )
-        limit = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
+        delay_ms = self.timing.actuation_delay_ms
+        whole = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
+        why = (
+            f"horizon {spec.plan_steps} - n_action_steps {spec.n_action_steps} at "
+            f"{spec.control_hz:g} Hz"
+        )
+        if delay_ms > whole:
+            raise RigError(
+                f"{self.path}: [timing] actuation_delay_ms: expected at most {whole:g} ms ({why}), "
+                f"got {delay_ms:g} ms."
+            )
+        less = f" - actuation_delay_ms {delay_ms:g}" if delay_ms else ""
+        limit = whole - delay_ms
         times = {"latency_ms": self.timing.latency_ms, "cold_latency_ms": self.timing.cold_ms}
         for name, value in times.items():
             if value > limit:
                 raise RigError(
                     f"{self.path}: [timing] {name}: expected at most {limit:g} ms "
-                    f"(horizon {spec.plan_steps} - n_action_steps {spec.n_action_steps} at "
-                    f"{spec.control_hz:g} Hz), got {value:g} ms."
+                    f"({why}{less}), got {value:g} ms."
                 )
         if self.timing.cold_ms < self.timing.latency_ms:
             raise RigError(
                 f"{self.path}: [timing] cold_latency_ms: expected latency_ms = "
                 f"{self.timing.latency_ms:g} at least, got {self.timing.cold_ms:g}."
             )
-        limit = 1000 * spec.plan_steps * spec.dt_s
+        limit = 1000 * spec.plan_steps * spec.dt_s - delay_ms
         if self.timing.max_plan_age_ms > limit:
             raise RigError(
-                f"{self.path}: [timing] max_plan_age_ms: expected at most {limit:g} ms "
-                f"(a plan of {spec.plan_steps} steps), got {self.timing.max_plan_age_ms:g} ms."
+                f"{self.path}: [timing] max_plan_age_ms: expected at most {limit:g} ms (a plan of "
+                f"{spec.plan_steps} steps{less}), got {self.timing.max_plan_age_ms:g} ms."
             )
         if self.timing.fade_steps(spec) >= spec.plan_steps:
             raise RigError(
@@ -181,6 +201,7 @@ def read_rig(path: Path) -> Rig:
             fade,
             timing.positive("max_skew_ms", default=100.0),
             timing.positive("cold_latency_ms") if "cold_latency_ms" in timing.values else None,
+            timing.positive("actuation_delay_ms", 0.0, allow_zero=True),
         ),
         engine_entry(table),
         read_safety(table.sub("safety", optional=True)),

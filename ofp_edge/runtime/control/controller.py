@@ -43,9 +43,11 @@ class Controller:
     """Follows chunks at a constant latency L, re-plans, holds, and stops for good.
 
     latency_ns: L. cold_latency_ns: that of an episode's first plan, whose start may take several
-    evaluations; None: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no
-    longer; the robot holds for the rest of that period and is stopped at the next tick unless a
-    newer plan has taken over. Without a first plan the age counts from the episode's start.
+    evaluations; None: L. delay_ns: D, how long after its command the robot moves: a tick's command
+    is the plan's action of D later (by `_acts_ns`, and nowhere else). max_plan_age_ns: past this
+    age (tick - t_obs) a plan is followed no longer; the robot holds for the rest of that period and
+    is stopped at the next tick unless a newer plan has taken over. Without a first plan the age
+    counts from the episode's start.
     fade_steps: control steps over which one plan fades into the next. safety: the layer every
     command passes, or None. refine: judges the time for a refining step; None: never. committed:
     whether `ahead` says what is commanded until a plan takes over.
@@ -59,15 +61,16 @@ class Controller:
         max_plan_age_ns: int,
         *,
         cold_latency_ns: int | None = None,
+        delay_ns: int = 0,
         fade_steps: int = 0,
         safety: SafetyLayer | None = None,
         refine: RefineBudget | None = None,
         committed: bool = False,
     ) -> None:
         cold_ns = latency_ns if cold_latency_ns is None else cold_latency_ns
-        check_schedule(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps)
+        check_schedule(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps, delay_ns)
         self.spec, self.latency_ns, self.max_plan_age_ns = spec, latency_ns, max_plan_age_ns
-        self.cold_latency_ns = cold_ns
+        self.cold_latency_ns, self.delay_ns = cold_ns, delay_ns
         self.fade_steps = fade_steps
         self.counters = Counters()
         self.fault: str | None = None
@@ -82,13 +85,15 @@ class Controller:
         self._safety, self._refine = safety, refine
         self._foresight = Foresight(
             spec,
-            latency_ns if committed else 0,
+            latency_ns,
             cold_ns,
             max_plan_age_ns,
             lambda plan, t_ns: self._wanted(plan, t_ns)[0],
             self._faded,
             self._nearest,
             safety,
+            acts_ns=self._acts_ns,
+            asked=committed,
         )
         self._every_frame = spec.n_obs_steps > 1
         self._ordered = False
@@ -190,7 +195,7 @@ class Controller:
         chunk = event.chunk
         if chunk.refined and self._refine is not None:
             self._refine.add(event.refine_ns)
-        if not is_plan(chunk, self.spec, self.max_plan_age_ns):
+        if not is_plan(chunk, self.spec, self._acts_ns(self.max_plan_age_ns)):
             self.counters.refused += 1
         elif chunk.refined:
             in_time = self._plans.improved(chunk)
@@ -243,12 +248,16 @@ class Controller:
             late_ns = now_ns - latency_ns - self.spec.dt_ns
             self.counters.misses += plans.settle(chunk.t_obs_ns, late_ns)
 
+    def _acts_ns(self, tick_ns: int) -> int:
+        """When what is sent at a tick moves the robot: the moment of its plan that it is."""
+        return tick_ns + self.delay_ns
+
     def _faded(self, old: Chunk, new: Chunk, now_ns: int) -> Chunk:
-        return cross_fade(self.spec, old, new, now_ns, self.fade_steps)
+        return cross_fade(self.spec, old, new, self._acts_ns(now_ns), self.fade_steps)
 
     def _wanted(self, plan: Chunk, t_ns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A plan's action at a tick, within the spec's range, and as it was planned."""
-        planned = plan.at(t_ns, self._nearest)
+        planned = plan.at(self._acts_ns(t_ns), self._nearest)
         return np.clip(planned, self._low, self._high), planned
 
     def _act(self, plan: Chunk, now_ns: int) -> Command:
@@ -256,7 +265,7 @@ class Controller:
         self.counters.acted += 1
         self.counters.clamped += bool((action != wanted).any())
         self._plans.sent = action
-        return Command("act", action, plan.t_obs_ns, plan.index(now_ns))
+        return Command("act", action, plan.t_obs_ns, plan.index(self._acts_ns(now_ns)))
 
     def _stay(self) -> Command:
         self.counters.held += 1
