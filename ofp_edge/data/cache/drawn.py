@@ -20,7 +20,7 @@ def expect_draws(values: NDArray[Any]) -> None:
 
 
 def call_for(values: NDArray[Any], rows: NDArray[np.int64]) -> None:
-    """Have these rows of a mapped file (T, *shape) read, each in one go, before they are touched."""
+    """Have these rows of a mapped file (T, *shape) read before they are touched, each in one go."""
     if (file := _mapped(values)) is None:
         return
     size = values.strides[0]
