@@ -2,6 +2,7 @@
 
     schema_version = 1
     instruction = "open the door"        # of a policy that takes one, see `run --instruction`
+    instruction_socket = "/run/ofp-edge/instruction"   # optional: another one during a run
 
     [robot]
     driver = "package.module:Class"      # built as Class(spec=..., **options)
@@ -131,6 +132,7 @@ class Rig:
     safety: SafetyEntry = SafetyEntry()
     realtime: RealtimeEntry = RealtimeEntry()
     instruction: str | None = None
+    instruction_socket: str | None = None
 
     def require_fits(self, spec: PolicySpec) -> None:
         """Check the rig against a policy's spec. Raises RigError naming field, expected and got."""
@@ -207,6 +209,7 @@ def read_rig(path: Path) -> Rig:
         read_safety(table.sub("safety", optional=True)),
         read_realtime(table.sub("realtime", optional=True)),
         table.take("instruction", str) if "instruction" in table.values else None,
+        table.text("instruction_socket"),
     )
     for part in (robot, timing, table):
         part.nothing_left()

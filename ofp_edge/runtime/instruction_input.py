@@ -2,32 +2,29 @@
 
     echo -n "open the door" | socat - UNIX-SENDTO:/run/ofp-edge/instruction
 
-The next plan that is ordered follows it, from a cold start. What is no instruction of the policy's
-list changes nothing and is remarked.
+The next plan that is due follows it, from a cold start. What is no instruction of the policy's list
+changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ofp_edge.errors import UnknownName
 from ofp_edge.fields.field import ObservationField
-from ofp_edge.fields.text import told
+from ofp_edge.fields.text import instructions_of
 from ofp_edge.runtime.datagrams import Datagrams
+from ofp_edge.strict import shown
 
 _LARGEST = 1024
 
 
 class InstructionInput:
     """A reader of the socket that never waits, for one thread. fields: the policy's observations.
-
-    refused: why the last message that was no instruction changed nothing; empty: there was none
-    since it was last cleared. Raises RigError when the socket cannot be made.
-    """
+    Raises RigError when the socket cannot be made."""
 
     def __init__(self, path: str, fields: Sequence[ObservationField]) -> None:
-        self._fields = fields
-        self.refused = ""
+        self._known = frozenset(instructions_of(fields))
+        self._refused = (0, "")
         self._datagrams = Datagrams(path, "instruction_socket")
 
     def read(self) -> str | None:
@@ -35,13 +32,16 @@ class InstructionInput:
         newest = None
         for message in self._datagrams.waiting(_LARGEST):
             text = message.decode("utf-8", "replace").strip(" \t\r\n\0")
-            try:
-                told(self._fields, text)
-            except UnknownName as cause:
-                self.refused = str(cause)
-            else:
+            if text in self._known:
                 newest = text
+            else:
+                self._refused = self._refused[0] + 1, text
         return newest
+
+    def refused(self) -> tuple[int, str]:
+        """Return how many messages changed nothing since the last call, and why the last did."""
+        (count, text), self._refused = self._refused, (0, "")
+        return count, f"{shown(text)} is none of the policy's {len(self._known)} instructions"
 
     def close(self) -> None:
         """Take the socket away, unless another one lies there by now. Idempotent."""

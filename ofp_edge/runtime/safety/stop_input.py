@@ -38,12 +38,12 @@ class StopInput:
     def said(self) -> str:
         """Return why to stop, silence apart, or nothing. It reads everything that waits, and a
         "stop" stays."""
-        count = 0
-        for count, word in enumerate(self._datagrams.waiting(_LARGEST), 1):
-            self._heard = True
+        words = list(self._datagrams.waiting(_LARGEST))
+        self._heard = self._heard or bool(words)
+        for word in words:
             if word.strip(b" \t\r\n\0").lower().startswith(b"stop"):
                 self._said = self._said or "the stop input said stop"
-        if count >= FLOOD:
+        if len(words) >= FLOOD:
             self._said = self._said or f"the stop input is flooded: {FLOOD} messages in one tick"
         return self._said
 
