@@ -72,12 +72,14 @@ class FunctionRunner:
 def make_runners(
     spec: PolicySpec, *, told: bool = False
 ) -> tuple[tuple[Function, ...], dict[str, FunctionRunner]]:
-    """encode: the state's first four numbers. act: chunk_normalised = z + (r - t) * features[0],
-    chunk = twice that. told: act takes a committed prefix too, which stands in the chunk."""
+    """encode: the state's first four numbers, and ten times an instruction's. act:
+    chunk_normalised = z + (r - t) * features[0], chunk = twice that. told: act takes a committed prefix too, which stands in the chunk."""
     size = spec.horizon * spec.action_dim
 
     def encode(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
         outputs["feature"][:] = inputs["state"][:, :FEATURE]
+        for field in spec.observations:
+            outputs["feature"] += 10 * inputs[field.name] if field.told else 0
 
     def act(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
         step = inputs["time_row"][0, -1] * inputs["features"][0, -FEATURE]
