@@ -272,7 +272,7 @@ def so101(tmp_path: Path) -> Any:
     wide = (-100.0,) * 6, (100.0,) * 6
     state = State("state", (6,), "deg", "base", *wide)
     action = ActionField("joints", (6,), "deg", "base", "absolute", 1.0, *wide)
-    spec = PolicySpec((state,), (action,), 1, 8, 4, 50.0)
+    spec = PolicySpec((state,), (action,), 1, 8, 4, 25.0)
     (tmp_path / "rig.toml").write_text(f"""
 schema_version = 1
 [robot]
@@ -286,7 +286,7 @@ max_age_ms = 20000.0
 latency_ms = 40.0
 max_plan_age_ms = 150.0
 [safety]
-max_state_age_ms = 5000.0
+max_state_age_ms = 20000.0
 max_stall_ms = 20000.0
 """)
     yield bus, tmp_path / "rig.toml", write_small_bundle(tmp_path / "bundle", spec, {})
@@ -309,7 +309,7 @@ def test_the_command_measures_servos_on_a_bus_and_says_the_line_for_the_rig(
     assert done.exit_code == 0, done.output
     values = json.loads(done.stdout)
     assert set(values) == set(rig_delay.KEYS)
-    assert values["delay_ms"] == pytest.approx(60, abs=20)  # a control step
+    assert values["delay_ms"] == pytest.approx(60, abs=40)  # a control step
     assert values["line"] == f"actuation_delay_ms = {round(values['delay_ms'])}"
     assert json.loads((tmp_path / "delay.json").read_text()) == values
     assert bus.get(3, 42) == bus.get(3, 56), "its own place is the goal of the stop"
