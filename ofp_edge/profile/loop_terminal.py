@@ -35,7 +35,7 @@ def show_loop(console: Console, values: dict[str, Any]) -> None:
             f"{values['latency_ms']:g} ms"
         )
     for line in [] if values["schedule"] is None else schedule_lines(values["schedule"]):
-        console.print(line, soft_wrap=True)
+        console.print(line)
     if values["within_budget"] is not None:
         kept = "[green]kept[/]" if values["within_budget"] else "[bold red]missed[/]"
         console.print(f"budget of {values['budget_ms']:g} ms (p99.9 of camera to action): {kept}")

@@ -43,7 +43,7 @@ def show(console: Console, values: dict[str, Any]) -> None:
     if (cold := values["proposed_cold_latency_ms"]) is not None:
         console.print(f"proposed cold_latency_ms, of an episode's first plan: {cold:g} ms")
     for line in [] if values["schedule"] is None else schedule_lines(values["schedule"]):
-        console.print(line, soft_wrap=True)
+        console.print(line)
     if (jetson := values["fingerprint"]["jetson"]) is not None:
         gpu = jetson["gpu_hz"]
         clock = "unknown" if gpu is None else f"{gpu['min'] / 1e6:.0f}-{gpu['max'] / 1e6:.0f} MHz"

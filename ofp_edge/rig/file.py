@@ -39,7 +39,6 @@ tomlkit keeps a user's comments when ofp-edge writes a value back.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,11 @@ from ofp_edge.files import write_bytes
 from ofp_edge.rig.engine import EngineEntry, engine_entry
 from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
 from ofp_edge.rig.safety import SafetyEntry, read_safety
+from ofp_edge.rig.timing import Timing, read_timing
 from ofp_edge.spec import PolicySpec
 from ofp_edge.toml import Table, parse_toml, read_toml
 
 SCHEMA_VERSION = 1
-MOST_CROSS_FADE_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -86,41 +85,6 @@ class CameraEntry:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """[timing]: the constant latency L, the age past which a plan is no longer followed, over how
-    many control steps one plan fades into the next (None: the two plans' overlap, at most 5), how
-    far apart the frames of one observation may have been taken, the latency of an episode's first
-    plan (None: L), and how long after its command the robot moves: a command is the plan's action
-    of so much later."""
-
-    latency_ms: float
-    max_plan_age_ms: float
-    cross_fade_steps: int | None = None
-    max_skew_ms: float = 100.0
-    cold_latency_ms: float | None = None
-    actuation_delay_ms: float = 0.0
-
-    @property
-    def delay_ns(self) -> int:
-        """Return the robot's own delay in nanoseconds."""
-        return round(self.actuation_delay_ms * 1e6)
-
-    @property
-    def cold_ms(self) -> float:
-        """Return the latency of an episode's first plan."""
-        return self.latency_ms if self.cold_latency_ms is None else self.cold_latency_ms
-
-    def fade_steps(self, spec: PolicySpec) -> int:
-        """Return cross_fade_steps, or its default: what is left of the old plan when the next one
-        takes over, at most 5 steps."""
-        if self.cross_fade_steps is not None:
-            return self.cross_fade_steps
-        passed = (self.latency_ms + self.actuation_delay_ms) / 1000 / spec.dt_s
-        overlap = spec.plan_steps - spec.n_action_steps - math.ceil(passed - 1e-9)
-        return max(0, min(MOST_CROSS_FADE_STEPS, overlap))
-
-
-@dataclass(frozen=True)
 class Rig:
     """A parsed rig file."""
 
@@ -142,42 +106,7 @@ class Rig:
                 raise RigError(
                     f"{self.path}: [cameras.{name}]: expected by the policy, got {have}."
                 )
-        delay_ms = self.timing.actuation_delay_ms
-        whole = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
-        why = (
-            f"horizon {spec.plan_steps} - n_action_steps {spec.n_action_steps} at "
-            f"{spec.control_hz:g} Hz"
-        )
-        if delay_ms > whole:
-            raise RigError(
-                f"{self.path}: [timing] actuation_delay_ms: expected at most {whole:g} ms ({why}), "
-                f"got {delay_ms:g} ms."
-            )
-        less = f" - actuation_delay_ms {delay_ms:g}" if delay_ms else ""
-        limit = whole - delay_ms
-        times = {"latency_ms": self.timing.latency_ms, "cold_latency_ms": self.timing.cold_ms}
-        for name, value in times.items():
-            if value > limit:
-                raise RigError(
-                    f"{self.path}: [timing] {name}: expected at most {limit:g} ms "
-                    f"({why}{less}), got {value:g} ms."
-                )
-        if self.timing.cold_ms < self.timing.latency_ms:
-            raise RigError(
-                f"{self.path}: [timing] cold_latency_ms: expected latency_ms = "
-                f"{self.timing.latency_ms:g} at least, got {self.timing.cold_ms:g}."
-            )
-        limit = 1000 * spec.plan_steps * spec.dt_s - delay_ms
-        if self.timing.max_plan_age_ms > limit:
-            raise RigError(
-                f"{self.path}: [timing] max_plan_age_ms: expected at most {limit:g} ms (a plan of "
-                f"{spec.plan_steps} steps{less}), got {self.timing.max_plan_age_ms:g} ms."
-            )
-        if self.timing.fade_steps(spec) >= spec.plan_steps:
-            raise RigError(
-                f"{self.path}: [timing] cross_fade_steps: expected 0..{spec.plan_steps - 1} (less "
-                f"than horizon), got {self.timing.cross_fade_steps}."
-            )
+        self.timing.require_fits(spec, self.path)
         self.safety.require_fits(spec, str(self.path))
 
 
@@ -190,21 +119,11 @@ def read_rig(path: Path) -> Rig:
     robot = table.sub("robot")
     cameras = table.sub("cameras", optional=True)
     timing = table.sub("timing")
-    fade = (
-        timing.count("cross_fade_steps", least=0) if "cross_fade_steps" in timing.values else None
-    )
     rig = Rig(
         path,
         RobotEntry(robot.take("driver", str), robot.take("options", dict, {})),
         {name: _camera(cameras.sub(name), name) for name in list(cameras.values)},
-        Timing(
-            timing.positive("latency_ms", allow_zero=True),
-            timing.positive("max_plan_age_ms"),
-            fade,
-            timing.positive("max_skew_ms", default=100.0),
-            timing.positive("cold_latency_ms") if "cold_latency_ms" in timing.values else None,
-            timing.positive("actuation_delay_ms", 0.0, allow_zero=True),
-        ),
+        read_timing(timing),
         engine_entry(table),
         read_safety(table.sub("safety", optional=True)),
         read_realtime(table.sub("realtime", optional=True)),

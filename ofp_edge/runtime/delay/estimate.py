@@ -17,7 +17,7 @@ from ofp_edge.errors import RobotError
 
 Times = NDArray[np.int64]
 Places = NDArray[np.float64]
-_LEAST_GAIN, _LEAST_EXPLAINED, _LEAST_NEWS = 0.3, 0.8, 0.5
+_LEAST_GAIN, _LEAST_EXPLAINED, _LEAST_NEWS = 0.3, 0.8, 0.3
 _LAGS_MS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 _COARSE_MS, _FINEST_MS = 10.0, 1.0
 

@@ -33,7 +33,7 @@ from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
 from ofp_edge.spec import PolicySpec
 
-_PLAN_S = 0.5
+_PLAN_S = 2.0  # a computer that is busy for less goes on with the motion
 
 
 @dataclass(frozen=True)
