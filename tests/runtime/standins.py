@@ -73,7 +73,8 @@ def make_runners(
     spec: PolicySpec, *, told: bool = False
 ) -> tuple[tuple[Function, ...], dict[str, FunctionRunner]]:
     """encode: the state's first four numbers, and ten times an instruction's. act:
-    chunk_normalised = z + (r - t) * features[0], chunk = twice that. told: act takes a committed prefix too, which stands in the chunk."""
+    chunk_normalised = z + (r - t) * features[0], chunk = twice that. told: act takes a committed
+    prefix too, which stands in the chunk."""
     size = spec.horizon * spec.action_dim
 
     def encode(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
