@@ -39,7 +39,7 @@ def render(
     """Return the page. drawn: traces by L in ms, start and row; all panels show the action that
     jumps most in the plain switch's, on one scale."""
     everything = [x for starts in drawn.values() for rows in starts.values() for x in rows.values()]
-    shown = _liveliest([x for rows in drawn.values() for x in rows["noisy"]["plain"]], spec)
+    shown = _liveliest([starts["noisy"]["plain"] for starts in drawn.values()], spec)
     name, unit = _labels(spec)[shown]
     every = np.concatenate([_values(x, shown) for some in everything for x in some[:_MOST]])
     margin = 0.08 * float(np.ptp(every)) or 1e-3
