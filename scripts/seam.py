@@ -143,7 +143,8 @@ def _together(some: list[Cell], name: str) -> Any:
 
 def _estimate(tasks: list[list[Any]], levels: tuple[float, ...]) -> Document:
     found = estimate(tasks, levels)
-    return {"mean": found.mean, "interval": [found.low, found.high]}
+    low, high = max(found.low, levels[0]), min(found.high, levels[-1])
+    return {"mean": found.mean, "interval": [low, high]}
 
 
 def _share(own: list[Cell], plain: list[Cell], name: str) -> Document | None:

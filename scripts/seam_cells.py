@@ -94,7 +94,7 @@ def collect(settings: Settings, task: str, say: Say) -> Path:
 def policy(settings: Settings, task: str, seed: int, told: bool, say: Say) -> Path:
     """Return the policy of a training seed, trained, or trained on, where it isn't finished."""
     how, dataset = TASKS[task], collect(settings, task, say)
-    inputs = {
+    inputs: Cell = {
         "dataset": open_dataset(dataset).sha256,
         "method": METHOD,
         "preset": PRESET,
@@ -144,7 +144,7 @@ def cell(
     """Return the episodes of a policy by one row, start and L: read, or run and written. seed: the
     training's, for each of which every row runs the same episodes."""
     told, faded = ROWS[row]
-    inputs = {
+    inputs: Cell = {
         "policy": sha256_folder(folder),
         "task": task,
         "run": seed,

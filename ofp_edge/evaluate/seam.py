@@ -48,13 +48,14 @@ def measure_seams(sent: NDArray[np.float32], seams: Sequence[int], spec: PolicyS
     normalised one all of them, each in half ranges of its action.
     """
     half = half_ranges(spec).astype(np.float64)
-    chosen, own, normalised = [], list[Values](), list[Values]()
+    own, normalised = list[Values](), list[Values]()
+    chosen = np.zeros(len(half), np.bool_)
     unit, start = None, 0
     for field in spec.actions:
         part = slice(start, start := start + field.shape[0])
         if field.interpolation == "nearest":
             continue
-        chosen += range(part.start, part.stop)
+        chosen[part] = True
         span = 4 if field.kind == "absolute" else 3
         moved = positions(sent[:, part], field, spec.dt_s)
         third = np.diff(moved, n=3, axis=0) / spec.dt_s**3

@@ -7,11 +7,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 TASK = "planar/obstacle"
+RIG = """
+schema_version = 1
+[robot]
+driver = "none.of:Ours"
+[timing]
+latency_ms = 50.0
+max_plan_age_ms = 400.0
+[safety]
+max_cut_in_a_row = 1000
+[safety.limits.hand]
+max_velocity = 0.05
+"""
+MOST_M = 0.05 / 20  # a command, at 20 Hz
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
@@ -38,7 +52,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_killed_run_goes_on_and_a_finished_one_runs_nothing(
     seam: ModuleType, cells: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = cells.Settings(tmp_path, 1, (100.0,), 2, steps=2, demonstrations=2)
+    (tmp_path / "rig.toml").write_text(RIG)
+    rig = tmp_path / "rig.toml"
+    settings = cells.Settings(tmp_path, 1, (100.0,), 2, steps=2, demonstrations=2, rig=rig)
     ran: list[str] = []
     run, train = cells._run, cells.train
 
@@ -74,6 +90,9 @@ def test_a_killed_run_goes_on_and_a_finished_one_runs_nothing(
     assert contents(tmp_path) == after
     monkeypatch.setattr(cells, "train", train)
 
+    for cell in found.values():
+        commands = np.concatenate([x["commands"] for x in cell["traces"]])
+        assert 0.9 * MOST_M < np.abs(commands).max() <= 1.001 * MOST_M, "the rig's limit holds"
     rows = {(x["start"], x["row"]): x for x in seam.table(found, [TASK], 100.0, [0])}
     assert list(rows) == [(a, b) for a in cells.STARTS for b in cells.ROWS]
     for (start, row), values in rows.items():
