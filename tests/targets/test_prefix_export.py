@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -103,6 +104,10 @@ def test_tensorrts_table_takes_the_graph_with_its_names(quantised: Path) -> None
     ):
         exported = export_onnx(act, function.inputs, function.outputs)
         check_graph(exported.model, precision, "act")
+        products = [
+            x for x in onnx.load_model_from_string(exported.model).graph.node if x.op_type == "Gemm"
+        ]
+        assert all(len(x.input) == 3 for x in products), "the sum is within the layer"
         runner = load_runner("onnxruntime", exported.model, function.inputs, function.outputs)
         assert set(runner.inputs) == {"features", "z", "time_row", "committed", "free"}
 
