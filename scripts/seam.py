@@ -15,9 +15,10 @@ seeds and episodes. `*_of_plain`: as a share of the plain switch's of the same s
 DIR keeps demonstrations, policies and cells: the same command goes on where it was ended, and
 other tasks, seeds or L use what is there. --quick: two tasks, one seed, 400 steps, 6 episodes.
 
-To be expected on one core of a small x86: --quick about 4 minutes of CPU. The whole table 20 to 30
-hours: one and a half for its 24 policies (as long as bench's: 4,000 steps in 105 s, 12,000 in 320),
-the rest for its 86,400 episodes, by @S@ s an episode in the quick run; --workers 2 halves it.
+To be expected on a small x86, in CPU time: --quick 4 to 5 minutes. The whole table 15 to 30 hours:
+one and a half for its 24 policies (4,000 steps take 105 s, 12,000 320), the rest for its 86,400
+episodes: one of stick-push took 1.5 s beside 15 other processes on 2 cores, and takes less on an
+idle machine; those of planar/obstacle are short. --workers 2 takes half of the time on 2 cores.
 """
 
 from __future__ import annotations
