@@ -20,7 +20,7 @@ from ofp_edge.quantize.inputs import act_inputs, synthetic_windows
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.targets.export import export_executorch, export_onnx
+from ofp_edge.targets.export import FORMS
 from ofp_edge.targets.tensorrt_graph import check_graph
 from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
@@ -90,7 +90,8 @@ def test_one_subgraph_in_int8(quantised: Path) -> None:
 
 
 def one_subgraph(act: torch.nn.Module, deployed: Deployed) -> None:
-    exported = export_executorch(act, deployed.function("act").inputs)
+    function = deployed.function("act")
+    exported = FORMS["pte"](act, function.inputs, function.outputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
 
 
@@ -102,7 +103,7 @@ def test_tensorrts_table_takes_the_graph_with_its_names(quantised: Path) -> None
         ("fp32", deployed.act),
         ("int8", build_functions(deployed, plan)["act"]),
     ):
-        exported = export_onnx(act, function.inputs, function.outputs)
+        exported = FORMS["onnx"](act, function.inputs, function.outputs)
         check_graph(exported.model, precision, "act")
         products = [
             x for x in onnx.load_model_from_string(exported.model).graph.node if x.op_type == "Gemm"
