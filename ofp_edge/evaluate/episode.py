@@ -118,7 +118,9 @@ class Episode:
 class Evaluator:
     """One contestant in one simulated world; runs episodes by seed. One thread.
 
-    lane: which of the contestant's inferences it uses, in a world of that number.
+    lane: which of the contestant's inferences it uses, in a world of that number. sent, seams: the
+    last episode's commands, raw (action_dim,), and the numbers of those with which a plan took over
+    from another one.
     """
 
     def __init__(self, job: Job, contestant: Contestant | None = None, lane: int = 0) -> None:
@@ -149,6 +151,8 @@ class Evaluator:
         self.planner = Planner(self.inference, self.observer, NoTelemetry(), self.clock)
         self._half_range = half_ranges(self.spec)
         self._sides: list[int | None] = []
+        self.sent: list[NDArray[np.float32]] = []
+        self.seams: list[int] = []
         self._controller()  # what no schedule can meet is refused here
 
     def run(self, seed: int, watch: Callable[[], None] | None = None) -> Episode:
@@ -168,9 +172,9 @@ class Evaluator:
         begun: list[Event] = [EpisodeStarted(self.clock())]
         heard: list[Event] = []
         jumps: list[float] = []
-        sent: list[NDArray[np.float32]] = []
+        sent = self.sent = []
         cuts: Counter[str] = Counter()
-        self._sides = []
+        self._sides, self.seams = [], []
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
             if self.job.rig is None:
@@ -189,6 +193,7 @@ class Evaluator:
             if old is not None and controller.plan is not None and controller.plan is not old:
                 acts_ns = tick_ns + controller.delay_ns
                 jumps.append(jump(old, controller.plan, acts_ns, self._half_range))
+                self.seams.append(len(sent))
             cuts.update(command.cut)
             if command.action is not None:
                 robot.send(command.action)

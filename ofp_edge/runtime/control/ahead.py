@@ -44,14 +44,21 @@ class Ahead:
     def committed(self, t_obs_ns: int) -> Action:
         """Return (d, action_dim): the actions of a plan seen at `t_obs_ns` that begin before it
         takes over, as many of them, from the first on, as are known. Where ticks lie between a
-        plan's steps it is what Chunk.at reads between two commands."""
-        known, dt_ns = self.commands, self.commands.dt_ns
-        last_ns = known.t_obs_ns + (len(known.actions) - 1) * dt_ns
-        moments = range(t_obs_ns, t_obs_ns + self.until_ns, dt_ns)
-        if t_obs_ns < known.t_obs_ns:
-            moments = range(0)
-        found = [known.at(t, self.nearest) for t in moments if t <= last_ns]
-        return np.stack(found) if found else np.empty((0, known.actions.shape[1]), np.float32)
+        plan's steps it is what Chunk.at reads between two commands. Not to be written into."""
+        actions, dt_ns = self.commands.actions, self.commands.dt_ns
+        first, beside_ns = divmod(t_obs_ns - self.commands.t_obs_ns, dt_ns)
+        if first < 0:
+            return actions[:0]
+        end = first - (-self.until_ns // dt_ns)
+        if beside_ns == 0:
+            return actions[first:end]
+        after = actions[first + 1 : end + 1]
+        before = actions[first : first + len(after)]
+        part = np.float32(beside_ns / dt_ns)
+        found = before + part * (after - before)
+        nearer = after if 2 * beside_ns >= dt_ns else before
+        np.copyto(found, nearer, where=self.nearest)
+        return found
 
 
 class Foresight:

@@ -106,7 +106,7 @@ class Inference:
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
         self.prefix = None if committed is None else PrefixInputs(act, spec, committed)
-        self._walk = Walk(act, seed)
+        self._walk = Walk(act, seed, self.prefix)
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)

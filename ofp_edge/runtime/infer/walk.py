@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.runtime.infer.prefix import PrefixInputs
 from ofp_edge.runtime.infer.sampler import Step
 
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ class Prepared:
 class Walk:
     """Walks steps with the runner of `act`, whose buffers are written and read in place.
 
-    Each method returns the engine's nanoseconds; the answer is in the runner's outputs.
+    Each method returns the engine's nanoseconds; the answer is in the runner's outputs. prefix:
+    what it has stands in every z that noise or a plan was put into; a step that begins with the
+    answer of the one before finds it there.
     """
 
-    def __init__(self, act: Runner, seed: int | Sequence[int]) -> None:
-        self._act = act
+    def __init__(
+        self, act: Runner, seed: int | Sequence[int], prefix: PrefixInputs | None = None
+    ) -> None:
+        self._act, self._prefix = act, prefix
         self._z = act.inputs["z"].reshape(-1)
         self._time_row = act.inputs["time_row"]
         self._plan = act.outputs["chunk_normalised"].reshape(-1)
@@ -64,6 +69,8 @@ class Walk:
         """Walk every step, from noise."""
         self._draw()
         np.multiply(self._eps, steps[0].noise, out=self._z)
+        if self._prefix is not None:
+            self._prefix.put_into_z()
         return self._run(steps[0]) + self.more(steps[1:])
 
     def warm(self, steps: Sequence[Prepared], plan: NDArray[np.float32]) -> int:
@@ -93,6 +100,8 @@ class Walk:
         np.multiply(self._eps, step.noise_share, out=self._z)
         np.multiply(plan, step.plan_share, out=self._eps)
         np.add(self._z, self._eps, out=self._z)
+        if self._prefix is not None:
+            self._prefix.put_into_z()
 
     def _run(self, step: Prepared) -> int:
         np.copyto(self._time_row, step.time_row)
