@@ -174,7 +174,6 @@ class Evaluator:
         jumps: list[float] = []
         cuts: Counter[str] = Counter()
         sent = self.sent = []
-        cuts: Counter[str] = Counter()
         self._sides, self.seams = [], []
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
