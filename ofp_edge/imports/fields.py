@@ -101,8 +101,8 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
     if wanted.control_hz is None and sum(isinstance(x, State) for x in observations) == 1:
         features = _joined_states(features)
     ordered = _ordered(observations, features)
-    statistics, modes = _spread(ordered, features)
-    action_statistics, action_modes = _spread(actions, [action])
+    statistics, modes = spread(ordered, features)
+    action_statistics, action_modes = spread(actions, [action])
     spec = PolicySpec(
         tuple(ordered),
         tuple(actions),
@@ -195,7 +195,7 @@ def _length(fields: Sequence[ObservationField]) -> int:
     return sum(f.shape[0] for f in fields)
 
 
-def _spread(
+def spread(
     fields: Sequence[ObservationField] | Sequence[ActionField], features: Sequence[Feature]
 ) -> tuple[dict[str, FieldStatistics], dict[str, str]]:
     """Each field's part of the features' statistics, which lie end to end as the fields do."""

@@ -7,7 +7,8 @@ entry that is neither read nor known to be without effect is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -17,12 +18,13 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.files import sha256_file
 from ofp_edge.imports.fields import Feature, Times, Wanted, resolve
 from ofp_edge.imports.noise import read_schedule
-from ofp_edge.imports.processors import Statistics, finite_numbers, read_processor
+from ofp_edge.imports.processors import Statistics, feature_of, finite_numbers, read_processor
 from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.spec_file import small_json
 from ofp_edge.imports.values import Values
+from ofp_edge.imports.vla.fields import Told
+from ofp_edge.imports.vla.smolvla import import_smolvla
 from ofp_edge.imports.weights import built, from_lerobot
-from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.denoiser import DenoiserConfig
 from ofp_edge.policy.imported.images import RESNETS, CameraConfig
@@ -45,16 +47,12 @@ _OF_CAMERAS = (
     "vision_backbone", "resize_shape", "crop_ratio", "crop_shape", "use_group_norm",
     "spatial_softmax_num_keypoints", "use_separate_rgb_encoder_per_camera",
 )  # fmt: skip
-_MODES = {
-    "MEAN_STD": "mean_std", "MIN_MAX": "min_max", "QUANTILES": "quantiles",
-    "QUANTILE10": "quantiles", "IDENTITY": "identity",
-}  # fmt: skip
-_ENDS = {"QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90")}
+_OF_WORDS = {"smolvla": import_smolvla}
 _ORDER = ("STATE", "VISUAL", "ENV")
 
 
-def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
-    """Import it. PolicyError, SpecMismatch: a value or tensor is missing, refused or unfit."""
+def import_lerobot(folder: Path, wanted: Wanted, told: Told | None = None) -> Imported:
+    """Import it; told: what only the user knows of a policy of words. PolicyError, SpecMismatch: a value or tensor is missing, refused or unfit."""
     if folder.is_file():
         is_it = "a file" if (what := told(folder)) is None else what
         raise PolicyError(
@@ -63,11 +61,16 @@ def import_lerobot(folder: Path, wanted: Wanted) -> Imported:
         )
     config = Values(small_json(folder / CONFIG), str(folder / CONFIG))
     kind = config["type"]
+    if kind in _OF_WORDS:
+        return _OF_WORDS[kind](folder, config, wanted, told or Told())
     if kind != "diffusion":
+        known = ", ".join(("diffusion", *_OF_WORDS))
         raise PolicyError(
-            f"{folder}: a policy of type {shown(kind)} can't be imported, only 'diffusion' can. "
+            f"{folder}: a policy of type {shown(kind)} can't be imported, only {known} can. "
             "Export its network as a program: import --exported."
         )
+    if told is not None and told != Told():
+        raise PolicyError(f"{folder}: a diffusion policy takes no words: leave their options out.")
     tensors = read_tensors(folder / MODEL)
     features, action = _features(folder, config, tensors)
     times = Times(
@@ -162,21 +165,14 @@ def _features(
             kind, shape = entry.text("type"), entry.wholes("shape")
             entry.require_all_read()
             mode = norm_map.get(kind, "IDENTITY")
-            if mode not in _MODES:
-                raise PolicyError(
-                    f"{config.what}: normalisation {shown(mode)} of {shown(name)} is unknown."
-                )
-            known = dict(statistics.get(name if modern else name.replace(".", "_"), {}))
-            if mode in _ENDS:
-                known["min"], known["max"] = (known.get(x, ()) for x in _ENDS[mode])
-            stats = _statistics(known, _MODES[mode], shape[0])
-            if stats is None:
-                raise PolicyError(
-                    f"{folder}: the statistics of {shown(name)} that {mode} needs are missing. "
-                    "Save the policy with its dataset's statistics."
-                )
-            own = _MODES[mode] if modern or mode != "MIN_MAX" else "min_max_eps"
-            found.append((kind, Feature(name, kind == "VISUAL", shape, stats, own)))
+            known = statistics.get(name if modern else name.replace(".", "_"), {})
+            try:
+                feature = feature_of(name, kind, shape, mode, known)
+            except PolicyError as cause:
+                raise PolicyError(f"{folder}: {cause}") from None
+            if not modern and mode == "MIN_MAX":
+                feature = replace(feature, mode="min_max_eps")
+            found.append((kind, feature))
     if unknown := [kind for kind, _ in found if kind not in (*_ORDER, "ACTION")]:
         raise PolicyError(
             f"{config.what}: a feature of type {shown(unknown[0])} can't be imported."
@@ -196,27 +192,3 @@ def _legacy(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Statistics]
             feature, _, name = key[len(start) :].rpartition(".")
             statistics.setdefault(feature, {})[name] = finite_numbers(tensor)
     return statistics
-
-
-def _statistics(
-    values: Mapping[str, Sequence[float]], mode: str, size: int
-) -> FieldStatistics | None:
-    """Statistics as ours; None where those that `mode` needs are missing or not finite.
-
-    Others that are missing follow from these. The low and high quantiles are low and high.
-    """
-    needs = {"mean_std": ("mean", "std"), "identity": ()}.get(mode, ("min", "max"))
-    if any(len(values.get(name, ())) != size for name in needs):
-        return None
-    values = {name: x for name, x in values.items() if len(x) == size or name == "count"}
-    mean, std = values.get("mean"), values.get("std")
-    low, high = values.get("min"), values.get("max")
-    if mean is None or std is None:
-        ends = zip(low or (-1.0,) * size, high or (1.0,) * size, strict=True)
-        middle = [((a + b) / 2, (b - a) / 2) for a, b in ends]
-        mean, std = [m for m, _ in middle], [s for _, s in middle]
-    if low is None or high is None:
-        low = [m - s for m, s in zip(mean, std, strict=True)]
-        high = [m + s for m, s in zip(mean, std, strict=True)]
-    count = int((values.get("count") or (0,))[0])
-    return FieldStatistics(tuple(low), tuple(high), tuple(mean), tuple(std), count)
