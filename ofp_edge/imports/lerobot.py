@@ -23,6 +23,7 @@ from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.spec_file import small_json
 from ofp_edge.imports.values import Values
 from ofp_edge.imports.vla.fields import Told
+from ofp_edge.imports.vla.pi05 import import_pi05
 from ofp_edge.imports.vla.smolvla import import_smolvla
 from ofp_edge.imports.weights import built, from_lerobot
 from ofp_edge.policy.folder import Policy
@@ -47,7 +48,7 @@ _OF_CAMERAS = (
     "vision_backbone", "resize_shape", "crop_ratio", "crop_shape", "use_group_norm",
     "spatial_softmax_num_keypoints", "use_separate_rgb_encoder_per_camera",
 )  # fmt: skip
-_OF_WORDS = {"smolvla": import_smolvla}
+_OF_WORDS = {"smolvla": import_smolvla, "pi05": import_pi05}
 _ORDER = ("STATE", "VISUAL", "ENV")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ofp_edge.functions import ACT, ENCODE
 from ofp_edge.imports.record import Imported, write_imported
+from ofp_edge.imports.vla.pi05_weights import take_pi05
 from ofp_edge.imports.vla.shards import Taking
 from ofp_edge.imports.vla.smolvla_weights import take_smolvla
 from ofp_edge.policy.deployed import split
@@ -27,10 +28,13 @@ from tests.imports.vla_checkpoint import (
 
 pytest.importorskip("tokenizers", reason="the prompt's table is made with it: extra vla")
 
-KINDS = ["smolvla"]
-TAKE = {"smolvla": take_smolvla}
+KINDS = ["smolvla", "pi05"]
+TAKE = {"smolvla": take_smolvla, "pi05": take_pi05}
 CLOSE = 1e-5
 VLM, EXPERT = "model.vlm_with_expert.vlm.model", "model.vlm_with_expert.lm_expert"
+BOTH = "model.paligemma_with_expert"
+TOWER = f"{BOTH}.paligemma.model.vision_tower.vision_model"
+GEMMA, ACTOR = f"{BOTH}.paligemma.model.language_model", f"{BOTH}.gemma_expert.model"
 # Names of the file: another by which a tensor is replaced, or a number that scales it.
 SWAPPED: dict[str, list[tuple[str, str | float]]] = {
     "smolvla": [
@@ -62,6 +66,32 @@ SWAPPED: dict[str, list[tuple[str, str | float]]] = {
         ("model.state_proj.bias", -1.0),
         ("model.action_time_mlp_in.weight", 1.1),
         ("model.action_time_mlp_out.bias", -1.0),
+    ],
+    "pi05": [
+        (f"{TOWER}.embeddings.patch_embedding.weight", 1.1),
+        (f"{TOWER}.embeddings.position_embedding.weight", -1.0),
+        (f"{TOWER}.encoder.layers.0.self_attn.v_proj.weight",
+         f"{TOWER}.encoder.layers.0.self_attn.out_proj.weight"),
+        (f"{TOWER}.encoder.layers.1.self_attn.q_proj.bias", -1.0),
+        (f"{TOWER}.encoder.layers.0.layer_norm2.bias",
+         f"{TOWER}.encoder.layers.0.layer_norm1.bias"),
+        (f"{TOWER}.encoder.layers.1.mlp.fc2.bias", -1.0),
+        (f"{BOTH}.paligemma.model.multi_modal_projector.linear.bias", -1.0),
+        (f"{GEMMA}.layers.0.self_attn.o_proj.weight", 1.1),
+        (f"{GEMMA}.layers.1.self_attn.k_proj.weight", f"{GEMMA}.layers.0.self_attn.k_proj.weight"),
+        (f"{GEMMA}.layers.1.mlp.gate_proj.weight", f"{GEMMA}.layers.1.mlp.up_proj.weight"),
+        (f"{GEMMA}.layers.2.input_layernorm.weight",
+         f"{GEMMA}.layers.1.input_layernorm.weight"),
+        (f"{GEMMA}.layers.2.self_attn.v_proj.weight", f"{GEMMA}.layers.2.self_attn.k_proj.weight"),
+        (f"{ACTOR}.layers.0.self_attn.q_proj.weight", f"{ACTOR}.layers.1.self_attn.q_proj.weight"),
+        (f"{ACTOR}.layers.2.self_attn.k_proj.weight", f"{ACTOR}.layers.2.self_attn.v_proj.weight"),
+        (f"{ACTOR}.layers.1.mlp.down_proj.weight", 1.1),
+        (f"{ACTOR}.layers.0.input_layernorm.dense.weight",
+         f"{ACTOR}.layers.0.post_attention_layernorm.dense.weight"),
+        (f"{ACTOR}.layers.1.post_attention_layernorm.dense.bias", -1.0),
+        (f"{ACTOR}.norm.dense.bias", 1.1),
+        ("model.time_mlp_in.weight", "model.time_mlp_out.weight"),
+        ("model.action_out_proj.bias", -1.0),
     ],
 }  # fmt: skip
 
@@ -126,7 +156,7 @@ def test_keys_and_values_of_the_prefix_are_lerobots(policy: Policy, kind: str) -
     for number, pair in enumerate(pairs[0]):
         for name, x in zip(("key", "value"), pair, strict=True):
             off = weighted(x) - known[f"{name}.{number}"][:, kept]
-            assert (off * valid).abs().max() < 2 * CLOSE, (name, number)
+            assert (off * valid).abs().max() < 5 * CLOSE, (name, number)  # of sums of about 10
 
 
 def test_a_chunk_of_ten_steps_is_lerobots(policy: Policy, features: Tensor, kind: str) -> None:
@@ -135,7 +165,8 @@ def test_a_chunk_of_ten_steps_is_lerobots(policy: Policy, features: Tensor, kind
     assert policy.sampling.own_nfe == 10
     ours = chunk.view(*known["noise"].shape)[..., :ACTION]
     assert (ours - known["chunk"]).abs().max() < CLOSE
-    assert (policy.network.denormalize_actions(chunk) - known["raw"]).abs().max() < CLOSE
+    if not policy.config.network.actions_relative:
+        assert (policy.network.denormalize_actions(chunk) - known["raw"]).abs().max() < CLOSE
 
 
 def test_time_runs_the_other_way(policy: Policy, features: Tensor, kind: str) -> None:
@@ -186,7 +217,7 @@ def test_until_it_is_trained_u_is_the_same_whatever_r_is(
 def test_what_is_not_valid_changes_not_a_bit(policy: Policy, kind: str) -> None:
     network, encoder = policy.network, policy.network.encoder
     *inputs, valid = inputs_of(policy, kind)
-    words = encoder.cameras // 2
+    words, pad = encoder.cameras // 2, -1  # words come last before valid
     valid = valid.clone()
     valid[:, words : 2 * words] = 0  # the second camera
     z, time = answers(kind)["noise"].flatten(1), network.time(torch.zeros(3), torch.zeros(3))
@@ -200,7 +231,7 @@ def test_what_is_not_valid_changes_not_a_bit(policy: Policy, kind: str) -> None:
     other[1] = torch.rand(other[1].shape, generator=generator)
     padded = valid[:, 2 * words : 2 * words + encoder.words] == 0
     assert padded.any()
-    other[-1][padded] = 30 * torch.randn(other[-1][padded].shape, generator=generator)
+    other[pad][padded] = 30 * torch.randn(other[pad][padded].shape, generator=generator)
     assert torch.equal(velocity(*other), expected)
     valid[:, words : 2 * words] = 1
     assert not torch.equal(velocity(*inputs), expected)
@@ -235,8 +266,10 @@ def test_the_deployed_functions_make_the_networks_chunk(policy: Policy, kind: st
     assert [tuple(x.shape) for x in (*inputs, valid)] == [x.shape for x in encode.inputs]
     kv = deployed.modules[ENCODE](*inputs, valid)
     assert tuple(kv.shape) == encode.outputs[0].shape == act.inputs[0].shape
-    z = answers(kind)["noise"][:1].flatten(1)
+    z, state = answers(kind)["noise"][:1].flatten(1), seen(answers(kind))[2][:1, 0]
+    states = [state] if policy.config.network.actions_relative else []
+    assert [x.name for x in act.inputs[4:]] == ["state"] * len(states)
     for row in deployed.time_rows:
-        raw, z = deployed.modules[ACT](kv, valid, z, torch.tensor([row.row]))
+        raw, z = deployed.modules[ACT](kv, valid, z, torch.tensor([row.row]), *states)
     assert [tuple(x.shape) for x in (raw, z)] == [x.shape for x in act.outputs]
     assert (raw.view(-1, ACTION) - answers(kind)["raw"][0]).abs().max() < CLOSE

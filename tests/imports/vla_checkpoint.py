@@ -24,7 +24,7 @@ from tests.interop.drawn import drawn
 FIXTURES = Path(os.environ.get("OFP_INTEROP_FIXTURES", Path(__file__).parent / "fixtures"))
 TASKS = ("open the drawer, then close it", "pick up the red cube", "fold_the towel\n")
 IMAGES = {"front": (3, 24, 40), "wrist": (3, 32, 32)}
-STATE, ACTION = 4, 5
+STATE, ACTION = 5, 4
 
 
 @cache

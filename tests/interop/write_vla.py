@@ -23,10 +23,10 @@ from drawn import drawn
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
 from safetensors.torch import save_file
 from tokenizers_of import byte_level, gemma
-from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 SEED = 11
-STATE, ACTION, ROWS = 4, 5, 3
+STATE, ACTION, ROWS = 5, 4, 3
 IMAGES = {"front": (3, 24, 40), "wrist": (3, 32, 32)}
 TASKS = ["open the drawer, then close it", "pick up the red cube", "fold_the towel\n"]
 VLM = {
@@ -177,6 +177,65 @@ def smolvla(folder: Path, place: Path) -> None:
         file.write_text(file.read_text().replace(str(vlm), "stand-in/vlm"))
 
 
+def pi05(folder: Path, place: Path) -> None:
+    """pi0.5: LeRobot's two Gemmas and SigLIP made small, a missing camera, relative actions."""
+    from lerobot.policies.pi05 import modeling_pi05
+    from lerobot.policies.pi05.configuration_pi05 import PI05Config
+    from lerobot.policies.pi05.processor_pi05 import make_pi05_pre_post_processors
+    from transformers.models.auto import CONFIG_MAPPING
+
+    gemma(place / "gemma.json")
+    words = place / "words"
+    local_tokenizer(place / "gemma.json", words)
+    inputs, outputs = features()
+    config = PI05Config(
+        input_features=inputs, output_features=outputs, chunk_size=6, n_action_steps=4,
+        max_state_dim=6, max_action_dim=8, image_resolution=(24, 24), empty_cameras=1,
+        tokenizer_max_length=48, device="cpu", use_relative_actions=True,
+        relative_exclude_joints=["grip"], action_feature_names=["a", "b", "grip_l", "c"],
+    )  # fmt: skip
+    kinds = {
+        "gemma_2b": modeling_pi05.GemmaConfig(32, 3, 48, 8, 1, 4),
+        "gemma_300m": modeling_pi05.GemmaConfig(24, 3, 40, 8, 1, 4),
+    }
+
+    def paligemma() -> Any:
+        made = CONFIG_MAPPING["paligemma"]()
+        made.projection_dim = made.vision_config.projection_dim = 32
+        return made
+
+    def small(made: Any) -> None:
+        """What LeRobot has set to its own sizes by then."""
+        vision = made.vision_config
+        vision.hidden_size, vision.num_hidden_layers, vision.patch_size = 32, 2, 6
+        vision.intermediate_size, vision.projection_dim = 36, 32
+        made.text_config.vocab_size = 272
+
+    real, real_expert = (
+        modeling_pi05.PaliGemmaForConditionalGenerationWithPiGemma, modeling_pi05.PiGemmaForCausalLM
+    )  # fmt: skip
+
+    def vlm(config: Any) -> Any:
+        small(config)
+        return real(config=config)
+
+    def expert(config: Any) -> Any:
+        config.vocab_size = 272
+        return real_expert(config=config)
+
+    mapping = {"paligemma": paligemma, "gemma": CONFIG_MAPPING["gemma"]}
+    with (
+        mock.patch.object(modeling_pi05, "get_gemma_config", kinds.__getitem__),
+        mock.patch.object(modeling_pi05, "CONFIG_MAPPING", mapping),
+        mock.patch.object(modeling_pi05, "PaliGemmaForConditionalGenerationWithPiGemma", vlm),
+        mock.patch.object(modeling_pi05, "PiGemmaForCausalLM", expert),
+    ):
+        policy = modeling_pi05.PI05Policy(config)
+    real_make = AutoTokenizer.from_pretrained
+    with mock.patch.object(AutoTokenizer, "from_pretrained", lambda _: real_make(str(words))):
+        write(folder, policy, make_pi05_pre_post_processors, policy.model, place / "gemma.json")
+
+
 def main(folder: Path) -> None:
     """Both."""
     import tempfile
@@ -185,6 +244,8 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "s").mkdir()
         smolvla(folder / "smolvla", Path(place) / "s")
+        (Path(place) / "p").mkdir()
+        pi05(folder / "pi05", Path(place) / "p")
 
 
 if __name__ == "__main__":
