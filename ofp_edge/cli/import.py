@@ -27,7 +27,8 @@ def import_(
     ] = None,
     onnx: Annotated[Path | None, typer.Option(help="The same as an ONNX graph.")] = None,
     lerobot: Annotated[
-        Path | None, typer.Option(help="LeRobot's pretrained_model folder of a DiffusionPolicy.")
+        Path | None,
+        typer.Option(help="LeRobot's pretrained_model folder: DiffusionPolicy, SmolVLA or pi0.5."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Diffusion Policy's .ckpt; nothing in it is executed.")
@@ -42,6 +43,17 @@ def import_(
     control_hz: Annotated[
         float | None,
         typer.Option(help="Control steps a second, of a checkpoint without --spec and --dataset."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="tokenizer.json or sentencepiece .model of a SmolVLA or pi0.5."),
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(help="An instruction that a SmolVLA or pi0.5 is to take; repeatable."),
+    ] = None,
+    vlm: Annotated[
+        Path | None, typer.Option(help="config.json of the model that a SmolVLA is built on.")
     ] = None,
     force: Force = False,
 ) -> Document:
@@ -62,16 +74,19 @@ def import_(
     check_output(policy, force=force, marker="config.json")
     from ofp_edge.imports.record import write_imported
 
-    found = _read(given[0], forms, spec, dataset, control_hz)
+    words = (tokenizer, tuple(instruction or ()), vlm)
+    found = _read(given[0], forms, spec, dataset, control_hz, words)
     write_imported(found, policy, force=force)
     return _said(output, policy, str(forms[given[0]]), found)
 
 
 def _read(
     form: str, forms: dict[str, Path | None], spec: Path | None, dataset: Path | None,
-    control_hz: float | None,
+    control_hz: float | None, words: tuple[Path | None, tuple[str, ...], Path | None],
 ) -> Imported:  # fmt: skip
     path = forms[form] or Path()
+    if form != "lerobot" and any(words):
+        raise OfpError(f"--{form}: leave --tokenizer, --instruction and --vlm out.")
     if form in ("exported", "onnx"):
         if spec is None or dataset is not None or control_hz is not None:
             raise OfpError(f"--{form}: give --spec, and neither --dataset nor --control-hz.")
@@ -83,8 +98,9 @@ def _read(
     wanted = Wanted(spec, dataset, control_hz)
     if form == "lerobot":
         from ofp_edge.imports.lerobot import import_lerobot
+        from ofp_edge.imports.vla.fields import Told
 
-        return import_lerobot(path, wanted)
+        return import_lerobot(path, wanted, Told(words[1], words[0], words[2]))
     from ofp_edge.imports.checkpoint import import_checkpoint
 
     return import_checkpoint(path, wanted)

@@ -52,8 +52,9 @@ _OF_WORDS = {"smolvla": import_smolvla, "pi05": import_pi05}
 _ORDER = ("STATE", "VISUAL", "ENV")
 
 
-def import_lerobot(folder: Path, wanted: Wanted, told: Told | None = None) -> Imported:
-    """Import it; told: what only the user knows of a policy of words. PolicyError, SpecMismatch: a value or tensor is missing, refused or unfit."""
+def import_lerobot(folder: Path, wanted: Wanted, words: Told | None = None) -> Imported:
+    """Import it. words: what only the user knows of a policy of words. PolicyError, SpecMismatch:
+    a value or tensor is missing, refused or unfit."""
     if folder.is_file():
         is_it = "a file" if (what := told(folder)) is None else what
         raise PolicyError(
@@ -63,14 +64,14 @@ def import_lerobot(folder: Path, wanted: Wanted, told: Told | None = None) -> Im
     config = Values(small_json(folder / CONFIG), str(folder / CONFIG))
     kind = config["type"]
     if kind in _OF_WORDS:
-        return _OF_WORDS[kind](folder, config, wanted, told or Told())
+        return _OF_WORDS[kind](folder, config, wanted, words or Told())
     if kind != "diffusion":
         known = ", ".join(("diffusion", *_OF_WORDS))
         raise PolicyError(
             f"{folder}: a policy of type {shown(kind)} can't be imported, only {known} can. "
             "Export its network as a program: import --exported."
         )
-    if told is not None and told != Told():
+    if words not in (None, Told()):
         raise PolicyError(f"{folder}: a diffusion policy takes no words: leave their options out.")
     tensors = read_tensors(folder / MODEL)
     features, action = _features(folder, config, tensors)

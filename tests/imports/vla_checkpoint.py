@@ -34,7 +34,9 @@ def weights(kind: str) -> dict[str, Tensor]:
     return {name: drawn(name, tuple(x), known["seed"]) for name, x in known["shapes"].items()}
 
 
-def checkpoint(kind: str, folder: Path, change: Callable[[dict[str, Tensor]], Any] | None = None) -> Path:
+def checkpoint(
+    kind: str, folder: Path, change: Callable[[dict[str, Tensor]], Any] | None = None
+) -> Path:
     """A pretrained_model folder. change: what is done to its tensors, by name, in place."""
     shutil.copytree(FIXTURES / kind, folder, dirs_exist_ok=True)
     tensors = dict(weights(kind))
@@ -59,7 +61,7 @@ def spec_file(folder: Path) -> Path:
     state = {"name": "state", "kind": "state", "shape": [STATE], "unit": "rad", "frame": "base",
              "low": [-3.0] * STATE, "high": [3.0] * STATE}  # fmt: skip
     action = {"name": "move", "shape": [ACTION], "unit": "rad", "frame": "base", "kind": "absolute",
-              "scale": 1.0, "low": [-4.0] * ACTION, "high": [4.0] * ACTION, "hold": None}  # fmt: skip
+              "scale": 1.0, "low": [-4.0] * ACTION, "high": [4.0] * ACTION}  # fmt: skip
     spec = {
         "observations": [*pictures, state], "actions": [action], "n_obs_steps": 1, "horizon": 6,
         "n_action_steps": 4, "control_hz": 10.0,

@@ -1,13 +1,21 @@
-"""Stand-ins for the tokenizers of SmolVLM and PaliGemma, trained on a few lines: same pipeline, same
-special tokens, another vocabulary. What those models' own files hold is not kept here."""
+"""Stand-ins for the tokenizers of SmolVLM and PaliGemma, trained on a few lines: the same pipeline,
+like special tokens, another vocabulary. What those models' own files hold is not kept here."""
 
 from __future__ import annotations
 
 import string
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from tokenizers import processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 LINES = [
     "pick up the red cube and place it into the tray", "open the drawer, then close it",
@@ -33,11 +41,14 @@ def byte_level(path: Path, size: int = 380) -> None:
 
 
 def gemma(path: Path, size: int = 320) -> None:
-    """Gemma's kind: spaces as ▁ that are never merged across, single digits, <bos> before a text."""
+    """Gemma's kind: spaces as ▁, never merged across, single digits, <bos> before a text."""
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.normalizer = normalizers.Replace(" ", "▁")
     made.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("▁", "merged_with_next"), pre_tokenizers.Digits(individual_digits=True)]
+        [
+            pre_tokenizers.Split("▁", "merged_with_next"),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
     )
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=["<pad>", "<eos>", "<bos>", "<unk>"],

@@ -20,7 +20,7 @@ from unittest import mock
 import numpy as np
 import torch
 from drawn import drawn
-from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
+from lerobot.configs.types import FeatureType, PolicyFeature
 from safetensors.torch import save_file
 from tokenizers_of import byte_level, gemma
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -111,7 +111,7 @@ def answered(policy: Any, steps: Any, core: Any, horizon: int, width: int) -> di
         "noise": noise, "chunk": chunk, "raw": after(chunk),
         "ids": batch["observation.language.tokens"],
         "ids_valid": batch["observation.language.attention_mask"].float(),
-        **{name: x for name, x in kept.items() if name in ("velocity.0", "velocity.9", "prefix_valid")},
+        **{name: x for name, x in kept.items() if name in ("velocity.0", "prefix_valid")},
     }  # fmt: skip
     for name, x in known.items():
         whole = "images" in name

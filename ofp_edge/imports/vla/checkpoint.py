@@ -55,14 +55,14 @@ class Checkpoint:
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor. PolicyError where it is missing."""
         if name not in self.tensors:
-            raise PolicyError(f"{self.folder}: tensor {shown(name)} is missing.")
+            raise PolicyError(f"{self.folder}: tensor {name!r} is missing.")
         return tuple(self.tensors[name].shape)
 
     def count(self, start: str) -> int:
         """Return the number of layers below a name. PolicyError where there is none."""
         found = {x[len(start) :].partition(".")[0] for x in self.tensors if x.startswith(start)}
         if not found:
-            raise PolicyError(f"{self.folder}: tensors {shown(start)} are missing.")
+            raise PolicyError(f"{self.folder}: tensors {start}… are missing.")
         return len(found)
 
 

@@ -114,7 +114,10 @@ def _cameras(
 ) -> dict[Feature, Rgb]:
     """Each bound feature's field, in the checkpoint's order. SpecMismatch for one left over."""
     names = {
-        x: {key.removeprefix(_IMAGES).rpartition(".")[2] for key in (x.key, renamed.get(x.key, x.key))}
+        x: {
+            key.removeprefix(_IMAGES).rpartition(".")[2]
+            for key in (x.key, renamed.get(x.key, x.key))
+        }
         for x in seen
     }
     found: dict[Feature, Rgb] = {}

@@ -73,9 +73,7 @@ def read_processors(
     relative = _relative(by_name.get(_RELATIVE))
     after = _after(folder / AFTER, outputs, relative=relative[0])
     words = _words(by_name[_TOKENS].options)
-    return Processed(
-        before, after, renamed, words, _LINE in by_name, _STATE in by_name, *relative
-    )
+    return Processed(before, after, renamed, words, _LINE in by_name, _STATE in by_name, *relative)
 
 
 def _require_order(path: Path, steps: Sequence[Step], *pairs: tuple[str, str]) -> None:

@@ -14,7 +14,7 @@ from ofp_edge.policy.weights import MODEL, read_tensors
 from ofp_edge.strict import read_json_file, shown
 
 INDEX = "model.safetensors.index.json"
-_MOST_SHARDS = 1000
+_MOST_SHARDS, _LONGEST_NAME = 1000, 200
 
 
 def read_checkpoint_tensors(folder: Path) -> tuple[dict[str, Tensor], str]:
@@ -38,7 +38,8 @@ def read_checkpoint_tensors(folder: Path) -> tuple[dict[str, Tensor], str]:
         listed = {tensor for tensor, place in places.items() if place == name}
         if wrong := sorted(listed ^ set(tensors)):
             which = "lacks" if wrong[0] in listed else "has, unlisted,"
-            raise PolicyError(f"{folder / name} {which} tensor {shown(wrong[0])}: see {INDEX}.")
+            tensor = repr(wrong[0][:_LONGEST_NAME])
+            raise PolicyError(f"{folder / name} {which} tensor {tensor}: see {INDEX}.")
         found.update(tensors)
     hashes = "".join(sha256_file(folder / name) for name in names)
     return found, sha256_bytes(hashes.encode())
@@ -58,7 +59,7 @@ class Taking:
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Return a tensor as float32. PolicyError where it is missing or has another shape."""
         if name not in self.tensors:
-            raise PolicyError(f"{self.what}: tensor {shown(name)} is missing.")
+            raise PolicyError(f"{self.what}: tensor {name!r} is missing.")
         tensor = self.tensors[name]
         if tuple(tensor.shape) != shape:
             got = tuple(tensor.shape)
@@ -67,7 +68,7 @@ class Taking:
         return tensor.float()
 
     def leave(self, name: str, shape: tuple[int, ...], why: str) -> None:
-        """Say that a tensor, which may be missing, is not read; one of another shape is refused."""
+        """Say that a tensor, which may be missing, is not read. PolicyError for another shape."""
         if name in self.tensors:
             self.take(name, shape)
             self.unread.setdefault(why, []).append(name)
@@ -76,7 +77,8 @@ class Taking:
         """PolicyError naming the first tensor that has no place."""
         if left := sorted(set(self.tensors) - self._taken):
             raise PolicyError(
-                f"{self.what}: tensor {shown(left[0])} is unknown (and {len(left) - 1} more): this "
+                f"{self.what}: tensor {left[0][:_LONGEST_NAME]!r} is unknown (and "
+                f"{len(left) - 1} more): this "
                 "is no policy of that type, or of another version."
             )
 

@@ -71,7 +71,9 @@ def _sizes(found: Checkpoint, state: int) -> SmolVlaConfig:
     places = found.shape(f"{tower}.embeddings.position_embedding.weight")[0]
     size = config.pair("resize_imgs_with_padding")
     if size is None or size[0] != size[1]:
-        raise PolicyError(f"{config.what}: resize_imgs_with_padding: expected a square, got {size}.")
+        raise PolicyError(
+            f"{config.what}: resize_imgs_with_padding: expected a square, got {size}."
+        )
     vision = VisionSizes(
         image=size[0], patch=vlm.patch, side=math.isqrt(places), width=vlm.vision_width,
         layers=found.count(f"{tower}.encoder.layers."), heads=vlm.vision_heads,

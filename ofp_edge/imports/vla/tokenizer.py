@@ -98,9 +98,7 @@ def _common_end(found: Sequence[Sequence[int]]) -> list[int]:
     return list(found[0][len(found[0]) - size :])
 
 
-def _hold_against(
-    prompt: Prompt, texts: Sequence[str], tokenize: Tokenize, what: str
-) -> None:
+def _hold_against(prompt: Prompt, texts: Sequence[str], tokenize: Tokenize, what: str) -> None:
     size = 0 if prompt.state is None else len(prompt.state.first)
     rng = np.random.default_rng(0)
     for number in range(_CHECKED):

@@ -83,8 +83,8 @@ def take_prefix(
 def take_words(take: Taking, table: str, head: str, shape: tuple[int, int]) -> Tensor:
     """Return the table of words in its own type: also where the head that shares it was saved."""
     if table in take.tensors:
-        take.leave(head, shape, "no word is ever predicted")
         take.take(table, shape)
+        take.leave(head, shape, "no word is ever predicted")
         return take.tensors[table]
     take.take(head, shape)
     return take.tensors[head]

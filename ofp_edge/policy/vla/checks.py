@@ -39,7 +39,9 @@ def check_flow(x: FlowSizes, action_dim: int, at: str) -> None:
     if not x.shortest_period < x.longest_period:
         raise PolicyError(f"{at}.longest_period: expected above the shortest.")
     if action_dim > x.width:
-        raise PolicyError(f"{at}.width: expected at least {action_dim} (the actions), got {x.width}.")
+        raise PolicyError(
+            f"{at}.width: expected at least {action_dim} (the actions), got {x.width}."
+        )
 
 
 def _divides(what: str, part: int, whole: int) -> None:

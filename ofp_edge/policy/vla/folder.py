@@ -28,7 +28,7 @@ _LARGEST_SHARD = 2 << 30  # bytes as float32
 
 
 def shards_of(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Share tensors, by name their numbers of elements, among files, in the order of their names."""
+    """Share tensors, by name their numbers of elements, among files, in their names' order."""
     found: list[list[str]] = [[]]
     room = _LARGEST_SHARD
     for name in sorted(sizes):

@@ -65,10 +65,8 @@ class Prefix(nn.Module):
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(sizes.layers - 1))
         self.last = LastLayer(sizes)
 
-    def forward(
-        self, x: Tensor, rotation: Rotation, mask: Tensor
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return (key, value), each (B, G, P, D), of each layer. mask: broadcast to (B, H, P, P)."""
+    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return (key, value), (B, G, P, D), of each layer; mask: broadcast to (B, H, P, P)."""
         found = []
         for layer in self.layers:
             x, pair = layer.through(x, rotation, mask)  # type: ignore[operator]

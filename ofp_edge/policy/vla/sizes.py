@@ -37,7 +37,7 @@ class VisionSizes:
 class DecoderSizes:
     """The sizes of a stack of decoder layers with grouped queries.
 
-    hidden: of the gated MLP; activation: of its gate. theta: the base of the rotation's wavelengths.
+    hidden: of the gated MLP; activation: of its gate. theta: the base of the rotation's periods.
     """
 
     width: int

@@ -25,7 +25,6 @@ from ofp_edge.policy.vla.prefix import Prefix, stacked
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes
 
 
-
 class Cross(nn.Module):
     """Maps a layer's keys and values of the prefix to those that the expert attends to alone."""
 
