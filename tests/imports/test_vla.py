@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,23 @@ def test_what_is_not_valid_changes_not_a_bit(policy: Policy, kind: str) -> None:
     assert torch.equal(velocity(*other), expected)
     valid[:, words : 2 * words] = 1
     assert not torch.equal(velocity(*inputs), expected)
+
+
+def test_a_masked_camera_is_one_left_out(policy: Policy, kind: str, tmp_path: Path) -> None:
+    path = checkpoint(kind, tmp_path / "p") / "spec.json"
+    value = json.loads(path.read_text())
+    value["spec"]["observations"].pop(0)  # the second camera
+    path.write_text(json.dumps(value))
+    fewer = imported(path.parent).policy.network
+    network, encoder = policy.network, policy.network.encoder
+    *inputs, valid = inputs_of(policy, kind)
+    words = encoder.cameras // 2
+    valid = torch.cat([valid[:, :words], 0 * valid[:, words : 2 * words], valid[:, 2 * words :]], 1)
+    z, time = answers(kind)["noise"].flatten(1), network.time(torch.zeros(3), torch.zeros(3))
+    masked = network.trunk.expert(z, encoder.module(*inputs, valid), valid, time)
+    rest = torch.cat([valid[:, :words], valid[:, 2 * words :]], 1)
+    kv = fewer.encoder.module(inputs[0], *inputs[2:], rest)
+    assert (fewer.trunk.expert(z, kv, rest, time) - masked).abs().max() < CLOSE
 
 
 def test_a_prefix_of_zeros_is_a_masked_one(policy: Policy, features: Tensor, kind: str) -> None:

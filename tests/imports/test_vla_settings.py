@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from ofp_edge.cli.main import build_app
 from ofp_edge.errors import OfpError, PolicyError, SpecMismatch
 from ofp_edge.imports.vla.shards import INDEX, read_checkpoint_tensors
 from ofp_edge.imports.vla.tokenizer import open_tokenizer, stated_prompt
@@ -128,6 +130,24 @@ def test_the_user_is_asked_for_what_only_he_has(whole: dict[str, Path], tmp_path
     ):  # fmt: skip
         with pytest.raises(PolicyError, match=says):
             imported(whole["smolvla"], **told)  # type: ignore[arg-type]
+
+
+def test_the_command_makes_a_policy_folder(whole: dict[str, Path], tmp_path: Path) -> None:
+    folder, out = whole["smolvla"], tmp_path / "policy"
+    said = CliRunner().invoke(build_app(), [
+        "import", "--lerobot", str(folder), "--spec", str(folder / "spec.json"),
+        "--tokenizer", str(folder), "--vlm", str(folder / "vlm_config.json"),
+        "--instruction", "open the drawer", "--instruction", "close it", "-o", str(out), "--json",
+    ])  # fmt: skip
+    assert said.exit_code == 0, said.output
+    document = json.loads(said.stdout)
+    assert (document["form"], document["nfe"]) == ("lerobot smolvla", 10)
+    assert document["checked"]["instructions"] == ["open the drawer", "close it"]
+    assert json.loads((out / "prompt.json").read_text())["length"] == 24
+    said = CliRunner().invoke(build_app(), ["inspect", str(out), "--json"])
+    assert json.loads(said.stdout)["provenance"]["trunk"] == "smolvla"
+    other = ["import", "--onnx", "x", "--spec", "y", "--instruction", "z", "-o", str(out) + "2"]
+    assert "leave --tokenizer" in CliRunner().invoke(build_app(), [*other, "--json"]).stdout
 
 
 def test_a_camera_that_no_name_binds_is_refused(whole: dict[str, Path], tmp_path: Path) -> None:

@@ -58,14 +58,14 @@ def bind_vla(
     if others := [x.name for x in observations if not isinstance(x, (Rgb, State, Text))]:
         raise SpecMismatch("observations of the checkpoint", "images, state and text", others[0])
     seen = [x for x in features if x.image]
-    (state,) = [x for x in features if not x.image] or [None]
+    told_state = [x for x in features if not x.image]
     by_feature = _cameras(pictures, seen, renamed)
     size = sum(x.shape[0] for x in states)
-    if state is None or (size,) != state.shape:
-        expected = 0 if state is None else state.shape[0]
+    if len(told_state) != 1 or (size,) != told_state[0].shape:
+        expected = [x.shape[0] for x in told_state]
         raise SpecMismatch("length of all state fields together", expected, size)
     text = _text(texts, told, task)
-    statistics, modes = spread(states, [state])
+    statistics, modes = spread(states, told_state)
     action_statistics, action_modes = spread(actions, [action])
     for feature, field in by_feature.items():
         modes[field.name] = feature.mode

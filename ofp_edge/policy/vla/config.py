@@ -81,21 +81,20 @@ class VlaConfig(Network):
         if not isinstance(value, dict):
             raise PolicyError(f"{_AT}: expected an object, got {shown(value)}.")
         vision = read_sizes(VisionSizes, value.get("vision"), f"{_AT}.vision")
-        decoders = {
-            name: read_sizes(DecoderSizes, value.get(name), f"{_AT}.{name}")
-            for name in ("language", "expert")
-        }
+        language = read_sizes(DecoderSizes, value.get("language"), f"{_AT}.language")
+        expert = read_sizes(DecoderSizes, value.get("expert"), f"{_AT}.expert")
         flow = read_sizes(FlowSizes, value.get("flow"), f"{_AT}.flow")
         vocabulary = value.get("vocabulary")
         if type(vocabulary) is not int or not 0 < vocabulary <= _LARGEST_VOCABULARY:
             raise PolicyError(f"{_AT}.vocabulary: expected a number of words, got {vocabulary!r}.")
         rest = {**value, "vocabulary": 1}  # the one size that is larger than all others
-        made = read_sizes(cls, rest, _AT, vision=vision, flow=flow, **decoders, **more)
+        built = {"vision": vision, "language": language, "expert": expert, "flow": flow, **more}
+        made: Any = read_sizes(cls, rest, _AT, **built)
         object.__setattr__(made, "vocabulary", vocabulary)
         check_vision(vision, f"{_AT}.vision")
-        for name, sizes in decoders.items():
-            check_decoder(sizes, f"{_AT}.{name}")
-        check_pair(decoders["language"], decoders["expert"], _AT)
+        check_decoder(language, f"{_AT}.language")
+        check_decoder(expert, f"{_AT}.expert")
+        check_pair(language, expert, _AT)
         for name, mode in made.normalization.items():
             require_one_of(f"{_AT}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
         return made

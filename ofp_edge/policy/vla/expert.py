@@ -78,7 +78,8 @@ class AdaptiveLayer(Attending):
         inner, gate = modulated(x, first, self.epsilon)
         x = x + self.attended(inner, seen) * gate
         inner, gate = modulated(x, second, self.epsilon)
-        return x + self.mlp(inner) * gate
+        found: Tensor = x + self.mlp(inner) * gate
+        return found
 
 
 def modulated(x: Tensor, modulation: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

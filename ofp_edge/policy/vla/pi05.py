@@ -72,4 +72,5 @@ class Pi05Expert(nn.Module):
             seen = Seen(*layer_of(kv, number, self.sizes), rotation, mask)
             x = layer(x, seen, time[:, 2 * number * width : (2 * number + 2) * width])
         x, _ = modulated(x, time[:, None, -width:], self.sizes.epsilon)
-        return -self.leave(x).flatten(1)
+        velocity: Tensor = self.leave(x)
+        return -velocity.flatten(1)

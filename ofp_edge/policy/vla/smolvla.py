@@ -130,4 +130,5 @@ class SmolVlaExpert(nn.Module):
         for number, (layer, crosses) in enumerate(zip(self.layers, self.crosses, strict=True)):
             pair = layer_of(kv, number, self.sizes)
             x = layer(x, Seen(*pair, alone, prefix) if crosses else Seen(*pair, behind, both))
-        return -self.leave(self.norm(x)).flatten(1)
+        velocity: Tensor = self.leave(self.norm(x))
+        return -velocity.flatten(1)

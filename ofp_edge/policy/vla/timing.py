@@ -43,8 +43,9 @@ class Time(Embedding):
         """Return the sum (B, width) before the first activation."""
         length = r - t
         far = sines(length, self.width, self.flow)
-        found: Tensor = self.inner(sines(1 - t, self.width, self.flow))
-        return found + self.step(far - sines(torch.zeros_like(length), self.width, self.flow))
+        still = sines(torch.zeros_like(length), self.width, self.flow)
+        found: Tensor = self.inner(sines(1 - t, self.width, self.flow)) + self.step(far - still)
+        return found
 
     def forward(self, t: Tensor, r: Tensor) -> Tensor:
         """Embed the times; see the class."""
