@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.errors import OfpError, PolicyError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference
@@ -161,6 +161,8 @@ def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
 
     policy = load_policy(path)
     config, method = policy.config, policy.sampling
+    if (why := config.network.refusals.get("eval")) is not None:
+        raise PolicyError(f"{path} {why}")
     if method.velocity:
         t_w = None if choice.cold else choice.t_w if choice.t_w is not None else config.t_w
         acting, precision = stepping(path, policy, choice, t_w)

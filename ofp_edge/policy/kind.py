@@ -58,8 +58,8 @@ class Network(ABC):
     @property
     def refusals(self) -> Mapping[str, str]:
         """Whatever the network can't do: forms of program (`Engine.form`), each with a sentence
-        that says why and what to do; commands (quantize, train, distill), each with the rest of a
-        sentence that begins with the policy."""
+        that says why and what to do; commands (quantize, train, distill, eval), each with the rest
+        of a sentence that begins with the policy."""
         return {}
 
     def to_json(self) -> dict[str, Any]:

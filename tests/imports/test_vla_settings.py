@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 
 from ofp_edge.cli.main import build_app
 from ofp_edge.errors import OfpError, PolicyError, SpecMismatch
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.imports.vla.shards import INDEX, read_checkpoint_tensors
 from ofp_edge.imports.vla.tokenizer import open_tokenizer, stated_prompt
+from ofp_edge.policy.folder import load_policy
 from ofp_edge.prompt import StateBins
 from tests.imports.vla_checkpoint import TASKS, checkpoint, imported
 
@@ -146,6 +149,10 @@ def test_the_command_makes_a_policy_folder(whole: dict[str, Path], tmp_path: Pat
     assert json.loads((out / "prompt.json").read_text())["length"] == 24
     said = CliRunner().invoke(build_app(), ["inspect", str(out), "--json"])
     assert json.loads(said.stdout)["provenance"]["trunk"] == "smolvla"
+    with pytest.raises(PolicyError, match="can't be evaluated yet"):
+        open_contestant(out, Choice())
+    with pytest.raises(PolicyError, match="can't be distilled yet"):
+        load_policy(out).widened(str(out))
     other = ["import", "--onnx", "x", "--spec", "y", "--instruction", "z", "-o", str(out) + "2"]
     assert "leave --tokenizer" in CliRunner().invoke(build_app(), [*other, "--json"]).stdout
 

@@ -40,6 +40,14 @@ from ofp_edge.strict import shown
 
 _AT = "config.network"
 _LARGEST_VOCABULARY = 1 << 24
+_LATER = "is a vision-language-action policy, which"
+_REFUSALS = {
+    **dict.fromkeys(("onnx", "pte"), "a vision-language-action policy can't be compiled yet."),
+    "quantize": f"{_LATER} can't be quantised yet.",
+    "train": f"{_LATER} can't be trained yet.",
+    "distill": f"{_LATER} can't be distilled yet.",
+    "eval": f"{_LATER} can't be evaluated yet.",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class VlaConfig(Network):
     def files(self) -> tuple[str, ...]:
         """The same as for Network, the table of words and the prompt."""
         return (*shard_names(self.shards), WORDS, PROMPT)
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """The same as for Network: the other half of the way."""
+        return _REFUSALS
 
     @property
     def actions_relative(self) -> tuple[bool, ...]:
