@@ -17,6 +17,7 @@ from ofp_edge.cli.main import build_app
 from ofp_edge.errors import OfpError, PolicyError, SpecMismatch
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
+from ofp_edge.imports.record import write_imported
 from ofp_edge.imports.vla.shards import INDEX, read_checkpoint_tensors
 from ofp_edge.imports.vla.tokenizer import open_tokenizer, stated_prompt
 from ofp_edge.policy.folder import load_policy
@@ -183,6 +184,23 @@ def test_a_camera_that_the_robot_lacks_is_said(whole: dict[str, Path], tmp_path:
         "observation.images.wrist", "observation.images.empty_camera_0"
     ]  # fmt: skip
     assert "camera observation.images.wrist of the checkpoint is left out" in found.remarks[0]
+
+
+def test_absolute_actions_are_the_networks_own(whole: dict[str, Path], tmp_path: Path) -> None:
+    def off(value: Any) -> None:
+        for entry in value["steps"]:
+            if entry["registry_name"] in (
+                "relative_actions_processor",
+                "absolute_actions_processor",
+            ):
+                entry["config"]["enabled"] = False
+
+    folder = changed(whole, "pi05", tmp_path, in_json("policy_preprocessor.json", off))
+    in_json("policy_postprocessor.json", off)(folder)
+    write_imported(imported(folder), tmp_path / "policy", force=False)
+    assert load_policy(tmp_path / "policy").config.network.actions_relative == ()  # type: ignore[attr-defined]
+    found = imported(whole["pi05"]).policy.config.network
+    assert found.actions_relative == (True, True, False, True)  # type: ignore[attr-defined]
 
 
 def sharded(folder: Path) -> None:

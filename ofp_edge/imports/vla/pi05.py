@@ -123,5 +123,5 @@ def _sizes(found: Checkpoint, relative: tuple[bool, ...]) -> Pi05Config:
     )
     return Pi05Config(
         vision, language, decoder(actions, hidden), flow, found.processed.words, vocabulary,
-        config.whole("num_inference_steps"), found.bound.fields.modes, 1, relative,
+        config.whole("num_inference_steps"), found.bound.fields.modes, 1, relative or None,
     )  # fmt: skip

@@ -240,17 +240,17 @@ class SmolVlaConfig(VlaConfig):
 @dataclass(frozen=True)
 class Pi05Config(VlaConfig):
     """pi0.5. relative: by action dimension, whether the network's action is a difference to the
-    state; empty: none is."""
+    state; None: none is."""
 
     kind: ClassVar[str | None] = "pi05"
     stated: ClassVar[bool] = False
     centred: ClassVar[bool] = True
-    relative: tuple[bool, ...] = ()
+    relative: tuple[bool, ...] | None = None
 
     @property
     def actions_relative(self) -> tuple[bool, ...]:
         """The same as `relative`."""
-        return self.relative
+        return self.relative or ()
 
     @classmethod
     def from_json(cls, value: Any) -> Pi05Config:
