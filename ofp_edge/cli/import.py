@@ -11,6 +11,7 @@ from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
 from ofp_edge.errors import OfpError
 
 if TYPE_CHECKING:
+    from ofp_edge.imports.fields import Wanted
     from ofp_edge.imports.record import Imported
 
 KEYS = (
@@ -27,7 +28,7 @@ def import_(
     ] = None,
     onnx: Annotated[Path | None, typer.Option(help="The same as an ONNX graph.")] = None,
     lerobot: Annotated[
-        Path | None, typer.Option(help="LeRobot's pretrained_model folder of a DiffusionPolicy.")
+        Path | None, typer.Option(help="LeRobot's pretrained_model folder: type act or diffusion.")
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Diffusion Policy's .ckpt; nothing in it is executed.")
@@ -42,6 +43,12 @@ def import_(
     control_hz: Annotated[
         float | None,
         typer.Option(help="Control steps a second, of a checkpoint without --spec and --dataset."),
+    ] = None,
+    n_action_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Actions of a checkpoint's chunk before the next inference. Default: its own."
+        ),
     ] = None,
     force: Force = False,
 ) -> Document:
@@ -60,27 +67,26 @@ def import_(
     require("torch", "train")
     require("safetensors", "train")
     check_output(policy, force=force, marker="config.json")
+    from ofp_edge.imports.fields import Wanted
     from ofp_edge.imports.record import write_imported
 
-    found = _read(given[0], forms, spec, dataset, control_hz)
+    wanted = Wanted(spec, dataset, control_hz, n_action_steps)
+    found = _read(given[0], forms[given[0]] or Path(), wanted)
     write_imported(found, policy, force=force)
     return _said(output, policy, str(forms[given[0]]), found)
 
 
-def _read(
-    form: str, forms: dict[str, Path | None], spec: Path | None, dataset: Path | None,
-    control_hz: float | None,
-) -> Imported:  # fmt: skip
-    path = forms[form] or Path()
+def _read(form: str, path: Path, wanted: Wanted) -> Imported:
     if form in ("exported", "onnx"):
-        if spec is None or dataset is not None or control_hz is not None:
-            raise OfpError(f"--{form}: give --spec, and neither --dataset nor --control-hz.")
+        others = wanted.dataset, wanted.control_hz, wanted.n_action_steps
+        if wanted.spec is None or any(x is not None for x in others):
+            raise OfpError(
+                f"--{form}: give --spec, and neither --dataset nor --control-hz; the spec states "
+                "n_action_steps."
+            )
         from ofp_edge.imports.program import import_program
 
-        return import_program("exported" if form == "exported" else "onnx", path, spec)
-    from ofp_edge.imports.fields import Wanted
-
-    wanted = Wanted(spec, dataset, control_hz)
+        return import_program("exported" if form == "exported" else "onnx", path, wanted.spec)
     if form == "lerobot":
         from ofp_edge.imports.lerobot import import_lerobot
 
