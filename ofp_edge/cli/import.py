@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,6 +112,8 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
     seen = ", ".join(f"{f.name} {f.shape}" for f in config.spec.observations)
     does = ", ".join(f.name for f in config.spec.actions)
     say(foreign(f"sees {seen}; does {does}"), soft_wrap=True)
+    for x in found.unread:
+        say(foreign(f"not read: {x.tensors} ({x.count}): {x.why}"), soft_wrap=True)
     for remark in found.remarks:
         output.log.print(f"warning: {remark}", soft_wrap=True)
     return {
@@ -123,7 +126,7 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
         "parameters": count,
         "spec": config.spec.to_json(),
         "sha256": policy_sha256(folder),
-        "checked": found.about,
+        "checked": {**found.about, "unread": [asdict(x) for x in found.unread]},
     }
 
 

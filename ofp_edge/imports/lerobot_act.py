@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from ofp_edge.imports.lerobot_features import (
     Features,
     read_features,
 )
-from ofp_edge.imports.record import Imported, config_of
+from ofp_edge.imports.record import Imported, Unread, config_of
 from ofp_edge.imports.values import Values
 from ofp_edge.imports.weights import built
 from ofp_edge.policy.folder import Policy
@@ -54,6 +54,10 @@ _PREFIXES = {
     "model.decoder.layers.": "trunk.decoder.",
     "model.decoder.norm.": "trunk.decoder_norm.",
     "model.action_head.": "trunk.head.",
+}
+_VECTORS = {
+    STATE: "model.encoder_robot_state_input_proj.",
+    ENVIRONMENT: "model.encoder_env_state_input_proj.",
 }
 _PARTS = ("query", "key", "value")  # of one matrix there
 _PACKED = re.compile(r"^(.*(?:self_attn|multihead_attn)\.)in_proj_(weight|bias)$")
@@ -98,8 +102,9 @@ def import_act(
     config.require_all_read(_NO_EFFECT if seen else (*_NO_EFFECT, *_OF_CAMERAS))
     named = {name.replace("_orig_mod.", ""): x for name, x in tensors.items()}
     unread = _unread(named, variational, (network_config.width, latent), str(weights))
+    vectors = [kind for kind, length in lengths.items() if length]
     read = {name: x for name, x in named.items() if name not in unread}
-    network = built(network_config, fields, renamed(read), str(weights))
+    network = built(network_config, fields, renamed(read, vectors), str(weights))
     policy_config = config_of(
         network_config,
         fields.spec,
@@ -113,28 +118,24 @@ def import_act(
         "type": "act",
         "start_index": 0,
         "tensors": len(tensors),
-        "unread": {why: sum(name.startswith(x) for name in named) for x, why in UNREAD.items()},
     }
     policy = Policy(policy_config, network.eval(), fields.statistics)
     remarks = (*_no_time(chunk, acted), *_ensembled(coefficient))
-    return Imported(policy, "lerobot act", {}, about, "chunk", remarks)
+    counts = {start: sum(name.startswith(start) for name in unread) for start in UNREAD}
+    left = tuple(Unread(f"{x}*", n, UNREAD[x]) for x, n in counts.items() if n)
+    return Imported(policy, "lerobot act", {}, about, "chunk", remarks, left)
 
 
-def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors our names; those that have no place keep theirs, and are refused by them."""
+def renamed(tensors: Mapping[str, Tensor], vectors: Sequence[str]) -> dict[str, Tensor]:
+    """Give the tensors our names; those that have no place keep theirs, and are refused by them.
+    vectors: those that the network sees, in its order, of STATE and ENVIRONMENT."""
     found: dict[str, Tensor] = {}
-    vectors = 0
-    for what in ("robot", "env"):
-        start = f"model.encoder_{what}_state_input_proj."
-        own = {name: x for name, x in tensors.items() if name.startswith(start)}
-        found |= {
-            f"encoder.vectors.{vectors}.{name.removeprefix(start)}": x for name, x in own.items()
-        }
-        vectors += bool(own)
+    prefixes = {
+        **_PREFIXES,
+        **{_VECTORS[kind]: f"encoder.vectors.{i}." for i, kind in enumerate(vectors)},
+    }
     for name, tensor in tensors.items():
-        if name.startswith(("model.encoder_robot_state_", "model.encoder_env_state_")):
-            continue
-        ours = _renamed(name)
+        ours = _renamed(name, prefixes)
         if (packed := _PACKED.match(ours)) is None:
             found[ours] = tensor
             continue
@@ -145,13 +146,13 @@ def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _renamed(name: str) -> str:
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
     if name in _WHOLE:
         return _WHOLE[name]
     if name.startswith("model.backbone."):
         stage, _, rest = name.removeprefix("model.backbone.").partition(".")
         return f"encoder.backbone.{_STEM.get(stage, stage)}.{rest}"
-    for prefix, ours in _PREFIXES.items():
+    for prefix, ours in prefixes.items():
         if name.startswith(prefix):
             return (ours + name.removeprefix(prefix)).replace(".out_proj.", ".out.")
     return name
@@ -165,6 +166,9 @@ def _unread(
     if weight is None or tuple(weight.shape) != latent:
         got = "none" if weight is None else tuple(weight.shape)
         raise PolicyError(f"{what}: {_LATENT}.weight: expected shape {latent}, got {got}.")
+    for name in tensors:
+        if not name.startswith(("model.", *NORMALIZATION)):
+            raise PolicyError(f"{what}: tensor {shown(name)} is unknown: it is no part of an act.")
     starts = tuple(x for x in UNREAD if variational or x != _VAE)
     return {name for name in tensors if name.startswith((*starts, *NORMALIZATION))}
 
@@ -221,5 +225,6 @@ def _ensembled(coefficient: float | None) -> tuple[str, ...]:
         return ()
     return (
         f"temporal_ensemble_coeff {coefficient:g}: chunks are not averaged here. Each takes over "
-        "at the latency L and is followed alone; the rig's cross_fade_steps soften the change.",
+        "at the latency L and is followed alone; the rig's cross_fade_steps soften the change. An "
+        "average needs a chunk every step; here --n-action-steps can have fewer.",
     )

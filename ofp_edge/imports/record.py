@@ -19,11 +19,20 @@ from ofp_edge.spec import PolicySpec
 _TIMES = ((COLD, 0.0, 1.0), (WARM, 0.3, 1.0), (REFINE, 0.5, 1.0))
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Tensors of a checkpoint that have no part in a chunk: their names, how many, and why."""
+
+    tensors: str
+    count: int
+    why: str
+
+
 @dataclass
 class Imported:
     """A policy that is not written yet. files: programs by name; about: for the command's answer;
     predicts: the network's output, average, velocity, noise or chunk; remarks: what the user is to
-    know."""
+    know; unread: what of the weights is left out."""
 
     policy: Policy
     source: str
@@ -31,6 +40,7 @@ class Imported:
     about: dict[str, object]
     predicts: str = "noise"
     remarks: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def config_of(

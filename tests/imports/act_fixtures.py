@@ -23,14 +23,14 @@ MOMENTS = 3
 SIZES = {"front": (3, 48, 64), "wrist": (3, 40, 72)}
 
 
-def checkpoint(name: str, folder: Path) -> Path:
-    """A copy of a fixture; weights that are not kept are drawn from their names."""
+def checkpoint(name: str, folder: Path, *, weights: bool = True) -> Path:
+    """A copy of a fixture; weights that are not kept are drawn from their names, or left out."""
     copied = Path(shutil.copytree(FIXTURES / f"act_{name}", folder / name))
     about = json.loads((copied / "shapes.json").read_text())
     if not (copied / "model.safetensors").exists():
-        shapes = about["shapes"].items()
-        weights = {key: drawn(key, tuple(shape), about["seed"]) for key, shape in shapes}
-        save_file(weights, copied / "model.safetensors")
+        shapes = about["shapes"].items() if weights else ()
+        tensors = {key: drawn(key, tuple(shape), about["seed"]) for key, shape in shapes}
+        save_file(tensors, copied / "model.safetensors")
     return copied
 
 

@@ -37,8 +37,10 @@ def write_dataset(path: Path) -> Path:
     fields = [{"name": x, "kind": "state", "shape": [n], **wide[n]} for x, n in sizes.items()]
     action = {"name": "joints", "shape": [6], "kind": "absolute", "scale": 1.0, **wide[6]}
     count = EPISODES * STEPS
-    arrays = {x: rng.uniform(-1, 1, (count, n)).astype(np.float32) for x, n in sizes.items()}
-    arrays["action"] = rng.uniform(-2, 2, (count, 6)).astype(np.float32)
+    arrays = {
+        "state": rng.uniform(-1, 1, (count, sum(sizes.values()))).astype(np.float32),
+        "action": rng.uniform(-2, 2, (count, 6)).astype(np.float32),
+    }
     attrs: dict[str, Any] = {
         "schema_version": 1, "task": None, "control_hz": RATE_HZ, "observations": fields,
         "actions": [action], "cameras": {}, "seeds": list(range(EPISODES)),

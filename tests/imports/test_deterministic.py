@@ -17,6 +17,7 @@ pytest.importorskip("zarr")
 
 from ofp_edge.bundle import open_bundle
 from ofp_edge.cli.main import build_app
+from ofp_edge.cli.run_report import run_document
 from ofp_edge.errors import BundleError, CheckFailed, OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
@@ -25,6 +26,8 @@ from ofp_edge.imports.record import write_imported
 from ofp_edge.manifest_reader import read_manifest
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.runtime.control.loop import Limits
+from ofp_edge.runtime.session import Request, open_session, read_run
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.sim.fields import action_fields, observation_fields
 from ofp_edge.sim.tasks import find_task
@@ -51,9 +54,9 @@ max_plan_age_ms = 800.0
 class Regression(nn.Module):
     """chunk(observations): (1, 2, D) -> (1, H, A)."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.first = nn.Linear(2 * D, 32)
         self.last = nn.Linear(32, SPEC.horizon * SPEC.action_dim)
 
@@ -66,10 +69,12 @@ def write_program(folder: Path, form: str, module: nn.Module, **more: Any) -> tu
     seen = (torch.zeros(1, 2, D),)
     path = folder / ("u.onnx" if form == "onnx" else "u.pt2")
     if form == "onnx":
-        program = torch.onnx.export(module, seen, dynamo=True, opset_version=18, verbose=False)
+        program = torch.onnx.export(
+            module.eval(), seen, dynamo=True, opset_version=18, verbose=False
+        )
         path.write_bytes(program.model_proto.SerializeToString())
     else:
-        torch.export.save(torch.export.export(module, seen), path)
+        torch.export.save(torch.export.export(module.eval(), seen), path)
     said = {"spec": SPEC.to_json(), "predicts": "chunk", "task": NAME, **more}
     (folder / "spec.json").write_text(json.dumps(said))
     return path, folder / "spec.json"
@@ -77,12 +82,15 @@ def write_program(folder: Path, form: str, module: nn.Module, **more: Any) -> tu
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A policy of each form, a bundle, a dataset and a rig."""
+    """A policy of each form, a bundle, another one, a dataset and a rig."""
     root = tmp_path_factory.mktemp("deterministic")
     for form in ("exported", "onnx"):
         found = import_program(form, *write_program(root, form, Regression()))  # type: ignore[arg-type]
         write_imported(found, root / form, force=False)
-    compile_policy(root / "exported", "host", root / "bundle")
+    compile_policy(root / "onnx", "host", root / "bundle")
+    other = import_program("onnx", *write_program(root, "onnx", Regression(seed=1)))
+    write_imported(other, root / "another", force=False)
+    compile_policy(root / "another", "host", root / "other")
     collect_demonstrations(NAME, 2, root / "data", observe="state")
     (root / "rig.toml").write_text(RIG)
     return root
@@ -162,21 +170,25 @@ def test_other_commands_refuse_what_has_no_meaning(folder: Path, tmp_path: Path)
 
 def test_a_run_is_replayed_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "run.mcap"
-    code, said = call(
-        "run", folder / "bundle", "--rig", folder / "rig.toml", "--duration", 1, "--dry-run",
-        "--log", log,
-    )  # fmt: skip
-    assert code == 0 and said["start"] is None and said["plans"] > 1
+    request = Request(folder / "bundle", folder / "rig.toml", log=log)
+    with open_session(read_run(request)) as session:
+        session.loop.run(Limits(duration_s=1.0))
+        said = run_document(session, request, False)
+    assert said["start"] is None and said["nfe"] == 1
     code, said = call("replay", log, "--bundle", folder / "bundle")
-    assert code == 0 and said["same"] and said["chunks_same"] == said["chunks"] > 1
+    assert code == 0 and said["same"] and said["chunks_same"] == said["chunks"] > 0
+    code, said = call("replay", log, "--bundle", folder / "other")
+    assert code == 1 and said["chunks_same"] == 0
 
 
-def test_it_is_evaluated_on_episodes_and_on_recorded_ones(folder: Path) -> None:
+def test_it_is_evaluated_on_episodes_and_on_recorded_ones(folder: Path, tmp_path: Path) -> None:
     code, said = call("eval", folder / "exported", "--task", NAME, "--episodes", 2, "--workers", 1)
     assert code == 0 and (said["nfe"], said["start"], said["t_w"]) == (1, None, None)
     documents = [
-        call("eval", folder / name, "--dataset", folder / "data") for name in ("onnx", "bundle")
+        call("eval", folder / name, "--dataset", folder / "data", "-o", tmp_path / f"{name}.html")
+        for name in ("onnx", "bundle")
     ]
+    assert "none: deterministic" in (tmp_path / "bundle.html").read_text()
     for code, said in documents:
         assert code == 0 and said["start"] is None and said["recorded"]["samples"] == 1
         assert [x["start"] for x in said["recorded"]["runs"]] == ["deterministic"]
