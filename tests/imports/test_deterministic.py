@@ -47,7 +47,7 @@ driver = "ofp_edge.sim.robot:SimulatedRobot"
 options = { task = "planar/obstacle", world = "deterministic" }
 [timing]
 latency_ms = 100.0
-max_plan_age_ms = 800.0
+max_plan_age_ms = 700.0
 """
 
 
@@ -188,10 +188,11 @@ def test_it_is_evaluated_on_episodes_and_on_recorded_ones(folder: Path, tmp_path
         call("eval", folder / name, "--dataset", folder / "data", "-o", tmp_path / f"{name}.html")
         for name in ("onnx", "bundle")
     ]
-    assert "none: deterministic" in (tmp_path / "bundle.html").read_text()
     for code, said in documents:
-        assert code == 0 and said["start"] is None and said["recorded"]["samples"] == 1
+        assert code == 0, said
+        assert said["start"] is None and said["recorded"]["samples"] == 1
         assert [x["start"] for x in said["recorded"]["runs"]] == ["deterministic"]
+    assert "none: deterministic" in (tmp_path / "bundle.html").read_text()
     errors = [said["recorded"]["runs"][0]["error"] for _, said in documents]
     assert errors[0] == pytest.approx(errors[1], rel=1e-4)
 
@@ -203,7 +204,7 @@ def test_modes_are_measured_without_noise(folder: Path) -> None:
 
 def test_it_is_profiled_and_inspected(folder: Path) -> None:
     code, said = call("profile", folder / "bundle", "--duration", 0.2)
-    assert code == 0 and said["evaluations"] == 1
+    assert code == 0 and said["samples"] > 0
     for name in ("bundle", "exported"):
         code, said = call("inspect", folder / name)
         assert code == 0 and said["start"] is None and said["time_rows"] == []
