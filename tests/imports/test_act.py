@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from ofp_edge.errors import PolicyError, SpecMismatch
+from ofp_edge.evaluate.choice import Choice
+from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.imports.fields import Wanted
 from ofp_edge.imports.lerobot import import_lerobot
 from ofp_edge.imports.record import write_imported
@@ -21,6 +24,7 @@ from tests.imports.act_fixtures import (
     answers,
     checkpoint,
     chunks,
+    seen,
     wanted,
 )
 
@@ -120,6 +124,22 @@ def test_an_imported_policy_comes_back_from_its_folder(small: Path, tmp_path: Pa
     assert back.config == found.policy.config and back.config.method == "deterministic"
     for ours, theirs in zip(chunks(back, small), chunks(found.policy, small), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_twelve_steps_send_what_select_action_sends(small: Path, tmp_path: Path) -> None:
+    found = import_lerobot(small, RATE)
+    write_imported(found, tmp_path / "policy", force=False)
+    expected = answers(small)["sent"]
+    inference = open_contestant(tmp_path / "policy", Choice()).inference
+    spec = inference.spec
+    frames, plan = seen(found.policy, small, len(expected)), None
+    for step, action in enumerate(expected.numpy()):
+        named = zip(spec.observations, frames, strict=True)
+        inference.observe(step * spec.dt_ns, {f.name: x[step, 0].numpy() for f, x in named})
+        if step % spec.n_action_steps == 0:
+            plan = inference.infer(step * spec.dt_ns, plan)
+        assert plan is not None
+        assert np.abs(plan.at(step * spec.dt_ns) - action).max() < CLOSE
 
 
 def test_older_versions_normalise_by_buffers_among_the_weights(small: Path) -> None:
