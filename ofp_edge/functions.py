@@ -19,7 +19,7 @@ from ofp_edge.spec import PolicySpec
 ENCODE, ACT = "encode", "act"
 Role = Literal[
     "observation", "words", "valid", "feature", "cache", "noise", "time", "task", "committed",
-    "mask", "chunk", "chunk_normalised",
+    "free", "chunk", "chunk_normalised",
 ]  # fmt: skip
 
 
@@ -113,11 +113,12 @@ def encode_and_act(
 
 def prefix_of(spec: PolicySpec) -> tuple[Tensor, Tensor]:
     """Return the inputs by which `act` is told the start of its chunk: `committed`
-    (1, horizon * action_dim), normalised, and `mask` (1, horizon), 1 where a step is committed,
-    else 0. Actions outside the mask must be 0; the others stand in the chunk unchanged."""
+    (1, horizon * (action_dim + 1)), a step its normalised action and a 1 where it is committed,
+    else zeros; `free` (1, horizon * action_dim), 0 where an action is committed, else 1. The
+    caller puts what is committed into z, at every evaluation: it stands in the chunk unchanged."""
     return (
-        Tensor("committed", (1, spec.horizon * spec.action_dim), role="committed"),
-        Tensor("mask", (1, spec.horizon), role="mask"),
+        Tensor("committed", (1, spec.horizon * (spec.action_dim + 1)), role="committed"),
+        Tensor("free", (1, spec.horizon * spec.action_dim), role="free"),
     )
 
 

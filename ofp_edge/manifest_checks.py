@@ -25,7 +25,7 @@ _TENSOR_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # a field's, which may ha
 _LADDER = "ladder"
 _ROWS = ("cold", "warm", "refine", FROM_COLD, _LADDER)
 _ROLES = (
-    "observation", "feature", "noise", "time", "committed", "mask", "chunk", "chunk_normalised",
+    "observation", "feature", "noise", "time", "committed", "free", "chunk", "chunk_normalised",
 )  # fmt: skip
 _FILE_ROLES = (None, "golden", "plan")
 _DTYPES = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")

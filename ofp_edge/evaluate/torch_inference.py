@@ -243,6 +243,6 @@ class SampledAct(nn.Module):
         *told: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (chunk, chunk_normalised) after `nfe` evaluations from noise z."""
-        prefix = Prefix(*told) if told else None
+        prefix = Prefix.of(*told) if told else None
         chunk = self.method.sample(self.network, features, z, self.nfe, prefix)
         return self.network.actions.back(chunk)[:, self.first :], chunk

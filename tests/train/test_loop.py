@@ -87,8 +87,10 @@ def test_same_seed_same_policy_another_seed_another(ask: Ask, tmp_path: Path) ->
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("method", "number"),
+    [*((name, signal.SIGINT) for name in sorted(METHODS)), ("ofp-plus", signal.SIGTERM)],
+)
 def test_stopped_and_resumed_equals_never_stopped(
     ask: Ask, tmp_path: Path, method: str, number: signal.Signals
 ) -> None:

@@ -134,8 +134,8 @@ class Predict(nn.Module):
 class Act(nn.Module):
     """Maps (features (1, To*F), z (1, H*A), time_row (1, E)) to (chunk, chunk_normalised (1, H*A)).
 
-    A network that is told a committed prefix takes two more: committed (1, H*A), 0 outside the
-    mask, and mask (1, H).
+    A network that is told a committed prefix takes two more, `functions.prefix_of`: committed
+    (1, H*(A+1)) and free (1, H*A). z then has what is committed in its place.
 
     chunk is in raw action units, unclamped, without the leading actions that lie before the
     observation. time_row: the folded time embedding, then what the method's `step` takes.
@@ -147,7 +147,6 @@ class Act(nn.Module):
         self.embedding = network.time.size
         self.actions = network.actions
         self.first = network.spec.start_index * network.spec.action_dim
-        self.port = network.port if network.committed_steps else None
 
     def forward(
         self,
@@ -155,18 +154,16 @@ class Act(nn.Module):
         z: Tensor,
         time_row: Tensor,
         committed: Tensor | None = None,
-        mask: Tensor | None = None,
+        free: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take one step of the method; return it also in raw units, from the observation on."""
         time = time_row[:, : self.embedding]
-        if self.port is None or committed is None or mask is None:
+        if committed is None or free is None:
             out = self.trunk(z, features, time)
-            chunk = self.method.step(z, out, time_row, self.embedding)
         else:
-            z, free = self.port(z, committed, mask)
-            out = self.trunk(z, features, time, committed, mask)
             # Where nothing moves, an Euler step leaves the bits of what is committed.
-            chunk = self.method.step(z, out * free, time_row, self.embedding)
+            out = self.trunk(z, features, time, committed) * free
+        chunk = self.method.step(z, out, time_row, self.embedding)
         raw = self.actions.back(chunk)
         return (raw[:, self.first :] if self.first else raw), chunk
 

@@ -110,7 +110,7 @@ class Inference:
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
         self.prefix = None if committed is None else PrefixInputs(act, spec, committed)
-        self._walk = Walk(act, seed)
+        self._walk = Walk(act, seed, self.prefix)
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
@@ -127,6 +127,8 @@ class Inference:
         self._fields = [
             (field.name, taken[field.name].reshape(field.shape)) for field in spec.observations
         ]
+        said = {field.name for field in spec.observations if field.told}
+        self._told = [(name, view) for name, view in self._fields if name in said]
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
         self._warm_flat = self._warm.reshape(-1)
         shape = (guard, spec.horizon, spec.action_dim)
@@ -149,10 +151,14 @@ class Inference:
     def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
         """Encode the newest frame and keep its feature.
 
-        observations: every observation field by name, in its spec's shape, dtype and units.
+        observations: every observation field by name, in its spec's shape, dtype and units. What
+        was seen under another instruction is forgotten.
         Raises ValueError when the frame is not newer than the last one.
         """
         start = time.perf_counter_ns()
+        for name, view in self._told:
+            if len(self.history) and not np.array_equal(observations[name], view):
+                self.history.clear()
         for name, view in self._fields:
             as_input(observations[name], view)
         row = self.history.slot(t_capture_ns)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.runtime.infer.prefix import PrefixInputs
 from ofp_edge.runtime.infer.sampler import Step
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ class Walk:
     """Walks steps with the runner of `act`, whose buffers are written and read in place.
 
     Where `act` takes no noise, none is drawn. Each method returns the engine's nanoseconds; the
-    answer is in the runner's outputs.
+    answer is in the runner's outputs. prefix: what it has stands in every z that noise or a plan
+    was put into; a step that begins with the answer of the one before finds it there.
     """
 
-    def __init__(self, act: Runner, seed: int | Sequence[int]) -> None:
-        self._act = act
+    def __init__(
+        self, act: Runner, seed: int | Sequence[int], prefix: PrefixInputs | None = None
+    ) -> None:
+        self._act, self._prefix = act, prefix
         none = np.empty(0, np.float32)
         self._z = act.inputs.get("z", none).reshape(-1)
         self._time_row = act.inputs.get("time_row", none)
@@ -66,6 +70,8 @@ class Walk:
         """Walk every step, from noise."""
         self._draw()
         np.multiply(self._eps, steps[0].noise, out=self._z)
+        if self._prefix is not None:
+            self._prefix.put_into_z()
         return self._run(steps[0]) + self.more(steps[1:])
 
     def warm(self, steps: Sequence[Prepared], plan: NDArray[np.float32]) -> int:
@@ -95,6 +101,8 @@ class Walk:
         np.multiply(self._eps, step.noise_share, out=self._z)
         np.multiply(plan, step.plan_share, out=self._eps)
         np.add(self._z, self._eps, out=self._z)
+        if self._prefix is not None:
+            self._prefix.put_into_z()
 
     def _run(self, step: Prepared) -> int:
         if step.time_row is not None:
