@@ -4,9 +4,10 @@
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
-# Tests run in so many processes, a file of them in one: a core each, up to four.
+# Tests run in so many processes, a file of them in one: a core each, up to four. Files are begun in
+# the order of tests/conftest.py: xdist's own, most tests first, would begin the longest ones last.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 4 ? n : 4)))
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

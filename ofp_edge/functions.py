@@ -1,8 +1,9 @@
 """The deployed functions: the tensors that each takes and gives, and the part each tensor plays.
 
 Every policy has two: `encode` makes a feature of the newest frame, `act` makes a chunk of features,
-noise and a time row. A bundle's manifest lists them, and may list more, which run in its order
-between the two. Every shape and name comes from here.
+noise and a time row, or of features alone where the policy is deterministic. A bundle's manifest
+lists them, and may list more, which run in its order between the two. Every shape and name comes
+from here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ofp_edge.spec import PolicySpec
 ENCODE, ACT = "encode", "act"
 Role = Literal[
     "observation", "words", "valid", "feature", "cache", "noise", "time", "task", "committed",
-    "mask", "chunk", "chunk_normalised",
+    "free", "chunk", "chunk_normalised",
 ]  # fmt: skip
 
 
@@ -81,8 +82,10 @@ def encode_and_act(
     (1, horizon * action_dim) and `time_row` (1, row_size); it gives `chunk`
     (1, (horizon - start_index) * action_dim), whose first action acts at the observation, and
     `chunk_normalised` (1, horizon * action_dim). committed: act also takes what `prefix_of` lists.
+    row_size 0: a deterministic policy, whose act takes neither noise nor a time row.
     """
     flat = (1, spec.horizon * spec.action_dim)
+    drawn = (Tensor("z", flat, role="noise"), Tensor("time_row", (1, row_size), role="time"))
     encode = Function(
         ENCODE,
         observed(spec),
@@ -97,8 +100,7 @@ def encode_and_act(
                 role="feature",
                 source=f"{ENCODE}.feature",
             ),
-            Tensor("z", flat, role="noise"),
-            Tensor("time_row", (1, row_size), role="time"),
+            *(drawn if row_size else ()),
             *(prefix_of(spec) if committed else ()),
         ),
         (
@@ -111,11 +113,12 @@ def encode_and_act(
 
 def prefix_of(spec: PolicySpec) -> tuple[Tensor, Tensor]:
     """Return the inputs by which `act` is told the start of its chunk: `committed`
-    (1, horizon * action_dim), normalised, and `mask` (1, horizon), 1 where a step is committed,
-    else 0. Actions outside the mask must be 0; the others stand in the chunk unchanged."""
+    (1, horizon * (action_dim + 1)), a step its normalised action and a 1 where it is committed,
+    else zeros; `free` (1, horizon * action_dim), 0 where an action is committed, else 1. The
+    caller puts what is committed into z, at every evaluation: it stands in the chunk unchanged."""
     return (
-        Tensor("committed", (1, spec.horizon * spec.action_dim), role="committed"),
-        Tensor("mask", (1, spec.horizon), role="mask"),
+        Tensor("committed", (1, spec.horizon * (spec.action_dim + 1)), role="committed"),
+        Tensor("free", (1, spec.horizon * spec.action_dim), role="free"),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 import types
 import typing
@@ -49,7 +50,7 @@ def parse_json(
     require_size(Path(what), len(data), error, largest)
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise error(f"{what}: nested deeper than {DEEPEST} levels.") from None
     except MemoryError:
@@ -63,6 +64,13 @@ def parse_json(
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # 1e999, which no writer of JSON could give back
+        raise ValueError(f"{shown(text)} is beyond any number")
+    return value
 
 
 def _deeper(value: Any, limit: int) -> bool:

@@ -76,6 +76,15 @@ class Table:
             )
         return value
 
+    def text(self, key: str) -> str | None:
+        """Take a text that is not blank; None where there is no such entry."""
+        if key not in self.values:
+            return None
+        name: str = self.take(key, str)
+        if not name.strip():
+            raise self.error(f"{self.path}: {self.where(key)}: expected a name, got {name!r}.")
+        return name
+
     def sub(self, key: str, *, optional: bool = False) -> Table:
         """Take a table inside this one."""
         name = f"{self.name}.{key}" if self.name else key

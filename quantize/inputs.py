@@ -13,6 +13,7 @@ from ofp_edge.calibration.windows import ObservationWindows
 from ofp_edge.functions import ACT, ENCODE
 from ofp_edge.image import as_input
 from ofp_edge.policy.deployed import Deployed
+from ofp_edge.policy.prefix import Prefix
 from ofp_edge.spec import PolicySpec
 
 _RUNGS = 8
@@ -75,8 +76,9 @@ def act_inputs(
 
     z is as the robot would draw it: noise for the cold row; for every other row, entered at time t,
     (1 - t) noise + t a, where a is the float policy's cold answer for the same observations.
-    A policy that is told a committed prefix takes two more, committed and mask, and each row twice:
-    with none, and with the first steps of a, of every length in turn.
+    A deterministic policy takes features alone, once a window.
+    A policy that is told a committed prefix takes two more, committed and free, and each row twice:
+    with none, and with the first steps of a, of every length in turn, which then stand in z too.
     """
     generator = torch.Generator().manual_seed(seed)
     size = deployed.spec.horizon * deployed.spec.action_dim
@@ -90,24 +92,29 @@ def act_inputs(
         for k, frames in enumerate(encode_inputs(deployed, windows)):
             features = torch.cat([deployed.encode(*frame) for frame in frames], 1)
             plan = torch.zeros(1, size)
+            if not rows:
+                inputs.append(("", (features,)))
             for j, row in enumerate(rows):
                 z = (1 - row.t) * torch.randn(1, size, generator=generator) + row.t * plan
-                values: Inputs = features, z, torch.tensor([row.row])
-                none = _prefix(deployed, plan, 0)
+                time = torch.tensor([row.row])
+                values = _told(deployed, features, z, time, plan, 0)
                 if row is rows[0]:
-                    plan = deployed.act(*values, *none)[1]
-                inputs.append((row.name, (*values, *none)))
+                    plan = deployed.act(*values)[1]
+                inputs.append((row.name, values))
                 if deployed.committed is not None:
-                    some = _prefix(deployed, plan, 1 + (k + j) % deployed.committed.steps)
-                    inputs.append((f"{row.name}, committed", (*values, *some)))
+                    count = 1 + (k + j) % deployed.committed.steps
+                    values = _told(deployed, features, z, time, plan, count)
+                    inputs.append((f"{row.name}, committed", values))
     return inputs
 
 
-def _prefix(deployed: Deployed, plan: Tensor, count: int) -> Inputs:
-    """What says that `count` steps of a plan are committed; nothing where `act` takes none."""
+def _told(
+    deployed: Deployed, features: Tensor, z: Tensor, time: Tensor, plan: Tensor, count: int
+) -> Inputs:
+    """What `act` takes where `count` steps of a plan are committed, if it is told any."""
     if deployed.committed is None:
-        return ()
+        return features, z, time
     spec = deployed.spec
     step = torch.arange(spec.horizon) - spec.start_index
-    mask = ((step >= 0) & (step < count)).float()[None]
-    return plan * mask.repeat_interleave(spec.action_dim, 1), mask
+    prefix = Prefix(plan, ((step >= 0) & (step < count)).float()[None])
+    return features, prefix.put_into(z), time, prefix.told, prefix.free

@@ -3,14 +3,16 @@
     python scripts/prefix_cost.py PLAIN TOLD [-o FILE]
 
 PLAIN and TOLD are policies of one size that `train` wrote, TOLD with --committed-steps. The two
-graphs run in turn in one process, so their ratio holds on a busy machine; microseconds are this
-machine's. Prints one JSON document; docs/results/seam/cost.json is the one behind docs/seam.md.
+graphs run in turn in one process, each twice in a row, so their ratio holds on a busy machine;
+microseconds are this machine's, and the 5th percentile is the nearest to an idle one's. Prints one
+JSON document; docs/results/seam/cost.json is the one behind docs/seam.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.rig.safety import FieldLimits, SafetyEntry
 from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.control.ahead import Ahead
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import ChunkReady, PlannerFree, PlanStarted
 from ofp_edge.runtime.infer.prefix import PrefixInputs
@@ -29,7 +32,8 @@ from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.targets.export import export_executorch, export_onnx
 
-_TURNS, _CALLS = 6000, 2000
+_TURNS, _CALLS, _IN_A_ROW = 6000, 10_000, 20
+_TICKS = 2000
 _QUANTILES = (0.05, 0.25, 0.5)
 
 
@@ -67,7 +71,8 @@ def engines(both: dict[str, Deployed]) -> dict[str, Any]:
 
 
 def host(told: Deployed) -> dict[str, Any]:
-    """Writing the two inputs, the network's scale, and what the state machine foresees."""
+    """A plan's part: reading what is commanded, the network's scale, both inputs, and z; and what
+    the state machine foresees. `without`: the clock alone, which is in every figure."""
     spec, committed, act = told.spec, told.committed, told.function("act")
     if committed is None:
         raise SystemExit("TOLD was not trained with --committed-steps")
@@ -75,13 +80,33 @@ def host(told: Deployed) -> dict[str, Any]:
         "onnxruntime", export_onnx(told.act, act.inputs, act.outputs).model, act.inputs, act.outputs
     )
     prefix = PrefixInputs(runner, spec, committed)
-    raw = np.full((committed.steps, spec.action_dim), 0.1, np.float32)
+    commands = np.full((2 * spec.plan_steps, spec.action_dim), 0.1, np.float32)
+    sent = Chunk(0, spec.dt_ns, commands, commands)
+    ahead = Ahead(sent, committed.steps * spec.dt_ns, np.zeros(spec.action_dim, np.bool_))
+    t_obs_ns = 3 * spec.dt_ns
+    raw = ahead.committed(t_obs_ns)
     normalised = prefix.normalised(raw)
+
+    def plan() -> None:
+        prefix.write(prefix.normalised(ahead.committed(t_obs_ns)))
+        prefix.put_into_z()
+
     field = spec.actions[0].name
     limits = FieldLimits(max_velocity=1.0, max_acceleration=50.0, max_jerk=5000.0)
+    parts: dict[str, Callable[[], Any]] = {
+        "without": lambda: None,
+        "read": lambda: ahead.committed(t_obs_ns),
+        "scale": lambda: prefix.normalised(raw),
+        "write": lambda: prefix.write(normalised),
+        "put into z": prefix.put_into_z,
+        "a plan: all four": plan,
+    }
+    took: dict[str, list[int]] = {name: [] for name in parts}
+    for _ in range(_CALLS // _IN_A_ROW):
+        for name, call in parts.items():
+            took[name] += [_timed(call) for _ in range(_IN_A_ROW)]
     found = {
-        "write": _quantiles_us([_timed(lambda: prefix.write(normalised)) for _ in range(_CALLS)]),
-        "scale": _quantiles_us([_timed(lambda: prefix.normalised(raw)) for _ in range(_CALLS)]),
+        **{name: _quantiles_us(ns) for name, ns in took.items()},
         "foresee": _quantiles_us(_foreseen(told, None, 0)),
         "foresee within limits, faded": _quantiles_us(
             _foreseen(told, SafetyEntry(limits={field: limits}), 2)
@@ -100,7 +125,7 @@ def _foreseen(told: Deployed, entry: SafetyEntry | None, fade: int) -> list[int]
     )
     random, took = np.random.default_rng(0), []
     heard: list[Any] = []
-    for tick in range(_CALLS):
+    for tick in range(_TICKS):
         now_ns = tick * dt_ns
         order = controller.step(now_ns, heard).order
         heard = []
@@ -125,6 +150,7 @@ def main() -> None:
     both = {name: deploy(policy) for name, policy in policies.items()}
     document = {
         "parameters": {name: x.network.parameter_count for name, x in policies.items()},
+        "load_1min": round(os.getloadavg()[0], 1),
         "engines_us": engines(both),
         "host_us": host(both["told"]),
     }

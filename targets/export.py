@@ -63,7 +63,32 @@ def export_onnx(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[T
         )
     if program is None:
         raise OfpError("torch.onnx.export gave no program.")
-    return _onnx(program.model_proto)
+    model = program.model_proto
+    _add_within_products(model.graph)
+    return _onnx(model)
+
+
+def _add_within_products(graph: Any) -> None:
+    """Let a product without a bias take what is added to it, of its own shape, as its third
+    operand: an operation less where a policy is told what is committed. torch can't say it, as
+    XNNPACK's linear layer takes constants alone there."""
+    shapes = {
+        x.name: [d.dim_value for d in x.type.tensor_type.shape.dim]
+        for x in (*graph.value_info, *graph.output)
+    }
+    uses = Counter(x for node in graph.node for x in node.input)
+    products = {x.output[0]: x for x in graph.node if x.op_type == "Gemm" and len(x.input) == 2}
+    for node in [x for x in graph.node if x.op_type == "Add"]:
+        (other, made), total = node.input, node.output[0]
+        shape = shapes.get(made)
+        if made not in products or uses[made] > 1 or shape is None:
+            continue
+        if shapes.get(other) == shapes.get(total) == shape:
+            product = products[made]
+            product.input.append(other)
+            product.output[0] = total
+            node.CopyFrom(product)  # in the sum's place: there both operands are known
+            graph.node.remove(product)
 
 
 def _onnx(model: Any) -> Exported:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -23,12 +24,29 @@ def fetch_wheels(
 ) -> None:
     """Put the wheel of each requirement into `folder`. OfpError carries pip's own line."""
     say(f"fetching {', '.join(wanted)}")
-    if not _download(folder, system, wanted, find_links):
+    left = list(wanted)
+    while left and (why := _download(folder, system, left, find_links)):
+        lacking = _lacking(left, why)
+        if lacking is None:
+            break
+        _from_source(folder, system, lacking, find_links, why, say)
+        left.remove(lacking)
+    else:
         return
-    # One of them can't be had as a wheel. pip does not say which others could.
-    for text in wanted:
+    # One of them can't be had as a wheel, and pip did not say which.
+    for text in left:
         if why := _download(folder, system, [text], find_links):
             _from_source(folder, system, text, find_links, why, say)
+
+
+def _lacking(wanted: Sequence[str], why: str) -> str | None:
+    """The requirement that pip's line says there is no wheel for."""
+    _, found, named = why.partition("No matching distribution found for ")
+    name = re.match(r"[\w.-]+", named) if found else None
+    parse = require("packaging.requirements", "quantize").Requirement
+    canonical = require("packaging.utils", "quantize").canonicalize_name
+    same = [x for x in wanted if name and canonical(parse(x).name) == canonical(name[0])]
+    return same[0] if len(same) == 1 else None
 
 
 def _download(

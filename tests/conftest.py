@@ -16,6 +16,20 @@ from tests.needs import absent
 
 NOT_UNASKED = ("realsense_device", "jetson", "tensorrt")
 
+# The files that take longest, begun first: a worker that gets one last leaves the others idle. Of
+# those that export, not two at the start that export the same (targets/once.py).
+LONGEST = (
+    "targets/test_compile.py", "targets/test_prefix_export.py", "targets/test_trunks_export.py",
+    "targets/test_rgb_export.py", "targets/test_wheels_index.py", "train/test_processes.py",
+    "runtime/ends/test_ends.py", "packaging/test_wheel.py", "train/test_loop.py",
+    "targets/test_leave_out.py", "targets/test_jetson_orin.py", "targets/test_unsigned.py",
+    "targets/test_starts_compiled.py", "imports/test_program.py", "bench/test_run.py",
+    "packaging/test_install_lines.py", "packaging/test_lock_renewal.py", "cli/test_run_ends.py",
+    "evaluate/test_closed_loop.py", "evaluate/test_lanes.py", "runtime/test_runner_executorch.py",
+    "runtime/test_loop_simulated.py", "train/test_toy_trunk.py", "targets/test_toy_engine.py",
+    "train/test_command.py",
+)  # fmt: skip
+
 # librealsense 2.59 reports usage to a server unless told not to.
 os.environ.setdefault("RS2_RUM_CLOUD_ENABLED", "0")
 
@@ -37,7 +51,10 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of hardware, and of wheels not in .venv, that `-m` does not name."""
+    """Deselect tests of hardware, and of wheels not in .venv, that `-m` does not name. The longest
+    files come first."""
+    rank = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     asked = config.getoption("markexpr")
     out = [
         item

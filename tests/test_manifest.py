@@ -14,6 +14,7 @@ import pytest
 from ofp_edge import bundle as opening
 from ofp_edge.bundle import open_bundle
 from ofp_edge.errors import BundleError
+from ofp_edge.functions import prefix_of
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.sealed import seal
@@ -195,7 +196,7 @@ def test_a_ladder_has_as_many_rows_as_it_walks(folder: Path) -> None:
 def told(value: dict[str, Any]) -> None:
     """Let `act` be told a committed prefix, as the manifest of a policy trained with one says."""
     spec = make_spec()
-    roles = [("committed", spec.horizon * spec.action_dim), ("mask", spec.horizon)]
+    roles = [(x.role, x.size) for x in prefix_of(spec)]
     act(value)["inputs"] += [
         {"name": role, "shape": [1, size], "dtype": "float32", "role": role, "source": None,
          "resident": False}
@@ -209,7 +210,7 @@ def told(value: dict[str, Any]) -> None:
     ("change", "words"),
     [
         (lambda value: value.pop("committed"), "expected none, got committed 'committed'"),
-        (lambda value: act(value)["inputs"].pop(), "expected mask 'mask'"),
+        (lambda value: act(value)["inputs"].pop(), "expected free 'free'"),
         (lambda value: act(value)["inputs"].reverse(), "inputs of act"),
         (lambda value: value["committed"].update(steps=0), r"steps: expected 1\.\."),
         (lambda value: value["committed"].update(steps=10**6), r"steps: expected 1\.\."),

@@ -121,6 +121,14 @@ def test_a_rig_without_cameras_fits_a_policy_that_needs_none(tmp_path: Path) -> 
         ("latency_ms = 50.0", "latency_ms = nan", "latency_ms: expected a positive"),
         ("latency_ms = 50.0", 'latency_ms = "50"', "latency_ms: expected float, got '50'"),
         ("latency_ms = 50.0", "", r"\[timing\] latency_ms: missing"),
+        *(
+            (
+                "latency_ms = 50.0",
+                f"latency_ms = 50.0\nactuation_delay_ms = {value}",
+                r"\[timing\] actuation_delay_ms: expected",
+            )
+            for value in ("-1", "nan", "inf", "'40'", "true", "1e300")
+        ),
         ("max_plan_age_ms = 500.0", "max_plan_age_ms = 0", "max_plan_age_ms: expected a positive"),
         (
             "max_plan_age_ms = 500.0",
@@ -145,6 +153,16 @@ def test_the_first_plan_may_have_a_latency_of_its_own(tmp_path: Path) -> None:
     assert read_rig(rig(tmp_path, longer)).timing.cold_ms == 120.0
 
 
+def test_a_robots_own_delay_is_read_and_leaves_less_to_fade(tmp_path: Path) -> None:
+    assert read_rig(rig(tmp_path)).timing.delay_ns == 0
+    late = GOOD.replace("latency_ms = 50.0", "latency_ms = 250.0\nactuation_delay_ms = 40.5")
+    timing = read_rig(rig(tmp_path, late)).timing
+    assert timing.delay_ns == 40_500_000
+    at_once = GOOD.replace("latency_ms = 50.0", "latency_ms = 250.0")
+    assert read_rig(rig(tmp_path, at_once)).timing.fade_steps(SPEC) == 3
+    assert timing.fade_steps(SPEC) == 2
+
+
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RigError, match="nothing.toml does not exist"):
         read_rig(tmp_path / "nothing.toml")
@@ -165,6 +183,21 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
             "latency_ms = 50 at least",
         ),
         ("max_plan_age_ms = 500.0", "max_plan_age_ms = 801", "expected at most 800 ms"),
+        (
+            "latency_ms = 50.0",
+            "latency_ms = 50.0\nactuation_delay_ms = 401",
+            "actuation_delay_ms: expected at most 400 ms",
+        ),
+        (
+            "latency_ms = 50.0",
+            "latency_ms = 50.0\nactuation_delay_ms = 351",
+            r"latency_ms: expected at most 49 ms .* - actuation_delay_ms 351\), got 50 ms",
+        ),
+        (
+            "latency_ms = 50.0",
+            "latency_ms = 50.0\nactuation_delay_ms = 301",
+            r"max_plan_age_ms: expected at most 499 ms .* actuation_delay_ms 301\), got 500 ms",
+        ),
     ],
 )
 def test_a_rig_that_does_not_fit_the_policy_says_expected_and_got(

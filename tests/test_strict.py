@@ -107,7 +107,8 @@ def test_deep_json_is_one_line(depth: int, left: str, right: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1,]", "NaN", '{"a": -Infinity}', "1" * 5000, "\ufeff1"]
+    "text",
+    ["", "{", "[1,]", "NaN", '{"a": -Infinity}', "1" * 5000, '{"a": [1e999]}', "-1e400", "\ufeff1"],
 )
 def test_what_is_no_json_is_one_line(text: str) -> None:
     with pytest.raises(BundleError, match="f.json is not valid JSON"):

@@ -38,6 +38,7 @@ class DataOptions:
         int | None,
         typer.Option(
             min=0,
+            max=64,
             help="Threads that read windows ahead, and processes that fill the cache; the result "
             "is the same. Default: none and one a core for data in memory, else 2 and one a core.",
         ),

@@ -6,22 +6,27 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ofp_edge.cli.comma_lists import different_numbers
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.start_options import OWN, StartOptions
-from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.errors import OfpError, RigError, UnknownName
 from ofp_edge.files import check_output_file, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from ofp_edge.evaluate.episode import Job
+    from ofp_edge.spec import PolicySpec
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
     "start", "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
     "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
-    "recorded", "committed_steps",
+    "recorded", "committed_steps", "cuts", "misses", "cross_fade_steps", "actuation_delay_ms",
+    "robot_delay_ms",
 )  # fmt: skip
 _FRAMES = ("own", "other")
 
@@ -69,13 +74,23 @@ def evaluate(
     ] = 0,
     samples: Annotated[
         int | None,
-        typer.Option(help="Noises that each chunk is made from, with --dataset. Default: 4."),
+        typer.Option(
+            help="Noises that each chunk is made from, with --dataset. Default: 4, of a "
+            "deterministic policy none."
+        ),
     ] = None,
     latency_ms: Annotated[
         str | None,
         typer.Option(
             help="L in ms: what was seen at t acts at t + L. Several: 0,50,100. Default: the "
             "rig's, else 0."
+        ),
+    ] = None,
+    robot_delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="How long after its command the simulated robot moves, whole control steps; the "
+            "rig's actuation_delay_ms makes up for it. Default: 0."
         ),
     ] = None,
     precision: Annotated[
@@ -159,6 +174,7 @@ def evaluate(
             "with --dataset nothing is simulated",
             rig=rig,
             latency_ms=latency_ms,
+            robot_delay_ms=robot_delay_ms,
             no_committed=no_committed or None,
             frames=frames,
             workers=workers,
@@ -173,7 +189,7 @@ def evaluate(
             keys=KEYS,
             nfe=nfe,
             episodes=episodes,
-            samples=4 if samples is None else samples,
+            samples=samples,
             seed=seed,
             result=result,
         )
@@ -216,9 +232,20 @@ def evaluate(
     first_ns = contestant.inference.slowest_act_ns
     contestant.close()
     jobs = [
-        Job(artefact, task, choice, latency, played, rig=limits, refine_first_ns=first_ns)
+        Job(
+            artefact,
+            task,
+            choice,
+            latency,
+            played,
+            rig=limits,
+            refine_first_ns=first_ns,
+            robot_delay_ms=robot_delay_ms or 0.0,
+        )
         for latency in latencies
     ]
+    for job in jobs:
+        _check_schedule(job, contestant.spec)
     if contestant.trained_on not in (None, task):
         warning = f"warning: trained on {contestant.trained_on}, evaluated on {task}."
         output.log.print(warning, soft_wrap=True)
@@ -237,6 +264,14 @@ def evaluate(
         film(jobs[0], seeds[: max(1, video_episodes or 1)], video)
     output.console.print(table(values))
     return values
+
+
+def _check_schedule(job: Job, spec: PolicySpec) -> None:
+    """Refuse a latency before any of them is run."""
+    try:
+        job.controller(spec)
+    except RigError as cause:
+        raise RigError(f"L = {job.latency_ms:g} ms: {cause}") from None
 
 
 def _count(episodes: str | None) -> int:

@@ -15,8 +15,8 @@ KEYS = (
     "bundle", "bundle_sha256", "target", "engine", "precision", "rig", "duration_s", "samples",
     "warm_up_samples", "stages", "engine_ms_p50", "engine_ms", "overhead_us_p50",
     "overhead_us_p99", "overhead_percent", "capture_to_ready_ms", "proposed_latency_ms",
-    "proposed_cold_latency_ms", "void", "fingerprint", "provenance", "evaluations", "notes",
-    "report", "picked",
+    "proposed_cold_latency_ms", "schedule", "void", "fingerprint", "provenance", "evaluations",
+    "notes", "report", "picked",
 )  # fmt: skip
 
 
@@ -50,15 +50,24 @@ def profile(
         list[Path] | None,
         typer.Option(help="Show this `eval -o` result in the report; may be repeated."),
     ] = None,
+    late_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="How much later than L a plan may come before the old one ends. Default: as late "
+            "as the slowest that was measured."
+        ),
+    ] = None,
     report: Annotated[Path, typer.Option("-o", "--output", help="HTML report to write.")] = Path(
         "report.html"
     ),
     force: Force = False,
 ) -> Document:
-    """Profile a bundle on this machine, stage by stage."""
+    """Profile a bundle on this machine, stage by stage; propose L and the horizon that it needs."""
     check_output_file(report, force=force)
     if not duration > 0:
         raise OfpError(f"--duration {duration:g}: expected more than 0 s.")
+    if late_ms is not None and not 0 <= late_ms < 1e6:
+        raise OfpError(f"--late-ms {late_ms:g}: expected 0 or more.")
     if threads is not None and threads < 1:
         raise OfpError(f"--threads {threads}: expected 1 or more.")
     from ofp_edge.bundle import open_bundle
@@ -98,6 +107,8 @@ def profile(
         evaluations=evaluations,
         report=report,
         jetson=jetson or None,
+        delay_ms=0.0 if rig is None else read_rig(rig).timing.actuation_delay_ms,
+        late_ms=late_ms,
     )
     values["picked"] = picked
     write_bytes(report, render(values, measured).encode())

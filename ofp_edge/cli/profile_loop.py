@@ -15,8 +15,8 @@ from ofp_edge.files import check_output_file, write_bytes
 KEYS = (
     "kind", "bundle", "bundle_sha256", "engine", "precision", "rig", "control_hz", "latency_ms",
     "duration_s", "ticks", "verdict", "budget_ms", "within_budget", "stages",
-    "cold_start", "proposed_latency_ms", "counts", "cameras", "stopped_because", "realtime",
-    "fingerprint", "notes", "report",
+    "cold_start", "proposed_latency_ms", "schedule", "counts", "cameras", "stopped_because",
+    "realtime", "fingerprint", "notes", "report",
 )  # fmt: skip
 _WARM_UP_S = 1.0
 

@@ -252,14 +252,19 @@ def run(
 
 
 def _untold(session: Session, told: bool) -> str:
-    """Say where L is longer than what the policy can be told of; empty as a rule."""
-    committed, latency_ms = session.bundle.manifest.committed, session.rig.timing.latency_ms
-    needed = math.ceil(latency_ms / 1e3 * session.bundle.spec.control_hz - 1e-9)
+    """Say where L, and the robot's own delay, are longer than what the policy can be told of; empty
+    as a rule."""
+    from ofp_edge.rig.horizon import needs
+
+    committed, timing = session.bundle.manifest.committed, session.rig.timing
+    asked = needs(session.bundle.spec, round(timing.latency_ms * 1e6), delay_ns=timing.delay_ns)
+    needed = asked.bridge_steps
     if not told or committed is None or needed <= committed.steps:
         return ""
+    delay = f" and a robot's delay of {timing.actuation_delay_ms:g} ms" * (timing.delay_ns > 0)
     return (
-        f"L = {latency_ms:g} ms is {needed} control steps; the policy is told of the first "
-        f"{committed.steps}, as it was trained (train --committed-steps {needed})"
+        f"L = {timing.latency_ms:g} ms{delay} is {needed} control steps; the policy is told of the "
+        f"first {committed.steps}, as it was trained (train --committed-steps {needed})"
     )
 
 

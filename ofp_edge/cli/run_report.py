@@ -17,7 +17,7 @@ KEYS = (
     "latency_ms", "capture_to_ready_ms", "tick_jitter_us_p99",
     "stopped_because", "log", "log_files", "log_files_deleted", "log_rows_lost", "recorded",
     "skewed_frames", "frozen_frames", "stateless_frames", "camera_remarks", "bridged_readings",
-    "realtime", "wakeup_us",
+    "instructions", "refused_instructions", "realtime", "wakeup_us",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def run_document(session: Session, request: Request, dry_run: bool) -> Document:
         "threads": session.choice.threads,
         "nfe": session.nfe,
         "guard": request.guard,
-        "start": asdict(session.start),
+        "start": asdict(session.start) if session.inference.draws else None,
         "seed": request.seed,
         "dry_run": dry_run,
         "seconds": round(report.seconds, 3),
@@ -60,6 +60,8 @@ def run_document(session: Session, request: Request, dry_run: bool) -> Document:
         },
         "tick_jitter_us_p99": None if jitter is None else jitter / 1e3,
         "stopped_because": report.stopped_because,
+        "instructions": report.instructions,
+        "refused_instructions": report.refused_instructions,
         "skewed_frames": session.observer.counters.skewed,
         "frozen_frames": session.observer.counters.frozen,
         "stateless_frames": session.observer.counters.stateless,

@@ -100,6 +100,16 @@ def train(
             "decided already, so many control steps of latency. Default: 0, or --init's own."
         ),
     ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            help="Actions of a chunk: `profile` says how many L needs. Default: preset's."
+        ),
+    ] = None,
+    n_action_steps: Annotated[
+        int | None,
+        typer.Option(help="Actions of a chunk until the next one is asked for. Default: preset's."),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -137,6 +147,8 @@ def train(
         mixed=tuple(datasets[1:]),
         weights=None if weights is None else tuple(numbers("--weights", weights, "1,0.5")),
         committed_steps=committed_steps,
+        horizon=horizon,
+        n_action_steps=n_action_steps,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

@@ -16,8 +16,9 @@ and at L = 0 what is seen at a tick acts at that tick.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +49,8 @@ class Job:
     """The task of every worker. latency_ms: L. frames: the episode's own, or another one's.
     fade_steps: control steps over which one plan fades into the next, without a rig. rig: whose
     limits and hand-over hold, at this L. refine_first_ns: what an evaluation takes at its slowest,
-    by which there is time for a refining one; one figure for all workers."""
+    by which there is time for a refining one; one figure for all workers. robot_delay_ms: how long
+    after its command the simulated robot moves."""
 
     path: Path
     task: str
@@ -58,6 +60,36 @@ class Job:
     fade_steps: int = 0
     rig: Rig | None = None
     refine_first_ns: int = 0
+    robot_delay_ms: float = 0.0
+
+    def at_latency(self) -> Rig | None:
+        """Return the rig with this job's L; an episode's first plan is no earlier."""
+        if self.rig is None:
+            return None
+        cold = self.rig.timing.cold_latency_ms
+        cold = None if cold is None else max(cold, self.latency_ms)
+        timing = replace(self.rig.timing, latency_ms=self.latency_ms, cold_latency_ms=cold)
+        return replace(self.rig, timing=timing)
+
+    def fades(self, spec: PolicySpec) -> int:
+        """Return over how many control steps one plan fades into the next."""
+        rig = self.at_latency()
+        return self.fade_steps if rig is None else rig.timing.fade_steps(spec)
+
+    def controller(self, spec: PolicySpec, *, committed: bool = False) -> Controller:
+        """Build an episode's state machine. Raises RigError where no schedule meets its times."""
+        rig = self.at_latency()
+        if rig is None:
+            return Controller(
+                spec,
+                round(self.latency_ms * 1e6),
+                spec.plan_steps * spec.dt_ns,
+                fade_steps=self.fade_steps,
+                committed=committed,
+            )
+        rig.require_fits(spec)
+        first_ns = self.refine_first_ns if self.choice.if_time else None
+        return make_controller(spec, rig, first_ns, committed=committed)
 
 
 @dataclass(frozen=True)
@@ -65,8 +97,8 @@ class Episode:
     """The outcome of one episode. jump: mean distance, over the chunk boundaries, of the new plan's
     action from the old one's for the same tick, RMS over dimensions, in half ranges of the action;
     None without a boundary. jerk, flips: of the actions sent and of consecutive plans, see
-    smoothness.py. fault: why the controller stopped, or empty. ticks, limited, refined: as the
-    controller counts them."""
+    smoothness.py. fault: why the controller stopped, or empty. ticks, limited, refined, misses: as
+    the controller counts them. cuts: how many commands each limit changed, "field: limit"."""
 
     seed: int
     success: bool
@@ -79,12 +111,16 @@ class Episode:
     ticks: int = 0
     limited: int = 0
     refined: int = 0
+    misses: int = 0
+    cuts: dict[str, int] = field(default_factory=dict)
 
 
 class Evaluator:
     """One contestant in one simulated world; runs episodes by seed. One thread.
 
-    lane: which of the contestant's inferences it uses, in a world of that number.
+    lane: which of the contestant's inferences it uses, in a world of that number. sent, seams: the
+    last episode's commands, raw (action_dim,), and the numbers of those with which a plan took over
+    from another one.
     """
 
     def __init__(self, job: Job, contestant: Contestant | None = None, lane: int = 0) -> None:
@@ -98,7 +134,9 @@ class Evaluator:
         self.spec: PolicySpec = self.contestant.spec
         self.clock = ManualClock()
         world = f"{job.task} {lane}"
-        self.simulator = open_simulator(job.task, self.spec, self.clock, world=world)
+        self.simulator = open_simulator(
+            job.task, self.spec, self.clock, world=world, delay_ms=job.robot_delay_ms
+        )
         cameras = self.simulator.cameras
         if not cameras and job.frames == "other":
             raise OfpError("--frames other: this policy reads no camera.")
@@ -113,8 +151,9 @@ class Evaluator:
         self.planner = Planner(self.inference, self.observer, NoTelemetry(), self.clock)
         self._half_range = half_ranges(self.spec)
         self._sides: list[int | None] = []
-        if job.rig is not None:
-            job.rig.require_fits(self.spec)
+        self.sent: list[NDArray[np.float32]] = []
+        self.seams: list[int] = []
+        self._controller()  # what no schedule can meet is refused here
 
     def run(self, seed: int, watch: Callable[[], None] | None = None) -> Episode:
         """Run one episode from reset to success, its last step, or a fault.
@@ -133,8 +172,9 @@ class Evaluator:
         begun: list[Event] = [EpisodeStarted(self.clock())]
         heard: list[Event] = []
         jumps: list[float] = []
-        sent: list[NDArray[np.float32]] = []
-        self._sides = []
+        cuts: Counter[str] = Counter()
+        sent = self.sent = []
+        self._sides, self.seams = [], []
         while not (outcome := robot.outcome()).over:
             tick_ns, state = self.clock(), robot.state()
             if self.job.rig is None:
@@ -151,7 +191,10 @@ class Evaluator:
                 completed = command.order and controller.completed(command.order)
                 heard = self._think(completed, controller.state or state)
             if old is not None and controller.plan is not None and controller.plan is not old:
-                jumps.append(jump(old, controller.plan, tick_ns, self._half_range))
+                acts_ns = tick_ns + controller.delay_ns
+                jumps.append(jump(old, controller.plan, acts_ns, self._half_range))
+                self.seams.append(len(sent))
+            cuts.update(command.cut)
             if command.action is not None:
                 robot.send(command.action)
                 sent.append(command.action)
@@ -172,25 +215,14 @@ class Evaluator:
             counters.ticks,
             counters.limited,
             counters.refined,
+            counters.misses,
+            dict(cuts),
         )
 
     def _controller(self) -> Controller:
-        job, spec = self.job, self.spec
+        job = self.job
         committed = job.choice.committed and self.inference.prefix is not None
-        if job.rig is None:
-            return Controller(
-                spec,
-                round(job.latency_ms * 1e6),
-                spec.plan_steps * spec.dt_ns,
-                fade_steps=job.fade_steps,
-                committed=committed,
-            )
-        cold = job.rig.timing.cold_latency_ms
-        cold = None if cold is None else max(cold, job.latency_ms)
-        timing = replace(job.rig.timing, latency_ms=job.latency_ms, cold_latency_ms=cold)
-        rig = replace(job.rig, timing=timing)
-        first_ns = job.refine_first_ns if job.choice.if_time else None
-        return make_controller(spec, rig, first_ns, committed=committed)
+        return job.controller(self.spec, committed=committed)
 
     def _think(self, order: Order | None, state: RobotState) -> list[Event]:
         """What comes of an order, before this tick's action moves the world. state: as believed."""

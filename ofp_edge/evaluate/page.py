@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.evaluate.report import latency_rows
+from ofp_edge.evaluate.report import cut_text, latency_rows
 from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.report.html import page, table
 from ofp_edge.report.svg import curve
@@ -28,6 +28,10 @@ def render(values: dict[str, Any]) -> str:
         f"The same {values['episodes']} unseen episodes at each latency; bars: 95 % interval "
         f"(Wilson). Jump in half ranges of the action; jerk in {values['jerk_unit'] or 'no unit'}."
     )
+    cuts = [
+        f"At L = {item['latency_ms']:g} ms the limits cut {cut_text(item)} of the commands."
+        for item in (values["by_latency"] if values["rig"] is not None else ())
+    ]
     foreign = values["trained_on"] not in (None, values["task"])
     sections = [
         f"<h1>{escape(name)}</h1>",
@@ -38,7 +42,7 @@ def render(values: dict[str, Any]) -> str:
         "<h2>Success against latency</h2>",
         f"<div class='pair'>{plot}</div>" if len(points) > 1 else "",
         table(head, rows, 0),
-        f"<p class='caption'>{escape(caption)}</p>",
+        f"<p class='caption'>{escape(' '.join([caption, *cuts]))}</p>",
         f"<p class='caption'>{escape(values['kind'])} SHA-256 {escape(values['sha256'])}, "
         f"seeds from {values['first_seed']}</p>",
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from ofp_edge.evaluate.start_text import start_text
 def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Summarise the episodes of one job. success: 0..1; interval: 95 %, Wilson; steps: control
     steps; jump, jerk and flips: means over the episodes that have one, else None. limited, refined:
-    how many commands the rig's safety layer changed, and plans a refining step improved."""
+    how many commands the rig's safety layer changed, and plans a refining step improved; cuts: of
+    these commands, how many each limit changed; misses: plans that came after t_obs + L."""
     good = sum(episode.success for episode in episodes)
     return {
         "success": good / len(episodes),
@@ -33,6 +33,8 @@ def outcome(episodes: Sequence[Episode]) -> dict[str, Any]:
         "flips": _mean([episode.flips for episode in episodes]),
         "ticks": sum(episode.ticks for episode in episodes),
         "limited": sum(episode.limited for episode in episodes),
+        "cuts": dict(sum((Counter(episode.cuts) for episode in episodes), Counter()).most_common()),
+        "misses": sum(episode.misses for episode in episodes),
         "refined": sum(episode.refined for episode in episodes),
         "failed_seeds": [episode.seed for episode in episodes if not episode.success],
         "faults": dict(Counter(episode.fault for episode in episodes if episode.fault)),
@@ -53,7 +55,11 @@ def document(
     """
     job, prefix = jobs[0], contestant.inference.prefix
     outcomes = [
-        {"latency_ms": job.latency_ms, **outcome(episodes)}
+        {
+            "latency_ms": job.latency_ms,
+            "cross_fade_steps": job.fades(contestant.spec),
+            **outcome(episodes),
+        }
         for job, episodes in zip(jobs, runs, strict=True)
     ]
     return {
@@ -66,10 +72,12 @@ def document(
         **outcomes[0],
         "jerk_unit": jerk_unit(contestant.spec),
         "rig": None if job.rig is None else str(job.rig.path),
+        "actuation_delay_ms": 0.0 if job.rig is None else job.rig.timing.actuation_delay_ms,
+        "robot_delay_ms": job.robot_delay_ms,
         "nfe": "auto" if job.choice.if_time else contestant.nfe,
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
-        "start": asdict(contestant.start),
+        "start": contestant.own_start,
         "committed_steps": prefix.steps if prefix is not None and job.choice.committed else 0,
         "engine": contestant.engine,
         "precision": contestant.precision,
@@ -91,9 +99,6 @@ def table(values: dict[str, Any]) -> RenderableType:
         start += f", told up to {values['committed_steps']} committed steps"
     control = values["frames"] == "other"
     several = len(values["by_latency"]) > 1
-    limited = (
-        f"{100 * values['limited'] / values['ticks']:.0f} % limited at {values['latency_ms']:g} ms"
-    )
     measured = [
         ("success", f"{100 * values['success']:.1f} %  of {values['episodes']} unseen episodes"),
         ("95 % interval", f"{100 * low:.1f} … {100 * high:.1f} %  (Wilson)"),
@@ -107,7 +112,7 @@ def table(values: dict[str, Any]) -> RenderableType:
         *([("episodes", f"{values['episodes']} unseen ones")] if several else measured),
         ("evaluations a chunk", f"{values['nfe']}, {start}"),
         ("engine", f"{values['engine']}, {values['precision']}"),
-        *([] if values["rig"] is None else [("limits", f"{values['rig']}: {limited}")]),
+        *_rig_rows(values),
         *([("camera frames", "another episode's (control)")] if control else []),
         ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
     ]
@@ -131,6 +136,7 @@ def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
         "jump",
         "jerk",
         *(["flips"] if sides else []),
+        *(["limited, %"] if values["rig"] is not None else []),
     )
     rows = []
     for item in values["by_latency"]:
@@ -144,9 +150,34 @@ def latency_rows(values: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
                 short(item["chunk_boundary_jump"]),
                 short(item["jerk"]),
                 *([short(item["flips"])] if sides else []),
+                *([f"{_percent(item['limited'], item):.0f}"] if values["rig"] is not None else []),
             )
         )
     return head, rows
+
+
+def cut_text(item: dict[str, Any]) -> str:
+    """Say which limits cut how many of the commands of one latency."""
+    each = [f"{name} {_percent(count, item):.1f} %" for name, count in item["cuts"].items()]
+    return ", ".join(each) or "nothing"
+
+
+def _rig_rows(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whose limits, what the robot's delay is and what is made of it, and which limit cut."""
+    delay, own = values["actuation_delay_ms"], values["robot_delay_ms"]
+    rows = []
+    if delay or own:
+        rows.append(("robot's delay", f"{own:g} ms, actuation_delay_ms {delay:g} ms"))
+    if values["rig"] is not None:
+        rows.append(("limits of", values["rig"]))
+        for item in values["by_latency"]:
+            faded = f"{item['cross_fade_steps']} steps of cross-fade"
+            rows.append((f"cut at {item['latency_ms']:g} ms", f"{cut_text(item)}; {faded}"))
+    return rows
+
+
+def _percent(count: int, item: dict[str, Any]) -> float:
+    return 100 * count / max(1, int(item["ticks"]))
 
 
 def short(value: float | None) -> str:

@@ -67,6 +67,11 @@ class Text(ObservationField):
         return rng.integers(0, len(self.choices), count, dtype=np.int64)
 
 
+def instructions_of(fields: Iterable[ObservationField]) -> tuple[str, ...]:
+    """Return the list that a policy's instructions are from; empty for one that takes none."""
+    return next((item.choices for item in fields if isinstance(item, Text)), ())
+
+
 def told(
     fields: Iterable[ObservationField], instruction: str | None
 ) -> list[tuple[ObservationField, int]]:

@@ -50,11 +50,17 @@ class Times:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Says which fields the user wants: by a spec file, a dataset, or the rate alone."""
+    """Says which fields the user wants: by a spec file, a dataset, or the rate alone.
+    n_action_steps: when the next inference begins, in place of the checkpoint's own number."""
 
     spec: Path | None = None
     dataset: Path | None = None
     control_hz: float | None = None
+    n_action_steps: int | None = None
+
+    def acted(self, own: int) -> int:
+        """Return n_action_steps, where the checkpoint states `own`."""
+        return own if self.n_action_steps is None else self.n_action_steps
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ofp_edge.policy.parts import Actions, Embedding, Encoder
-from ofp_edge.policy.prefix import Port, Prefix
+from ofp_edge.policy.prefix import Prefix
 from ofp_edge.spec import PolicySpec
 
 
@@ -26,7 +26,6 @@ class PolicyNetwork(nn.Module):
     """
 
     null: nn.Parameter
-    port: Port
 
     def __init__(
         self,
@@ -44,8 +43,6 @@ class PolicyNetwork(nn.Module):
         self.chunk_size = spec.horizon * spec.action_dim
         self.encoder, self.time, self.trunk, self.actions = encoder, time, trunk, actions
         self.committed_steps = committed_steps
-        if committed_steps:
-            self.port = Port(spec.horizon, spec.action_dim)
         if learns:
             # Stands in for the features of a dropped condition ("null" in the paper).
             self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
@@ -72,9 +69,7 @@ class PolicyNetwork(nn.Module):
         if prefix is None:
             u: Tensor = self.trunk(z, features, time)
             return u
-        given = prefix.given
-        z, _ = self.port(z, given, prefix.mask)
-        u = self.trunk(z, features, time, given, prefix.mask)
+        u = self.trunk(prefix.put_into(z), features, time, prefix.told)
         return u
 
     def normalize_actions(self, chunk: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ the losses count the rest. z inside the prefix is replaced by the clean action, 
 evaluation: whatever u says there, a chunk of several evaluations, a bootstrapped target and a
 rolled-out path all go on from what is committed, and no method needs a rule of its own. The trunk
 is told the mask and, by weights of their own, the values: z alone does not say where noise ends.
+Deployed, whoever calls `act` puts it into z: each operation of a graph would cost more (seam.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.draws import draw
@@ -39,30 +40,21 @@ class Prefix(NamedTuple):
         return 1 - self.mask.repeat_interleave(self.actions.shape[1] // self.mask.shape[1], 1)
 
     @property
-    def given(self) -> Tensor:
-        """(B, H*A): the actions inside the mask, 0 elsewhere."""
-        return self.actions * (1 - self.free)
+    def told(self) -> Tensor:
+        """(B, H*(A+1)): by step the action and a 1 inside the mask, zeros elsewhere."""
+        mask = self.mask.unsqueeze(2)
+        steps = self.actions.view(*self.mask.shape, -1)
+        return torch.cat([steps * mask, mask], 2).flatten(1)
+
+    @staticmethod
+    def of(told: Tensor, free: Tensor) -> Prefix:
+        """Return the prefix that `act` is told by these two inputs."""
+        steps = told.view(len(told), told.shape[1] - free.shape[1], -1)
+        return Prefix(steps[:, :, :-1].flatten(1), steps[:, :, -1])
 
     def put_into(self, chunk: Tensor) -> Tensor:
         """Return the chunk (B, H*A) with what is committed in its place."""
         return torch.where(self.free > 0, chunk, self.actions)
-
-
-class Port(nn.Module):
-    """Takes a prefix into the graph, by as few operations as do it."""
-
-    spread: Tensor
-
-    def __init__(self, horizon: int, action_dim: int) -> None:
-        super().__init__()
-        spread = torch.eye(horizon).repeat_interleave(action_dim, 1)
-        self.register_buffer("spread", spread, persistent=False)  # (H, H*A)
-
-    def forward(self, z: Tensor, given: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z with the committed actions in their place, and what is free (1, else 0), both
-        (B, H*A). given: 0 outside the mask. With an empty mask z is the same bits."""
-        free = 1.0 - torch.matmul(mask, self.spread)
-        return z * free + given, free
 
 
 def check_committed(steps: int, spec: PolicySpec) -> None:

@@ -28,6 +28,8 @@ LINKS = (
     "send",
 )
 """The links of the chain, in order; their sum is "camera to action"."""
+BUSY = LINKS[2:5]
+"""The links in which the planner works; the first two are a look, with or without a plan."""
 
 
 class Rows:

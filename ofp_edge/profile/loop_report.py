@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.profile.loop_probe import LINKS, Series
+from ofp_edge.profile.report import schedule_section
 from ofp_edge.report.bars import Bar, bar_chart
 from ofp_edge.report.html import facts, flat, page, table
 from ofp_edge.report.svg import histogram, timeline
@@ -38,6 +39,7 @@ def render_loop(values: dict[str, Any], series: Series) -> str:
         f"in {values['duration_s']:.0f} s</p>",
         _tiles(values),
         "".join(f"<p class='note'>{escape(note)}</p>" for note in values["notes"]),
+        schedule_section(values["schedule"]),
         "<h2>From camera to action</h2>",
         bars,
         "<p class='caption'>Of each plan its first action: the later ones wait on purpose. “Wait "

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.profile.latency import LatencyStatistics, proposed_latency_ms
-from ofp_edge.profile.loop_probe import Series
-from ofp_edge.profile.summary import too_slow_notes
+from ofp_edge.profile.loop_probe import BUSY, Series
+from ofp_edge.profile.schedule import Times, schedule, schedule_notes
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.runtime.session import Session
 
@@ -32,6 +32,7 @@ def summarise_loop(
     ticks = len(series["tick late"])
     verdict = ticks >= TICKS_FOR_A_VERDICT or seconds >= SECONDS_FOR_A_VERDICT
     proposed = None if ready is None else proposed_latency_ms(ready["p99_9"])
+    planned = None if ready is None else _schedule(session, statistics, ready)
     return {
         "kind": KIND,
         "bundle": str(session.bundle.path),
@@ -49,6 +50,7 @@ def summarise_loop(
         "stages": statistics,
         "cold_start": cold_start,
         "proposed_latency_ms": proposed,
+        "schedule": planned,
         "counts": {
             "skipped ticks": loop.report.skipped_ticks,
             "sent out of their slot": out_of_slot,
@@ -68,7 +70,8 @@ def summarise_loop(
         "stopped_because": loop.report.stopped_because,
         "realtime": realtime,
         "fingerprint": fingerprint(session.choice.threads),
-        "notes": _notes(verdict, ticks, seconds, proposed, session, whole is None),
+        "notes": _notes(verdict, ticks, seconds, proposed, session, whole is None)
+        + ([] if planned is None else schedule_notes(planned)),
         "report": str(report),
     }
 
@@ -94,4 +97,24 @@ def _notes(
             f"latency_ms = {timing.latency_ms:g} in the rig is less than the proposed "
             f"{proposed:g}: plans come late, and the old ones go on."
         )
-    return notes + too_slow_notes(spec, proposed)
+    return notes
+
+
+def _schedule(
+    session: Session, statistics: dict[str, dict[str, Any]], ready: dict[str, Any]
+) -> dict[str, Any]:
+    """The planner is busy from the look at an observation until its plan is ready."""
+    spec, timing, told = session.bundle.spec, session.rig.timing, session.bundle.manifest.committed
+    links = [row for name in BUSY if (row := statistics.get(name)) is not None]
+    looks = spec.n_action_steps - 1 if spec.n_obs_steps > 1 else 0
+    look = sum(statistics[x]["mean"] for x in BUSY[:2] if x in statistics)
+    proposed = proposed_latency_ms(ready["p99_9"])
+    times = Times(
+        proposed,
+        proposed + timing.cold_ms - timing.latency_ms,
+        timing.actuation_delay_ms,
+        proposed_latency_ms(max(0.0, ready["max"] - proposed)),
+        sum(row["p99_9"] for row in links),
+        sum(row["mean"] for row in links) + looks * look,
+    )
+    return schedule(spec, None if told is None else told.steps, times)

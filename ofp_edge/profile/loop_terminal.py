@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ofp_edge.profile.schedule import schedule_lines
+
 _COLUMNS = ("p50", "p90", "p99", "p99_9", "max")
 
 
@@ -32,6 +34,8 @@ def show_loop(console: Console, values: dict[str, Any]) -> None:
             f"proposed L: {values['proposed_latency_ms']:g} ms; the rig has "
             f"{values['latency_ms']:g} ms"
         )
+    for line in [] if values["schedule"] is None else schedule_lines(values["schedule"]):
+        console.print(line)
     if values["within_budget"] is not None:
         kept = "[green]kept[/]" if values["within_budget"] else "[bold red]missed[/]"
         console.print(f"budget of {values['budget_ms']:g} ms (p99.9 of camera to action): {kept}")

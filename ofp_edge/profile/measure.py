@@ -25,7 +25,8 @@ class Measured:
 
     `stages` has those that had something to measure, by name and in order. `engine` has the two
     bare engine calls of a round, with nothing around them, and `act_engine` the second of them
-    alone. `overhead` is the time from `infer` entry to chunk ready, noise and warm mix included,
+    alone. `planner` is how long the planner is busy with a plan: the stages that count, without the
+    camera's. `overhead` is the time from `infer` entry to chunk ready, noise and warm mix included,
     less the engine call inside it. `capture_to_ready` is the newest frame's age (real cameras only)
     and the stages that count. `first_ns` has each stage's very first call.
     """
@@ -35,6 +36,7 @@ class Measured:
     act_engine: NDArray[np.int64]
     overhead: NDArray[np.int64]
     capture_to_ready: NDArray[np.int64]
+    planner: NDArray[np.int64]
     first_ns: dict[str, int]
     rounds: int
     warm_up_rounds: int
@@ -49,7 +51,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
     """
     stages = find_stages(bench)
     times = {stage.name: Samples(_KEPT_ROUNDS) for stage in stages}
-    engine, act_engine, overhead, ready = (Samples(_KEPT_ROUNDS) for _ in range(4))
+    engine, act_engine, overhead, ready, planner = (Samples(_KEPT_ROUNDS) for _ in range(5))
     first: dict[str, int] = {}
     _wait_for_frames(bench)
     gc.collect()
@@ -83,6 +85,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
             timings = bench.inference.timings
             overhead.add(timings.infer_ns - timings.act_ns)
             chain = [took[s.name] for s in stages if s.counts and s.name in took]
+            planner.add(sum(chain) - took.get("camera", 0))
             fresh = 0 if "camera" in took or not bench.real_cameras else bench.frame_age_ns
             ready.add(sum(chain) + fresh)
             if int(now - counted_from) > shown:
@@ -96,6 +99,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
         act_engine.values(),
         overhead.values(),
         ready.values(),
+        planner.values(),
         first,
         rounds - warm_up_rounds,
         warm_up_rounds,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ofp_edge.profile.measure import Measured
+from ofp_edge.profile.schedule import schedule_lines
 from ofp_edge.report.html import facts, flat, page, table
 from ofp_edge.report.svg import histogram, timeline
 
@@ -27,6 +28,7 @@ def render(values: dict[str, Any], measured: Measured) -> str:
         _tiles(values),
         "".join(f"<p class='note'>{escape(note)}</p>" for note in values["notes"]),
         _evaluations(values["evaluations"], values["bundle_sha256"]),
+        schedule_section(values["schedule"]),
         "<h2>Stages</h2>",
         _stage_table(values),
         _plots(values, measured),
@@ -82,6 +84,23 @@ def _tiles(values: dict[str, Any]) -> str:
         )
         + "</div>"
     )
+
+
+def schedule_section(found: dict[str, Any] | None) -> str:
+    """Return what L asks of the policy, for either report; nothing where L is void."""
+    if found is None:
+        return ""
+    names = ("horizon", "n_action_steps", "committed_steps")
+    rows = [
+        (
+            name,
+            *("–" if x is None else str(x) for x in (found["have"][name], found["needed"][name])),
+        )
+        for name in names
+    ]
+    said = "".join(f"<p class='caption'>{escape(line)}.</p>" for line in schedule_lines(found))
+    head = ("control steps", "this bundle", "needed")
+    return f"<h2>Horizon</h2>{table(head, rows)}{said}"
 
 
 def _stage_table(values: dict[str, Any]) -> str:

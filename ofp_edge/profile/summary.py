@@ -15,8 +15,8 @@ from ofp_edge.errors import OfpError
 from ofp_edge.files import read_json
 from ofp_edge.profile.latency import SAMPLES_FOR_A_TAIL, LatencyStatistics, proposed_latency_ms
 from ofp_edge.profile.measure import Measured
+from ofp_edge.profile.schedule import Times, schedule, schedule_notes
 from ofp_edge.report.fingerprint import fingerprint
-from ofp_edge.spec import PolicySpec
 
 _EVALUATION_KEYS = {
     "evaluated", "sha256", "task", "episodes", "success", "interval", "engine", "precision",
@@ -35,11 +35,15 @@ def summarise(
     evaluations: list[dict[str, Any]],
     report: Path,
     jetson: dict[str, Any] | None = None,
+    delay_ms: float = 0.0,
+    late_ms: float | None = None,
 ) -> dict[str, Any]:
     """Return the document that `profile` prints and the report shows. Stage times are in
     milliseconds.
 
     `jetson` is what a Jetson reported meanwhile (`watched`). Throttling voids the proposed L.
+    delay_ms: the robot's own. late_ms: how much later than L a plan may come; by default as late as
+    the slowest one that was measured.
     """
     void = None
     if jetson is not None and jetson["throttled"]:
@@ -47,6 +51,19 @@ def summarise(
     jetson = _with_floor(jetson, bundle, precision)
     ready = LatencyStatistics.of_ns(measured.capture_to_ready)
     proposed_ms = proposed_latency_ms(ready.p99_9)
+    cold_ms = _cold_ms(measured, ready.p99_9)
+    planned = schedule(
+        bundle.spec,
+        None if bundle.manifest.committed is None else bundle.manifest.committed.steps,
+        Times(
+            proposed_ms,
+            proposed_ms if cold_ms is None else cold_ms,
+            delay_ms,
+            _late_ms(measured, proposed_ms) if late_ms is None else late_ms,
+            LatencyStatistics.of_ns(measured.planner).p99_9,
+            _busy_ms(bundle, measured),
+        ),
+    )
     engine_ms = LatencyStatistics.of_ns(measured.engine)
     overhead_us = measured.overhead / 1e3
     p50, p99 = (float(np.percentile(overhead_us, p)) for p in (50, 99))
@@ -75,12 +92,15 @@ def summarise(
         "overhead_percent": 100 * p50 / act_us if act_us > 0 else None,
         "capture_to_ready_ms": ready.to_json(),
         "proposed_latency_ms": None if void else proposed_ms,
-        "proposed_cold_latency_ms": None if void else _cold_ms(measured, ready.p99_9),
+        "proposed_cold_latency_ms": None if void else cold_ms,
+        "schedule": None if void else planned,
         "void": void,
         "fingerprint": {**fingerprint(threads), "jetson": jetson},
         "provenance": bundle.manifest.provenance,
         "evaluations": evaluations,
-        "notes": _machine_notes(void, jetson) + _notes(bundle, measured, rig, proposed_ms),
+        "notes": _machine_notes(void, jetson)
+        + _notes(bundle, measured, rig)
+        + ([] if void else schedule_notes(planned)),
         "report": str(report),
     }
 
@@ -92,6 +112,22 @@ def _cold_ms(measured: Measured, ready_ms: float) -> float | None:
         return None
     cold, act = (LatencyStatistics.of_ns(measured.stages[x]).p99_9 for x in ("cold start", "act"))
     return proposed_latency_ms(ready_ms + max(0.0, cold - act))
+
+
+def _late_ms(measured: Measured, proposed_ms: float) -> float:
+    """How late the slowest plan was; frames of other ages bring observations further apart."""
+    slowest = float(measured.capture_to_ready.max()) / 1e6
+    ages = measured.stages.get("camera")
+    spread = 0.0 if ages is None else float(ages.max() - ages.min()) / 1e6
+    return proposed_latency_ms(max(0.0, slowest - proposed_ms) + spread)
+
+
+def _busy_ms(bundle: Bundle, measured: Measured) -> float:
+    """How long the planner is busy from one plan to the next, on average: a policy that sees
+    several observations encodes one in every control step."""
+    looks = bundle.spec.n_action_steps - 1 if bundle.spec.n_obs_steps > 1 else 0
+    look = sum(float(measured.stages[name].mean()) for name in ("preprocess", "encode"))
+    return (float(measured.planner.mean()) + looks * look) / 1e6
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -130,7 +166,7 @@ def _machine_notes(void: str | None, jetson: dict[str, Any] | None) -> list[str]
     return notes
 
 
-def _notes(bundle: Bundle, measured: Measured, rig: Path | None, proposed_ms: float) -> list[str]:
+def _notes(bundle: Bundle, measured: Measured, rig: Path | None) -> list[str]:
     notes = []
     if measured.rounds < SAMPLES_FOR_A_TAIL:
         notes.append(
@@ -144,15 +180,4 @@ def _notes(bundle: Bundle, measured: Measured, rig: Path | None, proposed_ms: fl
             "Synthetic depth frames, no camera: capture to ready, and the proposed L, leave out "
             "exposure and transport. Give --rig to measure them."
         )
-    return notes + too_slow_notes(spec, proposed_ms)
-
-
-def too_slow_notes(spec: PolicySpec, proposed_ms: float) -> list[str]:
-    """Return one line where the proposed L is more than any rig may set; else none."""
-    limit_ms = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
-    if proposed_ms <= limit_ms:
-        return []
-    return [
-        f"The proposed L of {proposed_ms:g} ms is more than this policy allows ({limit_ms:g} "
-        "ms): a faster engine, a smaller policy, or fewer n_action_steps."
-    ]
+    return notes

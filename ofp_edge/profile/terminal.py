@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ofp_edge.profile.schedule import schedule_lines
+
 _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter")
 
 
@@ -40,6 +42,8 @@ def show(console: Console, values: dict[str, Any]) -> None:
     )
     if (cold := values["proposed_cold_latency_ms"]) is not None:
         console.print(f"proposed cold_latency_ms, of an episode's first plan: {cold:g} ms")
+    for line in [] if values["schedule"] is None else schedule_lines(values["schedule"]):
+        console.print(line)
     if (jetson := values["fingerprint"]["jetson"]) is not None:
         gpu = jetson["gpu_hz"]
         clock = "unknown" if gpu is None else f"{gpu['min'] / 1e6:.0f}-{gpu['max'] / 1e6:.0f} MHz"

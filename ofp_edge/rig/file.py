@@ -2,6 +2,7 @@
 
     schema_version = 1
     instruction = "open the door"        # of a policy that takes one, see `run --instruction`
+    instruction_socket = "/run/ofp-edge/instruction"   # optional: another one during a run
 
     [robot]
     driver = "package.module:Class"      # built as Class(spec=..., **options)
@@ -22,6 +23,8 @@
     [timing]
     latency_ms = 50.0                    # L: what was seen at t_obs acts at t_obs + L
     cold_latency_ms = 80.0               # optional: that of an episode's first plan, L or more
+    actuation_delay_ms = 40.0            # optional: from a command to the robot's motion, see
+                                         # docs/runtime.md; `rig delay` measures it
     max_plan_age_ms = 500.0              # an older plan is held, then stopped
     cross_fade_steps = 3                 # optional: control steps from one plan to the next
     max_skew_ms = 100.0                  # optional: how far apart two cameras' frames may be taken
@@ -36,7 +39,6 @@ tomlkit keeps a user's comments when ofp-edge writes a value back.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,11 +51,11 @@ from ofp_edge.files import write_bytes
 from ofp_edge.rig.engine import EngineEntry, engine_entry
 from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
 from ofp_edge.rig.safety import SafetyEntry, read_safety
+from ofp_edge.rig.timing import Timing, read_timing
 from ofp_edge.spec import PolicySpec
 from ofp_edge.toml import Table, parse_toml, read_toml
 
 SCHEMA_VERSION = 1
-MOST_CROSS_FADE_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -83,34 +85,6 @@ class CameraEntry:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """[timing]: the constant latency L, the age past which a plan is no longer followed, over how
-    many control steps one plan fades into the next (None: the two plans' overlap, at most 5), how
-    far apart the frames of one observation may have been taken, and the latency of an episode's
-    first plan (None: L)."""
-
-    latency_ms: float
-    max_plan_age_ms: float
-    cross_fade_steps: int | None = None
-    max_skew_ms: float = 100.0
-    cold_latency_ms: float | None = None
-
-    @property
-    def cold_ms(self) -> float:
-        """Return the latency of an episode's first plan."""
-        return self.latency_ms if self.cold_latency_ms is None else self.cold_latency_ms
-
-    def fade_steps(self, spec: PolicySpec) -> int:
-        """Return cross_fade_steps, or its default: what is left of the old plan when the next one
-        takes over, at most 5 steps."""
-        if self.cross_fade_steps is not None:
-            return self.cross_fade_steps
-        delay = math.ceil(self.latency_ms / 1000 / spec.dt_s - 1e-9)
-        overlap = spec.plan_steps - spec.n_action_steps - delay
-        return max(0, min(MOST_CROSS_FADE_STEPS, overlap))
-
-
-@dataclass(frozen=True)
 class Rig:
     """A parsed rig file."""
 
@@ -122,6 +96,7 @@ class Rig:
     safety: SafetyEntry = SafetyEntry()
     realtime: RealtimeEntry = RealtimeEntry()
     instruction: str | None = None
+    instruction_socket: str | None = None
 
     def require_fits(self, spec: PolicySpec) -> None:
         """Check the rig against a policy's spec. Raises RigError naming field, expected and got."""
@@ -131,31 +106,7 @@ class Rig:
                 raise RigError(
                     f"{self.path}: [cameras.{name}]: expected by the policy, got {have}."
                 )
-        limit = 1000 * (spec.plan_steps - spec.n_action_steps) * spec.dt_s
-        times = {"latency_ms": self.timing.latency_ms, "cold_latency_ms": self.timing.cold_ms}
-        for name, value in times.items():
-            if value > limit:
-                raise RigError(
-                    f"{self.path}: [timing] {name}: expected at most {limit:g} ms "
-                    f"(horizon {spec.plan_steps} - n_action_steps {spec.n_action_steps} at "
-                    f"{spec.control_hz:g} Hz), got {value:g} ms."
-                )
-        if self.timing.cold_ms < self.timing.latency_ms:
-            raise RigError(
-                f"{self.path}: [timing] cold_latency_ms: expected latency_ms = "
-                f"{self.timing.latency_ms:g} at least, got {self.timing.cold_ms:g}."
-            )
-        limit = 1000 * spec.plan_steps * spec.dt_s
-        if self.timing.max_plan_age_ms > limit:
-            raise RigError(
-                f"{self.path}: [timing] max_plan_age_ms: expected at most {limit:g} ms "
-                f"(a plan of {spec.plan_steps} steps), got {self.timing.max_plan_age_ms:g} ms."
-            )
-        if self.timing.fade_steps(spec) >= spec.plan_steps:
-            raise RigError(
-                f"{self.path}: [timing] cross_fade_steps: expected 0..{spec.plan_steps - 1} (less "
-                f"than horizon), got {self.timing.cross_fade_steps}."
-            )
+        self.timing.require_fits(spec, self.path)
         self.safety.require_fits(spec, str(self.path))
 
 
@@ -168,24 +119,16 @@ def read_rig(path: Path) -> Rig:
     robot = table.sub("robot")
     cameras = table.sub("cameras", optional=True)
     timing = table.sub("timing")
-    fade = (
-        timing.count("cross_fade_steps", least=0) if "cross_fade_steps" in timing.values else None
-    )
     rig = Rig(
         path,
         RobotEntry(robot.take("driver", str), robot.take("options", dict, {})),
         {name: _camera(cameras.sub(name), name) for name in list(cameras.values)},
-        Timing(
-            timing.positive("latency_ms", allow_zero=True),
-            timing.positive("max_plan_age_ms"),
-            fade,
-            timing.positive("max_skew_ms", default=100.0),
-            timing.positive("cold_latency_ms") if "cold_latency_ms" in timing.values else None,
-        ),
+        read_timing(timing),
         engine_entry(table),
         read_safety(table.sub("safety", optional=True)),
         read_realtime(table.sub("realtime", optional=True)),
         table.take("instruction", str) if "instruction" in table.values else None,
+        table.text("instruction_socket"),
     )
     for part in (robot, timing, table):
         part.nothing_left()

@@ -166,7 +166,7 @@ def read_safety(table: Table) -> SafetyEntry:
     """Read the table [safety], which may be empty. Raises RigError naming the wrong entry."""
     limits = table.sub("limits", optional=True)
     box = table.sub("workspace") if "workspace" in table.values else None
-    socket = _name(table, "stop_socket")
+    socket = table.text("stop_socket")
     silence = table.positive("stop_silence_ms") if "stop_silence_ms" in table.values else None
     if silence is not None and socket is None:
         raise RigError(f"{table.path}: {table.where('stop_silence_ms')}: expected stop_socket.")
@@ -188,7 +188,7 @@ def _field(table: Table) -> FieldLimits:
     values: dict[str, Any] = {
         key: table.positive(key) for key in (*_RATES, "physical_speed") if key in table.values
     } | {key: _numbers(table, key) for key in _BOX if key in table.values}
-    values["measured"] = _name(table, "measured")
+    values["measured"] = table.text("measured")
     values["measured_offset"] = table.count("measured_offset", 0, least=0)
     table.nothing_left()
     return FieldLimits(**values)
@@ -200,15 +200,6 @@ def _workspace(table: Table) -> Workspace:
     box = Workspace(table.take("measured", str), low, high, speed)
     table.nothing_left()
     return box
-
-
-def _name(table: Table, key: str) -> str | None:
-    if key not in table.values:
-        return None
-    name: str = table.take(key, str)
-    if not name.strip():
-        raise RigError(f"{table.path}: {table.where(key)}: expected a name, got {name!r}.")
-    return name
 
 
 def _numbers(table: Table, key: str) -> tuple[float, ...]:

@@ -70,7 +70,7 @@ class Observer:
     max_age_ns: per camera; a frame older than that is dropped, never acted upon.
     frozen_after: per camera, the number of equal pictures in a row that is too many, 0: unlimited;
     by default 5, or 0 for a camera that calls itself `noise_free`. instruction: text for a policy
-    with a text field, the same in every observation.
+    with a text field, until another is told; instruction_id: its place in the policy's list.
     max_skew_ns: how far apart the frames of one observation may have been taken; None: any time.
     Raises SpecMismatch when a camera is missing or differs by more than `tolerance`, or when there
     is an instruction and no field for it or the other way round; UnknownName for another one.
@@ -89,6 +89,7 @@ class Observer:
         instruction: str | None = None,
     ) -> None:
         self.spec, self._mark = spec, mark
+        self.instruction_id: int | None = None
         self.counters = ObserverCounters()
         self.max_skew_ns = max_skew_ns
         self._cameras = {name: cameras[name] for name in spec.cameras if name in cameras}
@@ -114,8 +115,12 @@ class Observer:
         self._arrays: dict[str, NDArray[Any]] = {
             item.name: np.zeros(item.shape, dtype=item.dtype) for item in spec.observations
         }
-        for item, number in told(spec.observations, instruction):
-            self._arrays[item.name][...] = number
+        self.tell(instruction)
+
+    def tell(self, instruction: str | None) -> None:
+        """Show the policy this instruction from now on. Raises as building an observer does."""
+        for item, number in told(self.spec.observations, instruction):
+            self._arrays[item.name][...] = self.instruction_id = number
 
     def poll(self, clock: Clock, timeout_ms: float = 0.0, not_before_ns: int = 0) -> bool:
         """Take every camera's newest frame; return whether each has an unused, fresh one.

@@ -96,6 +96,7 @@ def controller_of(header: Row, what: str = "the log") -> Controller:
         round(run.latency_ms * 1e6),
         round(run.max_plan_age_ms * 1e6),
         cold_latency_ns=run.cold_ns,
+        delay_ns=round(run.actuation_delay_ms * 1e6),
         fade_steps=run.cross_fade_steps,
         safety=SafetyLayer(run.spec, run.safety),
         refine=None if run.refine_first_ns is None else RefineBudget(run.refine_first_ns),

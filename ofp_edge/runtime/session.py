@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from ofp_edge import __version__
 from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.fields.text import told
+from ofp_edge.errors import RigError
+from ofp_edge.fields.text import instructions_of, told
 from ofp_edge.rig.file import Rig, RobotEntry, read_rig
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
@@ -27,6 +28,7 @@ from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.infer.sampler import Nfe
+from ofp_edge.runtime.instruction_input import InstructionInput
 from ofp_edge.runtime.log.recording import CalibrationRecorder
 from ofp_edge.runtime.log.schemas import LOG_VERSION
 from ofp_edge.runtime.log.series import DEFAULT_MB
@@ -39,6 +41,8 @@ from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
 from ofp_edge.spec import PolicySpec
 from ofp_edge.start import Start
+
+_NOISE = "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation"
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ def read_run(request: Request) -> RunFiles:
     if request.instruction is not None:
         rig = replace(rig, instruction=request.instruction)
     told(bundle.spec.observations, rig.instruction)  # what is no instruction is refused here
+    if rig.instruction_socket is not None and rig.instruction is None:
+        raise RigError(f"{rig.path}: instruction_socket: the policy takes no instruction.")
     choice = choose_engine(bundle, rig, request.engine, request.precision, request.threads)
     rig.require_fits(bundle.spec)
     make_controller(bundle.spec, rig, None)  # what no schedule can meet is refused here
@@ -184,6 +190,10 @@ def open_session(
         if rig.safety.stop_socket is not None:
             stop_input = StopInput(rig.safety.stop_socket, rig.safety.stop_silence_ms)
             stack.callback(stop_input.close)
+        instruction_input = None
+        if rig.instruction_socket is not None:
+            instruction_input = InstructionInput(rig.instruction_socket, bundle.spec.observations)
+            stack.callback(instruction_input.close)
         cameras = stack.enter_context(open_cameras(rig, bundle.spec.cameras))
         observer = make_observer(bundle, rig, cameras, mark)
         start = request.start(bundle.manifest.start)
@@ -235,6 +245,7 @@ def open_session(
             telemetry=telemetry,
             heartbeat=heartbeat,
             stop_input=stop_input,
+            instruction_input=instruction_input,
             supervision=supervision,
             max_stall_ns=round(rig.safety.max_stall_ms * 1e6),
             on_start=hooks.on_start,
@@ -262,6 +273,7 @@ def make_controller(
         round(rig.timing.latency_ms * 1e6),
         round(rig.timing.max_plan_age_ms * 1e6),
         cold_latency_ns=round(rig.timing.cold_ms * 1e6),
+        delay_ns=rig.timing.delay_ns,
         fade_steps=rig.timing.fade_steps(spec),
         safety=SafetyLayer(spec, rig.safety),
         refine=None if refine_first_ns is None else RefineBudget(refine_first_ns),
@@ -282,15 +294,17 @@ def _header(
         "precision": choice.precision,
         "threads": choice.threads,
         "seed": request.seed,
-        "noise": "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation",
+        "noise": None if bundle.manifest.deterministic else _NOISE,
         "nfe": nfe,
         "start": asdict(start),
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
         "committed": request.committed and bundle.manifest.committed is not None,
         "instruction": rig.instruction,
+        "instructions": list(instructions_of(bundle.spec.observations)) or None,
         "latency_ms": rig.timing.latency_ms,
         "cold_latency_ms": rig.timing.cold_ms,
+        "actuation_delay_ms": rig.timing.actuation_delay_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
         "cross_fade_steps": rig.timing.fade_steps(bundle.spec),
         "safety": rig.safety.to_json(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,9 @@ class SimulatedRobot:
     the world at T.
 
     In a rig, driver is "ofp_edge.sim.robot:SimulatedRobot", and the options are task, world (shared
-    with the camera by name) and seed (of the first episode). `clock` stamps the states.
+    with the camera by name), seed (of the first episode) and delay_ms: the robot moves so much
+    later than it is told, whole control steps; before its first command it stays. `clock` stamps
+    the states.
     """
 
     stops_by_itself = True  # its world is gone with its process
@@ -36,8 +40,11 @@ class SimulatedRobot:
         task: str,
         world: str = "demo",
         seed: int = 0,
+        delay_ms: float = 0.0,
         clock: Clock = time.monotonic_ns,
     ) -> None:
+        self._delay_steps = _whole_steps(delay_ms, spec.dt_ns)
+        self._stay = _stay(spec)
         self.world: World = shared_world(world, task, seed)
         self._clock = clock
         states = spec.states
@@ -68,6 +75,7 @@ class SimulatedRobot:
         self._stopped = False
         self._waiting: NDArray[np.float32] | None = None
         self._sent_ns = 0
+        self._told = deque([self._stay] * self._delay_steps)
 
     def state(self) -> RobotState:
         """Return the "state" field, true now."""
@@ -81,7 +89,7 @@ class SimulatedRobot:
         if self._stopped:
             raise RobotError("the simulated robot is stopped. Reset it first.")
         if not self._later:
-            self.world.step(action)
+            self._move(action)
             return
         if self._waiting is not None:
             self._execute()
@@ -90,7 +98,12 @@ class SimulatedRobot:
     def _execute(self) -> None:
         action, self._waiting = self._waiting, None
         assert action is not None
-        self.world.step(action)
+        self._move(action)
+
+    def _move(self, action: NDArray[np.float32]) -> None:
+        self._told.append(action.copy())
+        if (now := self._told.popleft()) is not None:
+            self.world.step(now)
 
     def outcome(self) -> Outcome:
         """Say how the episode stands."""
@@ -99,7 +112,24 @@ class SimulatedRobot:
     def stop(self) -> None:
         """Stop the robot until the next reset."""
         self._stopped, self._waiting = True, None
+        self._told.clear()
 
     def close(self) -> None:
         """Release nothing: the world stays for the next robot."""
         self.stop()
+
+
+def _whole_steps(delay_ms: float, dt_ns: int) -> int:
+    steps = delay_ms * 1e6 / dt_ns if math.isfinite(delay_ms) else -1.0
+    if steps < 0 or abs(steps - round(steps)) > 1e-6:
+        raise RobotError(
+            f"simulated robot, delay_ms: expected whole control steps of {dt_ns / 1e6:g} ms, "
+            f"got {delay_ms:g}."
+        )
+    return round(steps)
+
+
+def _stay(spec: PolicySpec) -> NDArray[np.float32] | None:
+    """The command that moves nothing; None where only the robot's last goal does."""
+    values = [field.hold for field in spec.actions for _ in range(field.shape[0])]
+    return None if None in values else np.asarray(values, np.float32)

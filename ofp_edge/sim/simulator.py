@@ -48,7 +48,7 @@ class Simulator:
 
 def open_simulator(
     task: str, spec: PolicySpec, clock: Clock, *, seed: int = 0, depth_by: str | None = None,
-    world: str | None = None,
+    world: str | None = None, delay_ms: float = 0.0,
 ) -> Simulator:  # fmt: skip
     """Build and start a simulator. Raises UnknownName for a task, SpecMismatch for a policy that
     does not fit it.
@@ -56,9 +56,10 @@ def open_simulator(
     Each episode calls `simulator.robot.reset(seed)`, then `read(0)` of every camera and
     `robot.send(action)` once in each control step, moving the clock by `spec.dt_ns`. `world` names
     the world that the simulator lives in, by default the task's: two simulators at a time need two.
+    delay_ms: the robot's own, see SimulatedRobot.
     """
     found = find_task(task)
     world = world or task
-    robot = SimulatedRobot(spec, task=task, world=world, seed=seed, clock=clock)
+    robot = SimulatedRobot(spec, task=task, world=world, seed=seed, delay_ms=delay_ms, clock=clock)
     cameras = start_cameras(task, spec.observations, clock, world=world, depth_by=depth_by)
     return Simulator(found, clock, shared_world(world, task), cameras, robot)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ofp_edge.data.cache.drawn import call_for, expect_draws
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.windows import windows
 from ofp_edge.fields import Points, Rgb
@@ -32,7 +33,10 @@ class Batches:
         found = windows(dataset, episodes, spec.n_obs_steps, spec.horizon, spec.start_index)
         self.past = torch.from_numpy(found.past)  # (n, To)
         self.chunks = torch.from_numpy(found.chunks)  # (n, H, A)
-        self.fields = [np.ascontiguousarray(dataset.fields[f.name]) for f in spec.observations]
+        # Any, for a mapped file is to stay one.
+        self.fields = [np.asanyarray(dataset.fields[f.name], order="C") for f in spec.observations]
+        for field in self.fields:
+            expect_draws(field)
         shift = scene_shift(spec, dataset.fields)
         self._positions = None if shift is None else shift.columns
 
@@ -99,6 +103,7 @@ def _taken(field: NDArray[Any], past: NDArray[np.int64]) -> Tensor:
         dtype=torch.from_numpy(np.empty(0, field.dtype)).dtype,
         pin_memory=torch.cuda.is_available(),
     )
+    call_for(field, past)
     # Any mode but "raise" copies straight to `out`; the numbers are valid.
     np.take(field, past.ravel(), 0, made.numpy().reshape(-1, *field.shape[1:]), "clip")
     return made

@@ -28,6 +28,7 @@ from ofp_edge.train.validation import Validation, validate
 
 _WORTH_SAYING = 0.05
 _NO_RAMP = 10_000  # steps after which the average's decay is no longer ramped up
+_TELL_S = 2.0  # steps that take longer are told of one by one
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def train(
         ) as stream,
         stop_wish() as wish,
     ):
+        told_at = 0.0
         while state.step < settings.steps and not processes.any(wish.requested):
             done = plan.first_progress + (1 - plan.first_progress) * state.step / settings.steps
             for group in state.optimizer.param_groups:
@@ -138,10 +140,13 @@ def train(
             if state.step % checkpoint_every == 0 and not last:
                 processes.led(lambda: save_checkpoint(plan))
                 saved_at = state.step
-            if state.step % 10 == 0 or last:
-                took = time.monotonic() - begun
+            took = time.monotonic() - begun
+            tenth = state.step % 10 == 0 or last
+            if tenth or took - told_at >= _TELL_S:
                 line = _note(plan, (state.step - first) / took, stream.waited_s / took)
                 progress(state.step, settings.steps, line)
+                told_at = took
+            if tenth:
                 seen = {f"loss/{name}": value for name, value in values.items()}
                 seen["gradient_norm"] = norm
                 seen["learning_rate"] = state.optimizer.param_groups[0]["lr"]

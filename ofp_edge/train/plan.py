@@ -135,6 +135,17 @@ def _preset_of(start: Policy) -> Preset:
     return replace(preset("resnet18" if images else "unet"), name=IMPORTED)
 
 
+def _steps(request: Request, name: str, own: int, start: Policy | None) -> int:
+    """A length that the user may choose; a network that is there already has its own."""
+    wanted: int | None = getattr(request, name)
+    if start is not None and wanted not in (None, own):
+        raise PolicyError(
+            f"--{name.replace('_', '-')} {wanted}: {request.init} has {own}. Leave --init out, or "
+            "the option."
+        )
+    return own if wanted is None else wanted
+
+
 def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> Plan:
     chosen = _preset_of(start) if start else preset(request.preset or "small")
     own = start and not request.distill
@@ -155,8 +166,8 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         observations = tuple(sorted(observations, key=lambda f: _place(order, f.name)))
     chunking = Chunking(
         times.n_obs_steps,
-        times.horizon,
-        times.n_action_steps,
+        _steps(request, "horizon", times.horizon, start),
+        _steps(request, "n_action_steps", times.n_action_steps, start),
         dataset.control_hz,
         start.config.spec.start_index if start else 0,
     )
@@ -276,6 +287,8 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
         "learning_rate": settings.learning_rate,
         "seed": config.training.seed,
         "committed_steps": config.network.committed_steps,
+        "horizon": config.spec.horizon,
+        "n_action_steps": config.spec.n_action_steps,
     }
     for name, value in have.items():
         got = getattr(request, name)

@@ -14,7 +14,8 @@ class Request:
     options: the method's numbers that differ from its defaults. distill: `init` is a policy of many
     steps, whose time embedding is widened first. mixed: datasets to mix with the first one.
     weights: how often each is drawn from, by default in proportion to its windows. committed_steps:
-    the longest committed prefix to train with (see policy/prefix.py); by default none.
+    the longest committed prefix to train with (see policy/prefix.py); by default none. horizon,
+    n_action_steps: in control steps, as in a spec.
     """
 
     dataset: Path
@@ -34,3 +35,5 @@ class Request:
     mixed: tuple[Path, ...] = ()
     weights: tuple[float, ...] | None = None
     committed_steps: int | None = None
+    horizon: int | None = None
+    n_action_steps: int | None = None

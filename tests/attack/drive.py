@@ -18,6 +18,7 @@ from ofp_edge.runtime.control.events import (
     NotSent,
     StateRead,
     StopRequested,
+    Told,
 )
 from ofp_edge.runtime.session import make_controller
 from tests.attack.broken import Broken
@@ -81,6 +82,8 @@ def _ticks(schedule: Schedule, scenario: Scenario, step: Step, ran: Ran) -> None
             oracle.not_sent()
         if tick == 0 or "episode" in troubles:
             events.append(EpisodeStarted(now_ns))
+        if "told" in troubles:
+            events.append(Told(f"words of tick {tick}"))
         if "stop" in troubles:
             events.append(StopRequested("somebody said stop"))
         ran.ticks, ran.at = tick + 1, tick

@@ -45,7 +45,7 @@ CHUNKS = (
     "unasked",
     "jump_chunk",
 )
-OTHERS = ("dead_planner", "unsent", "blocked", "stuck", "pushed", "episode", "stop")
+OTHERS = ("dead_planner", "unsent", "blocked", "stuck", "pushed", "episode", "told", "stop")
 KINDS = READINGS + CLOCKS + CHUNKS + OTHERS
 LOOP_KINDS = (
     *READINGS,

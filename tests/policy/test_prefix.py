@@ -72,8 +72,8 @@ def test_the_network_is_told_mask_and_values(tmp_path: Path, kind: str) -> None:
 def replace_mask_alone(network: PolicyNetwork, z: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
     """u of the same z and values, once marked as committed and once as noise."""
     time, trunk = network.time(others[0], others[1]), network.trunk
-    nothing, mask = torch.zeros_like(z), first(3).mask
-    return trunk(z, others[2], time, nothing, mask), trunk(z, others[2], time, nothing, 0 * mask)
+    marked = Prefix(torch.zeros_like(z), first(3).mask).told
+    return trunk(z, others[2], time, marked), trunk(z, others[2], time, 0 * marked)
 
 
 @KINDS
@@ -183,6 +183,15 @@ def test_half_of_the_rows_are_free_and_the_others_have_every_length(tmp_path: Pa
     assert not found.mask[:, 0].any() and bool((found.mask[:, 1] == (counts > 0)).all())
 
 
+def test_what_act_is_told_says_it_by_step_and_back() -> None:
+    prefix = Prefix(torch.arange(1.0, 7).repeat(2, 1), torch.tensor([[1.0, 0, 0], [1, 1, 0]]))
+    assert prefix.told.tolist() == [[1, 2, 1, 0, 0, 0, 0, 0, 0], [1, 2, 1, 3, 4, 1, 0, 0, 0]]
+    found = Prefix.of(prefix.told, prefix.free)
+    assert torch.equal(found.mask, prefix.mask) and torch.equal(found.told, prefix.told)
+    z = torch.full((2, 6), 9.0)
+    assert found.put_into(z).tolist() == [[1, 2, 9, 9, 9, 9], [1, 2, 3, 4, 9, 9]]
+
+
 def test_without_prefixes_nothing_is_drawn(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
@@ -216,6 +225,6 @@ def test_a_trained_prefix_can_be_longer_but_not_taken_out(tmp_path: Path) -> Non
     policy = load_policy(tiny_policy(tmp_path / "p", "state", committed_steps=3))
     longer = policy.committing(4, "it")
     assert longer.network.committed_steps == longer.config.network.committed_steps == 4
-    assert torch.equal(longer.network.trunk.prefix.weight, policy.network.trunk.prefix.weight)
+    assert torch.equal(longer.network.trunk.told.weight, policy.network.trunk.told.weight)
     with pytest.raises(PolicyError, match="it: trained with committed prefixes of up to 3"):
         policy.committing(0, "it")

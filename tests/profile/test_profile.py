@@ -107,6 +107,10 @@ def test_the_document_proposes_whole_milliseconds_and_says_what_it_lacks(
     assert "Synthetic depth frames" in notes and "Not a verdict" in notes
     assert values["engine_ms_p50"] > 0 and values["stages"]["act"]["p50"] > 0
     assert values["proposed_cold_latency_ms"] is None  # a cold start is as dear as another
+    planned = values["schedule"]
+    assert planned["latency_ms"] == values["proposed_latency_ms"]
+    assert planned["have"] == {"horizon": 8, "n_action_steps": 4, "committed_steps": None}
+    assert 0 < planned["busy_share"] and planned["busy_ms"] > 0
     json.dumps(values, allow_nan=False)
 
 

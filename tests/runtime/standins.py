@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.functions import Function, encode_and_act
+from ofp_edge.functions import Function, encode_and_act, prefix_of
 from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.chunk import Chunk
@@ -72,19 +72,21 @@ class FunctionRunner:
 def make_runners(
     spec: PolicySpec, *, told: bool = False
 ) -> tuple[tuple[Function, ...], dict[str, FunctionRunner]]:
-    """encode: the state's first four numbers. act: chunk_normalised = z + (r - t) * features[0],
-    chunk = twice that. told: act takes a committed prefix too, which stands in the chunk."""
+    """encode: the state's first four numbers, and ten times an instruction's. act:
+    chunk_normalised = z + (r - t) * features[0], chunk = twice that. told: act takes a committed
+    prefix too, which stands in the chunk."""
     size = spec.horizon * spec.action_dim
 
     def encode(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
         outputs["feature"][:] = inputs["state"][:, :FEATURE]
+        for field in spec.observations:
+            outputs["feature"] += 10 * inputs[field.name] if field.told else 0
 
     def act(inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
         step = inputs["time_row"][0, -1] * inputs["features"][0, -FEATURE]
         outputs["chunk_normalised"][:] = inputs["z"] + step
         if told:
-            inside = np.repeat(inputs["mask"], spec.action_dim, 1) > 0
-            np.copyto(outputs["chunk_normalised"], inputs["committed"], where=inside)
+            np.copyto(outputs["chunk_normalised"], inputs["z"], where=inputs["free"] == 0)
         outputs["chunk"][:] = 2 * outputs["chunk_normalised"]
 
     fields = {
@@ -98,8 +100,8 @@ def make_runners(
                 "features": (1, spec.n_obs_steps * FEATURE),
                 "z": (1, size),
                 "time_row": (1, 2),
-                **({"committed": (1, size), "mask": (1, spec.horizon)} if told else {}),
-            },  # fmt: skip
+                **({x.name: x.shape for x in prefix_of(spec)} if told else {}),
+            },
             {"chunk": (1, size), "chunk_normalised": (1, size)},
             act,
         ),

@@ -24,6 +24,7 @@ from ofp_edge.runtime.control.events import (
     PlanStarted,
 )
 from ofp_edge.runtime.infer.inference import Inference
+from ofp_edge.runtime.infer.sampler import shipped_scheme
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from tests.runtime.standins import DT, MS, ROWS, make_chunk, make_runners, make_spec
 
@@ -201,13 +202,45 @@ def raw(count: int) -> NDArray[np.float32]:
 def test_the_inputs_of_act_are_written_in_its_own_scale() -> None:
     made = inference()
     assert made.prefix is not None
-    values, mask = made.act.inputs["committed"], made.act.inputs["mask"]
-    chunk = made.infer(0, None, made.prefix.normalised(raw(2)))
-    np.testing.assert_allclose(values.reshape(8, 4)[:2] * 0.5 + 0.25, raw(2), rtol=1e-6)
-    np.testing.assert_array_equal(mask, [[1, 1, 0, 0, 0, 0, 0, 0]])
-    np.testing.assert_array_equal(chunk.normalised[:2], values.reshape(8, 4)[:2])
+    told, free = made.act.inputs["committed"].reshape(8, 5), made.act.inputs["free"].reshape(8, 4)
+    for count in (2, 3, 1):  # one length after another: what was there goes
+        chunk = made.infer(0, None, made.prefix.normalised(raw(count)))
+        np.testing.assert_allclose(told[:count, :4] * 0.5 + 0.25, raw(count), rtol=1e-6)
+        assert told[:, 4].tolist() == [1.0] * count + [0.0] * (8 - count)
+        assert free.tolist() == [[0.0] * 4] * count + [[1.0] * 4] * (8 - count)
+        assert not told[count:].any()
+        np.testing.assert_array_equal(chunk.normalised[:count], told[:count, :4])
+        np.testing.assert_array_equal(made.prefix.values, told[:, :4])
+        np.testing.assert_array_equal(made.prefix.mask, told[:, 4])
     made.infer(0)
-    assert not values.any() and not mask.any()
+    assert not told.any() and free.all()
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_every_evaluation_sees_it_in_z(refine: bool) -> None:
+    """Cold, warm, and noised again to refine."""
+    made = inference()
+    scheme, scale = shipped_scheme(ROWS, "auto" if refine else 1), Committed(3, (1,) * 4, (0,) * 4)
+    made = Inference(
+        made.spec, made.functions, made.runners, ROWS, 0, committed=scale, scheme=scheme
+    )
+    made.observe(0, {"state": np.zeros(4, np.float32)})
+    seen: list[NDArray[np.float32]] = []
+    act = made.act.function  # type: ignore[attr-defined]
+
+    def watched(inputs: Any, outputs: Any) -> None:
+        seen.append(inputs["z"].reshape(8, 4).copy())
+        act(inputs, outputs)
+
+    made.act.function = watched  # type: ignore[attr-defined]
+    plan = made.infer(0, None, raw(2))
+    made.infer(3 * DT, plan, raw(3))
+    if refine:
+        made.refine(3 * DT)
+    assert len(seen) == 2 + refine
+    for z, count in zip(seen, (2, 3, 3), strict=False):
+        np.testing.assert_array_equal(z[:count], raw(count))
+        assert not np.isin(z[count:], raw(count)).any()
 
 
 def test_a_warm_start_fills_what_is_not_committed() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ofp_edge.camera_parameters import CameraTolerance
-from ofp_edge.rig.file import Timing
+from ofp_edge.rig.timing import Timing
 from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.session import make_observer

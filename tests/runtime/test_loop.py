@@ -21,6 +21,7 @@ from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.kernel.rate import Rate
 from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, array_from_json
 from ofp_edge.runtime.observer import Observer
+from ofp_edge.spec import PolicySpec
 from tests.runtime.standins import (
     DT,
     MS,
@@ -44,18 +45,21 @@ SPEC = make_spec(points=True, n_action_steps=3)
 class Stand:
     """A whole loop on a fake clock."""
 
-    def __init__(self, robot: Any = None, *, max_age_ms: float = 100.0, **options: Any) -> None:
+    def __init__(
+        self, robot: Any = None, *, max_age_ms: float = 100.0, spec: PolicySpec = SPEC,
+        instruction: str | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         self.clock = FakeClock()
         self.robot = (robot or FakeRobot)(self.clock)
         self.planner_clock = PlannerClock(self.clock)
         self.camera = FakeCamera(self.planner_clock)
-        functions, runners = make_runners(SPEC)
-        self.inference = Inference(SPEC, functions, runners, ROWS, 0)
+        functions, runners = make_runners(spec)
+        self.inference = Inference(spec, functions, runners, ROWS, 0)
         self.act: FunctionRunner = runners["act"]
-        self.controller = Controller(SPEC, 2 * DT, 8 * DT)
+        self.controller = Controller(spec, 2 * DT, 8 * DT)
         self.observer = Observer(
-            SPEC, {"front": self.camera}, {"front": CAMERA}, CameraTolerance(),
-            {"front": round(max_age_ms * MS)},
+            spec, {"front": self.camera}, {"front": CAMERA}, CameraTolerance(),
+            {"front": round(max_age_ms * MS)}, instruction=instruction,
         )  # fmt: skip
         telemetry = options.pop("telemetry", NoTelemetry())
         planner = FakePlanner(self.inference, self.observer, telemetry, self.planner_clock)

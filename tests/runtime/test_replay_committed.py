@@ -86,6 +86,20 @@ def test_a_replay_is_the_same_bit_for_bit_and_finds_the_same_committed(tmp_path:
     assert report.same and report.differences == []
 
 
+def test_a_robots_own_delay_is_in_the_log_and_the_replay_is_the_same(tmp_path: Path) -> None:
+    delay = {"actuation_delay_ms": 50.0, "max_plan_age_ms": 350.0}
+    run(tmp_path / "run.mcap", **delay)
+    log = LogReader(tmp_path / "run.mcap")
+    counts = [int(mask.sum()) for _, mask in plans(tmp_path / "run.mcap")]
+    assert counts.count(3) > 5, "L is two steps, and the delay one more"
+    indices = [row["index"] for _, row in log.rows("/command") if row["index"] is not None]
+    assert min(indices) >= 3
+    report = replay(log, told())
+    assert report.same and report.differences == []
+    log.header["actuation_delay_ms"] = 0.0
+    assert not replay(log, told()).same
+
+
 def test_what_was_told_is_what_was_commanded(logged: Path) -> None:
     commands = {
         row["tick_ns"]: array_from_json(row["action"])

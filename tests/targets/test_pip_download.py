@@ -10,6 +10,7 @@ import pytest
 
 from ofp_edge.boards.cpu import boards, this_machine
 from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.targets import pip_download
 from ofp_edge.targets.systems import system
 from ofp_edge.targets.wheels import collect_wheels
 from tests.packaging.offline import write_wheel
@@ -95,6 +96,29 @@ def test_pure_python_that_is_source_alone_is_built(index: Path, out: Path) -> No
     assert set(found) == {"robot", "servo"} and built.exists()
     assert found["servo"].path.parent == out
     assert "servo: no wheel anywhere, building one from its source" in said
+
+
+def test_beside_it_the_others_are_still_asked_for_at_once(
+    index: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("arm", "camera", "lidar"):
+        write_wheel(index, name, "1.0")
+    for name in ("glove", "servo-sdk"):
+        write_source(index, name.replace("-", "_"), "py3-none-any")
+    asked: list[tuple[str, ...]] = []
+    pip = pip_download._pip
+
+    def heard(*arguments: str) -> str:
+        asked.append(arguments)
+        return pip(*arguments)
+
+    monkeypatch.setattr(pip_download, "_pip", heard)
+    names = ["arm", "camera", "glove", "lidar", "servo-sdk>=1"]
+    assert set(collect_wheels(out, system("rk3588", "3.11"), names)) == {
+        "arm", "camera", "glove", "lidar", "servo-sdk",
+    }  # fmt: skip
+    downloads = [x for x in asked if x[0] == "download"]
+    assert [x[-1] for x in downloads] == ["servo-sdk>=1", "servo-sdk>=1", "lidar"], asked
 
 
 @pytest.mark.parametrize(

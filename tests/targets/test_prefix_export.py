@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ from ofp_edge.quantize.inputs import act_inputs, synthetic_windows
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.runners.table import load_runner
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.targets.export import export_executorch, export_onnx
+from ofp_edge.targets.export import FORMS
 from ofp_edge.targets.tensorrt_graph import check_graph
 from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
@@ -49,15 +50,15 @@ def test_act_is_the_network_that_is_told(tmp_path: Path, kind: str) -> None:
         torch.randn(1, size, generator=generator)
         for size in (network.null.numel(), network.chunk_size, network.chunk_size)
     )
-    mask = torch.tensor([[1.0, 1, 0, 0, 0, 0, 0, 0]])
-    committed[:, 8:] = 0
+    prefix = Prefix(committed, torch.tensor([[1.0, 1, 0, 0, 0, 0, 0, 0]]))
+    z = prefix.put_into(z)
     for row in deployed.time_rows:
         with torch.no_grad():
-            _, found = deployed.act(features, z, torch.tensor([row.row]), committed, mask)
-            prefix = Prefix(committed, mask)
+            told = torch.tensor([row.row]), prefix.told, prefix.free
+            _, found = deployed.act(features, z, *told)
             t, r = torch.tensor([row.t]), torch.tensor([row.r])
             u = network(z, t, r, features, prefix)
-        want = prefix.put_into(prefix.put_into(z) + (row.r - row.t) * u)
+        want = prefix.put_into(z + (row.r - row.t) * u)
         torch.testing.assert_close(found, want)
         assert torch.equal(found[:, :8], committed[:, :8])  # two steps of four actions
 
@@ -67,9 +68,10 @@ def test_calibration_sees_every_row_with_and_without_a_prefix(tmp_path: Path) ->
     found = act_inputs(deployed, synthetic_windows(deployed.spec, 6, 0), 0)
     masks: dict[str, set[float]] = {}
     for name, values in found:
-        masks.setdefault(name, set()).add(float(values[4].sum()))
-        inside = values[4].repeat_interleave(4, 1) > 0
-        assert not values[3][~inside].any() and bool(values[3][inside].any()) == bool(inside.any())
+        prefix = Prefix.of(*values[3:])
+        masks.setdefault(name, set()).add(float(prefix.mask.sum()))
+        assert torch.equal(prefix.free, values[4]) and torch.equal(prefix.told, values[3])
+        assert torch.equal(prefix.put_into(values[1]), values[1])
     told = {f"{name}, committed": {1.0, 2.0, 3.0} for name in ("cold", "warm", "refine")}
     assert masks == {**told, "cold": {0.0}, "warm": {0.0}, "refine": {0.0}}
 
@@ -88,7 +90,8 @@ def test_one_subgraph_in_int8(quantised: Path) -> None:
 
 
 def one_subgraph(act: torch.nn.Module, deployed: Deployed) -> None:
-    exported = export_executorch(act, deployed.function("act").inputs)
+    function = deployed.function("act")
+    exported = FORMS["pte"](act, function.inputs, function.outputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
 
 
@@ -100,17 +103,21 @@ def test_tensorrts_table_takes_the_graph_with_its_names(quantised: Path) -> None
         ("fp32", deployed.act),
         ("int8", build_functions(deployed, plan)["act"]),
     ):
-        exported = export_onnx(act, function.inputs, function.outputs)
+        exported = FORMS["onnx"](act, function.inputs, function.outputs)
         check_graph(exported.model, precision, "act")
+        products = [
+            x for x in onnx.load_model_from_string(exported.model).graph.node if x.op_type == "Gemm"
+        ]
+        assert all(len(x.input) == 3 for x in products), "the sum is within the layer"
         runner = load_runner("onnxruntime", exported.model, function.inputs, function.outputs)
-        assert set(runner.inputs) == {"features", "z", "time_row", "committed", "mask"}
+        assert set(runner.inputs) == {"features", "z", "time_row", "committed", "free"}
 
 
 def test_what_reads_the_chunk_stays_in_float(quantised: Path) -> None:
     plan = read_plan(quantised)
     assert plan is not None
-    kept = {x.name for x in plan.layers if x.precision == "fp32"} - {"trunk.mark"}
-    assert kept == {"trunk.inlet", "trunk.outlet", "trunk.prefix"}
+    kept = {x.name for x in plan.layers if x.precision == "fp32"}
+    assert kept == {"trunk.inlet", "trunk.outlet", "trunk.told"}
     assert all(0 < x.mean <= x.budget for x in plan.error)
 
 
@@ -134,12 +141,12 @@ def test_the_manifest_says_what_act_is_told_and_in_what_scale(bundle: Bundle) ->
 
 def test_golden_inputs_hold_prefixes_and_none(bundle: Bundle) -> None:
     golden = bundle.golden()
-    counts = golden["input/act/mask"].sum(1)
-    assert {0.0, 1.0, 2.0, 3.0} == set(counts.tolist())
-    for row, mask in enumerate(golden["input/act/mask"]):
-        inside = np.repeat(mask, 4) > 0
-        chunk = golden["output/act/fp32/chunk_normalised"][row]
-        np.testing.assert_array_equal(chunk[inside], golden["input/act/committed"][row][inside])
+    free = golden["input/act/free"].reshape(-1, 8, 4)
+    assert {0.0, 1.0, 2.0, 3.0} == set((free == 0).all(2).sum(1).tolist())
+    told = golden["input/act/committed"].reshape(-1, 8, 5)
+    chunk = golden["output/act/fp32/chunk_normalised"].reshape(-1, 8, 4)
+    np.testing.assert_array_equal(told[:, :, 4], (free == 0).all(2))
+    np.testing.assert_array_equal(chunk[free == 0], told[:, :, :4][free == 0])
 
 
 def test_a_policy_without_a_prefix_has_the_functions_of_before(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.targets.compile import Compiled, compile_policy
-from ofp_edge.targets.export import export_executorch, export_onnx
+from ofp_edge.targets.export import FORMS
 from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
@@ -41,17 +41,15 @@ def compiled(root: Path, policy: Path) -> Compiled:
 
 def test_encode_is_one_subgraph_without_normalisation(policy: Path) -> None:
     deployed = deploy(load_policy(policy))
-    assert [x.shape for x in deployed.function("encode").inputs] == [
+    function = deployed.function("encode")
+    assert [x.shape for x in function.inputs] == [
         (1, 4),
         (1, 3, 12, 16),
         (1, 3, 12, 16),
     ]
-    exported = export_executorch(deployed.encode, deployed.function("encode").inputs)
+    exported = FORMS["pte"](deployed.encode, function.inputs, function.outputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
-    bundle_output = [x for x in _feature(deployed.feature_dim)]
-    operations = export_onnx(
-        deployed.encode, deployed.function("encode").inputs, bundle_output
-    ).operations
+    operations = FORMS["onnx"](deployed.encode, function.inputs, function.outputs).operations
     assert not any("Norm" in name for name in operations)
     assert operations["Softmax"] == 2 and operations["MaxPool"] == 2
 
@@ -84,9 +82,3 @@ def test_what_the_robot_gives_as_uint8_the_engine_gets_in_0_to_1(
     assert given.min() == 0 and given.max() == 1
     np.testing.assert_array_equal(given[0], image * np.float32(1 / 255))
     inference.close()
-
-
-def _feature(size: int) -> list[object]:
-    from ofp_edge.functions import Tensor
-
-    return [Tensor("feature", (1, size))]

@@ -16,7 +16,7 @@ from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.functions import build_functions
 from ofp_edge.quantize.plan import read_plan
 from ofp_edge.targets.compile import compile_policy
-from ofp_edge.targets.export import export_executorch
+from ofp_edge.targets.export import FORMS
 from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
 
@@ -36,7 +36,8 @@ def test_int8_lowers_to_one_subgraph(quantised: Path) -> None:
     plan, deployed = read_plan(quantised), deploy(load_policy(quantised))
     assert plan is not None
     act = build_functions(deployed, plan)["act"]
-    exported = export_executorch(act, deployed.function("act").inputs)
+    function = deployed.function("act")
+    exported = FORMS["pte"](act, function.inputs, function.outputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out
 
 
@@ -80,5 +81,6 @@ def test_a_plan_read_back_rebuilds_the_same_graph(quantised: Path) -> None:
 def test_a_chunk_of_16_steps_lowers_whole_too(tmp_path: Path, kind: str) -> None:
     path = tiny_policy(tmp_path / "policy", "state", trunk=kind, horizon=16)
     deployed = deploy(load_policy(path))
-    exported = export_executorch(deployed.act, deployed.function("act").inputs)
+    function = deployed.function("act")
+    exported = FORMS["pte"](deployed.act, function.inputs, function.outputs)
     assert (exported.delegates, exported.delegated_share) == (1, 1.0), exported.left_out

@@ -95,7 +95,7 @@ def open_checkpoint(
         raise PolicyError(f"{config.what}: output_features: expected one action.")
     (name, (kind, shape)), *_ = outputs.items()
     action = _feature(folder, name, kind, shape, processed.after)
-    times = Times(1, config.whole("chunk_size"), config.whole("n_action_steps"), 0)
+    times = Times(1, config.whole("chunk_size"), wanted.acted(config.whole("n_action_steps")), 0)
     bound = bind_vla(wanted, told, features, action, times, processed.renamed)
     tensors, sha256 = read_checkpoint_tensors(folder)
     return Checkpoint(folder, config, tensors, sha256, processed, bound, tokenize, told)

@@ -1,4 +1,5 @@
-"""Sampling makes a policy's chunk, Act is `act` as it is deployed, Method trains a policy."""
+"""Sampling makes a policy's chunk, Act and Predict are `act` as it is deployed, Method trains a
+policy."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ class Sampling:
 
     jumps: the network learns u(z, t, r) for r > t; otherwise it is always asked with r = t.
     velocity: a chunk is a sequence of `z + (r - t) u`; otherwise only `sample` makes one.
+    draws: a chunk begins from noise and goes by times; otherwise it follows from features alone.
     deployable: each evaluation is a call of `act`, so that a bundle can make the chunk. own_nfe:
     the default number of network evaluations a chunk.
     """
@@ -31,6 +33,7 @@ class Sampling:
     name: ClassVar[str]
     jumps: ClassVar[bool]
     velocity: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
     deployable: ClassVar[bool] = True
 
     @property
@@ -75,12 +78,64 @@ class Sampling:
             pairs = [("ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
         return tuple(self.time_row(network, *pair) for pair in pairs)
 
+    def act(self, network: PolicyNetwork) -> Act | Predict:
+        """Return `act` as it is deployed."""
+        return Act(network, self)
+
+
+@dataclass(frozen=True)
+class Deterministic(Sampling):
+    """A policy whose chunk follows from the observation alone, in one evaluation: no noise, no
+    times, no warm start. Its network's trunk maps features (B, To*F) to the chunk (B, H*A)."""
+
+    name: ClassVar[str] = "deterministic"
+    jumps: ClassVar[bool] = False
+    velocity: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+
+    def sample(
+        self,
+        network: PolicyNetwork,
+        features: Tensor,
+        noise: Tensor,
+        nfe: int,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
+        """Return the chunk; the noise changes nothing."""
+        chunk: Tensor = network.trunk(features)
+        return chunk
+
+    def time_rows(
+        self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
+    ) -> tuple[TimeRow, ...]:
+        """Return none."""
+        return ()
+
+    def act(self, network: PolicyNetwork) -> Act | Predict:
+        """Return `act` as it is deployed."""
+        return Predict(network)
+
+
+class Predict(nn.Module):
+    """Maps features (1, To*F) to (chunk, chunk_normalised (1, H*A)), as Act does from noise."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.trunk, self.actions = network.trunk, network.actions
+        self.first = network.spec.start_index * network.spec.action_dim
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the chunk in raw units, from the observation on, and as the network gives it."""
+        chunk = self.trunk(features)
+        raw = self.actions.back(chunk)
+        return (raw[:, self.first :] if self.first else raw), chunk
+
 
 class Act(nn.Module):
     """Maps (features (1, To*F), z (1, H*A), time_row (1, E)) to (chunk, chunk_normalised (1, H*A)).
 
-    A network that is told a committed prefix takes two more: committed (1, H*A), 0 outside the
-    mask, and mask (1, H).
+    A network that is told a committed prefix takes two more, `functions.prefix_of`: committed
+    (1, H*(A+1)) and free (1, H*A). z then has what is committed in its place.
 
     chunk is in raw action units, unclamped, without the leading actions that lie before the
     observation. time_row: the folded time embedding, then what the method's `step` takes.
@@ -92,7 +147,6 @@ class Act(nn.Module):
         self.embedding = network.time.size
         self.actions = network.actions
         self.first = network.spec.start_index * network.spec.action_dim
-        self.port = network.port if network.committed_steps else None
 
     def forward(
         self,
@@ -100,18 +154,16 @@ class Act(nn.Module):
         z: Tensor,
         time_row: Tensor,
         committed: Tensor | None = None,
-        mask: Tensor | None = None,
+        free: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take one step of the method; return it also in raw units, from the observation on."""
         time = time_row[:, : self.embedding]
-        if self.port is None or committed is None or mask is None:
+        if committed is None or free is None:
             out = self.trunk(z, features, time)
-            chunk = self.method.step(z, out, time_row, self.embedding)
         else:
-            z, free = self.port(z, committed, mask)
-            out = self.trunk(z, features, time, committed, mask)
             # Where nothing moves, an Euler step leaves the bits of what is committed.
-            chunk = self.method.step(z, out * free, time_row, self.embedding)
+            out = self.trunk(z, features, time, committed) * free
+        chunk = self.method.step(z, out, time_row, self.embedding)
         raw = self.actions.back(chunk)
         return (raw[:, self.first :] if self.first else raw), chunk
 

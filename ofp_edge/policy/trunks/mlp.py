@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,26 +56,26 @@ class FilmMlp(Trunk):
         self.blocks = nn.ModuleList(Block(sizes.width, condition) for _ in range(sizes.blocks))
         self.outlet = nn.Linear(sizes.width, chunk_size)
         zero(self.outlet)
-        self.told = chunk_size + horizon, sizes.width
+        self.steps = horizon, action_dim
 
     def hear(self) -> None:
         """Take a committed prefix; see Trunk."""
-        self.prefix = nn.Linear(*self.told, bias=False)
-        zero(self.prefix)
+        horizon, action_dim = self.steps
+        self.told = nn.Linear(horizon * (action_dim + 1), self.inlet.out_features, bias=False)
+        zero(self.told)
 
     def forward(
         self,
         z: Tensor,
         features: Tensor,
         time: Tensor,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
+        told: Tensor | None = None,
     ) -> Tensor:
         """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z)
-        if given is not None and mask is not None:
-            h = h + self.prefix(torch.cat([given, mask], 1))
+        if told is not None:
+            h = h + self.told(told)
         for block in self.blocks:
             h = block(h, condition)
         u: Tensor = self.outlet(F.silu(h))

@@ -122,23 +122,21 @@ class FilmTransformer(Trunk):
 
     def hear(self) -> None:
         """Take a committed prefix; see Trunk."""
-        self.prefix = nn.Linear(self.steps[1] + 1, self.outlet.in_features, bias=False)
-        zero(self.prefix)
+        self.told = nn.Linear(self.steps[1] + 1, self.outlet.in_features, bias=False)
+        zero(self.told)
 
     def forward(
         self,
         z: Tensor,
         features: Tensor,
         time: Tensor,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
+        told: Tensor | None = None,
     ) -> Tensor:
         """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z.view(-1, *self.steps)) + self.position
-        if given is not None and mask is not None:
-            steps = [given.view(-1, *self.steps), mask.view(-1, self.steps[0], 1)]
-            h = h + self.prefix(torch.cat(steps, 2))
+        if told is not None:
+            h = h + self.told(told.view(len(z), self.steps[0], -1))
         for block in self.blocks:
             h = block(h, condition)
         u: Tensor = self.outlet(self.norm(h))

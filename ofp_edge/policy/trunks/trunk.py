@@ -60,7 +60,7 @@ class Trunk(nn.Module):
 
     A new one is the constant 0. `forward` takes the three in this order; `time` is the output of
     TimeEmbedding. Every trunk delegates to XNNPACK as a whole, in one subgraph. After `hear` it
-    takes two more, the committed actions (B, H*A), 0 elsewhere, and the mask (B, H) of their steps.
+    takes one more, what is committed (B, H*(A+1)): a step its action and a 1, or zeros.
 
     sizes: the class of its sizes. All trunks are made from the same arguments, in this order: their
     sizes, the length C of the time embedding, horizon, action_dim and the length To*F of all

@@ -113,26 +113,22 @@ class FilmUnet(Trunk):
 
     def hear(self) -> None:
         """Take a committed prefix; see Trunk."""
-        channels = self.inlet.out_channels
-        self.prefix = nn.Conv2d(1, channels, self.step, stride=self.step, bias=False)
-        self.mark = nn.Conv2d(1, channels, 1, bias=False)
-        zero(self.prefix)
-        zero(self.mark)
+        step = (1, self.step[1] + 1)
+        self.told = nn.Conv2d(1, self.inlet.out_channels, step, stride=step, bias=False)
+        zero(self.told)
 
     def forward(
         self,
         z: Tensor,
         features: Tensor,
         time: Tensor,
-        given: Tensor | None = None,
-        mask: Tensor | None = None,
+        told: Tensor | None = None,
     ) -> Tensor:
         """Compute u; see Trunk."""
         condition = self.condition(features, time)
         h = self.inlet(z.view(len(z), 1, 1, -1))  # (B, C0, 1, H)
-        if given is not None and mask is not None:
-            h = h + self.prefix(given.view(len(z), 1, 1, -1))
-            h = h + self.mark(mask.view(len(z), 1, 1, -1))
+        if told is not None:
+            h = h + self.told(told.view(len(z), 1, 1, -1))
         kept = []
         for level, shorten in zip(self.down, self.shorten, strict=True):
             h = level(h, condition)

@@ -4,6 +4,9 @@
     ... now - dt       now │ now + dt ...            │ t_obs + L: the new plan's own
                            └ this tick's order       └ first free action
 
+A plan's moments are those at which the robot moves, D after a command is sent: what is committed of
+it is what acts from t_obs until t_obs + L + D, and was or will be sent D before.
+
 It belongs to the state machine: the same events give the same commands ahead. Nobody plans while an
 order is given, so that whatever is followed before t_obs + L is known by then: the plan that is
 followed, and those that wait for their turn. What was sent is as it was sent, limits and holds
@@ -30,24 +33,32 @@ Action = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """The commands around an order's tick. commands: raw, one a control step from `t_obs_ns` on.
+    """The commands around an order's tick. commands: raw, one a control step, by the moments at
+    which they act. until_ns: how long after an observation its plan's first own action acts.
     nearest: (action_dim,) bool, where the nearer of two counts, as in `Chunk.at`."""
 
     commands: Chunk
-    latency_ns: int
+    until_ns: int
     nearest: NDArray[np.bool_]
 
     def committed(self, t_obs_ns: int) -> Action:
         """Return (d, action_dim): the actions of a plan seen at `t_obs_ns` that begin before it
         takes over, as many of them, from the first on, as are known. Where ticks lie between a
-        plan's steps it is what Chunk.at reads between two commands."""
-        known, dt_ns = self.commands, self.commands.dt_ns
-        last_ns = known.t_obs_ns + (len(known.actions) - 1) * dt_ns
-        moments = range(t_obs_ns, t_obs_ns + self.latency_ns, dt_ns)
-        if t_obs_ns < known.t_obs_ns:
-            moments = range(0)
-        found = [known.at(t, self.nearest) for t in moments if t <= last_ns]
-        return np.stack(found) if found else np.empty((0, known.actions.shape[1]), np.float32)
+        plan's steps it is what Chunk.at reads between two commands. Not to be written into."""
+        actions, dt_ns = self.commands.actions, self.commands.dt_ns
+        first, beside_ns = divmod(t_obs_ns - self.commands.t_obs_ns, dt_ns)
+        if first < 0:
+            return actions[:0]
+        end = first - (-self.until_ns // dt_ns)
+        if beside_ns == 0:
+            return actions[first:end]
+        after = actions[first + 1 : end + 1]
+        before = actions[first : first + len(after)]
+        part = np.float32(beside_ns / dt_ns)
+        found = before + part * (after - before)
+        nearer = after if 2 * beside_ns >= dt_ns else before
+        np.copyto(found, nearer, where=self.nearest)
+        return found
 
 
 class Foresight:
@@ -55,6 +66,7 @@ class Foresight:
 
     wanted: a plan's action at a tick, within the spec's range. faded: a plan as it is followed
     after another one, from a tick on. safety: limits what is foreseen, and is not changed by it.
+    acts_ns: when what is sent at a tick moves the robot. asked: whether anybody is to be told.
     """
 
     def __init__(
@@ -67,8 +79,12 @@ class Foresight:
         faded: Callable[[Chunk, Chunk, int], Chunk],
         nearest: NDArray[np.bool_],
         safety: SafetyLayer | None,
+        *,
+        acts_ns: Callable[[int], int],
+        asked: bool,
     ) -> None:
-        self._dt_ns, self._latency_ns = spec.dt_ns, latency_ns
+        self._dt_ns, self._latency_ns, self._acts_ns = spec.dt_ns, latency_ns, acts_ns
+        self._until_ns = acts_ns(latency_ns) if asked else 0
         self._cold_latency_ns = cold_latency_ns
         self._max_plan_age_ns, self._nearest = max_plan_age_ns, nearest
         self._wanted, self._faded, self._safety = wanted, faded, safety
@@ -95,8 +111,8 @@ class Foresight:
 
     def ahead(self, now_ns: int, plans: Plans, *, decided: bool) -> Ahead | None:
         """Return the commands around the tick `now_ns`, whose own is `decided` or foreseen too;
-        None where nothing is known, or no time passes until a plan takes over."""
-        if self._latency_ns == 0:
+        None where nothing is known, or no time passes until what a plan says acts."""
+        if self._until_ns == 0:
             return None
         first_ns = now_ns + self._dt_ns if decided else now_ns
         if self._sent and self._sent[-1][0] != first_ns - self._dt_ns:
@@ -106,10 +122,8 @@ class Foresight:
         if not known:
             return None
         actions = np.stack(known)
-        begin_ns = self._sent[0][0] if self._sent else first_ns
-        return Ahead(
-            Chunk(begin_ns, self._dt_ns, actions, actions), self._latency_ns, self._nearest
-        )
+        begin_ns = self._acts_ns(self._sent[0][0] if self._sent else first_ns)
+        return Ahead(Chunk(begin_ns, self._dt_ns, actions, actions), self._until_ns, self._nearest)
 
     def _foreseen(self, plans: Plans, first_ns: int, until_ns: int) -> list[Action]:
         """What is followed from `first_ns` on before `until_ns`, or until the robot would hold."""

@@ -29,8 +29,10 @@ from ofp_edge.runtime.control.events import (
     PlannerFree,
     PlanStarted,
     StateRead,
+    Told,
 )
 from ofp_edge.runtime.control.handover import cross_fade
+from ofp_edge.runtime.control.orders import Orders
 from ofp_edge.runtime.control.plans import Plans, is_plan
 from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.control.schedule import check_schedule, clock_trouble
@@ -43,9 +45,11 @@ class Controller:
     """Follows chunks at a constant latency L, re-plans, holds, and stops for good.
 
     latency_ns: L. cold_latency_ns: that of an episode's first plan, whose start may take several
-    evaluations; None: L. max_plan_age_ns: past this age (tick - t_obs) a plan is followed no
-    longer; the robot holds for the rest of that period and is stopped at the next tick unless a
-    newer plan has taken over. Without a first plan the age counts from the episode's start.
+    evaluations; None: L. delay_ns: D, how long after its command the robot moves: a tick's command
+    is the plan's action of D later (by `_acts_ns`, and nowhere else). max_plan_age_ns: past this
+    age (tick - t_obs) a plan is followed no longer; the robot holds for the rest of that period and
+    is stopped at the next tick unless a newer plan has taken over. Without a first plan the age
+    counts from the episode's start.
     fade_steps: control steps over which one plan fades into the next. safety: the layer every
     command passes, or None. refine: judges the time for a refining step; None: never. committed:
     whether `ahead` says what is commanded until a plan takes over.
@@ -59,15 +63,16 @@ class Controller:
         max_plan_age_ns: int,
         *,
         cold_latency_ns: int | None = None,
+        delay_ns: int = 0,
         fade_steps: int = 0,
         safety: SafetyLayer | None = None,
         refine: RefineBudget | None = None,
         committed: bool = False,
     ) -> None:
         cold_ns = latency_ns if cold_latency_ns is None else cold_latency_ns
-        check_schedule(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps)
+        check_schedule(spec, latency_ns, cold_ns, max_plan_age_ns, fade_steps, delay_ns)
         self.spec, self.latency_ns, self.max_plan_age_ns = spec, latency_ns, max_plan_age_ns
-        self.cold_latency_ns = cold_ns
+        self.cold_latency_ns, self.delay_ns = cold_ns, delay_ns
         self.fade_steps = fade_steps
         self.counters = Counters()
         self.fault: str | None = None
@@ -80,18 +85,19 @@ class Controller:
         self._low = np.concatenate([np.asarray(f.low, np.float32) for f in spec.actions])
         self._high = np.concatenate([np.asarray(f.high, np.float32) for f in spec.actions])
         self._safety, self._refine = safety, refine
+        self._orders = Orders(spec, refine)
         self._foresight = Foresight(
             spec,
-            latency_ns if committed else 0,
+            latency_ns,
             cold_ns,
             max_plan_age_ns,
             lambda plan, t_ns: self._wanted(plan, t_ns)[0],
             self._faded,
             self._nearest,
             safety,
+            acts_ns=self._acts_ns,
+            asked=committed,
         )
-        self._every_frame = spec.n_obs_steps > 1
-        self._ordered = False
         self._last_ns: int | None = None
         self._since_ns: int | None = None  # the last tick, or the episode's start after it
         self._state: RobotState | None = None
@@ -105,7 +111,7 @@ class Controller:
     @property
     def warm_source(self) -> Chunk | None:
         """Return the newest plan made, followed yet or not; None when the next start is cold."""
-        return self._plans.newest
+        return self._plans.warm_source
 
     @property
     def state(self) -> RobotState | None:
@@ -118,24 +124,21 @@ class Controller:
 
     def completed(self, order: Order) -> Order:
         """Return the last step's order with the commands around it: no action waits for these."""
-        ahead = self.ahead(order.tick_ns, decided=True) if order.plan else None
+        foreseen = order.plan and self._plans.afresh_tick is None
+        ahead = self.ahead(order.tick_ns, decided=True) if foreseen else None
         return order if ahead is None else dataclasses.replace(order, ahead=ahead)
 
     @property
     def _latency_ns(self) -> int:
-        """When the next plan is due after its observation: an episode's first has its own time."""
+        """When the next plan is due after its observation: an episode's first has its own time, and
+        so has the first after another instruction."""
         first = self._plans.followed is None and not self._plans.held_out
-        return self.cold_latency_ns if first else self.latency_ns
+        cold = first or self._plans.afresh_tick is not None
+        return self.cold_latency_ns if cold else self.latency_ns
 
     def plan_due(self, now_ns: int) -> bool:
-        """Return whether inference should begin at this tick: n_action_steps after it last began,
-        or at once when there is neither a plan nor one to come."""
-        if self.fault is not None:
-            return False
-        last_ns = self._plans.last_started
-        if last_ns is None or self._plans.nothing_coming:
-            return True
-        return now_ns - last_ns >= self.spec.n_action_steps * self.spec.dt_ns
+        """Return whether inference should begin at this tick; see `Orders`."""
+        return self.fault is None and self._orders.plan_due(now_ns, self._plans)
 
     def step(self, now_ns: int, events: list[Event] | tuple[Event, ...] = ()) -> Command:
         """Take in what happened and decide the command of the tick `now_ns`."""
@@ -152,7 +155,7 @@ class Controller:
         if self.fault is not None or command is None:
             return Command("stop", reason=str(self.fault))
         self._foresight.sent(now_ns, command.action if command.kind == "act" else None)
-        order = self._order(now_ns)
+        order = self._orders.next(now_ns, self._plans, self._latency_ns, self.cold_latency_ns)
         return command if order is None else dataclasses.replace(command, order=order)
 
     def _take_in(self, event: Event, now_ns: int) -> None:
@@ -176,7 +179,9 @@ class Controller:
             if self._safety is not None:
                 self._safety.not_sent()
         elif isinstance(event, PlannerFree):
-            self._ordered = False
+            self._orders.done(self._plans)
+        elif isinstance(event, Told):
+            self._orders.tell(event.instruction)
         elif isinstance(event, EpisodeStarted):
             self._plans = Plans(event.t_ns)
             self._since_ns = event.t_ns
@@ -190,7 +195,7 @@ class Controller:
         chunk = event.chunk
         if chunk.refined and self._refine is not None:
             self._refine.add(event.refine_ns)
-        if not is_plan(chunk, self.spec, self.max_plan_age_ns):
+        if not is_plan(chunk, self.spec, self._acts_ns(self.max_plan_age_ns)):
             self.counters.refused += 1
         elif chunk.refined:
             in_time = self._plans.improved(chunk)
@@ -243,12 +248,16 @@ class Controller:
             late_ns = now_ns - latency_ns - self.spec.dt_ns
             self.counters.misses += plans.settle(chunk.t_obs_ns, late_ns)
 
+    def _acts_ns(self, tick_ns: int) -> int:
+        """When what is sent at a tick moves the robot: the moment of its plan that it is."""
+        return tick_ns + self.delay_ns
+
     def _faded(self, old: Chunk, new: Chunk, now_ns: int) -> Chunk:
-        return cross_fade(self.spec, old, new, now_ns, self.fade_steps)
+        return cross_fade(self.spec, old, new, self._acts_ns(now_ns), self.fade_steps)
 
     def _wanted(self, plan: Chunk, t_ns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A plan's action at a tick, within the spec's range, and as it was planned."""
-        planned = plan.at(t_ns, self._nearest)
+        planned = plan.at(self._acts_ns(t_ns), self._nearest)
         return np.clip(planned, self._low, self._high), planned
 
     def _act(self, plan: Chunk, now_ns: int) -> Command:
@@ -256,7 +265,7 @@ class Controller:
         self.counters.acted += 1
         self.counters.clamped += bool((action != wanted).any())
         self._plans.sent = action
-        return Command("act", action, plan.t_obs_ns, plan.index(now_ns))
+        return Command("act", action, plan.t_obs_ns, plan.index(self._acts_ns(now_ns)))
 
     def _stay(self) -> Command:
         self.counters.held += 1
@@ -290,19 +299,3 @@ class Controller:
 
     def _fail(self, reason: str) -> None:
         self.fault = self.fault or reason
-
-    def _order(self, now_ns: int) -> Order | None:
-        """What the planner is to do next: nothing while it is busy."""
-        due = self.plan_due(now_ns)
-        if self._ordered or not (due or self._every_frame):
-            return None
-        self._ordered = True
-        steps = 1 if self._every_frame else self.spec.n_action_steps
-        return Order(
-            now_ns,
-            due,
-            self.warm_source if due else None,
-            self._latency_ns,
-            now_ns + steps * self.spec.dt_ns,
-            None if self._refine is None else self._refine.ns,
-        )

@@ -58,6 +58,13 @@ class PlannerFree:
 
 
 @dataclass(frozen=True)
+class Told:
+    """The policy is to follow another instruction of its list, from its next plan on."""
+
+    instruction: str
+
+
+@dataclass(frozen=True)
 class StopRequested:
     """Someone outside wants the robot to stop, for good."""
 
@@ -65,7 +72,14 @@ class StopRequested:
 
 
 Event = (
-    EpisodeStarted | StateRead | NotSent | PlanStarted | ChunkReady | PlannerFree | StopRequested
+    EpisodeStarted
+    | StateRead
+    | NotSent
+    | PlanStarted
+    | ChunkReady
+    | PlannerFree
+    | Told
+    | StopRequested
 )
 Kind = Literal["act", "hold", "stop"]
 
@@ -77,7 +91,8 @@ class Order:
     warm_from: the plan to start warm from. A refining step may be begun as long as it would end,
     at its slowest (`refine_budget_ns`), before the chunk is due at t_obs + `latency_ns` and before
     the planner is wanted again at `wanted_ns`; None never refines. ahead: what is commanded until
-    the plan takes over; None where nothing is known, or the policy is not told.
+    the plan takes over; None where nothing is known, or the policy is not told. instruction: what
+    the policy is to follow from its next plan on; None: what the run began with.
     """
 
     tick_ns: int
@@ -87,6 +102,7 @@ class Order:
     wanted_ns: int = 0
     refine_budget_ns: int | None = None
     ahead: Ahead | None = None
+    instruction: str | None = None
 
     def may_refine(self, now_ns: int, t_obs_ns: int) -> bool:
         """Return whether there is time for a refining step that begins now."""

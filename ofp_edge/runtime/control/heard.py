@@ -17,6 +17,7 @@ from ofp_edge.runtime.control.events import (
     PlanStarted,
     StateRead,
     StopRequested,
+    Told,
 )
 from ofp_edge.runtime.log.telemetry import array_from_json
 from ofp_edge.runtime.robot import RobotState
@@ -29,13 +30,14 @@ _FARTHEST_NS = 2**62
 class Heard:
     """An entry of a command's `heard`; `event` decides which other fields it has."""
 
-    event: Literal["episode", "state", "planning", "chunk", "free", "unsent", "stop"]
+    event: Literal["episode", "state", "planning", "chunk", "free", "unsent", "told", "stop"]
     t_ns: Any = None
     read_ns: int | None = None
     t_obs_ns: int | None = None
     refined: bool = False
     refine_ns: int = 0
     reason: str | None = None
+    instruction: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,6 +62,8 @@ def to_row(event: Event) -> dict[str, Any]:
         return {"event": "free"}
     if isinstance(event, NotSent):
         return {"event": "unsent"}
+    if isinstance(event, Told):
+        return {"event": "told", "instruction": event.instruction}
     return {"event": "stop", "reason": event.reason}
 
 
@@ -86,6 +90,10 @@ def from_row(row: Any, chunk_of: Callable[[int, bool], Chunk], what: str = "hear
         return ChunkReady(chunk, heard.refine_ns)
     if heard.event == "stop" and heard.reason is None:
         raise OfpError(f"{what}: reason: expected an entry, got none: it is missing.")
+    if heard.event == "told":
+        if heard.instruction is None:
+            raise OfpError(f"{what}: instruction: expected an entry, got none: it is missing.")
+        return Told(heard.instruction)
     if heard.event == "unsent":
         return NotSent()
     return PlannerFree() if heard.event == "free" else StopRequested(str(heard.reason))

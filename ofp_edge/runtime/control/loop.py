@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING
 
 from ofp_edge.errors import CameraError, RobotError
 from ofp_edge.runtime.control.controller import Controller
-from ofp_edge.runtime.control.events import EpisodeStarted, NotSent, StateRead, StopRequested
+from ofp_edge.runtime.control.events import (
+    EpisodeStarted,
+    NotSent,
+    StateRead,
+    StopRequested,
+    Told,
+)
 from ofp_edge.runtime.control.heard import to_row
 from ofp_edge.runtime.control.marks import Mark, unmarked
 from ofp_edge.runtime.control.planner import Planner
@@ -35,6 +41,7 @@ from ofp_edge.runtime.robot import EpisodicRobot
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.control.events import Command, Event
+    from ofp_edge.runtime.instruction_input import InstructionInput
     from ofp_edge.runtime.robot import Robot
     from ofp_edge.runtime.safety.heartbeat import Heartbeat
     from ofp_edge.runtime.safety.stop_input import StopInput
@@ -50,6 +57,7 @@ class ControlLoop:
 
     robot: the Robot protocol; one that also has `reset(seed)` and `outcome()` runs in episodes.
     planner: by default a thread of its own. heartbeat, stop_input: see runtime/safety.
+    instruction_input: see instruction_input.py.
     supervision: see supervision.py. max_stall_ns: a tick whose work takes longer is a fault.
     on_start: called in the control thread when everything else is ready. on_tick: called in it
     after every tick that does not end the episode. mark: see marks.py.
@@ -66,6 +74,7 @@ class ControlLoop:
         telemetry: Telemetry | None = None,
         heartbeat: Heartbeat | None = None,
         stop_input: StopInput | None = None,
+        instruction_input: InstructionInput | None = None,
         supervision: Supervision | None = None,
         max_stall_ns: int | None = None,
         clock: Clock = time.monotonic_ns,
@@ -83,6 +92,7 @@ class ControlLoop:
         self._mark = mark
         self.on_start, self.on_tick = on_start, on_tick
         self._heartbeat, self._stop_input = heartbeat, stop_input
+        self._instructions = instruction_input
         self._supervision, self._max_stall_ns = supervision, max_stall_ns
         self._noted: list[Event] = []  # of this tick, for the next one
         self._episodic = robot if isinstance(robot, EpisodicRobot) else None
@@ -171,7 +181,7 @@ class ControlLoop:
                 return self._finish(stop.reason)
             if watched is not None:
                 watched.beat(woke_ns)
-            events, begun = [*begun, *self._hear(tick_ns)], []
+            events, begun = [*begun, *self._hear(tick_ns, number)], []
             self._mark("step", None)
             command = self.controller.step(tick_ns, events)
             self._mark("stepped", None)
@@ -195,14 +205,28 @@ class ControlLoop:
                 self.on_tick(self.report, command)
             self._tidy(tick_ns)
 
-    def _hear(self, tick_ns: int) -> list[Event]:
+    def _hear(self, tick_ns: int, number: int) -> list[Event]:
         """Everything that the state machine is to know at this tick."""
         state = self.robot.state()
         events: list[Event] = [StateRead(state, self.clock()), *self.planner.take(), *self._noted]
         self._noted.clear()
         if self._stop_input is not None and (reason := self._stop_input.read(tick_ns)):
             events.append(StopRequested(reason))
+        if self._instructions is not None:
+            events += self._told(self._instructions, number)
         return events
+
+    def _told(self, instructions: InstructionInput, number: int) -> list[Event]:
+        text = instructions.read()
+        refused, why = instructions.refused()
+        if refused:
+            self.report.refused_instructions += refused
+            self._event("instruction refused", why, number)
+        if text is None:
+            return []
+        self.report.instructions.append(text)
+        self._event("instruction", text, number)
+        return [Told(text)]
 
     def _obey(self, command: Command, tick_ns: int, dry_run: bool) -> int | None:
         """Stop, or send within the tick's slot; when it was sent, or None."""

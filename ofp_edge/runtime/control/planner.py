@@ -98,6 +98,8 @@ class Planner:
 
     def serve(self, order: Order) -> None:
         """Look and, if the order says so, plan. Call it in the planner's thread, if it has one."""
+        if order.plan and order.instruction is not None:
+            self.observer.tell(order.instruction)
         fresh = self.observer.poll(self.clock, self._patience_ms(order), order.tick_ns)
         looked_ns = self.clock()
         if fresh and (t_obs_ns := self._observe()) is not None and order.plan:
@@ -147,6 +149,7 @@ class Planner:
             chunk_normalised=chunk.normalised,
             infer_ns=timings.infer_ns,
             act_ns=timings.act_ns,
+            instruction_id=self.observer.instruction_id,
             committed=None if prefix is None else prefix.values,
             mask=None if prefix is None else prefix.mask,
         )

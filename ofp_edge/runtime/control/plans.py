@@ -31,7 +31,8 @@ class Plans:
     began: its first tick. in_flight: observations whose answer is awaited. missed: the last 64
     whose tick passed before there was one; it may still come. sent: the last command; sent_before:
     the one before it, which it is again when the last was not sent after all.
-    held_out: no plan, already held once.
+    held_out: no plan, already held once. afresh_tick, afresh_obs: of a plan that starts cold in the
+    midst of an episode, until it takes over: the tick of its order, and what it was seen at.
     """
 
     began: int | None
@@ -43,11 +44,23 @@ class Plans:
     sent: NDArray[np.float32] | None = None
     sent_before: NDArray[np.float32] | None = None
     held_out: bool = False
+    afresh_tick: int | None = None
+    afresh_obs: int | None = None
 
     @property
     def newest(self) -> Chunk | None:
         """Return the newest plan made, followed yet or not."""
         return self.waiting[-1] if self.waiting else self.followed
+
+    @property
+    def warm_source(self) -> Chunk | None:
+        """Return the plan to start warm from: the newest, unless one that starts cold has been
+        ordered since."""
+        newest = self.newest
+        if newest is None or self.afresh_tick is None:
+            return newest
+        followed_up = self.afresh_obs is not None and newest.t_obs_ns >= self.afresh_obs
+        return newest if followed_up else None
 
     @property
     def nothing_coming(self) -> bool:
@@ -57,6 +70,8 @@ class Plans:
     def started(self, tick_ns: int, t_obs_ns: int | None) -> None:
         """Note that inference began at this tick; None when its answer can't be used."""
         self.last_started = tick_ns
+        if tick_ns == self.afresh_tick:
+            self.afresh_obs = t_obs_ns
         if t_obs_ns is not None:
             self.in_flight.append(t_obs_ns)
 
@@ -92,6 +107,8 @@ class Plans:
     def follow(self, chunk: Chunk) -> None:
         """Follow this plan from now on."""
         self.followed, self.held_out = chunk, False
+        if self.afresh_obs is not None and chunk.t_obs_ns >= self.afresh_obs:
+            self.afresh_tick = self.afresh_obs = None
 
     def settle(self, t_obs_ns: int, late_ns: int) -> int:
         """Note that an answer was taken up; return how many of those awaited until then were late:

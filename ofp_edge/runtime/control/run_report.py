@@ -27,7 +27,8 @@ class RunReport:
     skipped_ticks: ticks that had passed before the thread woke up. late_sends: commands that were
     not sent, as their slot had passed. slow_sends: `send` ended after its slot. stop_trouble: why
     the robot did not take its stop. tick_late_ns: wake-up after the tick's nominal time.
-    capture_to_ready_ns: age of the observation when its chunk was ready.
+    capture_to_ready_ns: age of the observation when its chunk was ready. instructions: what the
+    policy was told during the run; refused_instructions: messages that were none of its list.
     """
 
     stopped_because: str = ""
@@ -37,6 +38,8 @@ class RunReport:
     late_sends: int = 0
     slow_sends: int = 0
     stop_trouble: str = ""
+    refused_instructions: int = 0
     successes: list[bool] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
     tick_late_ns: Samples = field(default_factory=Samples)
     capture_to_ready_ns: Samples = field(default_factory=Samples)

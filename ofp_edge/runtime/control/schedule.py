@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from ofp_edge.errors import RigError
+from ofp_edge.rig.horizon import longest_latency_ns, plan_ages_ns
 from ofp_edge.spec import PolicySpec
 
 
 def check_schedule(
-    spec: PolicySpec, latency_ns: int, cold_ns: int, max_plan_age_ns: int, fade_steps: int
+    spec: PolicySpec,
+    latency_ns: int,
+    cold_ns: int,
+    max_plan_age_ns: int,
+    fade_steps: int,
+    delay_ns: int = 0,
 ) -> None:
     """Raise RigError where the times can't be met by any schedule."""
-    dt = spec.dt_ns
-    most = (spec.plan_steps - spec.n_action_steps) * dt
+    whole, most = longest_latency_ns(spec), longest_latency_ns(spec, delay_ns)
+    less = " - actuation_delay_ms" if delay_ns else ""
+    if not 0 <= delay_ns <= whole:
+        raise RigError(
+            f"actuation_delay_ms: expected 0..{whole / 1e6:g} ((horizon - n_action_steps) control "
+            f"steps), got {delay_ns / 1e6:g}."
+        )
     times = (("latency_ms", latency_ns, 0), ("cold_latency_ms", cold_ns, latency_ns))
     for name, value, least in times:
         if not least <= value <= most:
             raise RigError(
                 f"{name}: expected {least / 1e6:g}..{most / 1e6:g} "
-                f"({'latency_ms' if least else '0'} to (horizon - n_action_steps) control steps), "
-                f"got {value / 1e6:g}."
+                f"({'latency_ms' if least else '0'} to (horizon - n_action_steps) control steps"
+                f"{less}), got {value / 1e6:g}."
             )
-    shortest, longest = cold_ns + spec.n_action_steps * dt, spec.plan_steps * dt
+    shortest, longest = plan_ages_ns(spec, cold_ns, delay_ns)
     if not shortest <= max_plan_age_ns <= longest:
         raise RigError(
             f"max_plan_age_ms: expected {shortest / 1e6:g}..{longest / 1e6:g} (latency and "
-            f"n_action_steps at least, horizon at most), got {max_plan_age_ns / 1e6:g}."
+            f"n_action_steps at least, horizon{less} at most), got {max_plan_age_ns / 1e6:g}."
         )
     if not 0 <= fade_steps < spec.plan_steps:
         raise RigError(

@@ -58,6 +58,8 @@ class Inference:
     guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     committed: of the manifest, where `act` is told the start of its chunk; `prefix` writes it.
+    draws: whether chunks begin from noise; one that is deterministic has no warm start either.
+    Raises OfpError for a guard without noise to choose among.
     """
 
     def __init__(
@@ -72,7 +74,8 @@ class Inference:
         guard: int = 1,
         committed: Committed | None = None,
     ) -> None:
-        check_guard(guard)
+        self.draws = named(functions, ACT).takes("noise")
+        check_guard(guard, draws=self.draws)
         self.spec, self.functions, self.runners = spec, functions, runners
         self.act = runners[ACT]
         self.before = [runners[x.name] for x in functions if x.name != ACT]
@@ -86,7 +89,8 @@ class Inference:
         self.guard = guard
         self._dt_ns = spec.dt_ns
         size = spec.horizon * spec.action_dim
-        self._check("act z", act.inputs["z"], (1, size))
+        if self.draws:
+            self._check("act z", act.inputs["z"], (1, size))
         plan = spec.plan_steps * spec.action_dim
         self._check("act chunk", act.outputs["chunk"], (1, plan))
         self._features = np.empty(0, np.float32)
@@ -106,7 +110,7 @@ class Inference:
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, spec.action_dim)
         self.prefix = None if committed is None else PrefixInputs(act, spec, committed)
-        self._walk = Walk(act, seed)
+        self._walk = Walk(act, seed, self.prefix)
         self._cold = self._walk.prepare(self.scheme.cold)
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
@@ -123,6 +127,8 @@ class Inference:
         self._fields = [
             (field.name, taken[field.name].reshape(field.shape)) for field in spec.observations
         ]
+        said = {field.name for field in spec.observations if field.told}
+        self._told = [(name, view) for name, view in self._fields if name in said]
         self._warm = np.empty((spec.horizon, spec.action_dim), dtype=np.float32)
         self._warm_flat = self._warm.reshape(-1)
         shape = (guard, spec.horizon, spec.action_dim)
@@ -145,10 +151,14 @@ class Inference:
     def observe(self, t_capture_ns: int, observations: Mapping[str, NDArray[Any]]) -> None:
         """Encode the newest frame and keep its feature.
 
-        observations: every observation field by name, in its spec's shape, dtype and units.
+        observations: every observation field by name, in its spec's shape, dtype and units. What
+        was seen under another instruction is forgotten.
         Raises ValueError when the frame is not newer than the last one.
         """
         start = time.perf_counter_ns()
+        for name, view in self._told:
+            if len(self.history) and not np.array_equal(observations[name], view):
+                self.history.clear()
         for name, view in self._fields:
             as_input(observations[name], view)
         row = self.history.slot(t_capture_ns)

@@ -47,6 +47,7 @@ class Decided:
     cross_fade_steps: int
     refine_first_ns: int | None
     cold_latency_ms: float | None = None
+    actuation_delay_ms: float = 0.0
     committed: bool = False
 
     @property
@@ -123,7 +124,7 @@ def decided_of(header: Row, what: str) -> Decided:
     safety = safety_from_json(header["safety"], f"{what}: safety")
     safety.require_fits(spec, what)
     run = read_as(Decided, header, what, OfpError, others=True, spec=spec, safety=safety)
-    for name in ("latency_ms", "cold_latency_ms", "max_plan_age_ms"):
+    for name in ("latency_ms", "cold_latency_ms", "actuation_delay_ms", "max_plan_age_ms"):
         if (value := getattr(run, name)) is not None and not 0 <= value <= _LONGEST_MS:
             raise OfpError(f"{what}: {name}: expected 0..{_LONGEST_MS:g}, got {value:g}.")
     return run

@@ -21,7 +21,8 @@ UNFILLED otherwise:
                   committed, mask: what `act` was given of them, (horizon, action_dim) normalised
                   and (horizon,): the part of the chunk that was decided already
     /command      by: who commanded, "policy" or "human"; intervention: what the human wanted
-    heard         "human": a human took over or let go, `by`, or commanded, `action`
+    heard         "told": another `instruction`; "human": a human took over or let go, `by`, or
+                  commanded, `action`
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ _MAYBE_ARRAY = {"anyOf": [_ARRAY, {"type": "null"}]}
 _HEARD = {
     "type": "object",
     "properties": {
-        "event": {"enum": ["episode", "state", "planning", "chunk", "free", "unsent", "stop",
-                           "human"]},
+        "event": {"enum": ["episode", "state", "planning", "chunk", "free", "unsent", "told",
+                           "stop", "human"]},
         "t_ns": _INTEGER, "read_ns": _INTEGER, "t_obs_ns": _INTEGER, "refined": _FLAG,
         "refine_ns": _INTEGER, "reason": _TEXT, "values": _ARRAYS, "by": _TEXT,
-        "action": _MAYBE_ARRAY,
+        "action": _MAYBE_ARRAY, "instruction": _TEXT,
     },
     "required": ["event"],
 }  # fmt: skip

@@ -13,6 +13,7 @@ import select
 import threading
 import time
 import tty
+from collections import deque
 
 PING, READ, WRITE, SYNC_READ, SYNC_WRITE = 1, 2, 3, 0x82, 0x83
 _GOAL, _POSITION, _VELOCITY, _TORQUE = 42, 56, 58, 40
@@ -26,6 +27,7 @@ class EmulatedBus:
     `damaged` ids whose answers have a wrong checksum, and `cut` ids whose answers lack their last
     byte. `errors` has error bits by id. `delay_s` passes before every answer. `registers[id]` is
     the servo's memory, 256 bytes. `speed` is in ticks a second. `requests` counts the packets seen.
+    `dead_s` passes before a servo begins to move towards a goal that was written to all at once.
     """
 
     def __init__(self, ids: tuple[int, ...] = (1, 2, 3, 4, 5, 6), speed: int = 2000) -> None:
@@ -37,7 +39,9 @@ class EmulatedBus:
         self.damaged: set[int] = set()
         self.cut: set[int] = set()
         self.errors: dict[int, int] = {}
-        self.delay_s = 0.0
+        self.delay_s = self.dead_s = 0.0
+        self._coming: deque[tuple[float, int, int]] = deque()  # when, whose, which goal
+        self._goals: dict[int, int] = {}  # of those for which a goal was on its way
         self.speed, self.requests = speed, 0
         self.registers = {servo: bytearray(256) for servo in ids}
         for servo in ids:
@@ -95,6 +99,10 @@ class EmulatedBus:
             for i in range(2, len(parameters), size + 1):
                 if parameters[i] in self.registers and parameters[i] not in self.deaf:
                     memory = self.registers[parameters[i]]
+                    if address == _GOAL and self.dead_s > 0:
+                        self._goals.setdefault(parameters[i], self.get(parameters[i], _GOAL))
+                        goal = int.from_bytes(parameters[i + 1 : i + 3], "little")
+                        self._coming.append((self._moved_s + self.dead_s, parameters[i], goal))
                     memory[address : address + size] = parameters[i + 1 : i + 1 + size]
         elif instruction == READ and known:
             self._send(servo, self.registers[servo][parameters[0] : sum(parameters[:2])])
@@ -118,11 +126,18 @@ class EmulatedBus:
 
     def _move(self) -> None:
         now = time.monotonic()
+        while self._coming and self._coming[0][0] <= now:
+            due, servo, goal = self._coming.popleft()
+            self._move_until(max(due, self._moved_s))
+            self._goals[servo] = goal
+        self._move_until(now)
+
+    def _move_until(self, now: float) -> None:
         reach, self._moved_s = self.speed * (now - self._moved_s), now
         for servo, memory in self.registers.items():
-            if not memory[_TORQUE]:
+            if not memory[_TORQUE] or reach == 0:
                 continue
-            here, goal = self.get(servo, _POSITION), self.get(servo, _GOAL)
+            here, goal = self.get(servo, _POSITION), self._goals.get(servo, self.get(servo, _GOAL))
             step = max(-reach, min(reach, goal - here))
             self.put(servo, _POSITION, round(here + step))
             self.put(servo, _VELOCITY, 0 if goal == here else round(self.speed * step / reach))

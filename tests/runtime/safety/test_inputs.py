@@ -101,8 +101,8 @@ def test_the_socket_of_a_killed_run_is_taken_over_and_nothing_else(tmp_path: Pat
 def test_a_stop_behind_many_words_is_heard_at_the_next_tick(tmp_path: Path) -> None:
     stop = StopInput(str(tmp_path / "stop"))
     assert stop.read(0) == ""
-    stop._socket.close()
-    stop._socket = Full([*[b"go"] * 500, b"stop", b"go"])  # type: ignore[assignment]
+    stop._datagrams._socket.close()
+    stop._datagrams._socket = Full([*[b"go"] * 500, b"stop", b"go"])  # type: ignore[assignment]
     assert stop.read(1) == "the stop input said stop"
     assert stop.read(10**12) == "the stop input said stop", "once said, it stays said"
     stop.close()
@@ -116,7 +116,7 @@ def test_all_that_the_kernel_keeps_is_read_in_one_tick(tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError):
             for _ in range(100_000):
                 out.send(b"go")
-        assert stop.read(0) == "", "more than the kernel keeps: raise _FLOOD"
+        assert stop.read(0) == "", "more than the kernel keeps: raise FLOOD"
         out.send(b"stop")
     assert stop.read(1) == "the stop input said stop"
     stop.close()
@@ -124,8 +124,8 @@ def test_all_that_the_kernel_keeps_is_read_in_one_tick(tmp_path: Path) -> None:
 
 def test_a_flood_is_a_stop_since_one_might_be_behind_it(tmp_path: Path) -> None:
     stop = StopInput(str(tmp_path / "stop"))
-    stop._socket.close()
-    stop._socket = full = Full([b"go"] * 5000)  # type: ignore[assignment]
+    stop._datagrams._socket.close()
+    stop._datagrams._socket = full = Full([b"go"] * 5000)  # type: ignore[assignment]
     assert "flooded: 1024 messages" in stop.read(0) and len(full.words) == 5000 - 1024
     stop.close()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ofp_edge.rig.file import CameraEntry, Timing
+from ofp_edge.rig.file import CameraEntry
 from ofp_edge.rig.safety import DEFAULT_MAX_VELOCITY_M_S, SafetyEntry
+from ofp_edge.rig.timing import Timing
 from ofp_edge.runtime.pictures import FROZEN_AFTER
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,1 @@
+"""Measures how long after its command a robot moves."""
