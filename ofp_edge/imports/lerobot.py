@@ -43,7 +43,7 @@ def import_lerobot(folder: Path, wanted: Wanted, words: Told | None = None) -> I
             f"{is_it}."
         )
     config = Values(small_json(folder / CONFIG), str(folder / CONFIG))
-    kind = config["type"]
+    kind = config.text("type")
     if kind in OF_WORDS:
         return OF_WORDS[kind](folder, config, wanted, words or Told())
     if kind not in TYPES:
