@@ -1,8 +1,9 @@
 """The deployed functions: the tensors that each takes and gives, and the part each tensor plays.
 
 Every policy has two: `encode` makes a feature of the newest frame, `act` makes a chunk of features,
-noise and a time row. A bundle's manifest lists them, and may list more, which run in its order
-between the two. Every shape and name comes from here.
+noise and a time row, or of features alone where the policy is deterministic. A bundle's manifest
+lists them, and may list more, which run in its order between the two. Every shape and name comes
+from here.
 """
 
 from __future__ import annotations
@@ -81,8 +82,10 @@ def encode_and_act(
     (1, horizon * action_dim) and `time_row` (1, row_size); it gives `chunk`
     (1, (horizon - start_index) * action_dim), whose first action acts at the observation, and
     `chunk_normalised` (1, horizon * action_dim). committed: act also takes what `prefix_of` lists.
+    row_size 0: a deterministic policy, whose act takes neither noise nor a time row.
     """
     flat = (1, spec.horizon * spec.action_dim)
+    drawn = (Tensor("z", flat, role="noise"), Tensor("time_row", (1, row_size), role="time"))
     encode = Function(
         ENCODE,
         observed(spec),
@@ -97,8 +100,7 @@ def encode_and_act(
                 role="feature",
                 source=f"{ENCODE}.feature",
             ),
-            Tensor("z", flat, role="noise"),
-            Tensor("time_row", (1, row_size), role="time"),
+            *(drawn if row_size else ()),
             *(prefix_of(spec) if committed else ()),
         ),
         (

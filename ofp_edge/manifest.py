@@ -102,7 +102,8 @@ class Default:
 class Manifest:
     """Everything a robot must know before it opens an artefact.
 
-    functions: in the order in which they run; the last is `act`. instructions: the closed list that
+    functions: in the order in which they run; the last is `act`. time_rows: none for a
+    deterministic policy, whose `act` takes features alone. instructions: the closed list that
     an instruction is chosen from, None for a policy that takes none. counter: grows with every
     release of a policy. committed: None for a policy that was not trained with a prefix.
     """
@@ -123,6 +124,11 @@ class Manifest:
     counter: int = 0
     committed: Committed | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def deterministic(self) -> bool:
+        """Return whether a chunk follows from the observation alone: no noise, no times."""
+        return not self.time_rows
 
     @property
     def entries(self) -> tuple[FileEntry, ...]:

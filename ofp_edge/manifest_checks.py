@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from itertools import zip_longest
 
 from ofp_edge.errors import BundleError
@@ -11,7 +12,7 @@ from ofp_edge.functions import ACT, ENCODE, Function, Tensor, observed, prefix_o
 from ofp_edge.manifest import FILE, Committed, Manifest, TimeRow
 from ofp_edge.provenance import check_provenance
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import FROM_COLD
+from ofp_edge.start import FROM_COLD, Start
 from ofp_edge.strict import shown
 
 LARGEST_TENSOR, _WIDEST, _MOST_FUNCTIONS = 1 << 26, 1 << 14, 16
@@ -48,7 +49,9 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def row_size(rows: tuple[TimeRow, ...]) -> int:
-    """Return the length of every time row. Raises BundleError."""
+    """Return the length of every time row, 0 where there is none. Raises BundleError."""
+    if not rows:
+        return 0
     sizes = {len(x.row) for x in rows}
     if len(sizes) != 1 or not 0 < max(sizes) <= _WIDEST or len(rows) > _WIDEST:
         raise BundleError(f"{FILE}: time_rows: expected rows, all of one length.")
@@ -56,8 +59,11 @@ def row_size(rows: tuple[TimeRow, ...]) -> int:
 
 
 def _check_rows(rows: tuple[TimeRow, ...]) -> None:
-    """Either a ladder alone, or rows of different names and a cold start's ladder."""
+    """A ladder alone, or rows of different names and a cold start's ladder, or none: then `act`
+    takes none."""
     names = [x.name for x in rows]
+    if not rows:
+        return
     walked, once = names.count(_LADDER), [x for x in names if x != FROM_COLD]
     if walked not in (0, len(names)) or (not walked and len(set(once)) != len(once)):
         expected = f"each name once, or {_LADDER!r} alone"
@@ -75,6 +81,11 @@ def _check_start(manifest: Manifest) -> None:
     start, names = manifest.start, [x.name for x in manifest.time_rows]
     if why := start.wrong():
         raise BundleError(f"{FILE}: start.{why[0]}: {why[1]}.")
+    if manifest.deterministic and (start != Start() or manifest.default.nfe != 1):
+        raise BundleError(
+            f"{FILE}: it has no time rows, so its chunks are deterministic: expected the plain "
+            f"start and default.nfe 1, got {shown(asdict(start))} and {manifest.default.nfe}."
+        )
     expected = 0 if _LADDER in names or start.cold_steps() == 1 else start.cold_steps()
     if names.count(FROM_COLD) != expected or (_LADDER in names and start.cold_nfe is not None):
         raise BundleError(
@@ -155,12 +166,12 @@ def _check_functions(manifest: Manifest) -> None:
             elif tensor.resident or (function is not act and tensor.role != "observation"):
                 raise BundleError(f"{FILE}: {function.name}: nothing feeds {tensor.name!r}.")
     row, flat = row_size(manifest.time_rows), (1, spec.horizon * spec.action_dim)
+    drawn = (Tensor("z", flat, role="noise"), Tensor("time_row", (1, row), role="time"))
     require_same(
         "inputs of act",
         [x for x in act.inputs if x.source is None],
         [
-            Tensor("z", flat, role="noise"),
-            Tensor("time_row", (1, row), role="time"),
+            *(drawn if row else ()),
             *(() if manifest.committed is None else prefix_of(spec)),
         ],
     )

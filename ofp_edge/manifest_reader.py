@@ -62,6 +62,8 @@ class _Version1:
 def _upgraded(old: _Version1) -> Manifest:
     if not 0 < old.feature_dim <= LARGEST_TENSOR:
         raise BundleError(f"{FILE}: feature_dim: expected a size, got {old.feature_dim}.")
+    if not old.time_rows:
+        raise BundleError(f"{FILE}: time_rows: expected rows, all of one length.")
     functions = encode_and_act(old.spec, old.feature_dim, row_size(old.time_rows))
     wanted = [Tensor(x.name, x.shape, x.dtype) for x in functions[0].inputs]
     require_same("encode_inputs", old.encode_inputs, wanted)

@@ -7,7 +7,7 @@ it where there are several ways to choose among: so the noise is a number of the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from ofp_edge.errors import OfpError
 
@@ -17,6 +17,17 @@ MOST_COLD = 16
 """The largest number of evaluations of a cold start."""
 FROM_COLD = "cold-ladder"
 """The name of the time rows that a cold start of several evaluations walks, in their order."""
+
+
+DETERMINISTIC = (
+    "this policy is deterministic: a chunk follows from the observation alone, in one evaluation, "
+    "without noise and without the last plan"
+)
+
+
+def without_effect(option: str) -> str:
+    """Return why a deterministic policy takes no option about starts or numbers of evaluations."""
+    return f"{option}: {DETERMINISTIC}. Leave it out."
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,12 @@ class Start:
         if self.cold_nfe is not None and not 1 <= self.cold_nfe <= MOST_COLD:
             return "cold_nfe", f"expected 1 to {MOST_COLD} evaluations, got {self.cold_nfe}"
         return None
+
+    def require_plain(self) -> None:
+        """Raise OfpError, naming the option, for a start that a deterministic policy has not."""
+        for name, value in asdict(self).items():
+            if value != getattr(Start(), name):
+                raise OfpError(without_effect(f"--{name.replace('_', '-')} {value:g}"))
 
     def cold_steps(self, nfe: int = 1) -> int:
         """Return a cold chunk's evaluations, where another one's are `nfe`."""

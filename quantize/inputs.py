@@ -76,6 +76,7 @@ def act_inputs(
 
     z is as the robot would draw it: noise for the cold row; for every other row, entered at time t,
     (1 - t) noise + t a, where a is the float policy's cold answer for the same observations.
+    A deterministic policy takes features alone, once a window.
     A policy that is told a committed prefix takes two more, committed and free, and each row twice:
     with none, and with the first steps of a, of every length in turn, which then stand in z too.
     """
@@ -91,6 +92,8 @@ def act_inputs(
         for k, frames in enumerate(encode_inputs(deployed, windows)):
             features = torch.cat([deployed.encode(*frame) for frame in frames], 1)
             plan = torch.zeros(1, size)
+            if not rows:
+                inputs.append(("", (features,)))
             for j, row in enumerate(rows):
                 z = (1 - row.t) * torch.randn(1, size, generator=generator) + row.t * plan
                 time = torch.tensor([row.row])

@@ -91,8 +91,8 @@ def float_reasons(graph: fx.GraphModule, function: str, recipe: Recipe) -> dict[
     names = {layer.node: layer.name for layer in find_layers(graph)}
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
     outputs = next(n for n in graph.graph.nodes if n.op == "output")
-    # z is act's second input; what is committed of the chunk comes after the time row.
-    chunk = (inputs[1], *inputs[3:])
+    # z is act's second input, where it takes any; what is committed comes after the time row.
+    chunk = (*inputs[1:2], *inputs[3:])
     ends = {
         "noise_input": [y for x in chunk for y in _nearest(x, names, lambda n: n.users)],
         "velocity_output": [*_nearest(outputs, names, lambda n: n.all_input_nodes)],

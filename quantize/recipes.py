@@ -39,7 +39,8 @@ KEEP_FLOAT = {
         "into the action as it is"
     ),
     "velocity_output": (
-        "gives u: its rounding would go into the action as it is, one step of its scale at a time"
+        "gives u, or the chunk itself: its rounding would go into the action as it is, one step of "
+        "its scale at a time"
     ),
 }
 

@@ -157,6 +157,8 @@ def main() -> None:
     deployed = deploy(policy)
     spec, network = policy.config.spec, policy.network.eval()
     encode, act = deployed.functions
+    if not isinstance(deployed.act, Act):
+        parser.error(f"{given.policy} is deterministic: it has no times to embed")
     inputs, outputs = act.inputs, act.outputs
     timed = (*inputs[:2], replace(inputs[2], shape=(1, 2)))
 

@@ -14,8 +14,15 @@ from ofp_edge.policy.deployed import Deployed
 
 def flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Count one call's operations (a multiply-add is two): matrix products and convolutions."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*(torch.zeros(x.shape) for x in inputs))
+    # The counter hooks gradients onto whatever would have one, a view of a parameter too.
+    learned = [x for x in module.parameters() if x.requires_grad]
+    try:
+        module.requires_grad_(False)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module(*(torch.zeros(x.shape) for x in inputs))
+    finally:
+        for x in learned:
+            x.requires_grad_(True)
     return int(counter.get_total_flops())
 
 

@@ -74,7 +74,10 @@ def evaluate(
     ] = 0,
     samples: Annotated[
         int | None,
-        typer.Option(help="Noises that each chunk is made from, with --dataset. Default: 4."),
+        typer.Option(
+            help="Noises that each chunk is made from, with --dataset. Default: 4, of a "
+            "deterministic policy none."
+        ),
     ] = None,
     latency_ms: Annotated[
         str | None,
@@ -186,7 +189,7 @@ def evaluate(
             keys=KEYS,
             nfe=nfe,
             episodes=episodes,
-            samples=4 if samples is None else samples,
+            samples=samples,
             seed=seed,
             result=result,
         )

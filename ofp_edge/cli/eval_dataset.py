@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def evaluate_recorded(
     keys: Sequence[str],
     nfe: str | None,
     episodes: str | None,
-    samples: int,
+    samples: int | None,
     seed: int,
     result: Path | None,
 ) -> Document:
@@ -35,7 +34,7 @@ def evaluate_recorded(
     from ofp_edge.evaluate.offline_text import offline_table
 
     counts = None if nfe is None else different_whole_numbers("--nfe", nfe, "1,10")
-    if not 1 <= samples <= MOST_SAMPLES:
+    if samples is not None and not 1 <= samples <= MOST_SAMPLES:
         raise OfpError(f"--samples {samples}: expected 1..{MOST_SAMPLES}.")
     wanted = None if episodes is None else different_whole_numbers("--episodes", episodes, "3,7")
     began = time.monotonic()
@@ -61,7 +60,7 @@ def evaluate_recorded(
         "nfe": contestant.nfe,
         "t_w": contestant.t_w,
         "guard": choice.guard,
-        "start": asdict(contestant.start),
+        "start": contestant.own_start,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "seed": seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
 from ofp_edge.errors import OfpError
 
 if TYPE_CHECKING:
+    from ofp_edge.imports.fields import Wanted
     from ofp_edge.imports.record import Imported
 
 KEYS = (
@@ -27,7 +29,10 @@ def import_(
     ] = None,
     onnx: Annotated[Path | None, typer.Option(help="The same as an ONNX graph.")] = None,
     lerobot: Annotated[
-        Path | None, typer.Option(help="LeRobot's pretrained_model folder of a DiffusionPolicy.")
+        Path | None,
+        typer.Option(
+            help="LeRobot's pretrained_model folder: type act, diffusion, smolvla or pi05."
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Diffusion Policy's .ckpt; nothing in it is executed.")
@@ -42,6 +47,23 @@ def import_(
     control_hz: Annotated[
         float | None,
         typer.Option(help="Control steps a second, of a checkpoint without --spec and --dataset."),
+    ] = None,
+    n_action_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Actions of a checkpoint's chunk before the next inference. Default: its own."
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="tokenizer.json or sentencepiece .model of a SmolVLA or pi0.5."),
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(help="An instruction that a SmolVLA or pi0.5 is to take; repeatable."),
+    ] = None,
+    vlm: Annotated[
+        Path | None, typer.Option(help="config.json of the model that a SmolVLA is built on.")
     ] = None,
     force: Force = False,
 ) -> Document:
@@ -60,31 +82,36 @@ def import_(
     require("torch", "train")
     require("safetensors", "train")
     check_output(policy, force=force, marker="config.json")
+    from ofp_edge.imports.fields import Wanted
     from ofp_edge.imports.record import write_imported
 
-    found = _read(given[0], forms, spec, dataset, control_hz)
+    words = (tokenizer, tuple(instruction or ()), vlm)
+    wanted = Wanted(spec, dataset, control_hz, n_action_steps)
+    found = _read(given[0], forms[given[0]] or Path(), wanted, words)
     write_imported(found, policy, force=force)
     return _said(output, policy, str(forms[given[0]]), found)
 
 
 def _read(
-    form: str, forms: dict[str, Path | None], spec: Path | None, dataset: Path | None,
-    control_hz: float | None,
-) -> Imported:  # fmt: skip
-    path = forms[form] or Path()
+    form: str, path: Path, wanted: Wanted, words: tuple[Path | None, tuple[str, ...], Path | None]
+) -> Imported:
+    if form != "lerobot" and any(words):
+        raise OfpError(f"--{form}: leave --tokenizer, --instruction and --vlm out.")
     if form in ("exported", "onnx"):
-        if spec is None or dataset is not None or control_hz is not None:
-            raise OfpError(f"--{form}: give --spec, and neither --dataset nor --control-hz.")
+        others = wanted.dataset, wanted.control_hz, wanted.n_action_steps
+        if wanted.spec is None or any(x is not None for x in others):
+            raise OfpError(
+                f"--{form}: give --spec, and neither --dataset nor --control-hz; the spec states "
+                "n_action_steps."
+            )
         from ofp_edge.imports.program import import_program
 
-        return import_program("exported" if form == "exported" else "onnx", path, spec)
-    from ofp_edge.imports.fields import Wanted
-
-    wanted = Wanted(spec, dataset, control_hz)
+        return import_program("exported" if form == "exported" else "onnx", path, wanted.spec)
     if form == "lerobot":
         from ofp_edge.imports.lerobot import import_lerobot
+        from ofp_edge.imports.vla.fields import Told
 
-        return import_lerobot(path, wanted)
+        return import_lerobot(path, wanted, Told(words[1], words[0], words[2]))
     from ofp_edge.imports.checkpoint import import_checkpoint
 
     return import_checkpoint(path, wanted)
@@ -105,6 +132,8 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
     seen = ", ".join(f"{f.name} {f.shape}" for f in config.spec.observations)
     does = ", ".join(f.name for f in config.spec.actions)
     say(foreign(f"sees {seen}; does {does}"), soft_wrap=True)
+    for x in found.unread:
+        say(foreign(f"not read: {x.tensors} ({x.count}): {x.why}"), soft_wrap=True)
     for remark in found.remarks:
         output.log.print(f"warning: {remark}", soft_wrap=True)
     return {
@@ -117,7 +146,7 @@ def _said(output: Output, folder: Path, source: str, found: Imported) -> Documen
         "parameters": count,
         "spec": config.spec.to_json(),
         "sha256": policy_sha256(folder),
-        "checked": found.about,
+        "checked": {**found.about, "unread": [asdict(x) for x in found.unread]},
     }
 
 

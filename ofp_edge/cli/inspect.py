@@ -62,7 +62,7 @@ def _bundle(path: Path) -> Document:
         "costs": manifest.provenance.get("costs", {}),
         "layers": layers,
         "time_rows": _rows(manifest.time_rows),
-        "start": asdict(manifest.start),
+        "start": None if manifest.deterministic else asdict(manifest.start),
         "default": {
             "engine": manifest.default.engine,
             "precision": manifest.default.precision,
@@ -110,7 +110,7 @@ def _policy(path: Path) -> Document:
         "costs": costs(deployed),
         "layers": _layers(plan) if plan else [],
         "time_rows": _rows(rows),
-        "start": asdict(config.start),
+        "start": asdict(config.start) if policy.sampling.draws else None,
         "default": None,
         "artefacts": [],
         "provenance": {
@@ -154,12 +154,14 @@ def _show(output: Output, document: Document) -> None:
         f"{spec.n_action_steps} executed, {spec.control_hz:g} Hz"
     )
     rows = ", ".join(f"{r['name']} {r['t']:g}→{r['r']:g}" for r in document["time_rows"])
-    say(f"time rows    {rows or 'none: it answers in many steps and has no deployed form'}")
-    start = document["start"]
-    say(
-        f"start        noise {start['noise_cold']:g} cold, {start['noise_warm']:g} warm; "
-        f"{start['cold_nfe'] or 'as many'} evaluations cold"
-    )
+    if (start := document["start"]) is None:
+        say("start        deterministic: no noise, no times; one evaluation a chunk")
+    else:
+        say(f"time rows    {rows or 'none: it answers in many steps and has no deployed form'}")
+        say(
+            f"start        noise {start['noise_cold']:g} cold, {start['noise_warm']:g} warm; "
+            f"{start['cold_nfe'] or 'as many'} evaluations cold"
+        )
     for function, cost in document["costs"].items():
         megaflops = cost["flops"] / 1e6
         say(f"{function:12} {cost['parameters']:,} parameters, {megaflops:.2f} MFLOP a call")

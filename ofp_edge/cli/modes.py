@@ -91,7 +91,7 @@ def modes(
         "demonstrations": vars(report.demonstrations),
         "nfe": contestant.nfe,
         "guard": report.guard,
-        "noise": contestant.start.noise_cold,
+        "noise": contestant.start.noise_cold if contestant.draws else None,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "seed": seed,

@@ -35,7 +35,7 @@ def run_document(session: Session, request: Request, dry_run: bool) -> Document:
         "threads": session.choice.threads,
         "nfe": session.nfe,
         "guard": request.guard,
-        "start": asdict(session.start),
+        "start": asdict(session.start) if session.inference.draws else None,
         "seed": request.seed,
         "dry_run": dry_run,
         "seconds": round(report.seconds, 3),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
-from ofp_edge.errors import OfpError, UnknownName
+from ofp_edge.errors import OfpError, PolicyError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import Start
+from ofp_edge.start import Start, without_effect
 
 if TYPE_CHECKING:
     from ofp_edge.policy.torch_batch import TorchBatch
@@ -65,6 +65,16 @@ class Contestant:
         return self.inferences[0]
 
     @property
+    def draws(self) -> bool:
+        """Return whether its chunks begin from noise, so that a start can be chosen."""
+        return self.inference.draws
+
+    @property
+    def own_start(self) -> dict[str, Any] | None:
+        """Return its start as plain JSON values; None where it is deterministic."""
+        return asdict(self.start) if self.draws else None
+
+    @property
     def spec(self) -> PolicySpec:
         """Return the spec of what it sees and does."""
         return self.inference.spec
@@ -102,6 +112,8 @@ def open_contestant(path: Path, choice: Choice, *, alone: bool = False) -> Conte
 
 def _open_bundle(path: Path, choice: Choice) -> Contestant:
     bundle = open_bundle(path)
+    if bundle.manifest.deterministic:
+        _require_no_times(choice)
     engine, precision = bundle.choose(choice.engine, choice.precision)
     shipped = next((row.t for row in bundle.manifest.time_rows if row.name == "warm"), None)
     if choice.t_w is not None and choice.t_w != shipped:
@@ -146,6 +158,16 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
     )
 
 
+def _require_no_times(choice: Choice) -> None:
+    """Raise OfpError for an option that a deterministic artefact has no times for."""
+    given = {"--t-w": choice.t_w, "--t-refine": choice.t_refine}
+    for option, t in given.items():
+        if t is not None:
+            raise OfpError(without_effect(f"{option} {t:g}"))
+    if choice.if_time:
+        raise OfpError(without_effect("--nfe auto"))
+
+
 def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
     if choice.engine not in (None, TORCH):
         raise UnknownName("engine of a policy folder", str(choice.engine), [TORCH])
@@ -156,12 +178,23 @@ def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
     from ofp_edge.extras import require
 
     require("torch", "train")
-    from ofp_edge.evaluate.torch_inference import inferences_of, sampled, stepping, walking
+    from ofp_edge.evaluate.torch_inference import (
+        inferences_of,
+        predicting,
+        sampled,
+        stepping,
+        walking,
+    )
     from ofp_edge.policy.folder import load_policy
 
     policy = load_policy(path)
     config, method = policy.config, policy.sampling
-    if method.velocity:
+    if (why := config.network.refusals.get("eval")) is not None:
+        raise PolicyError(f"{path} {why}")
+    if not method.draws:
+        _require_no_times(choice)
+        t_w, (acting, precision) = None, predicting(path, policy, choice)
+    elif method.velocity:
         t_w = None if choice.cold else choice.t_w if choice.t_w is not None else config.t_w
         acting, precision = stepping(path, policy, choice, t_w)
     elif method.deployable:

@@ -32,8 +32,10 @@ from ofp_edge.evaluate.replanned import Plans, replan
 from ofp_edge.evaluate.threads import one_torch_thread
 from ofp_edge.fields import State
 from ofp_edge.progress import Progress, silent
+from ofp_edge.start import without_effect
 
-WARM, COLD = "warm", "cold"
+WARM, COLD, ONLY = "warm", "cold", "deterministic"
+_SAMPLES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +58,26 @@ def measure_offline(
     *,
     nfe: Sequence[int] | None = None,
     episodes: Sequence[int] | None = None,
-    samples: int = 4,
+    samples: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Offline:
     """Hold a policy or a bundle against recorded episodes.
 
     nfe: evaluations a chunk, each measured; by default the contestant's own, and more where it can
-    do more. episodes: see `open_recorded`. samples: noises a plan. Raises OfpError, DatasetError,
+    do more. episodes: see `open_recorded`. samples: noises a plan; by default 4, and 1 where it is
+    deterministic, which takes no other number. Raises OfpError, DatasetError,
     SpecMismatch.
     """
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise OfpError(f"--samples {samples}: expected 1 or more.")
     if seed < 0:
         raise OfpError(f"--seed {seed}: expected 0 or more.")
     first = _opened(path, choice, nfe[0] if nfe else None)
+    if not first.draws and samples not in (None, 1):
+        raise OfpError(without_effect(f"--samples {samples}"))
+    if samples is None:
+        samples = _SAMPLES if first.draws else 1
     recorded = open_recorded(data, first, episodes)
     moments = moments_of(recorded, first.spec)
     rows = quantities_of(first.spec, recorded.dataset, recorded.action)
@@ -87,7 +94,7 @@ def measure_offline(
         contestant.close()
         _require_finite(plans, moments)
         every.append(plans)
-        for start, chunks in ((WARM, plans.warm), (COLD, plans.cold)):
+        for start, chunks in ((WARM, plans.warm), (COLD if first.draws else ONLY, plans.cold)):
             if chunks is not None:
                 found = held_against(chunks, moments, rows, steps)
                 runs.append({"nfe": contestant.nfe, "start": start, **found})

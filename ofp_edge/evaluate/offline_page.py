@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ofp_edge.evaluate.offline import Offline
+from ofp_edge.evaluate.offline import ONLY, Offline
 from ofp_edge.evaluate.offline_text import counted, quantity_rows, run_rows, said
 from ofp_edge.evaluate.offline_verdict import BLIND, best_blind
 from ofp_edge.evaluate.quantities import Quantity
@@ -54,7 +54,7 @@ def render(document: dict[str, Any], found: Offline) -> str:
             [
                 ("episodes", ", ".join(map(str, values["episodes"]))),
                 ("unseen", values["why"]),
-                ("noises a plan", f"{values['samples']}, from seed {document['seed']}"),
+                ("noises a plan", _noises(document)),
                 ("rate", f"{values['control_hz']:g} Hz"),
                 ("dataset SHA-256", values["sha256"]),
                 (f"{document['kind']} SHA-256", document["sha256"]),
@@ -62,6 +62,12 @@ def render(document: dict[str, Any], found: Offline) -> str:
         ),
     ]
     return page(f"{name} against {data}", sections)
+
+
+def _noises(document: dict[str, Any]) -> str:
+    if document["start"] is None:
+        return "none: deterministic"
+    return f"{document['recorded']['samples']}, from seed {document['seed']}"
 
 
 def _caption(values: dict[str, Any]) -> str:
@@ -152,8 +158,9 @@ def _curves(values: dict[str, Any], found: Offline) -> list[str]:
         which = "the worst" if number == int(order[-1]) else "the median one"
         sections.append(f"<h3>Episode {episode}, {which}: {errors[number]:.3g} spreads</h3>")
         sections.append(_episode(found, episode))
+    first = "" if values["runs"][0]["start"] == ONLY else "The first noise, "
     sections.append(
-        f"<p class='caption'>The first noise, {counted(values['runs'][0]['nfe'], 'evaluation')}, "
+        f"<p class='caption'>{first}{counted(values['runs'][0]['nfe'], 'evaluation')}, "
         f"{values['runs'][0]['start']}; a plan every {values['n_action_steps']} steps, each drawn "
         f"over all of its {values['plan_steps']}; at most {_LONGEST_CURVE} steps.</p>"
     )

@@ -67,10 +67,10 @@ def _figures(run: dict[str, Any]) -> tuple[str, ...]:
 def offline_table(document: dict[str, Any]) -> RenderableType:
     """Format `eval --dataset`'s document, in at most 80 columns."""
     values, run = document["recorded"], document["recorded"]["runs"][0]
+    noises = "" if document["start"] is None else f", {counted(values['samples'], 'noise')} each"
     about = (
         f"{counted(len(values['episodes']), 'episode')}, {values['frames']} frames, "
-        f"{counted(values['plans'], 'plan')} of {values['plan_steps']} steps, "
-        f"{counted(values['samples'], 'noise')} each; "
+        f"{counted(values['plans'], 'plan')} of {values['plan_steps']} steps{noises}; "
         f"{document['engine']}, {document['precision']}"
     )
     title = f"{document['evaluated']} against {values['dataset']}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,7 @@ def document(
         "nfe": "auto" if job.choice.if_time else contestant.nfe,
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
-        "start": asdict(contestant.start),
+        "start": contestant.own_start,
         "committed_steps": prefix.steps if prefix is not None and job.choice.committed else 0,
         "engine": contestant.engine,
         "precision": contestant.precision,

@@ -37,7 +37,7 @@ MANY_STEPS = 10
 class Acting:
     """The two modules, the evaluations that make a chunk, and how many of the network's they are.
 
-    row: length of what `act` takes in place of a time row. fixed: for one row alone."""
+    row: length of what `act` takes in place of a time row, 0: none. fixed: for one row alone."""
 
     encode: Any
     act: Any
@@ -73,6 +73,16 @@ def walking(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
     rows = deployed.time_rows
     scheme = Scheme(starting([Step(row) for row in rows], _only_noise(policy, choice)), None)
     return Acting(encode, act, scheme, len(rows), len(rows[0].row), fixed=True), precision
+
+
+def predicting(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
+    """Return the Acting of a deterministic policy: one evaluation, of the features alone."""
+    choice.start(policy.config.start).require_plain()
+    deployed = deploy(policy, choice.nfe)
+    encode, act, precision, quantised = _functions(path, deployed, choice)
+    scheme = Scheme((Step(None),), None)
+    fixed = quantised or policy.config.network.one_row
+    return Acting(encode, act, scheme, 1, 0, fixed), precision
 
 
 def _only_noise(policy: Policy, choice: Choice) -> float:

@@ -35,6 +35,7 @@ from ofp_edge.policy.config import REFINE, WARM, PolicyConfig
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
+from ofp_edge.start import DETERMINISTIC
 
 TUNING = "tuning.json"
 
@@ -68,6 +69,8 @@ def tune_policy(
     """
     policy = load_policy(path)
     config, warm = policy.config, policy.sampling.velocity
+    if not policy.sampling.draws:
+        raise PolicyError(f"{path}: nothing to tune: {DETERMINISTIC}.")
     if (path / PLAN).exists() and not dry_run:
         raise PolicyError(
             f"{path} is quantised, and its plan holds for the times it was made with. Tune the "

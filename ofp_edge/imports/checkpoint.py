@@ -21,7 +21,7 @@ from ofp_edge.imports.noise import read_schedule
 from ofp_edge.imports.record import Imported, config_of
 from ofp_edge.imports.unpickle import Record, read_checkpoint
 from ofp_edge.imports.values import Values, numbers
-from ofp_edge.imports.weights import built, from_diffusion_policy
+from ofp_edge.imports.weights import built, from_diffusion_policy, require_rungs
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.imported.denoiser import DenoiserConfig
@@ -67,7 +67,9 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
     action = _feature(tensors, "action", "action", path)
     steps = policy.whole("n_obs_steps")
     start = steps - 1 if policy.flag("oa_step_convention") else steps
-    times = Times(steps, policy.whole("horizon"), policy.whole("n_action_steps"), start)
+    times = Times(
+        steps, policy.whole("horizon"), wanted.acted(policy.whole("n_action_steps")), start
+    )
     fields = resolve(wanted, [observed], action, times)
     model = Values(policy["model"], f"{path}, cfg.policy.model")
     unet = str(model["_target_"]).rpartition(".")[2]
@@ -85,6 +87,7 @@ def import_checkpoint(path: Path, wanted: Wanted) -> Imported:
     )
     model.require_all_read(_FOLLOW)
     policy.require_all_read(_FOLLOW)
+    require_rungs(network_config.schedule, str(path))
     network = built(network_config, fields, from_diffusion_policy(tensors), str(path))
     config = config_of(
         network_config,

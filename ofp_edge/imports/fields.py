@@ -50,11 +50,17 @@ class Times:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Says which fields the user wants: by a spec file, a dataset, or the rate alone."""
+    """Says which fields the user wants: by a spec file, a dataset, or the rate alone.
+    n_action_steps: when the next inference begins, in place of the checkpoint's own number."""
 
     spec: Path | None = None
     dataset: Path | None = None
     control_hz: float | None = None
+    n_action_steps: int | None = None
+
+    def acted(self, own: int) -> int:
+        """Return n_action_steps, where the checkpoint states `own`."""
+        return own if self.n_action_steps is None else self.n_action_steps
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,8 @@ def resolve(wanted: Wanted, features: Sequence[Feature], action: Feature, times:
     if wanted.control_hz is None and sum(isinstance(x, State) for x in observations) == 1:
         features = _joined_states(features)
     ordered = _ordered(observations, features)
-    statistics, modes = _spread(ordered, features)
-    action_statistics, action_modes = _spread(actions, [action])
+    statistics, modes = spread(ordered, features)
+    action_statistics, action_modes = spread(actions, [action])
     spec = PolicySpec(
         tuple(ordered),
         tuple(actions),
@@ -195,7 +201,7 @@ def _length(fields: Sequence[ObservationField]) -> int:
     return sum(f.shape[0] for f in fields)
 
 
-def _spread(
+def spread(
     fields: Sequence[ObservationField] | Sequence[ActionField], features: Sequence[Feature]
 ) -> tuple[dict[str, FieldStatistics], dict[str, str]]:
     """Each field's part of the features' statistics, which lie end to end as the fields do."""

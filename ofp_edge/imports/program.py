@@ -31,18 +31,22 @@ from ofp_edge.policy.imported.program import (
     network_signature,
 )
 from ofp_edge.policy.imported.program_config import ProgramConfig, ProgramFile
-from ofp_edge.policy.methods.method import Act, Sampling
+from ofp_edge.policy.methods.method import Act, Deterministic, Sampling
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.spec import PolicySpec
 
 Form = Literal["exported", "onnx"]
+_METHODS = {"average": "ofp", "velocity": "flow", "chunk": Deterministic.name}
 _SUFFIX = {"exported": "pt2", "onnx": "onnx"}
 _TRIES, _SEED = 4, 0
+_DRAWS = "{} answers the same inputs differently: it draws noise."
+_BLIND = "{} answers the same whatever it sees. Are its inputs in order?"
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What was measured: `largest` is of |u| on real inputs; u changes with `depends_on`."""
+    """What was measured: `largest` is of |u|, or of the chunk, on real inputs; it changes with
+    `depends_on`."""
 
     largest: float
     depends_on: tuple[str, ...]
@@ -59,11 +63,12 @@ def import_program(form: Form, path: Path, spec_path: Path) -> Imported:
 
     def opened() -> tuple[ProgramConfig, PolicyNetwork, Behaviour, list[str]]:
         config, network, moved = _open(form, files, path, given)
-        return config, network, try_out(network, str(path)), moved
+        tried = try_out if config.draws else try_chunk
+        return config, network, tried(network, str(path)), moved
 
     try_apart(_one_thread(opened), str(path), PolicyError)
     described, network, behaviour, moved = opened()
-    method = "flow" if given.predicts == "velocity" else "ofp"
+    method = _METHODS[given.predicts]
     config = config_of(
         described,
         given.spec,
@@ -137,7 +142,7 @@ def try_out(network: PolicyNetwork, what: str) -> Behaviour:
             first, other = (_features(network, generator, what) for _ in range(2))
             u = _call(network, z, 0.0, 1.0, first, what)
             if not torch.equal(u, _call(network, z, 0.0, 1.0, first, what)):
-                raise CheckFailed(f"{what} answers the same inputs differently: it draws noise.")
+                raise CheckFailed(_DRAWS.format(what))
             step = act(first, z, torch.tensor([[0.0, 1.0, 1.0]]))[1]
             if not torch.equal(step, z + u):
                 raise CheckFailed(f"{what}: at (0, 1) the answer is not z + (1 - 0) u.")
@@ -155,11 +160,30 @@ def try_out(network: PolicyNetwork, what: str) -> Behaviour:
             largest = max(largest, float(u.abs().max()))
     order = [name for name in ("z", "t", "r", "observations") if name in depends]
     if spec.observations and "observations" not in depends:
-        raise CheckFailed(f"{what} answers the same whatever it sees. Are its inputs in order?")
+        raise CheckFailed(_BLIND.format(what))
     return Behaviour(largest, tuple(order))
 
 
+def try_chunk(network: PolicyNetwork, what: str) -> Behaviour:
+    """Run one that is deterministic on inputs from the spec's ranges. CheckFailed, PolicyError."""
+    generator = torch.Generator().manual_seed(_SEED)
+    largest, moved = 0.0, False
+    with torch.no_grad():
+        for _ in range(_TRIES):
+            first, other = (_features(network, generator, what) for _ in range(2))
+            chunk = _checked(_run(network.trunk, [first], what), network, what, "")
+            if not torch.equal(chunk, _run(network.trunk, [first], what)):
+                raise CheckFailed(_DRAWS.format(what))
+            moved |= not torch.allclose(chunk, _run(network.trunk, [other], what))
+            largest = max(largest, float(chunk.abs().max()))
+    if network.spec.observations and not moved:
+        raise CheckFailed(_BLIND.format(what))
+    return Behaviour(largest, ("observations",) if moved else ())
+
+
 def _remarks(behaviour: Behaviour, given: SpecFile) -> tuple[str, ...]:
+    if given.predicts == "chunk":
+        return ()
     missing = [x for x in ("t", "r") if x not in behaviour.depends_on]
     if given.predicts == "velocity":
         missing = [x for x in missing if x != "r"]
@@ -204,14 +228,18 @@ def _call(
 ) -> Tensor:
     times = network.time(torch.tensor([t]), torch.tensor([r]))
     u = _run(network.trunk, [z, features, times], what)
-    if tuple(u.shape) != tuple(z.shape):
+    return _checked(u, network, what, f" at t = {t:g}, r = {r:g}")
+
+
+def _checked(u: Tensor, network: PolicyNetwork, what: str, where: str) -> Tensor:
+    if tuple(u.shape) != (1, network.chunk_size):
         spec = network.spec
         raise PolicyError(
             f"{what}: expected an answer of shape (1, {spec.horizon}, {spec.action_dim}), got "
             f"{u.numel()} numbers."
         )
     if not u.isfinite().all():
-        raise CheckFailed(f"{what} gives NaN or infinity at t = {t:g}, r = {r:g}.")
+        raise CheckFailed(f"{what} gives NaN or infinity{where}.")
     return u
 
 

@@ -19,10 +19,20 @@ from ofp_edge.spec import PolicySpec
 _TIMES = ((COLD, 0.0, 1.0), (WARM, 0.3, 1.0), (REFINE, 0.5, 1.0))
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Tensors of a checkpoint that have no part in a chunk: their names, how many, and why."""
+
+    tensors: str
+    count: int
+    why: str
+
+
 @dataclass
 class Imported:
     """A policy that is not written yet. files: programs by name; about: for the command's answer;
-    predicts: the network's output, average, velocity or noise; remarks: notes for the user."""
+    predicts: the network's output, average, velocity, noise or chunk; remarks: what the user is to
+    know; unread: what of the weights is left out."""
 
     policy: Policy
     source: str
@@ -30,6 +40,7 @@ class Imported:
     about: dict[str, object]
     predicts: str = "noise"
     remarks: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def config_of(
@@ -41,7 +52,8 @@ def config_of(
     source: str,
     sha256: str,
 ) -> PolicyConfig:
-    """Make a configuration whose training record only says where the network came from."""
+    """Make a configuration whose training record only says where the network came from. method: the
+    name of its sampling where it is deterministic, which has no options and no times."""
     settings = TrainingConfig(
         steps=0,
         batch_size=0,
@@ -59,14 +71,14 @@ def config_of(
     )
     return PolicyConfig(
         method=method,
-        method_options=options_of(build_method(method)),
+        method_options=options_of(build_method(method)) if network.draws else {},
         preset=IMPORTED,
         network=network,
         spec=spec,
         task=task,
         cameras=cameras,
         camera_tolerance=CameraTolerance(),
-        time_rows=_TIMES,
+        time_rows=_TIMES if network.draws else (),
         training=record,
     )
 

@@ -4,10 +4,11 @@
      "inputs": {"t": "time", "r": "end"}, "output": "u", "encode_inputs": {}, "encode_output": null}
 
 Only "spec" must be there. predicts: "average" for u(z, t, r, observations), "velocity" for
-v(z, t, observations). encode: a program beside the file that takes one frame's fields. inputs,
-encode_inputs: what the programs call their inputs, by our names, where theirs are others; output,
-encode_output: which of several outputs is the answer. Actions lie between -1 and 1 for the network
-and between their low and high for the robot; observations go in raw.
+v(z, t, observations), "chunk" for chunk(observations). encode: a program beside the file that
+takes one frame's fields. inputs, encode_inputs: what the programs call their inputs, by our names,
+where theirs are others; output, encode_output: which of several outputs is the answer. Actions lie
+between -1 and 1 for the network and between their low and high for the robot; observations go in
+raw.
 """
 
 from __future__ import annotations

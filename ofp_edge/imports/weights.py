@@ -10,15 +10,15 @@ from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.imports.fields import Fields
+from ofp_edge.imports.lerobot_features import NORMALIZATION
 from ofp_edge.outside import said_by
 from ofp_edge.policy.config import network_from_json
-from ofp_edge.policy.imported.denoiser import DenoiserConfig
-from ofp_edge.policy.imported.schedule import rungs
+from ofp_edge.policy.imported.schedule import ScheduleConfig, rungs
+from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.weights import fill_network, require_shapes, shapes_of
 
 _STEP = re.compile(r"^diffusion_step_encoder\.([13])\.")
-_NORMALIZATION = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 _STEP_PLACES = {"1": "0", "3": "2"}  # the embedding itself stands at 0 there
 
 
@@ -26,7 +26,7 @@ def from_lerobot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a DiffusionPolicy's `diffusion.` weights; compiled ones carry `_orig_mod`."""
     found = {}
     for name, tensor in tensors.items():
-        if name.startswith(_NORMALIZATION):
+        if name.startswith(NORMALIZATION):
             continue  # old checkpoints: read beside the features
         ours, rest = name.startswith("diffusion."), name.removeprefix("diffusion.")
         rest = rest.replace("_orig_mod.", "")
@@ -66,18 +66,22 @@ def _unet(name: str) -> str:
     return f"trunk.{name}"
 
 
+def require_rungs(schedule: ScheduleConfig, what: str) -> None:
+    """Raise PolicyError, naming `what`, where its noise scheduler makes no steps."""
+    try:
+        rungs(schedule, schedule.steps)
+    except PolicyError as cause:
+        raise PolicyError(f"{what}: its noise scheduler: {cause}") from None
+
+
 def built(
-    config: DenoiserConfig, fields: Fields, tensors: Mapping[str, Tensor], what: str
+    config: Network, fields: Fields, tensors: Mapping[str, Tensor], what: str
 ) -> PolicyNetwork:
     """Build the network, filled; their convolutions have one axis, ours two. Raises PolicyError.
 
     Its shapes are known before it is built: a configuration may ask for any size.
     """
     network_from_json(config.to_json())  # held to the limits of a policy folder
-    try:
-        rungs(config.schedule, config.schedule.steps)
-    except PolicyError as cause:
-        raise PolicyError(f"{what}: its noise scheduler: {cause}") from None
     with said_by(f"{what}: no network can be built from its configuration", PolicyError):
         with torch.device("meta"):
             places = config.build(fields.spec, fields.statistics).state_dict()

@@ -7,17 +7,26 @@ from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import PolicyError
+from ofp_edge.policy.imported.act import ActConfig
 from ofp_edge.policy.imported.denoiser import DenoiserConfig
 from ofp_edge.policy.imported.program_config import ProgramConfig
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network_config import NetworkConfig
+from ofp_edge.policy.vla.config import Pi05Config, SmolVlaConfig
 from ofp_edge.spec import PolicySpec
 from ofp_edge.start import Start
 from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
 COLD, WARM, REFINE = "cold", "warm", "refine"
-NETWORKS: tuple[type[Network], ...] = (NetworkConfig, ProgramConfig, DenoiserConfig)
+NETWORKS: tuple[type[Network], ...] = (
+    NetworkConfig,
+    ProgramConfig,
+    DenoiserConfig,
+    ActConfig,
+    SmolVlaConfig,
+    Pi05Config,
+)
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,13 @@ class TrainingRecord:
 class PolicyConfig:
     """Describes a policy: config.json of its folder.
 
-    time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1).
-    method_options: the method's own numbers (loss weights, time laws), all of them. refine: whether
-    a chunk takes the refining evaluation by default. plan_sha256: the hash of the quantization.json
-    that belongs to it; a float policy has none. start: the noise of cold and warm starts, and a
-    cold chunk's evaluations; folders of before draw as much as training. files: SHA-256 of the
-    weights and of the policy's other files, by name; older folders have none.
+    time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1); a
+    deterministic policy has none. method_options: the method's own numbers (loss weights, time
+    laws), all of them. refine: whether a chunk takes the refining evaluation by default.
+    plan_sha256: the hash of the quantization.json that belongs to it; a float policy has none.
+    start: the noise of cold and warm starts, and a cold chunk's evaluations; folders of before draw
+    as much as training. files: SHA-256 of the weights and of the policy's other files, by name;
+    older folders have none.
     """
 
     method: str
@@ -155,7 +165,13 @@ class PolicyConfig:
 
     def _check(self) -> None:
         names = {name for name, _, _ in self.time_rows}
-        if {COLD, WARM} - names:
+        draws = self.network.draws
+        if not draws and (self.time_rows or self.start != Start() or self.refine):
+            raise PolicyError(
+                f"config: a policy of method {shown(self.method)} is deterministic: expected no "
+                "time_rows, the plain start and no refine."
+            )
+        if draws and {COLD, WARM} - names:
             raise PolicyError("config.time_rows: expected at least cold and warm.")
         if any(not 0 <= t <= 1 or not 0 <= r <= 1 for _, t, r in self.time_rows):
             raise PolicyError("config.time_rows: expected times of 0 to 1.")

@@ -16,12 +16,12 @@ from ofp_edge import manifest
 from ofp_edge.errors import PolicyError
 from ofp_edge.functions import ACT, ENCODE, Function, named
 from ofp_edge.policy.folder import Policy
-from ofp_edge.policy.methods.method import Act
+from ofp_edge.policy.methods.method import Act, Predict
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.parts import Encoder
 from ofp_edge.policy.sampler import ladder
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import FROM_COLD, Start
+from ofp_edge.start import FROM_COLD, Start, without_effect
 
 
 @dataclass
@@ -30,8 +30,9 @@ class Deployed:
 
     functions: inputs and outputs of each module, in the order in which they run. modules: one for
     each function; they share the policy's weights. walks: whether a chunk takes all time rows, one
-    evaluation each. own_nfe: the default number of evaluations a chunk: all rows, or one, and one
-    more to refine. start: the policy's; its cold ladder is among the time rows.
+    evaluation each; a deterministic policy has none. own_nfe: the default number of evaluations a
+    chunk: all rows, or one, and one more to refine. start: the policy's; its cold ladder is among
+    the time rows.
     committed: the prefix that `act` can be told; None: not trained with one.
     """
 
@@ -54,9 +55,9 @@ class Deployed:
         return cast(Encoder, self.modules[ENCODE])
 
     @property
-    def act(self) -> Act:
+    def act(self) -> Act | Predict:
         """The module that makes a chunk."""
-        return cast(Act, self.modules[ACT])
+        return cast("Act | Predict", self.modules[ACT])
 
     @property
     def feature_dim(self) -> int:
@@ -69,14 +70,19 @@ def deploy(policy: Policy, nfe: int | None = None) -> Deployed:
 
     nfe: network evaluations a chunk, for a policy that takes many; None takes its own number.
     """
-    method, name = policy.sampling, policy.config.method
+    config, method, name = policy.config, policy.sampling, policy.config.method
     if not method.deployable:
         raise PolicyError(f"method {name} answers in many steps; evaluate it with `eval --nfe`.")
     if nfe is not None and nfe < 1:
         raise PolicyError(f"--nfe {nfe}: expected 1 or more.")
+    if not method.draws:
+        config.start.require_plain()
+        if nfe not in (None, 1):
+            raise PolicyError(without_effect(f"--nfe {nfe}"))
+        return split(policy)
     if nfe is not None and method.jumps:
         raise PolicyError(f"--nfe {nfe}: method {name} takes one step; `run --nfe 2` refines.")
-    if policy.config.start.cold_nfe is not None and not method.jumps:
+    if config.start.cold_nfe is not None and not method.jumps:
         raise PolicyError(f"--cold-nfe: method {name} takes all its steps at every start.")
     return split(policy, nfe)
 
@@ -85,15 +91,15 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
     """Split any policy, without `deploy`'s checks, to look at its functions' shapes and costs."""
     network, config, method = policy.network.eval(), policy.config, policy.sampling
     rows = method.time_rows(network, config.time_rows, nfe)
-    if (steps := config.start.cold_steps()) > 1 and rows[0].name != "ladder":
+    if rows and (steps := config.start.cold_steps()) > 1 and rows[0].name != "ladder":
         times = ladder(steps)
         rows += tuple(
             method.time_row(network, FROM_COLD, t, r)
             for t, r in zip(times, times[1:], strict=False)
         )
     modules = {k: x.eval() for k, x in config.network.modules(network, method).items()}
-    functions = config.network.functions(network, len(rows[0].row))
-    walks = rows[0].name == "ladder"
+    functions = config.network.functions(network, len(rows[0].row) if rows else 0)
+    walks = bool(rows) and rows[0].name == "ladder"
     nfe = len(rows) if walks else 1 if config.t_refine is None else 2
     told = _committed(network)
     return Deployed(config.spec, functions, modules, rows, walks, nfe, config.start, told)

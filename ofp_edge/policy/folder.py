@@ -68,7 +68,8 @@ def load_policy(path: Path) -> Policy:
     except SpecMismatch as cause:
         raise PolicyError(f"{path / STATISTICS}: {cause}") from None
     # A cloud (3, N) has three statistics, one an axis: as many as its first dimension.
-    sizes = {f.name: f.shape[0] for f in config.spec.observations}
+    # A text has none.
+    sizes = {f.name: f.shape[0] for f in config.spec.observations if f.shape}
     sizes.update({f.name: f.shape[0] for f in config.spec.actions})
     for name, size in sizes.items():
         if name not in statistics or len(statistics[name].low) != size:

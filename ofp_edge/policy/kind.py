@@ -21,7 +21,7 @@ from ofp_edge.functions import ACT, ENCODE, Function, encode_and_act
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.outside import said_by
 from ofp_edge.policy.methods import build_method
-from ofp_edge.policy.methods.method import Act, Sampling
+from ofp_edge.policy.methods.method import Deterministic, Sampling
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.weights import (
     MODEL,
@@ -46,6 +46,11 @@ class Network(ABC):
     one_row: ClassVar[bool] = False
 
     @property
+    def draws(self) -> bool:
+        """Whether its chunks begin from noise; otherwise it is deterministic."""
+        return True
+
+    @property
     def trunk_kind(self) -> str:
         """The kind of trunk that makes the chunk, in a word."""
         return str(self.kind)
@@ -58,8 +63,8 @@ class Network(ABC):
     @property
     def refusals(self) -> Mapping[str, str]:
         """Whatever the network can't do: forms of program (`Engine.form`), each with a sentence
-        that says why and what to do; commands (quantize, train, distill), each with the rest of a
-        sentence that begins with the policy."""
+        that says why and what to do; commands (quantize, train, distill, eval), each with the rest
+        of a sentence that begins with the policy."""
         return {}
 
     def to_json(self) -> dict[str, Any]:
@@ -97,7 +102,7 @@ class Network(ABC):
 
     def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
         """Return how chunks are sampled: by the training method, or as the network was imported."""
-        return build_method(method, options)
+        return build_method(method, options) if self.draws else Deterministic()
 
     def functions(self, network: PolicyNetwork, row_size: int) -> tuple[Function, ...]:
         """Return the exported functions, in the order in which they run; row_size: the length of a
@@ -111,7 +116,7 @@ class Network(ABC):
 
     def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
         """Return the module of each function, by name; they share the network's weights."""
-        return {ENCODE: network.encoder, ACT: Act(network, method)}
+        return {ENCODE: network.encoder, ACT: method.act(network)}
 
     def committing(
         self,

@@ -28,6 +28,16 @@ class Embedding(nn.Module):
         raise PolicyError("this network's time embedding can't be widened.")
 
 
+class Untimed(Embedding):
+    """The time input of a deterministic network: it has none."""
+
+    size = 0
+
+    def forward(self, t: Tensor, r: Tensor) -> Tensor:
+        """Return (B, 0)."""
+        return t[:, None][:, :0]
+
+
 class Actions(nn.Module):
     """Maps raw flat chunks (B, H*A) to normalised ones; `back` is the inverse. slope: (H*A,) raw
     units of one normalised unit."""

@@ -42,6 +42,8 @@ from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robo
 from ofp_edge.spec import PolicySpec
 from ofp_edge.start import Start
 
+_NOISE = "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -292,7 +294,7 @@ def _header(
         "precision": choice.precision,
         "threads": choice.threads,
         "seed": request.seed,
-        "noise": "numpy PCG64, one standard_normal draw of horizon * action_dim an evaluation",
+        "noise": None if bundle.manifest.deterministic else _NOISE,
         "nfe": nfe,
         "start": asdict(start),
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,

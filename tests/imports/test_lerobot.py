@@ -264,7 +264,7 @@ def edit(path: Path, change: Any) -> None:
     path.write_text(json.dumps(value))
 
 
-@pytest.mark.parametrize("kind", ["pi0", "smolvla", "multi_task_dit", "act"])
+@pytest.mark.parametrize("kind", ["pi0", "pi0_fast", "multi_task_dit", "tdmpc"])
 def test_other_policies_are_refused_by_name(folder: Path, kind: str) -> None:
     with pytest.raises(PolicyError, match=kind):
         import_lerobot(with_settings(folder, type=kind), RATE)

@@ -17,12 +17,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ofp_edge.errors import PolicyError
 from ofp_edge.fields import Rgb
 from ofp_edge.normalize import FieldStatistics, joined
 from ofp_edge.policy.imported.denoise import Denoise
 from ofp_edge.policy.imported.images import RESNETS, CameraConfig, ImageEncoder
-from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize
+from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize, require_modes
 from ofp_edge.policy.imported.schedule import SPACINGS, ScheduleConfig, scheduler
 from ofp_edge.policy.imported.unet import ConditionalUnet, StepEmbedding, UnetSizes
 from ofp_edge.policy.kind import Network
@@ -171,18 +170,13 @@ class DenoiserConfig(UnetSizes, Network):
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
         """Build it (see Network). Where `average` is False it gives noise or sample, as trained."""
-        names = {f.name for f in spec.observations} | {f.name for f in spec.actions}
-        modes = self.normalization
-        if set(modes) != names:
-            raise PolicyError("config.network.normalization: expected one entry for each field.")
-        if len({modes[f.name] for f in spec.actions}) != 1:
-            raise PolicyError("config.network.normalization: expected the same for all actions.")
+        mode = require_modes(self.normalization, spec)
         encoder, time = FrameEncoder(self, spec, statistics), Steps(self)
         features = spec.n_obs_steps * encoder.feature_dim
         unet = ConditionalUnet(self, spec.horizon, spec.action_dim, features)
         trunk = AverageTrunk(unet, self) if self.average else unet
         ranges = joined([statistics[f.name] for f in spec.actions])
-        actions = ModeNormalize(modes[spec.actions[0].name], ranges, 2, spec.horizon)
+        actions = ModeNormalize(mode, ranges, 2, spec.horizon)
         return PolicyNetwork(spec, encoder, time, trunk, actions, learns=self.average)
 
     def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:

@@ -47,9 +47,12 @@ def _norm(channels: int, group: bool) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """A residual block: it has two 3x3 convolutions, or 1x1, 3x3, 1x1 where `deep`."""
+    """A residual block: it has two 3x3 convolutions, or 1x1, 3x3, 1x1 where `deep`. spread: the
+    dilation of those of 3x3."""
 
-    def __init__(self, inputs: int, width: int, stride: int, deep: bool, group: bool) -> None:
+    def __init__(
+        self, inputs: int, width: int, stride: int, deep: bool, group: bool, spread: int = 1
+    ) -> None:
         super().__init__()
         outputs = 4 * width if deep else width
         sizes = [1, 3, 1] if deep else [3, 3]
@@ -57,7 +60,9 @@ class Residual(nn.Module):
         ends = [inputs, *([width] * (len(sizes) - 1)), outputs]
         self.count = len(sizes)
         for i, (size, step) in enumerate(zip(sizes, strides, strict=True), start=1):
-            conv = nn.Conv2d(ends[i - 1], ends[i], size, step, size // 2, bias=False)
+            apart = spread if size > 1 else 1
+            pad = size // 2 * apart
+            conv = nn.Conv2d(ends[i - 1], ends[i], size, step, pad, apart, bias=False)
             self.add_module(f"conv{i}", conv)
             self.add_module(f"bn{i}", _norm(ends[i], group))
         self.downsample: nn.Module | None = None
@@ -75,8 +80,14 @@ class Residual(nn.Module):
         return F.relu(x + kept)
 
 
-def resnet(name: str, group: bool) -> tuple[nn.Sequential, int]:
-    """Return torchvision's ResNet without its pooling and classifier, and its channels."""
+def dilates(name: str) -> bool:
+    """Return whether torchvision can dilate a ResNet's last layer: only those of deep blocks."""
+    return _LAYERS[name][0]
+
+
+def resnet(name: str, group: bool, dilated: bool = False) -> tuple[nn.Sequential, int]:
+    """Return torchvision's ResNet without its pooling and classifier, and its channels. dilated:
+    its last layer has dilation in place of stride."""
     deep, counts = _LAYERS[name]
     layers: list[nn.Module] = []
     channels = 64
@@ -84,7 +95,10 @@ def resnet(name: str, group: bool) -> tuple[nn.Sequential, int]:
         blocks = []
         for i in range(count):
             stride = 2 if i == 0 and number > 0 else 1
-            blocks.append(Residual(channels, 64 * 2**number, stride, deep, group))
+            spread = 1
+            if dilated and number == len(counts) - 1:
+                stride, spread = 1, 2 if i else 1  # the first block is spaced as the layer before
+            blocks.append(Residual(channels, 64 * 2**number, stride, deep, group, spread))
             channels = 64 * 2**number * (4 if deep else 1)
         layers.append(nn.Sequential(*blocks))
     stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), _norm(64, group), nn.ReLU()]

@@ -11,16 +11,32 @@ Where max = min the span is eps. `scale_offset` is Diffusion Policy's own, x sca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.parts import Actions
+from ofp_edge.spec import PolicySpec
 
 _EPS = 1e-8
 NORMALIZATIONS = (
     "identity", "mean_std", "min_max", "min_max_eps", "quantiles", "scale_offset",
 )  # fmt: skip
+
+
+def require_modes(modes: Mapping[str, str], spec: PolicySpec) -> str:
+    """Return the mode of the actions. PolicyError unless every field has one, and all actions the
+    same."""
+    names = {f.name for f in spec.observations} | {f.name for f in spec.actions}
+    if set(modes) != names:
+        raise PolicyError("config.network.normalization: expected one entry for each field.")
+    found = {modes[f.name] for f in spec.actions}
+    if len(found) != 1:
+        raise PolicyError("config.network.normalization: expected the same for all actions.")
+    return found.pop()
 
 
 class ModeNormalize(Actions):

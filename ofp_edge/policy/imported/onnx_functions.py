@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +12,8 @@ from torch import Tensor
 from ofp_edge.extras import require
 from ofp_edge.functions import Tensor as Signature
 from ofp_edge.policy.imported.onnx_graph import OnnxModule
-from ofp_edge.policy.imported.program import OwnEncoder, ProgramTrunk
-from ofp_edge.policy.methods.method import Act
+from ofp_edge.policy.imported.program import ChunkTrunk, OwnEncoder, ProgramTrunk
+from ofp_edge.policy.methods.method import Act, Predict
 
 
 class OnnxEncoder(OwnEncoder):
@@ -22,6 +22,15 @@ class OnnxEncoder(OwnEncoder):
     def onnx_graph(self, inputs: Sequence[Signature]) -> Any:
         """Return `encode` as the imported graph, with the names of the function's `inputs`."""
         return encode_graph(cast(OnnxModule, self.program), [x.name for x in inputs])
+
+
+class OnnxPredict(Predict):
+    """The `act` of a deterministic network that was imported as an ONNX graph."""
+
+    def onnx_graph(self, inputs: Sequence[Signature]) -> Any:
+        """Return `act` as that graph, wrapped; inputs: the function's."""
+        trunk = cast(ChunkTrunk, self.trunk)
+        return predict_graph(cast(OnnxModule, trunk.program), self, trunk, inputs[0].shape[1])
 
 
 class OnnxAct(Act):
@@ -47,23 +56,17 @@ def encode_graph(module: OnnxModule, names: Sequence[str]) -> Any:
 def act_graph(module: OnnxModule, act: Act, trunk: ProgramTrunk, features: int) -> Any:
     """Build `act` around the graph; its time_row is t, r, r - t."""
     onnx = require("onnx", "quantize")
-    helper = onnx.helper
     inner = onnx.compose.add_prefix(module.model, "net/")
     steps, size = trunk.chunk
-    whole = steps * size
     constants = {
         "chunk_shape": [1, steps, size],
-        "flat_shape": [1, whole],
         "seen_shape": [1, trunk.frames, features // trunk.frames],
-        "axis": [1],
         "at0": [0],
         "at1": [1],
         "at2": [2],
         "at3": [3],
-        "first": [act.first],
-        "end": [whole],
     }
-    node, ends = helper.make_node, [x.name for x in inner.graph.input]
+    node, ends = onnx.helper.make_node, [x.name for x in inner.graph.input]
     before = [
         node("Reshape", ["z", "chunk_shape"], [ends[0]]),
         node("Reshape", ["features", "seen_shape"], [ends[-1]]),
@@ -80,21 +83,49 @@ def act_graph(module: OnnxModule, act: Act, trunk: ProgramTrunk, features: int) 
         node("Reshape", [inner.graph.output[0].name, "flat_shape"], ["u"]),
         node("Mul", ["step", "u"], ["moved"]),
         node("Add", ["z", "moved"], ["chunk_normalised"]),
+    ]
+    taken = {"features": features, "z": steps * size, "time_row": 3}
+    return _wrapped(module, inner, act, taken, (before, after), constants)
+
+
+def predict_graph(module: OnnxModule, act: Predict, trunk: ChunkTrunk, features: int) -> Any:
+    """Build `act` around a graph that gives the chunk itself."""
+    onnx = require("onnx", "quantize")
+    inner = onnx.compose.add_prefix(module.model, "net/")
+    node = onnx.helper.make_node
+    before = [node("Reshape", ["features", "seen_shape"], [inner.graph.input[0].name])]
+    after = [
+        node("Reshape", [inner.graph.output[0].name, "flat_shape"], ["chunk_normalised"]),
+    ]
+    constants = {"seen_shape": [1, trunk.frames, features // trunk.frames]}
+    return _wrapped(module, inner, act, {"features": features}, (before, after), constants)
+
+
+def _wrapped(
+    module: OnnxModule, inner: Any, act: Act | Predict, taken: Mapping[str, int],
+    nodes: tuple[Sequence[Any], Sequence[Any]], constants: Mapping[str, Sequence[int]],
+) -> Any:  # fmt: skip
+    """A graph between nodes before and after it, which end in chunk_normalised; taken: sizes."""
+    onnx = require("onnx", "quantize")
+    helper, node = onnx.helper, onnx.helper.make_node
+    whole = act.actions.slope.shape[1]
+    planned_nodes = [
         node("Slice", ["chunk_normalised", "first", "end", "axis"], ["plan"]),
         node("Mul", ["plan", "slope"], ["scaled"]),
         node("Add", ["scaled", "offset"], ["chunk"]),
     ]
+    shapes = {"flat_shape": [1, whole], "axis": [1], "first": [act.first], "end": [whole]}
 
     def value(name: str, count: int) -> Any:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, count])
 
-    arrays = {name: np.asarray(x, np.int64) for name, x in constants.items()}
+    arrays = {name: np.asarray(x, np.int64) for name, x in {**constants, **shapes}.items()}
     planned = {"slope": act.actions.slope, "offset": act.actions.get_buffer("offset")}
     floats = {name: _planned(x, act) for name, x in planned.items()}
     graph = helper.make_graph(
-        [*before, *inner.graph.node, *after],
+        [*nodes[0], *inner.graph.node, *nodes[1], *planned_nodes],
         "main",
-        [value("features", features), value("z", whole), value("time_row", 3)],
+        [value(name, count) for name, count in taken.items()],
         [value("chunk", whole - act.first), value("chunk_normalised", whole)],
         [
             *inner.graph.initializer,
@@ -106,7 +137,7 @@ def act_graph(module: OnnxModule, act: Act, trunk: ProgramTrunk, features: int) 
     return model
 
 
-def _planned(constant: Tensor, act: Act) -> NDArray[np.float32]:
+def _planned(constant: Tensor, act: Act | Predict) -> NDArray[np.float32]:
     found: NDArray[np.float32] = constant[:, act.first :].numpy()
     return found
 

@@ -1,6 +1,7 @@
 """Put a network that was imported as a program behind the parts of a PolicyNetwork.
 
     u(z, t, r, observations)    or, where it predicts a velocity, v(z, t, observations)
+    chunk(observations)         where it is deterministic
 
 z (1, horizon, action_dim) normalised, t and r (1,), observations (1, n_obs_steps, features): the
 output of `encode` for each frame, oldest first. Without an encoder of its own that is the fields of
@@ -86,6 +87,20 @@ class ProgramTrunk(_Fixed):
         return u.reshape(len(z), -1)
 
 
+class ChunkTrunk(_Fixed):
+    """Calls a program that gives the chunk itself, in its own shapes."""
+
+    def __init__(self, program: nn.Module, spec: PolicySpec) -> None:
+        super().__init__()
+        self.program, self.frames = program, spec.n_obs_steps
+        self.chunk = spec.horizon, spec.action_dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, To*F) to (B, H*A)."""
+        chunk = one_by_one(self.program, (features.view(len(features), self.frames, -1),))
+        return chunk.reshape(len(features), -1)
+
+
 def one_by_one(program: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     """Run a batch row by row, because a program has fixed shapes, of one row."""
     count = len(inputs[0])
@@ -122,9 +137,11 @@ def as_module(
 
 def network_signature(predicts: str, spec: PolicySpec, feature_dim: int) -> Signature:
     """Return how a network is called."""
+    chunk, seen = (1, spec.horizon, spec.action_dim), (1, spec.n_obs_steps, feature_dim)
+    if predicts == "chunk":
+        return Signature({"observations": seen}, "chunk", chunk)
     velocity = predicts == "velocity"
     times = {"t": (1,)} if velocity else {"t": (1,), "r": (1,)}
-    chunk, seen = (1, spec.horizon, spec.action_dim), (1, spec.n_obs_steps, feature_dim)
     inputs = {"z": chunk, **times, "observations": seen}
     return Signature(inputs, "v" if velocity else "u", chunk)
 

@@ -16,8 +16,9 @@ from ofp_edge.functions import ACT
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.imported.archive import read_program
 from ofp_edge.policy.imported.binding import Names, Signature
-from ofp_edge.policy.imported.onnx_functions import OnnxAct, OnnxEncoder
+from ofp_edge.policy.imported.onnx_functions import OnnxAct, OnnxEncoder, OnnxPredict
 from ofp_edge.policy.imported.program import (
+    ChunkTrunk,
     Identity,
     OwnEncoder,
     Pair,
@@ -29,17 +30,21 @@ from ofp_edge.policy.imported.program import (
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.methods.method import Sampling
 from ofp_edge.policy.network import PolicyNetwork
-from ofp_edge.policy.parts import ScaleOffset
+from ofp_edge.policy.parts import Embedding, ScaleOffset, Untimed
 from ofp_edge.policy.sizes import require_one_of
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import read_as, shown
 
-PREDICTS = ("average", "velocity")
+PREDICTS = ("average", "velocity", "chunk")
 _NO_WEIGHTS = {
     "train": "was imported: it is distilled, ofp-edge distill.",
     "distill": "came as a program, which has no weights to train: distil the checkpoint that it "
     "was exported from.",
+}
+_DETERMINISTIC = {
+    "train": "came as a program, which has no weights to train.",
+    "distill": "answers in one evaluation already: there is nothing to distil.",
 }
 _ONNX_ALONE = {
     "pte": "ExecuTorch takes torch.export programs, and an ONNX graph can't be turned into "
@@ -84,7 +89,8 @@ class ProgramFile:
 @dataclass(frozen=True)
 class ProgramConfig(Network):
     """A network imported as a program. form: exported (torch.export) or onnx. predicts: average,
-    u(z, t, r, observations), or velocity, v(z, t, observations). encoder: None is the identity."""
+    u(z, t, r, observations), velocity, v(z, t, observations), or chunk, the answer itself of a
+    deterministic policy. encoder: None is the identity."""
 
     kind: ClassVar[str | None] = "program"
     one_row: ClassVar[bool] = True
@@ -100,9 +106,15 @@ class ProgramConfig(Network):
         return (MODEL, *(x.file for x in (self.program, self.encoder) if x is not None))
 
     @property
+    def draws(self) -> bool:
+        """The same as for Network."""
+        return self.predicts != "chunk"
+
+    @property
     def refusals(self) -> Mapping[str, str]:
         """The same as for Network."""
-        return {**_NO_WEIGHTS, **(_ONNX_ALONE if self.form == "onnx" else {})}
+        own = _NO_WEIGHTS if self.draws else _DETERMINISTIC
+        return {**own, **(_ONNX_ALONE if self.form == "onnx" else {})}
 
     @classmethod
     def from_json(cls, value: Any) -> ProgramConfig:
@@ -144,10 +156,13 @@ class ProgramConfig(Network):
         """Build the network around programs that are open already."""
         own = OnnxEncoder if self.form == "onnx" else OwnEncoder
         encode = Identity(spec) if encoder is None else own(encoder, self.feature_dim)
-        trunk = ProgramTrunk(program, spec, self.predicts == "velocity")
+        time: Embedding = Pair()
+        trunk: nn.Module = ProgramTrunk(program, spec, self.predicts == "velocity")
+        if not self.draws:
+            time, trunk = Untimed(), ChunkTrunk(program, spec)
         affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
         actions = ScaleOffset(affine, spec.horizon)
-        return PolicyNetwork(spec, encode, Pair(), trunk, actions, learns=False)
+        return PolicyNetwork(spec, encode, time, trunk, actions, learns=False)
 
     def save(self, network: PolicyNetwork, folder: Path) -> tuple[str, ...]:
         """Write empty weights; the importer writes the program's files, whose hashes stand here."""
@@ -157,4 +172,6 @@ class ProgramConfig(Network):
     def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
         """Return the functions' modules; see Network."""
         modules = super().modules(network, method)
-        return {**modules, ACT: OnnxAct(network, method)} if self.form == "onnx" else modules
+        if self.form == "onnx":
+            modules[ACT] = OnnxAct(network, method) if self.draws else OnnxPredict(network)
+        return modules

@@ -1,4 +1,5 @@
-"""Sampling makes a policy's chunk, Act is `act` as it is deployed, Method trains a policy."""
+"""Sampling makes a policy's chunk, Act and Predict are `act` as it is deployed, Method trains a
+policy."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ class Sampling:
 
     jumps: the network learns u(z, t, r) for r > t; otherwise it is always asked with r = t.
     velocity: a chunk is a sequence of `z + (r - t) u`; otherwise only `sample` makes one.
+    draws: a chunk begins from noise and goes by times; otherwise it follows from features alone.
     deployable: each evaluation is a call of `act`, so that a bundle can make the chunk. own_nfe:
     the default number of network evaluations a chunk.
     """
@@ -31,6 +33,7 @@ class Sampling:
     name: ClassVar[str]
     jumps: ClassVar[bool]
     velocity: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
     deployable: ClassVar[bool] = True
 
     @property
@@ -74,6 +77,58 @@ class Sampling:
             times = sampler.ladder(EULER_STEPS if nfe is None else nfe)
             pairs = [("ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
         return tuple(self.time_row(network, *pair) for pair in pairs)
+
+    def act(self, network: PolicyNetwork) -> Act | Predict:
+        """Return `act` as it is deployed."""
+        return Act(network, self)
+
+
+@dataclass(frozen=True)
+class Deterministic(Sampling):
+    """A policy whose chunk follows from the observation alone, in one evaluation: no noise, no
+    times, no warm start. Its network's trunk maps features (B, To*F) to the chunk (B, H*A)."""
+
+    name: ClassVar[str] = "deterministic"
+    jumps: ClassVar[bool] = False
+    velocity: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+
+    def sample(
+        self,
+        network: PolicyNetwork,
+        features: Tensor,
+        noise: Tensor,
+        nfe: int,
+        prefix: Prefix | None = None,
+    ) -> Tensor:
+        """Return the chunk; the noise changes nothing."""
+        chunk: Tensor = network.trunk(features)
+        return chunk
+
+    def time_rows(
+        self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
+    ) -> tuple[TimeRow, ...]:
+        """Return none."""
+        return ()
+
+    def act(self, network: PolicyNetwork) -> Act | Predict:
+        """Return `act` as it is deployed."""
+        return Predict(network)
+
+
+class Predict(nn.Module):
+    """Maps features (1, To*F) to (chunk, chunk_normalised (1, H*A)), as Act does from noise."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.trunk, self.actions = network.trunk, network.actions
+        self.first = network.spec.start_index * network.spec.action_dim
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the chunk in raw units, from the observation on, and as the network gives it."""
+        chunk = self.trunk(features)
+        raw = self.actions.back(chunk)
+        return (raw[:, self.first :] if self.first else raw), chunk
 
 
 class Act(nn.Module):

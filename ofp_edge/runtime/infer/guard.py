@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
+from ofp_edge.start import without_effect
 
 FEWEST, MOST = 3, 256  # the second-nearest other needs two others; each is held against each
 
 
-def check_guard(guard: int) -> None:
-    """Raise OfpError unless `guard` is 1 (off) or FEWEST..MOST."""
+def check_guard(guard: int, *, draws: bool = True) -> None:
+    """Raise OfpError unless `guard` is 1 (off) or FEWEST..MOST. draws: whether there is noise to
+    choose among."""
+    if guard != 1 and not draws:
+        raise OfpError(without_effect(f"--guard {guard}"))
     if guard != 1 and guard < FEWEST:
         raise OfpError(
             f"--guard {guard}: expected 1 (off) or {FEWEST} and more: a candidate is judged by its "

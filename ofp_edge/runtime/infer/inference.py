@@ -58,6 +58,8 @@ class Inference:
     guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     committed: of the manifest, where `act` is told the start of its chunk; `prefix` writes it.
+    draws: whether chunks begin from noise; one that is deterministic has no warm start either.
+    Raises OfpError for a guard without noise to choose among.
     """
 
     def __init__(
@@ -72,7 +74,8 @@ class Inference:
         guard: int = 1,
         committed: Committed | None = None,
     ) -> None:
-        check_guard(guard)
+        self.draws = named(functions, ACT).takes("noise")
+        check_guard(guard, draws=self.draws)
         self.spec, self.functions, self.runners = spec, functions, runners
         self.act = runners[ACT]
         self.before = [runners[x.name] for x in functions if x.name != ACT]
@@ -86,7 +89,8 @@ class Inference:
         self.guard = guard
         self._dt_ns = spec.dt_ns
         size = spec.horizon * spec.action_dim
-        self._check("act z", act.inputs["z"], (1, size))
+        if self.draws:
+            self._check("act z", act.inputs["z"], (1, size))
         plan = spec.plan_steps * spec.action_dim
         self._check("act chunk", act.outputs["chunk"], (1, plan))
         self._features = np.empty(0, np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ofp_edge.bundle import Bundle
+from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
 from ofp_edge.runtime.runners.threads import Threads
@@ -37,6 +38,7 @@ def load_inference(
     manifest = bundle.manifest
     nfe = manifest.default.nfe if nfe is None else nfe
     start = manifest.start if start is None else start
+    check_guard(guard, draws=not manifest.deterministic)
     scheme = shipped_scheme(manifest.time_rows, nfe, start, warm=warm)
     runners = engine_of(engine).load(bundle, precision, Threads(threads, tuple(cpus)))
     inference = Inference(

@@ -5,6 +5,7 @@
     refining step      z = (1 - t2) eps + t2 a1             a2 = z + (1 - t2) u(z, t2, 1)
     ladder             z = the last result                  z + (r - t) u(z, t, r)
     noisy ladder       z = the last result + sigma eps      (a diffusion policy's)
+    deterministic      no z: `act` answers to the features alone, in one evaluation
 
 n_c and n_w are the policy's `noise_cold` and `noise_warm` (start.py); 1 is what training knows.
 A cold start may walk a ladder of `cold_nfe` steps where another chunk takes one.
@@ -20,7 +21,7 @@ from typing import Literal
 
 from ofp_edge.errors import OfpError
 from ofp_edge.manifest import TimeRow
-from ofp_edge.start import FROM_COLD, Start
+from ofp_edge.start import FROM_COLD, Start, without_effect
 
 _PLAIN = Start()
 Nfe = int | Literal["auto"]
@@ -38,10 +39,10 @@ def read_nfe(text: str | None) -> Nfe | None:
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluation: `row` names (t, r); `renoise` mixes fresh noise into the last result. noise:
-    the standard deviation of what a first step draws."""
+    """One evaluation: `row` names (t, r), None where there are none; `renoise` mixes fresh noise
+    into the last result. noise: the standard deviation of what a first step draws."""
 
-    row: TimeRow
+    row: TimeRow | None
     renoise: bool = False
     noise: float = 1.0
 
@@ -77,8 +78,14 @@ def shipped_scheme(
     """Return the schemes a bundle's time table allows: nfe 1, 2 with its refining row or "auto"; or
     its ladder. A cold start takes `start.cold_nfe` where that is more.
 
-    Raises OfpError for any other number: a bundle's times are constants fixed when it was compiled.
+    No rows: a deterministic policy, which has one scheme. Raises OfpError for any other number: a
+    bundle's times are constants fixed when it was compiled.
     """
+    if not time_rows:
+        start.require_plain()
+        if nfe != 1:
+            raise OfpError(without_effect(f"--nfe {nfe}"))
+        return Scheme((Step(None),), None)
     from_cold = tuple(Step(row) for row in time_rows if row.name == FROM_COLD)
     if start.cold_steps() not in (1, len(from_cold)):
         possible = f"1 or {len(from_cold)}" if from_cold else "1"

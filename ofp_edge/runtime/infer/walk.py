@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Prepared:
     """A Step with its constants as arrays and scalars, ready to compute with. noise: of a start
-    from noise alone, whatever its row's time."""
+    from noise alone, whatever its row's time. time_row: None of a deterministic policy."""
 
-    time_row: NDArray[np.float32]
+    time_row: NDArray[np.float32] | None
     noise: np.float32
     noise_share: np.float32
     plan_share: np.float32
@@ -34,17 +34,18 @@ class Prepared:
 class Walk:
     """Walks steps with the runner of `act`, whose buffers are written and read in place.
 
-    Each method returns the engine's nanoseconds; the answer is in the runner's outputs. prefix:
-    what it has stands in every z that noise or a plan was put into; a step that begins with the
-    answer of the one before finds it there.
+    Where `act` takes no noise, none is drawn. Each method returns the engine's nanoseconds; the
+    answer is in the runner's outputs. prefix: what it has stands in every z that noise or a plan
+    was put into; a step that begins with the answer of the one before finds it there.
     """
 
     def __init__(
         self, act: Runner, seed: int | Sequence[int], prefix: PrefixInputs | None = None
     ) -> None:
         self._act, self._prefix = act, prefix
-        self._z = act.inputs["z"].reshape(-1)
-        self._time_row = act.inputs["time_row"]
+        none = np.empty(0, np.float32)
+        self._z = act.inputs.get("z", none).reshape(-1)
+        self._time_row = act.inputs.get("time_row", none)
         self._plan = act.outputs["chunk_normalised"].reshape(-1)
         self._eps = np.empty_like(self._z)
         self.reseed(seed)
@@ -58,7 +59,7 @@ class Walk:
         shape = self._time_row.shape
         return [
             Prepared(
-                np.asarray(s.row.row, dtype=np.float32).reshape(shape),
+                None if s.row is None else np.asarray(s.row.row, dtype=np.float32).reshape(shape),
                 np.float32(s.noise),
                 *_shares(s, i == 0),
             )
@@ -104,7 +105,8 @@ class Walk:
             self._prefix.put_into_z()
 
     def _run(self, step: Prepared) -> int:
-        np.copyto(self._time_row, step.time_row)
+        if step.time_row is not None:
+            np.copyto(self._time_row, step.time_row)
         before = time.perf_counter_ns()
         self._act.infer()
         return time.perf_counter_ns() - before
@@ -112,6 +114,8 @@ class Walk:
 
 def _shares(step: Step, first: bool) -> tuple[np.float32, np.float32]:
     """Return the shares of noise and of the last result in the z that a step starts from."""
+    if step.row is None:
+        return np.float32(0), np.float32(0)
     if first or step.renoise:
         return np.float32((1 - step.row.t) * step.noise), np.float32(step.row.t)
     return np.float32(step.row.noise), np.float32(1)

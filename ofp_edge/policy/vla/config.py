@@ -1,0 +1,267 @@
+"""The two kinds of VLA network as config.json describes them, and what they are built from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from ofp_edge.errors import PolicyError
+from ofp_edge.fields import Rgb, State, Text
+from ofp_edge.functions import ACT, ENCODE, Function
+from ofp_edge.normalize import FieldStatistics, joined
+from ofp_edge.outside import said_by
+from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize
+from ofp_edge.policy.kind import Network
+from ofp_edge.policy.methods.method import Sampling
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.parts import Encoder
+from ofp_edge.policy.sizes import read_sizes, require_one_of
+from ofp_edge.policy.vla.checks import check_decoder, check_flow, check_pair, check_vision
+from ofp_edge.policy.vla.folder import fill_vla, open_words, save_vla, shard_names
+from ofp_edge.policy.vla.functions import vla_functions
+from ofp_edge.policy.vla.network import PaddedActions, VlaAct, VlaEncoder, VlaTrunk
+from ofp_edge.policy.vla.parts import Pictures
+from ofp_edge.policy.vla.pi05 import Pi05Encode, Pi05Expert
+from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
+from ofp_edge.policy.vla.smolvla import SmolVlaEncode, SmolVlaExpert
+from ofp_edge.policy.vla.steps import Steps
+from ofp_edge.policy.vla.timing import AdaptiveTime, Time
+from ofp_edge.policy.vla.words import FILE as WORDS
+from ofp_edge.policy.weights import shapes_of
+from ofp_edge.prompt import FILE as PROMPT
+from ofp_edge.spec import PolicySpec
+from ofp_edge.strict import shown
+
+_AT = "config.network"
+_LARGEST_VOCABULARY = 1 << 24
+_LATER = "is a vision-language-action policy, which"
+_REFUSALS = {
+    **dict.fromkeys(("onnx", "pte"), "a vision-language-action policy can't be compiled yet."),
+    "quantize": f"{_LATER} can't be quantised yet.",
+    "train": f"{_LATER} can't be trained yet.",
+    "distill": f"{_LATER} can't be distilled yet.",
+    "eval": f"{_LATER} can't be evaluated yet.",
+}
+
+
+@dataclass(frozen=True)
+class VlaConfig(Network):
+    """What SmolVLA and pi0.5 share. words: the longest prompt; vocabulary: rows of the table.
+
+    steps: evaluations of a chunk, as the checkpoint had it. normalization: by field, one of
+    NORMALIZATIONS. shards: files that hold the weights.
+    """
+
+    vision: VisionSizes
+    language: DecoderSizes
+    expert: DecoderSizes
+    flow: FlowSizes
+    words: int
+    vocabulary: int
+    steps: int
+    normalization: dict[str, str]
+    shards: int
+
+    stated: ClassVar[bool]
+    """Whether `encode` takes the state."""
+    centred: ClassVar[bool]
+    """Whether a picture stands in the middle of its square."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The same as for Network, the table of words and the prompt."""
+        return (*shard_names(self.shards), WORDS, PROMPT)
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """The same as for Network: the other half of the way."""
+        return _REFUSALS
+
+    @property
+    def actions_relative(self) -> tuple[bool, ...]:
+        """By action dimension, whether it is a difference to the state; empty: none is."""
+        return ()
+
+    @classmethod
+    def read(cls, value: Any, **more: Any) -> Any:
+        """Read the entry of config.json. Raises PolicyError naming what does not fit."""
+        if not isinstance(value, dict):
+            raise PolicyError(f"{_AT}: expected an object, got {shown(value)}.")
+        vision = read_sizes(VisionSizes, value.get("vision"), f"{_AT}.vision")
+        language = read_sizes(DecoderSizes, value.get("language"), f"{_AT}.language")
+        expert = read_sizes(DecoderSizes, value.get("expert"), f"{_AT}.expert")
+        flow = read_sizes(FlowSizes, value.get("flow"), f"{_AT}.flow")
+        vocabulary = value.get("vocabulary")
+        if type(vocabulary) is not int or not 0 < vocabulary <= _LARGEST_VOCABULARY:
+            raise PolicyError(f"{_AT}.vocabulary: expected a number of words, got {vocabulary!r}.")
+        rest = {**value, "vocabulary": 1}  # the one size that is larger than all others
+        built = {"vision": vision, "language": language, "expert": expert, "flow": flow, **more}
+        made: Any = read_sizes(cls, rest, _AT, **built)
+        object.__setattr__(made, "vocabulary", vocabulary)
+        check_vision(vision, f"{_AT}.vision")
+        check_decoder(language, f"{_AT}.language")
+        check_decoder(expert, f"{_AT}.expert")
+        check_pair(language, expert, _AT)
+        for name, mode in made.normalization.items():
+            require_one_of(f"{_AT}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
+        return made
+
+    @abstractmethod
+    def parts(self, pictures: Pictures, spec: PolicySpec, states: nn.ModuleList) -> Any:
+        """Return the module of `encode`, the time embedding and the expert."""
+
+    def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
+        """Build the network, still without words and prompt; see Network."""
+        cameras = self._check(spec)
+        modes = self.normalization
+        pictures = Pictures(
+            self.vision, self.language.width, cameras, modes, dict(statistics), centred=self.centred
+        )
+        states = nn.ModuleList(
+            ModeNormalize(modes[f.name], statistics[f.name], 2)
+            for f in spec.observations
+            if isinstance(f, State) and self.stated
+        )
+        module, time, expert = self.parts(pictures, spec, states)
+        seen = len(cameras) * self.vision.words
+        length = seen + self.words + self.stated
+        kv = (2 * self.language.layers * self.language.kv_heads, length, self.language.head_dim)
+        encoder: Encoder = VlaEncoder(
+            module, spec.observations, kv, seen, self.words, stated=self.stated
+        )
+        actions = PaddedActions(
+            modes[spec.actions[0].name],
+            joined([statistics[f.name] for f in spec.actions]),
+            spec.horizon,
+            spec.action_dim,
+            self.flow.width,
+        )
+        network = PolicyNetwork(spec, encoder, time, VlaTrunk(expert, kv), actions, learns=False)
+        network.chunk_size = spec.horizon * self.flow.width
+        return network
+
+    def _check(self, spec: PolicySpec) -> list[Rgb]:
+        cameras = [f for f in spec.observations if isinstance(f, Rgb)]
+        others = [f.name for f in spec.observations if not isinstance(f, (Rgb, State, Text))]
+        if others or not cameras or spec.n_obs_steps != 1:
+            got = others[0] if others else f"{len(cameras)} images, {spec.n_obs_steps} frames"
+            raise PolicyError(f"{_AT}: expected images, states and a text of one frame, got {got}.")
+        named = [f.name for f in spec.observations if not isinstance(f, Text)]
+        if set(self.normalization) != {*named, *(f.name for f in spec.actions)}:
+            raise PolicyError(f"{_AT}.normalization: expected one entry for each field.")
+        if len({self.normalization[f.name] for f in spec.actions}) != 1:
+            raise PolicyError(f"{_AT}.normalization: expected the same for all actions.")
+        check_flow(self.flow, spec.action_dim, f"{_AT}.flow")
+        return cameras
+
+    def load(
+        self, folder: Path, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]
+    ) -> PolicyNetwork:
+        """Load the network, its words and its prompt; see Network."""
+        with said_by(f"{folder / 'config.json'}: no network can be built from it", PolicyError):
+            with torch.device("meta"):  # its shapes alone: they may be absurd
+                shapes = shapes_of(self.build(spec, statistics).state_dict())
+            network = self.build(spec, statistics)
+        fill_vla(network, shapes, folder, self.shards)
+        open_words(network, folder, self.vocabulary, self.language.width)
+        return network
+
+    def save(self, network: PolicyNetwork, folder: Path) -> tuple[str, ...]:
+        """Write weights, words and prompt; see Network."""
+        return save_vla(network, folder, self.shards)
+
+    def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
+        """Return the sampling: of flow, in as many steps as the checkpoint had it."""
+        if method == "flow":
+            return Steps(**options, steps=self.steps)
+        return super().sampling(method, options)
+
+    def functions(self, network: PolicyNetwork, row_size: int) -> tuple[Function, ...]:
+        """Return `encode` and `act` with the cache between them; see Network."""
+        return vla_functions(network, self.language.width, self.flow.width, row_size,
+                             relative=bool(self.actions_relative))  # fmt: skip
+
+    def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
+        """Return the functions' modules; see Network."""
+        encoder, trunk = network.encoder, network.trunk
+        act = VlaAct(
+            trunk.expert, network.actions, method, network.spec, network.time.size,  # type: ignore[arg-type]
+            self.actions_relative,
+        )  # fmt: skip
+        return {ENCODE: encoder.module, ACT: act}  # type: ignore[dict-item]
+
+
+@dataclass(frozen=True)
+class SmolVlaConfig(VlaConfig):
+    """SmolVLA. state: numbers of the state as the network has it, of which the robot's are the
+    first. own_every: each so many layers, from the first, the actions see each other too; 0: never.
+    """
+
+    kind: ClassVar[str | None] = "smolvla"
+    stated: ClassVar[bool] = True
+    centred: ClassVar[bool] = False
+    state: int
+    own_every: int
+
+    @property
+    def crosses(self) -> tuple[bool, ...]:
+        """By layer, whether the actions see the prefix alone."""
+        return tuple(
+            self.own_every == 0 or i % self.own_every != 0 for i in range(self.expert.layers)
+        )
+
+    @classmethod
+    def from_json(cls, value: Any) -> SmolVlaConfig:
+        """Read the entry; see Network."""
+        made: SmolVlaConfig = cls.read(value, from_0=("own_every",))
+        return made
+
+    def parts(self, pictures: Pictures, spec: PolicySpec, states: nn.ModuleList) -> Any:
+        """Build them; see VlaConfig."""
+        fields = [f for f in spec.observations if isinstance(f, State)]
+        size = sum(f.shape[0] for f in fields)
+        if not 0 < size <= self.state:
+            raise PolicyError(f"{_AT}.state: expected a state of 1..{self.state}, got {size}.")
+        cameras = len(pictures.fit)
+        length = cameras * self.vision.words + self.words + 1
+        module = SmolVlaEncode(
+            pictures, cameras, states, self.state, self.language, self.crosses, length
+        )
+        time = Time(self.expert.width, self.flow)
+        return module, time, SmolVlaExpert(self.expert, self.flow, self.crosses, spec.horizon)
+
+
+@dataclass(frozen=True)
+class Pi05Config(VlaConfig):
+    """pi0.5. relative: by action dimension, whether the network's action is a difference to the
+    state; None: none is."""
+
+    kind: ClassVar[str | None] = "pi05"
+    stated: ClassVar[bool] = False
+    centred: ClassVar[bool] = True
+    relative: tuple[bool, ...] | None = None
+
+    @property
+    def actions_relative(self) -> tuple[bool, ...]:
+        """The same as `relative`."""
+        return self.relative or ()
+
+    @classmethod
+    def from_json(cls, value: Any) -> Pi05Config:
+        """Read the entry; see Network."""
+        made: Pi05Config = cls.read(value)
+        return made
+
+    def parts(self, pictures: Pictures, spec: PolicySpec, states: nn.ModuleList) -> Any:
+        """Build them; see VlaConfig."""
+        if self.relative and len(self.relative) != spec.action_dim:
+            raise PolicyError(f"{_AT}.relative: expected {spec.action_dim} entries, or none.")
+        module = Pi05Encode(pictures, len(pictures.fit), self.language)
+        time = AdaptiveTime(self.expert.width, 2 * self.expert.layers + 1, self.flow)
+        return module, time, Pi05Expert(self.expert, self.flow, spec.horizon)
