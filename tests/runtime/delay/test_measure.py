@@ -306,10 +306,14 @@ def test_the_command_measures_servos_on_a_bus_and_says_the_line_for_the_rig(
 ) -> None:
     bus, rig, bundle = so101
     bus.dead_s = 0.060
-    done = invoke(
-        rig, "--bundle", bundle, "--joint", 2, "--move", "--repeats", 3, "--longest-ms", 200,
-        "-o", tmp_path / "delay.json", "--json",
-    )  # fmt: skip
+    for _ in range(5):  # in real time: where the machine stalls amid a motion, it says no number
+        done = invoke(
+            rig, "--bundle", bundle, "--joint", 2, "--move", "--repeats", 3, "--longest-ms", 200,
+            "-o", tmp_path / "delay.json", "--json",
+        )  # fmt: skip
+        if done.exit_code == 0:
+            break
+        assert "the readings" in done.output and not (tmp_path / "delay.json").exists()
     assert done.exit_code == 0, done.output
     values = json.loads(done.stdout)
     assert set(values) == set(rig_delay.KEYS)
