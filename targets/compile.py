@@ -12,7 +12,7 @@ from ofp_edge import files
 from ofp_edge.boards.cpu import Board
 from ofp_edge.bundle import GOLDEN, MANIFEST, open_bundle, write_manifest
 from ofp_edge.errors import CheckFailed, MissingExtra, OfpError, ParityError
-from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest
+from ofp_edge.manifest import Artefact, Default, FileEntry, Manifest, Prompted
 from ofp_edge.policy.deployed import Deployed, deploy
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.progress import Progress, silent
@@ -86,6 +86,8 @@ def compile_policy(
     files.check_output(output, force=force, marker=MANIFEST)
     policy, plan = load_policy(policy_folder), read_plan(policy_folder)
     refusals = policy.config.network.refusals
+    if (why := refusals.get(target_name)) is not None:
+        raise OfpError(f"{policy_folder} {why}")
     unfit = {e: refusals[x] for e in chosen.engines if (x := ENGINES[e].form) in refusals}
     chosen = _without(chosen, unfit)
     gate = _passed_gate(policy_folder) if plan is not None else None
@@ -128,7 +130,14 @@ def compile_policy(
             for function in deployed.functions:
                 progress(1 + len(built), steps, f"{function.name} {precision} for {engine}")
                 module = modules[function.name]
-                built.append(build(draft, engine, precision, function, module, golden, form))
+                before = {
+                    b.function: b.runner
+                    for b in built
+                    if (b.engine, b.precision) == (engine, precision)
+                }
+                built.append(
+                    build(draft, engine, precision, function, module, golden, form, before)
+                )
                 if strict:
                     require_delegated(built[-1].file, built[-1].exported.left_out)
     graphs = None
@@ -155,6 +164,9 @@ def compile_policy(
             (folder / item.file).write_bytes(item.exported.model)
         (folder / GOLDEN).write_bytes(golden.to_bytes())
         extra = [FileEntry.of(folder, GOLDEN, "golden")]
+        for role, name in deployed.prompt.files.items() if deployed.prompt is not None else ():
+            shutil.copyfile(policy_folder / name, folder / name)
+            extra.append(FileEntry.of(folder, name, role))
         if plan is not None:
             shutil.copyfile(policy_folder / PLAN_FILE, folder / PLAN_FILE)
             extra.append(FileEntry.of(folder, PLAN_FILE, "plan"))
@@ -235,6 +247,7 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
         provenance={},
         start=deployed.start,
         committed=deployed.committed,
+        prompt=None if deployed.prompt is None else Prompted(deployed.prompt.first),
     )
 
 
