@@ -1,4 +1,4 @@
-"""`ofp-edge cameras`: which drivers of cameras there are, what each needs, what is plugged in."""
+"""`ofp-edge cameras`: which drivers of cameras there are, what each needs, and what is found."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import replace
 import typer
 
 from ofp_edge.cli.output import Document, Output, add_command
-from ofp_edge.cli.plugged import KEYS, show
+from ofp_edge.cli.plugged import KEYS, Domain, Network, listened, show
 
 
-def cameras(output: Output) -> Document:
-    """List the drivers of cameras with their options, and the cameras here. Starts no camera.
+def cameras(output: Output, network: Network = None, domain: Domain = None) -> Document:
+    """List the drivers of cameras with their options, the cameras here, and with --network those of
+    ROS 2. Starts no camera.
 
     The RealSense SDK is asked, in a process of its own, for the serials of its cameras.
     """
@@ -33,7 +34,9 @@ def cameras(output: Output) -> Document:
                 notes.append(f"the SDK sees: {listed.detail}")
         notes += [f"{x.name}: {x.detail}. {x.remedy}" for x in said.values() if x.remedy]
     found = [*depth, *(x for x in video_devices() if not (depth and x.driver == "realsense"))]
-    return show(output, CAMERAS, found, lerobot_plugins("camera"), notes)
+    far, heard = listened("camera", network, domain)
+    plugins = lerobot_plugins("camera")
+    return show(output, CAMERAS, [*found, *far], plugins, [*notes, *heard])
 
 
 def add(app: typer.Typer) -> None:

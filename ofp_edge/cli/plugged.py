@@ -1,9 +1,11 @@
-"""What `robots` and `cameras` share: a table of drivers, and what is plugged in."""
+"""What `robots` and `cameras` share: a table of drivers, and what is plugged in or listens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ofp_edge.cli.output import Document, Output, foreign
 
@@ -12,6 +14,29 @@ if TYPE_CHECKING:
     from ofp_edge.runtime.plugged import Plugged
 
 KEYS = ("drivers", "found", "lerobot_plugins", "notes")
+Network = Annotated[
+    float | None,
+    typer.Option(
+        "--network", metavar="SECONDS", min=0.1, max=60.0,
+        help="Also listen for so long for ROS 2 nodes; 3 is enough. Publishes nothing.",
+    ),
+]  # fmt: skip
+Domain = Annotated[
+    int | None,
+    typer.Option(min=0, max=232, help="Of ROS 2; by default ROS_DOMAIN_ID, else 0."),
+]
+
+
+def listened(
+    kind: str, seconds: float | None, domain: int | None
+) -> tuple[list[Plugged], list[str]]:
+    """Return what of this kind, "robot" or "camera", ROS 2's domain has, and notes on it."""
+    if seconds is None:
+        return [], []
+    from ofp_edge.runtime.ros2.found import found_in_domain
+
+    found, note = found_in_domain(kind, domain, seconds)
+    return found, [note]
 
 
 def show(
@@ -34,7 +59,7 @@ def show(
             console.print(f"  options  {foreign(options)}", soft_wrap=True)
         if item.note:
             console.print(f"  note     {foreign(item.note)}", soft_wrap=True)
-    console.print("[bold]plugged in[/]" if found else "nothing is plugged in that is known here")
+    console.print("[bold]found[/]" if found else "nothing is plugged in that is known here")
     for device in found:
         fits = f" -> {device.driver}" if device.driver else ""
         serial = f", serial {device.serial}" if device.serial else ""

@@ -149,7 +149,14 @@ CAMERAS = (
         "ofp_edge.runtime.cameras.lerobot:LeRobotCamera",
         "a camera of LeRobot's, or of a plug-in (lerobot_camera_*), colour alone",
         "ofp_edge.runtime.cameras.lerobot:LeRobotCamera",
-        note="needs LeRobot where the run is, torch and all",
+        note="needs LeRobot, torch and all, in the environment that runs it",
+    ),
+    Driver(
+        "ofp_edge.runtime.cameras.remote:RemoteCamera",
+        "any camera class in a process of its own; LeRobot's by "
+        'camera = "ofp_edge.runtime.cameras.lerobot:LeRobotCamera"',
+        "ofp_edge.runtime.cameras.remote:RemoteCamera",
+        note="python: the interpreter of an environment that has the class",
     ),
     Driver("package.module:Class", "your own (ZED, OAK, CSI): docs/cameras.md", ""),
 )

@@ -193,6 +193,31 @@ def test_a_camera_plug_in_is_a_camera_of_a_rig():
     camera.close()
 
 
+def remote_entry(**config):
+    inside = entry("small_eye", **config)
+    options = {"camera": inside.driver, "options": inside.options, "start_s": 300.0}
+    return CameraEntry("front", "ofp_edge.runtime.cameras.remote:RemoteCamera", options=options,
+                       parameters=inside.parameters)  # fmt: skip
+
+
+def test_a_camera_plug_in_runs_in_a_process_of_its_own():
+    camera = open_camera(remote_entry())
+    camera.start()
+    frames = [camera.read(60_000) for _ in range(3)]
+    numbers = [frame.color[0, 0, 0] for frame in frames]
+    assert numbers == sorted(set(numbers)) and camera.parameters.width == 64
+    assert frames[0].color.shape == (48, 64, 3) and not frames[0].depth.any()
+    camera.close()
+    camera = open_camera(remote_entry(fails_after=3))
+    with pytest.raises(CameraError, match="camera 'front': TimeoutError: no frame"):  # noqa: PT012
+        camera.start()
+        for _ in range(10):
+            camera.read(60_000)
+    camera.close()
+    with pytest.raises(CameraError, match="Check config in the rig"):
+        open_camera(remote_entry(color="red")).start()
+
+
 def test_a_camera_that_fails_is_an_error_of_one_line():
     camera = open_camera(entry("small_eye", fails_after=3))
     camera.start()

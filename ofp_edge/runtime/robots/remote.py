@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError
+from ofp_edge.runtime.own_process import start_process
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode, pair
 from ofp_edge.spec import Interface, PolicySpec
@@ -79,21 +80,9 @@ class RemoteRobot:
             options=options or {},
             state_hz=2 * rate_hz if state_hz is None else state_hz,
         )
-        command = [python, "-m", "ofp_edge.runtime.robots.host", str(theirs.fileno())]
-        try:
-            # Its stdout is our stderr: under --json our stdout carries one document and no more.
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
-                start_new_session=True,
-            )
-        except OSError as cause:
-            self._socket.close()
-            raise RobotError(f"{python}: {cause.strerror}. Check python in the rig.") from None
-        finally:
-            theirs.close()
+        self._process = start_process(
+            python, "ofp_edge.runtime.robots.host", theirs, self._socket, RobotError
+        )
         self._thread = threading.Thread(target=self._receive, name="remote robot", daemon=True)
         deadline = time.monotonic() + start_s
         try:

@@ -190,7 +190,8 @@ class Follows:
             i = int(asked.argmax())
             return (
                 f"told to go {asked[i]:.3g} further within {(t_ns - since_ns) / 1e6:.0f} ms, and "
-                f"moved {math.ceil(1e6 * moved[i]) / 1e6:g}: its controller does not take commands"
+                f"moved {math.ceil(1e6 * moved[i]) / 1e6:g}: something is in its way, or its "
+                "controller does not take commands"
             )
         return ""
 

@@ -110,8 +110,15 @@ class Dds:
 
     def topics(self) -> dict[str, str]:
         """Return what others publish; see Wire."""
+        return self._named(self._published)
+
+    def heeded(self) -> dict[str, str]:
+        """Return what others listen to: ROS's topics and their types."""
+        return self._named(self._subscribed)
+
+    def _named(self, reader: Any) -> dict[str, str]:
         found = {}
-        for end in self.ends(self._published):
+        for end in self.ends(reader):
             if (name := ros_topic(end.topic_name)) is not None:
                 found[name] = ros_type(end.type_name)
         return found

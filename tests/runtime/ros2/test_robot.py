@@ -308,7 +308,7 @@ def test_a_controller_that_takes_no_commands_is_a_fault_after_a_second(stand):
         try:
             robot.state()
         except RobotError as cause:
-            assert "moved 0: its controller does not take commands" in str(cause)
+            assert "moved 0: something is in its way, or its controller does not take" in str(cause)
             break
         robot.send(act(0.1 + 0.01 * i, 0.2, 0.3))
     assert 18 <= i <= 26
