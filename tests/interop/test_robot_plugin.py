@@ -228,6 +228,6 @@ def test_a_camera_that_fails_is_an_error_of_one_line():
     with pytest.raises(OfpError, match="Did you mean 'small_eye'.*opencv"):
         open_camera(entry("smal_eye"))
     with pytest.raises(CameraError, match="lacks fx"):
-        open_camera(entry("small_eye", parameters={}))
+        open_camera(entry("small_eye", parameters={"fy": 60.0}))
     with pytest.raises(CameraError, match="Check config in the rig"):
         open_camera(entry("small_eye", color="red"))
