@@ -93,7 +93,7 @@ class SpecMismatch(OfpError):
     """Two sides of a boundary disagree about a field."""
 
     def __init__(self, what: str, expected: object, got: object, todo: str = "") -> None:
-        self.what, self.expected, self.got = what, expected, got
+        self.what, self.expected, self.got, self.todo = what, expected, got, todo
         super().__init__(f"{what}: expected {expected}, got {got}.{' ' + todo if todo else ''}")
 
 

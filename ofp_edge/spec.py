@@ -128,6 +128,12 @@ class Interface:
         """Return the names of the cameras the observations need, without repetition."""
         return tuple(dict.fromkeys(f.camera for f in self.observations if f.camera is not None))
 
+    def only_images(self, camera: str) -> bool:
+        """Return whether colour images alone are made of this camera: lens and place do not enter
+        them."""
+        seen = [f for f in self.observations if f.camera == camera]
+        return all(f.stream == "color" and not f.places for f in seen)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` is the inverse."""
         plain: dict[str, Any] = _plain(asdict(self))

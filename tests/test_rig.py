@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofp_edge.errors import RigError
-from ofp_edge.fields import Points, State
+from ofp_edge.fields import Points, Rgb, State
 from ofp_edge.rig.file import read_rig, set_camera
 from ofp_edge.spec import ActionField, PolicySpec
 
@@ -31,9 +31,10 @@ latency_ms = 50.0   # measured on Tuesday
 max_plan_age_ms = 500.0
 """
 
+IMAGE = Rgb("p", (3, 8, 8), "1", "front", (0.0,) * 3, (1.0,) * 3, "front")
 POINTS = Points("p", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")
 MOVE = ActionField("move", (3,), "m", "base", "delta", 1.0, (-1.0,) * 3, (1.0,) * 3, hold=0.0)
-SPEC = PolicySpec((POINTS,), (MOVE,), 1, 16, 8, 20.0)
+SPEC = PolicySpec((IMAGE,), (MOVE,), 1, 16, 8, 20.0)
 
 
 def rig(tmp_path: Path, text: str = GOOD) -> Path:
@@ -209,6 +210,13 @@ def test_a_rig_that_does_not_fit_the_policy_says_expected_and_got(
 
 
 ROWS = "[[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]"
+
+
+def test_points_need_the_camera_s_place_and_images_do_not(tmp_path: Path) -> None:
+    spec = PolicySpec((POINTS,), (MOVE,), 1, 16, 8, 20.0)
+    with pytest.raises(RigError, match=r"\[cameras.front.parameters\] lacks T_base_camera: points"):
+        read_rig(rig(tmp_path)).require_fits(spec)
+    read_rig(rig(tmp_path, with_parameters(f"T_base_camera = {ROWS}"))).require_fits(spec)
 
 
 def with_parameters(text: str) -> str:

@@ -150,13 +150,14 @@ def test_a_camera_may_say_how_many_equal_pictures_are_too_many(
         read_rig(path)
 
 
-def test_the_arms_example_limits_its_first_step_and_its_readings() -> None:
-    rig = read_rig(Path(__file__).parents[1] / "examples/rig-so101.toml")
+@pytest.mark.parametrize("name", ["rig-so101.toml", "rig-so101-webcams.toml"])
+def test_the_arms_example_limits_its_first_step_and_its_readings(name: str) -> None:
+    rig = read_rig(Path(__file__).parents[1] / "examples" / name)
     joints = ((-100.0,) * 6, (100.0,) * 6)
     state = State("state", (6,), "deg", "base", *joints)
     action = ActionField("action", (6,), "deg", "base", "absolute", 1.0, *joints)
     spec = PolicySpec((state, POINTS), (action,), 1, 16, 8, 30.0)
-    rig.safety.require_fits(spec, "rig-so101.toml")
+    rig.safety.require_fits(spec, name)
     limits = rig.safety.limits["action"]
     assert limits.measured == "state" and limits.physical_speed is not None
     layer = SafetyLayer(spec, rig.safety)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "collect", "data", "import", "train", "distill", "eval", "modes", "tune", "bench", "calibrate",
-    "quantize", "compile", "inspect", "targets", "wheels", "doctor", "profile", "profile_loop",
-    "compare", "robots", "cameras", "rig", "run", "serve", "service", "replay",
+    "policy", "quantize", "compile", "inspect", "targets", "wheels", "doctor", "profile",
+    "profile_loop", "compare", "robots", "cameras", "rig", "run", "serve", "service", "replay",
 )  # fmt: skip
 
 

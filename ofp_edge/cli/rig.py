@@ -6,9 +6,9 @@ import typer
 
 from ofp_edge.cli.output import add_group
 
-COMMANDS = ("delay",)
+COMMANDS = ("new", "check", "delay")
 
 
 def add(app: typer.Typer) -> None:
     """Register the group."""
-    add_group(app, "rig", COMMANDS, "Measure what a rig file says of its robot.")
+    add_group(app, "rig", COMMANDS, "Draft, check and measure the rig file of a robot.")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+from ofp_edge.camera_parameters import UNKNOWN
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.spec import ActionField, ObservationField
 
 _RANGE = ("low", "high")
+_STATED = ("unit", "frame")
 _REMEDY = "Give data recorded like it, or a mapping that says how its keys are meant."
 
 
@@ -18,9 +20,11 @@ def require_alike(
     what: str,
     *,
     exact: bool,
+    unstated: bool = False,
 ) -> None:
     """Raise SpecMismatch naming the first difference, of fields in any order. Ranges of measured
-    values are each dataset's own; a camera's say how it is cropped. exact: there are no others."""
+    values are each dataset's own; a camera's say how it is cropped. exact: there are no others.
+    unstated: a unit and a frame that one side does not state are not compared."""
     theirs = {field.name: field for field in have}
     names = [field.name for field in wanted]
     if set(names) - set(theirs) or exact and set(theirs) != set(names):
@@ -34,9 +38,15 @@ def require_alike(
         for entry in fields(field):
             if entry.name in _RANGE and not cropped:
                 continue
+            if unstated and entry.name in _STATED and UNKNOWN in (_frame(field), _frame(other)):
+                continue
             expected, got = getattr(field, entry.name), getattr(other, entry.name)
             if expected != got:
                 raise SpecMismatch(f"{what} {field.name!r}, {entry.name}", expected, got, _REMEDY)
+
+
+def _frame(field: ObservationField | ActionField) -> str | None:
+    return getattr(field, "frame", None)
 
 
 def require_same_rate(wanted_hz: float, have_hz: float, what: str) -> None:

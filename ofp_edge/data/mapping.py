@@ -25,7 +25,8 @@
     frame = "base"
 
     [camera.front]                   # what `camera = "front"` of points and rgb is, if it is known
-    width, height, fx, fy, cx, cy, depth_unit_m, base_frame, T_base_camera
+    width, height, fx, fy, cx, cy, depth_unit_m, base_frame ("base"), T_base_camera; or hand_frame
+    ("hand"), T_hand_camera of a camera on the hand. Images alone need none of it.
 
 Wherever a command takes a dataset it takes such a file.
 """
@@ -39,8 +40,8 @@ from typing import Any
 
 import tomlkit
 
-from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.errors import DatasetError, OfpError
+from ofp_edge.camera_parameters import CameraParameters, stood
+from ofp_edge.errors import DatasetError, OfpError, SpecMismatch
 from ofp_edge.toml import Table, read_toml
 
 SUFFIX = ".toml"
@@ -123,8 +124,8 @@ def read_mapping(path: Path) -> Mapping:
     if "camera" in top.values:
         for name, values in top.take("camera", dict).items():
             try:
-                cameras[name] = CameraParameters.from_json(values)
-            except (OfpError, TypeError, ValueError) as cause:
+                cameras[name] = _camera(values)
+            except (OfpError, AttributeError, TypeError, ValueError) as cause:
                 raise DatasetError(f"{path}: [camera.{name}]: {cause}") from None
     top.nothing_left()
     return Mapping(
@@ -140,6 +141,15 @@ def read_mapping(path: Path) -> Mapping:
         tasks=tasks,
         leave_out_failed=failed,
     )
+
+
+def _camera(values: Any) -> CameraParameters:
+    """The parameters that a file states, depth_unit_m and base_frame by default as in a rig."""
+    try:
+        placed = stood(values)
+    except SpecMismatch as cause:
+        raise DatasetError(f"{cause.what}: {cause.todo}") from None
+    return CameraParameters.from_json({"depth_unit_m": 0.001, "base_frame": "base", **placed})
 
 
 def clipped_keys(mapping: Mapping) -> set[str]:

@@ -178,7 +178,9 @@ def _require_same(one: Dataset, other: Dataset) -> None:
     for name, camera in one.cameras.items():
         if name not in other.cameras:
             raise DatasetError(f"{where}: camera {name!r} is not there.")
-        CameraTolerance().require(name, camera, other.cameras[name])
+        CameraTolerance().require(
+            name, camera, other.cameras[name], only_images=wanted.only_images(name)
+        )
 
 
 def _together(parts: Sequence[FieldStatistics], shares: Sequence[float]) -> FieldStatistics:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.data.guess import guess, odd_actions, unknown_camera
+from ofp_edge.data.guess import guess, odd_actions
 from ofp_edge.data.labels import chosen_episodes, failures, several_tasks, tasks_of
 from ofp_edge.data.layouts import open_source
 from ofp_edge.data.mapping import SUFFIX, Entry, Mapping, read_mapping
@@ -190,7 +190,7 @@ def _cameras(source: Source, mapping: Mapping) -> dict[str, CameraParameters]:
         shape = source.require_key(entry.key, f"observation {entry.name!r}").shape
         image = _class(source, entry).stream == "color"
         rows, columns = shape[:2] if image else (1, 1)
-        camera = mapping.cameras.get(name, unknown_camera(columns, rows))
+        camera = mapping.cameras.get(name, CameraParameters.unknown(columns, rows))
         if image and (camera.height, camera.width) != (rows, columns):
             raise DatasetError(
                 f"mapping of {source.path}: [camera.{name}]: {camera.width} x {camera.height}, but "

@@ -43,7 +43,8 @@ def open_recorded(path: Path, contestant: Contestant, wanted: Sequence[int] | No
     dataset = in_words_of(open_dataset(path), spec.observations)
     require_fits(dataset.interface, dataset.control_hz, spec, str(path))
     for name in spec.cameras:
-        contestant.tolerance.require(name, contestant.cameras[name], dataset.cameras[name])
+        trained, recorded = contestant.cameras[name], dataset.cameras[name]
+        contestant.tolerance.require(name, trained, recorded, only_images=spec.only_images(name))
     chosen, unseen, why = _choose(dataset, contestant, wanted)
     lengths = np.diff(dataset.episode_ends, prepend=0)
     short = tuple(e for e in chosen if lengths[e] < spec.plan_steps)
@@ -60,8 +61,9 @@ def open_recorded(path: Path, contestant: Contestant, wanted: Sequence[int] | No
 def require_fits(have: Interface, control_hz: float, spec: PolicySpec, where: str) -> None:
     """Raise SpecMismatch naming the first difference between a dataset and what a policy sees and
     does; the dataset may have more to see."""
-    require_alike(spec.observations, have.observations, f"{where}, observation", exact=False)
-    require_alike(spec.actions, have.actions, f"{where}, action", exact=True)
+    seen, done = f"{where}, observation", f"{where}, action"
+    require_alike(spec.observations, have.observations, seen, exact=False, unstated=True)
+    require_alike(spec.actions, have.actions, done, exact=True, unstated=True)
     require_same_rate(spec.control_hz, control_hz, where)
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.errors import SpecMismatch
 from ofp_edge.fields.field import Stream, Write
 from ofp_edge.fields.measured import Measured
 from ofp_edge.fields.values import cloud, is_depth, numbers
@@ -43,7 +44,14 @@ class Points(Measured):
         return (1, 3, 1, self.shape[1])
 
     def preparation(self, camera: Any) -> Write:
-        """Return the function from depth (H, W) uint16 to the points inside the box."""
+        """Return the function from depth (H, W) uint16 to the points inside the box. Raises
+        SpecMismatch where nobody stated the camera's place."""
+        if not camera.known:
+            raise SpecMismatch(
+                f"camera {self.camera!r}, place",
+                f"T_base_camera in [cameras.{self.camera}.parameters], which points need",
+                "none",
+            )
         return PointCloud(camera, self.low, self.high, self.shape[1])
 
     def array(

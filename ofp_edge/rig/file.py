@@ -40,23 +40,33 @@ tomlkit keeps a user's comments when ofp-edge writes a value back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.items import InlineTable
 
-from ofp_edge.errors import RigError
+from ofp_edge.camera_parameters import stood
+from ofp_edge.errors import RigError, SpecMismatch
 from ofp_edge.files import write_bytes
 from ofp_edge.rig.engine import EngineEntry, engine_entry
 from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
 from ofp_edge.rig.safety import SafetyEntry, read_safety
 from ofp_edge.rig.timing import Timing, read_timing
 from ofp_edge.spec import PolicySpec
-from ofp_edge.toml import Table, parse_toml, read_toml
+from ofp_edge.toml import OPEN, Question, Table, parse_toml, questions
 
 SCHEMA_VERSION = 1
+_FILES = {
+    "recording": ("path",),
+    "rosbag2": ("path",),
+    "ofp_edge.runtime.robots.so101:So101": ("calibration",),
+}
+"""The options of our drivers that are files: relative ones lie beside the rig."""
+_PLACELESS = ("realsense", "recording", "ros2", "rosbag2")  # drivers that know no pose
 
 
 @dataclass(frozen=True)
@@ -101,39 +111,96 @@ class Rig:
 
     def require_fits(self, spec: PolicySpec) -> None:
         """Check the rig against a policy's spec. Raises RigError naming field, expected and got."""
-        for name in spec.cameras:
-            if name not in self.cameras:
-                have = sorted(self.cameras) or "no camera"
-                raise RigError(
-                    f"{self.path}: [cameras.{name}]: expected by the policy, got {have}."
-                )
-        self.timing.require_fits(spec, self.path)
-        self.safety.require_fits(spec, str(self.path))
+        for check in self.fitting(spec):
+            check()
+
+    def fitting(self, spec: PolicySpec) -> list[Callable[[], None]]:
+        """Return the checks against a policy's spec one by one: each raises RigError by itself."""
+        checks = [partial(self._require_camera, spec, name) for name in spec.cameras]
+        checks.append(partial(self.timing.require_fits, spec, self.path))
+        parts = [replace(self.safety, limits={}, workspace=None)]
+        parts += [replace(self.safety, limits={k: x}, workspace=None)
+                  for k, x in self.safety.limits.items()]  # fmt: skip
+        if self.safety.workspace is not None:
+            parts.append(replace(self.safety, limits={}))
+        return [*checks, *(partial(x.require_fits, spec, str(self.path)) for x in parts)]
+
+    def _require_camera(self, spec: PolicySpec, name: str) -> None:
+        if name not in self.cameras:
+            have = sorted(self.cameras) or "no camera"
+            raise RigError(f"{self.path}: [cameras.{name}]: expected by the policy, got {have}.")
+        entry = self.cameras[name]
+        unplaced = entry.driver in _PLACELESS and "T_base_camera" not in entry.parameters
+        if unplaced and not spec.only_images(name):
+            raise RigError(
+                f"{self.path}: [cameras.{name}.parameters] lacks T_base_camera: points need the "
+                "camera's pose in the robot's frame, 4 rows of 4 numbers, metres."
+            )
 
 
 def read_rig(path: Path) -> Rig:
     """Parse and check a rig file. Raises RigError naming the entry that is wrong."""
-    table = read_toml(path, RigError)
-    version = table.take("schema_version", int)
-    if version != SCHEMA_VERSION:
-        raise RigError(f"{path}: schema_version: expected {SCHEMA_VERSION}, got {version}.")
+    document = parse_toml(path, RigError)
+    if asked := questions(document):
+        more = f" (and {len(asked) - 1} more)" if len(asked) > 1 else ""
+        raise RigError(f"{path}: {asked[0]}{more}. `ofp-edge rig check {path}` lists what is open.")
+    return _read(Table(path, "", document.unwrap(), RigError))
+
+
+def look_at_rig(path: Path) -> tuple[Rig, list[Question], list[str]]:
+    """Return what a rig file holds, what in it is still open, and all that is wrong with it, a line
+    each; the rig can be used where both are empty. Raises RigError where it is no TOML."""
+    document = parse_toml(path, RigError)
+    wrong: list[str] = []
+    rig = _read(Table(path, "", document.unwrap(), RigError, wrong))
+    return rig, questions(document), wrong
+
+
+def _read(table: Table) -> Rig:
+    path = table.path
+    with table.collecting():
+        version = table.take("schema_version", int)
+        if version != SCHEMA_VERSION:
+            raise RigError(f"{path}: schema_version: expected {SCHEMA_VERSION}, got {version}.")
     robot = table.sub("robot")
     cameras = table.sub("cameras", optional=True)
     timing = table.sub("timing")
+    engine, safety, realtime = None, SafetyEntry(), RealtimeEntry()
+    found = {}
+    for name in list(cameras.values):
+        with table.collecting():
+            found[name] = _camera(cameras.sub(name), name)
+    with table.collecting():
+        engine = engine_entry(table)
+    with table.collecting():
+        safety = read_safety(table.sub("safety", optional=True))
+    with table.collecting():
+        realtime = read_realtime(table.sub("realtime", optional=True))
+    driver = robot.take("driver", str)
     rig = Rig(
         path,
-        RobotEntry(robot.take("driver", str), robot.take("options", dict, {})),
-        {name: _camera(cameras.sub(name), name) for name in list(cameras.values)},
+        RobotEntry(driver, _beside(path, driver, robot.take("options", dict, {}))),
+        found,
         read_timing(timing),
-        engine_entry(table),
-        read_safety(table.sub("safety", optional=True)),
-        read_realtime(table.sub("realtime", optional=True)),
+        engine,
+        safety,
+        realtime,
         table.take("instruction", str) if "instruction" in table.values else None,
         table.text("instruction_socket"),
     )
     for part in (robot, timing, table):
         part.nothing_left()
     return rig
+
+
+def _beside(path: Path, driver: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a driver of ours, its files' relative paths taken from the rig's folder."""
+    return {
+        key: str(path.parent / value)
+        if key in _FILES.get(driver, ()) and isinstance(value, str) and value != OPEN
+        else value
+        for key, value in options.items()
+    }
 
 
 def set_camera(
@@ -211,11 +278,12 @@ def _camera(table: Table, name: str) -> CameraEntry:
             f"{table.path}: {table.where('frozen_after')}: expected 0 (never) or 2 and "
             "more, got 1: every picture is its own first."
         )
+    driver = table.take("driver", str)
     entry = CameraEntry(
         name,
-        table.take("driver", str),
+        driver,
         table.positive("max_age_ms", default=200.0),
-        table.take("options", dict, {}),
+        _beside(table.path, driver, table.take("options", dict, {})),
         _parameters(table.sub("parameters", optional=True)),
         table.take("calibration", dict, {}),
         frozen_after,
@@ -225,18 +293,7 @@ def _camera(table: Table, name: str) -> CameraEntry:
 
 
 def _parameters(table: Table) -> dict[str, Any]:
-    values = table.values
-    for key, other in (("T_hand_camera", "T_base_camera"), ("hand_frame", "base_frame")):
-        if key in values and other in values:
-            raise RigError(
-                f"{table.path}: {table.where(key)}: {other} is there too. A camera either stands "
-                "(T_base_camera, base_frame) or is on the hand (T_hand_camera, hand_frame)."
-            )
-    if "hand_frame" in values and "T_base_camera" in values:
-        raise RigError(
-            f"{table.path}: {table.where('hand_frame')}: expected T_hand_camera with it."
-        )
-    if "T_hand_camera" in values:
-        values["base_frame"] = values.pop("hand_frame", "hand")
-        values["T_base_camera"] = values.pop("T_hand_camera")
-    return values
+    try:
+        return stood(table.values)
+    except SpecMismatch as cause:
+        raise RigError(f"{table.path}: {table.where(cause.what)}: {cause.todo}") from None

@@ -122,7 +122,7 @@ CAMERAS = (
         "ofp_edge.runtime.cameras.v4l2:V4l2Camera",
         "v4l2",
         "cv2",
-        "[cameras.NAME.parameters] must say fx, fy, cx, cy and T_base_camera",
+        "[cameras.NAME.parameters]: fx, fy, cx, cy and T_base_camera, or nothing",
     ),
     Driver(
         "ros2",

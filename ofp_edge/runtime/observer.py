@@ -110,7 +110,7 @@ class Observer:
                 raise SpecMismatch("cameras", f"one named {item.camera!r}", have)
             live = cameras[item.camera].parameters
             if item.camera in trained:
-                _require_alike(tolerance, item.camera, trained[item.camera], live)
+                _require_alike(tolerance, spec, item.camera, trained[item.camera], live)
             self._preparations[item.name] = item.preparation(live)
         self._arrays: dict[str, NDArray[Any]] = {
             item.name: np.zeros(item.shape, dtype=item.dtype) for item in spec.observations
@@ -256,15 +256,29 @@ def _pictures(spec: PolicySpec, name: str, camera: Camera, frozen_after: int | N
 
 
 def _require_alike(
-    tolerance: CameraTolerance, name: str, trained: CameraParameters, live: CameraParameters
+    tolerance: CameraTolerance,
+    spec: PolicySpec,
+    name: str,
+    trained: CameraParameters,
+    live: CameraParameters,
 ) -> None:
+    only_images = spec.only_images(name)
+    if not only_images and not trained.known:
+        raise SpecMismatch(
+            f"camera {name!r} of the policy's training",
+            "its lens and place, which points need",
+            "none",
+            f"State [camera.{name}] in a mapping and give it to the policy (ofp-edge policy set), "
+            "then compile again.",
+        )
     try:
-        tolerance.require(name, trained, live)
+        tolerance.require(name, trained, live, only_images=only_images)
     except SpecMismatch as cause:
         raise SpecMismatch(
             cause.what,
             cause.expected,
             cause.got,
-            "The first is the policy's training camera, the second this rig's. Calibrate it "
+            cause.todo
+            or "The first is the policy's training camera, the second this rig's. Calibrate it "
             "(ofp-edge calibrate hand-eye), put it where it belongs, or train with this one.",
         ) from None

@@ -44,14 +44,10 @@ def load_class(name: str, error: type[OfpError]) -> type[Any]:
     return found
 
 
-def build(
+def check_arguments(
     factory: Callable[..., Any], name: str, arguments: Mapping[str, Any], error: type[OfpError]
-) -> Any:
-    """Call `factory(**arguments)`.
-
-    Arguments that do not fit its signature raise `error`, and so does a device that is not there
-    (OSError, which a serial port's error is too).
-    """
+) -> None:
+    """Raise `error` where arguments do not fit the factory's signature."""
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as cause:
@@ -67,6 +63,17 @@ def build(
                 f"{name}: {key}: expected text, got {written}: quote it in the rig, "
                 f'{key} = "{written}".'
             )
+
+
+def build(
+    factory: Callable[..., Any], name: str, arguments: Mapping[str, Any], error: type[OfpError]
+) -> Any:
+    """Call `factory(**arguments)`.
+
+    Arguments that do not fit its signature raise `error`, and so does a device that is not there
+    (OSError, which a serial port's error is too).
+    """
+    check_arguments(factory, name, arguments, error)
     try:
         return factory(**arguments)
     except OSError as cause:

@@ -177,7 +177,9 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     if start:
         start.config.spec.require_same(spec, f"--init {request.init}")
         for name, camera in start.config.cameras.items():
-            start.config.camera_tolerance.require(name, camera, dataset.cameras[name])
+            start.config.camera_tolerance.require(
+                name, camera, dataset.cameras[name], only_images=spec.only_images(name)
+            )
     # Weights mean nothing without the normalisation they were trained with.
     statistics = start.statistics if start else dataset.statistics(split.train)
     settings = _settings(request, chosen.training, method)

@@ -23,7 +23,6 @@ def error_of(entry, start=False):
 def test_names_what_is_wrong_with_the_entry_in_one_line(tmp_path):
     pytest.importorskip("pyrealsense2")
     assert "realsense, recording" in error_of(CameraEntry("front", "webcam"))
-    assert "T_base_camera is missing" in error_of(CameraEntry("front", "realsense"))
     options = {"serial_number": "1"}
     assert "'serial_number'" in error_of(CameraEntry("front", "realsense", 200, options, POSE))
     odd = {**POSE, "fovy": 3}

@@ -45,7 +45,7 @@ class Capture:
 def make():
     made = []
 
-    def build(*captures, **options):
+    def build(*captures, parameters=PARAMETERS, **options):
         waiting = list(captures)
 
         def opened():
@@ -54,7 +54,7 @@ def make():
             return waiting.pop(0)
 
         camera = V4l2Camera(
-            "top", time.monotonic_ns, PARAMETERS, device="/dev/video0", opened=opened,
+            "top", time.monotonic_ns, parameters, device="/dev/video0", opened=opened,
             restart_after_ms=60.0, **options,
         )  # fmt: skip
         camera.start()
@@ -102,8 +102,9 @@ def test_a_silent_camera_is_opened_again_and_then_given_up(make):
 
 
 def test_what_is_wrong_with_the_entry_is_one_line():
-    entry = CameraEntry("top", "v4l2", 200, {"device": "/dev/video77"}, {})
-    with pytest.raises(CameraError, match="lacks fx, fy, cx, cy, T_base_camera"):
+    stated = {"T_base_camera": PARAMETERS["T_base_camera"]}
+    entry = CameraEntry("top", "v4l2", 200, {"device": "/dev/video77"}, stated)
+    with pytest.raises(CameraError, match="lacks fx, fy, cx, cy: .*or nothing"):
         open_camera(entry)
     entry = CameraEntry("top", "v4l2", 200, {"device": "/dev/video77"}, PARAMETERS)
     with pytest.raises(CameraError, match="/dev/video77 does not exist"):
@@ -111,3 +112,9 @@ def test_what_is_wrong_with_the_entry_is_one_line():
     entry = CameraEntry("top", "v4l2", 200, {"device": "/dev/null"}, PARAMETERS)
     with pytest.raises(CameraError, match="can't be opened"):
         open_camera(entry).start()
+
+
+def test_a_rig_that_states_nothing_of_the_lens_has_a_camera_of_which_the_size_is_known(make):
+    camera = make(Capture(), parameters={})
+    assert (camera.parameters.width, camera.parameters.height) == (16, 12)
+    assert not camera.parameters.known

@@ -15,4 +15,3 @@ from ofp_edge.data.guess.guess import guess as guess
 from ofp_edge.data.guess.guess import look as look
 from ofp_edge.data.guess.guess import taken_by as taken_by
 from ofp_edge.data.guess.odd import odd_actions as odd_actions
-from ofp_edge.data.guess.ours import unknown_camera as unknown_camera

@@ -13,6 +13,7 @@ from ofp_edge.data.mapping import Entry, Mapping
 from ofp_edge.data.source import Source
 from ofp_edge.data.taken import LEFT, Taken, lines
 from ofp_edge.errors import DatasetError
+from ofp_edge.fields import Points
 
 RATE_HZ = {"robotwin-raw": 15.0}
 """The default rate that a layout's own tools use; 10 Hz, as Diffusion Policy's, elsewhere."""
@@ -69,7 +70,7 @@ def look(source: Source) -> Guess:
         rate = RATE_HZ.get(source.layout, _USUAL_HZ)
         said.append(f"control_hz = {rate:g}: the layout states none, the robot's speed hangs on it")
     said.append("units of actions and states are unknown: 1, until a mapping states them")
-    if any("camera" in entry.values for entry in seen.entries):
+    if any(Points.kind == entry.values.get("kind") for entry in seen.entries):
         said.append("cameras unknown: a robot refuses the policy until [camera.NAME] states them")
     seen_by, does_by = tuple(seen.entries), tuple(does.entries)
     guessed, remarks = (*lines(taken), *said), tuple(said)

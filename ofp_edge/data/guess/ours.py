@@ -1,8 +1,7 @@
-"""What an ofp-edge dataset states itself, without a guess; and the camera that nobody states."""
+"""What an ofp-edge dataset states itself, without a guess."""
 
 from __future__ import annotations
 
-from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.data.layouts.replay_buffer import ReplaySource
 from ofp_edge.data.mapping import Entry, Mapping
 from ofp_edge.data.store import camera_parameters, check_attributes, interface_of
@@ -36,14 +35,4 @@ def stated(source: ReplaySource) -> Mapping:
         float(attributes["control_hz"]),
         attributes["task"],
         cameras=cameras,
-    )
-
-
-def unknown_camera(width: int, height: int) -> CameraParameters:
-    """Make parameters for a camera of which the data give only the size. No rig has its frame
-    "unknown", so `run` refuses it until a mapping states the camera."""
-    eye = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
-    middle = (width - 1) / 2, (height - 1) / 2
-    return CameraParameters(
-        width, height, float(width), float(width), *middle, 1e-3, "unknown", eye
     )

@@ -15,14 +15,25 @@ from ofp_edge.runtime.plugin import build, load_class, require_methods
 def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
     """Build the camera of a rig, not yet started. Raises CameraError, in one line, when it cannot
     be built."""
-    arguments: dict[str, Any] = {
-        "name": entry.name,
-        "clock": clock,
-        "parameters": entry.parameters,
-        **entry.options,
-    }
+    factory = find_camera(entry)
+    camera: Camera = build(factory, said_of(entry), arguments_of(entry, clock), CameraError)
+    return camera
+
+
+def said_of(entry: CameraEntry) -> str:
+    """Name the camera and its driver, for errors."""
+    return f"camera {entry.name!r}, driver {entry.driver}"
+
+
+def arguments_of(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> dict[str, Any]:
+    """Return what the driver's class or function is called with."""
+    known = {"name": entry.name, "clock": clock, "parameters": entry.parameters}
+    return {**known, **entry.options}
+
+
+def find_camera(entry: CameraEntry) -> Callable[..., Any]:
+    """Return what builds a rig's camera. Raises CameraError, one line, where there is none."""
     factory: Callable[..., Any]
-    what = f"camera {entry.name!r}, driver {entry.driver}"
     if entry.driver == "realsense":
         from ofp_edge.runtime.cameras.realsense import device_camera as factory
     elif entry.driver == "recording":
@@ -41,5 +52,4 @@ def open_camera(entry: CameraEntry, clock: Clock = time.monotonic_ns) -> Camera:
             f"camera {entry.name!r}: unknown driver {entry.driver!r}. "
             "Known: realsense, recording, v4l2, ros2, rosbag2, package.module:Class."
         )
-    camera: Camera = build(factory, what, arguments, CameraError)
-    return camera
+    return factory

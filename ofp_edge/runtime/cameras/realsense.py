@@ -31,6 +31,7 @@ from ofp_edge.runtime.cameras.sources import (
     Source,
     Started,
 )
+from ofp_edge.runtime.cameras.stated import place
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
 
 _OWN_CALIBRATION = ("fx", "fy", "cx", "cy", "base_frame", "T_base_camera")
@@ -42,14 +43,14 @@ class RealSenseCamera:
     """A depth camera read through the RealSense SDK. See `ofp_edge.runtime.camera.Camera`.
 
     `parameters` are the rig's [cameras.<name>.parameters]. T_base_camera (4 rows of 4, metres) is
-    needed, and base_frame is "base" by default. fx, fy, cx, cy (pixels) replace what the device
-    reports, which must agree within CameraTolerance's defaults: otherwise it is another camera or
-    image size. `delivery_ms` is the quickest way from exposure to arrival, which no timestamp shows
-    (a D435's depth is said to take about 9 ms; measure yours); it is subtracted from every capture
-    time. With `align`, colour is seen from the depth camera and is black where there is no depth.
-    Without it, colour is the colour sensor's own whole image, and `parameters` are that image's:
-    T_base_camera is then the colour sensor's pose, and no points can be made. For `filters` see
-    FilterChain. `remarks` holds what is odd about the frames.
+    what points need, and base_frame is "base" by default. fx, fy, cx, cy (pixels) replace what the
+    device reports, which must agree within CameraTolerance's defaults: otherwise it is another
+    camera or image size. `delivery_ms` is the quickest way from exposure to arrival, which no
+    timestamp shows (a D435's depth is said to take about 9 ms; measure yours); it is subtracted
+    from every capture time. With `align`, colour is seen from the depth camera and is black where
+    there is no depth. Without it, colour is the colour sensor's own whole image, and `parameters`
+    are that image's: T_base_camera is then the colour sensor's pose, and no points can be made. For
+    `filters` see FilterChain. `remarks` holds what is odd about the frames.
     """
 
     def __init__(
@@ -68,11 +69,6 @@ class RealSenseCamera:
             raise CameraError(
                 f"camera {name!r}: unknown parameter {unknown[0]!r}. "
                 f"Known: {', '.join(_OWN_CALIBRATION)}."
-            )
-        if "T_base_camera" not in parameters:
-            raise CameraError(
-                f"camera {name!r}: T_base_camera is missing from [cameras.{name}.parameters]. "
-                "It is the camera's pose in the robot's frame: 4 rows of 4 numbers, metres."
             )
         self.name = name
         self._source, self._clock, self._own = source, clock, dict(parameters)
@@ -214,8 +210,7 @@ class RealSenseCamera:
             reported = {
                 **{name: getattr(lens, name) for name in _OF_LENS},
                 "depth_unit_m": sensors.depth_unit_m,
-                "base_frame": self._own.get("base_frame", "base"),
-                "T_base_camera": self._own["T_base_camera"],
+                **place(self._own),
             }
             factory = CameraParameters.from_json(reported)
             own = CameraParameters.from_json({**reported, **self._own})

@@ -28,12 +28,12 @@ _PAUSE_S = 0.5
 class V4l2Camera:
     """A webcam; see `ofp_edge.runtime.camera.Camera`. Its frames have no depth (all 0: unknown).
 
-    `parameters` are fx, fy, cx, cy (pixels), T_base_camera and base_frame ("base"); a webcam knows
-    none of them. `device` is "/dev/video0" or its number. `width`, `height` and `fps` of 0 leave
-    the driver's choice. `fourcc` is the pixel format, e.g. "MJPG", which USB 2 needs for more than
-    VGA. For `delivery_ms` see RealSenseCamera. A device without a frame for `restart_after_ms` is
-    opened anew; after three tries `read` raises CameraError. `opened` is a function that opens it,
-    for tests.
+    `parameters` are fx, fy, cx, cy (pixels), T_base_camera and base_frame ("base"), or nothing: a
+    webcam knows none of them, and images need none. `device` is "/dev/video0" or its number.
+    `width`, `height` and `fps` of 0 leave the driver's choice. `fourcc` is the pixel format, e.g.
+    "MJPG", which USB 2 needs for more than VGA. For `delivery_ms` see RealSenseCamera. A device
+    without a frame for `restart_after_ms` is opened anew; after three tries `read` raises
+    CameraError. `opened` is a function that opens it, for tests.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ import select
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,13 +84,12 @@ class So101:
             )
         self._closed = self._stopped = False
         self._fields = _state_fields(spec, velocity_fields)
-        unit = unit or _unit(spec)
         kinds = [(f.kind, f.scale) for f in spec.actions for _ in range(f.shape[0])]
         self._absolute = np.array([kind == "absolute" for kind, _ in kinds])
         self._step = np.array(
             [scale * (spec.dt_s if kind == "velocity" else 1.0) for kind, scale in kinds]
         )
-        joints = read_joints(Path(calibration), JOINTS, "gripper", unit)
+        joints = read_joints(Path(calibration), JOINTS, "gripper", unit or _unit(spec))
         self._units, self._tolerance_deg = JointUnits(joints), range_tolerance_deg
         self.goal_range = self._units.least, self._units.most
         self._fault = ""
@@ -122,6 +121,15 @@ class So101:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._serve, name="servo bus", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def check(
+        spec: PolicySpec, *, calibration: str, unit: str = "",
+        velocity_fields: tuple[str, ...] = (), **others: Any,
+    ) -> None:  # fmt: skip
+        """Raise RobotError where policy, unit and calibration file do not fit; opens nothing."""
+        _state_fields(spec, velocity_fields)
+        read_joints(Path(calibration), JOINTS, "gripper", unit or _unit(spec))
 
     def state(self) -> RobotState:
         """Return the newest positions and velocities that the bus delivered; never wait for

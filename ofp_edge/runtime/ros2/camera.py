@@ -29,6 +29,7 @@ from ofp_edge.ros2.messages import CameraInfo, CompressedImage, Image
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.newest import Newest
 from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.cameras.stated import place
 from ofp_edge.runtime.ros2.clock import RosClock
 from ofp_edge.runtime.ros2.dds import Dds, domain_id
 from ofp_edge.runtime.ros2.wire import Heard, Subscription, Wire
@@ -70,11 +71,6 @@ class Ros2Camera:
         self._streams = [stream for stream, topic in self._topics.items() if topic]
         if not self._streams or not info:
             raise CameraError(f"camera {name!r}: options: expected depth or color, and info.")
-        if "T_base_camera" not in parameters:
-            raise CameraError(
-                f"camera {name!r}: [cameras.{name}.parameters] lacks T_base_camera: a CameraInfo "
-                "does not know where the camera is."
-            )
         self._own, self._info_topic = dict(parameters), info
         self._unit_m = float(parameters.get("depth_unit_m", _UNIT_M))
         self._rectified, self._frame_id, self._reliable = rectified, frame_id, reliable
@@ -232,9 +228,9 @@ class Ros2Camera:
                     "the camera's node publish it, and with a quality of service that fits?"
                 )
             time.sleep(_LOOK_S)
-        known = {"depth_unit_m": _UNIT_M, "base_frame": "base", **self._own}
         lens = lens_of(self._info, rectified=self._rectified)
         try:
+            known = {"depth_unit_m": _UNIT_M, **place(self._own), **self._own}
             self._parameters = CameraParameters.from_json({**lens, **known})
         except SpecMismatch as cause:
             raise CameraError(f"camera {self.name!r}: {cause} Check its parameters.") from None

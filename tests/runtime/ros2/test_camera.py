@@ -45,12 +45,12 @@ class Node(FakeWire):
         self.say(topic, made, time.monotonic_ns())
 
 
-def camera(node, **options):
+def camera(node, parameters=POSE, **options):
     topics = {
         key: topic for key, topic in (("depth", DEPTH), ("color", COLOR)) if topic in node.published
     }
     made = {"info": INFO, "start_s": 20.0, "silent_ms": 60_000.0, **topics, **options}
-    return Ros2Camera("front", time.monotonic_ns, POSE, wire=lambda: node, **made)
+    return Ros2Camera("front", time.monotonic_ns, parameters, wire=lambda: node, **made)
 
 
 def test_depth_comes_by_its_stamp_once_and_the_lens_from_camera_info():
@@ -177,9 +177,13 @@ def test_what_keeps_it_from_starting_is_one_line(node, options, said):
         camera(node, start_s=0.1, **options).start()
 
 
-def test_a_rig_without_the_cameras_place_is_refused():
-    with pytest.raises(CameraError, match="lacks T_base_camera"):
-        Ros2Camera("front", time.monotonic_ns, {}, depth=DEPTH, info=INFO)
+def test_a_place_that_no_rig_states_is_unknown_and_a_frame_alone_is_refused():
+    opened = camera(Node({DEPTH: Image}), {})
+    opened.start()
+    assert not opened.parameters.known and opened.parameters.fx == 50
+    opened.close()
+    with pytest.raises(CameraError, match="base_frame: expected T_base_camera with it"):
+        camera(Node({DEPTH: Image}), {"base_frame": "base"}).start()
 
 
 def test_a_rigs_camera_hears_a_node_over_dds():
