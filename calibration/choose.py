@@ -19,8 +19,8 @@ from ofp_edge.calibration.coverage import coverage, farthest_points
 from ofp_edge.calibration.samples import CalibrationSet, read_npz, windows_of
 from ofp_edge.calibration.windows import ObservationWindows, choose_windows
 from ofp_edge.data.dataset import Dataset
-from ofp_edge.data.instructed import in_words_of
 from ofp_edge.data.open import is_dataset, open_dataset
+from ofp_edge.data.telling import told_as
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.fields import Rgb, State, Text
 from ofp_edge.files import sha256_file
@@ -133,7 +133,7 @@ def _seen(deployed: Deployed, frames: Mapping[str, Tensor]) -> Tensor:
 def _of_dataset(
     source: Path, policy: Policy, deployed: Deployed, count: int, seed: int
 ) -> tuple[ObservationWindows, ObservationWindows, str]:
-    dataset = in_words_of(open_dataset(source), deployed.spec.observations)
+    dataset = told_as(open_dataset(source), deployed.spec.observations)
     train, held_out = _episodes(dataset, policy)
     return (
         choose_windows(dataset, deployed.spec, train, _CANDIDATES * count, seed),

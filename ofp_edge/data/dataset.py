@@ -57,7 +57,8 @@ class Dataset:
     exclusive. success and seeds: per episode, success None where it isn't known. guessed: each
     guess made where no mapping file decides, one line each. odd: what to look at before training,
     also where it was converted from. several_tasks: that its episodes are of more than one, and how
-    to choose. names: of a field's dimensions, as a foreign layout states them.
+    to choose. names: of a field's dimensions, as a foreign layout states them. tasks: what was
+    asked for in each episode, () where `task` alone is known or nothing, None where it isn't.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Dataset:
     odd: tuple[str, ...] = ()
     several_tasks: str | None = None
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tasks: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -209,6 +211,7 @@ def open_ours(path: Path, access: Access) -> Dataset:
         sha256,
         odd=(*odd_of(path, attrs), *_remarks(interface, fields, action, ends, successes)),
         several_tasks=several_tasks(tasks) if attrs["task"] is None else None,
+        tasks=tasks if attrs["task"] is None else (),
     )
 
 

@@ -69,6 +69,7 @@ def dataset_of(path: Path, reading: Reading, access: Access) -> Dataset:
         (*reading.odd, *reading.remarks),
         reading.several_tasks,
         _names(reading),
+        reading.tasks,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
+from ofp_edge.evaluate.asked import asked_of
 from ofp_edge.evaluate.contestant import Contestant
 from ofp_edge.progress import Progress, silent
 from ofp_edge.runtime.observer import Observer
@@ -59,6 +60,7 @@ def gather_decisions(
             contestant.cameras,
             contestant.tolerance,
             {name: spec.dt_ns for name in spec.cameras},
+            instruction=asked_of(world, spec),
         )
         found: list[Decision] = []
         for seed in seeds:
@@ -77,6 +79,7 @@ def _of_episode(
     robot, spec = simulator.robot, observer.spec
     observer.forget()
     robot.reset(seed)
+    observer.tell(asked_of(world, spec))
     frames: list[dict[str, NDArray[np.float32]]] = []
     actions: list[NDArray[np.float32]] = []
     open_at: list[tuple[int, Sides, NDArray[np.float64]]] = []

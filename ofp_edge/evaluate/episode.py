@@ -26,10 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
+from ofp_edge.evaluate.asked import asked_of
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
+from ofp_edge.fields.text import instructions_of
 from ofp_edge.rig.file import Rig
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.control.controller import Controller
@@ -42,11 +44,13 @@ from ofp_edge.runtime.session import make_controller
 from ofp_edge.spec import PolicySpec
 
 Frames = Literal["own", "other"]
+Words = Literal["own", "other"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """The task of every worker. latency_ms: L. frames: the episode's own, or another one's.
+    """The task of every worker. latency_ms: L. frames: the episode's own, or another one's;
+    words: what the episode asks for, or another instruction of the policy's.
     fade_steps: control steps over which one plan fades into the next, without a rig. rig: whose
     limits and hand-over hold, at this L. refine_first_ns: what an evaluation takes at its slowest,
     by which there is time for a refining one; one figure for all workers. robot_delay_ms: how long
@@ -57,6 +61,7 @@ class Job:
     choice: Choice = Choice()
     latency_ms: float = 0.0
     frames: Frames = "own"
+    words: Words = "own"
     fade_steps: int = 0
     rig: Rig | None = None
     refine_first_ns: int = 0
@@ -147,6 +152,7 @@ class Evaluator:
             self.contestant.cameras,
             self.contestant.tolerance,
             {name: dt_ns for name in self.spec.cameras},
+            instruction=self._asked(0),
         )
         self.planner = Planner(self.inference, self.observer, NoTelemetry(), self.clock)
         self._half_range = half_ranges(self.spec)
@@ -166,6 +172,7 @@ class Evaluator:
         self.inference.reseed(seed)
         self.observer.forget()
         robot.reset(seed)
+        self.observer.tell(self._asked(seed))
         self.clock.advance(dt_ns)
         if watch is not None:
             watch()
@@ -218,6 +225,17 @@ class Evaluator:
             counters.misses,
             dict(cuts),
         )
+
+    def _asked(self, seed: int) -> str | None:
+        """What the policy is told in an episode. SpecMismatch where the task asks for nothing that
+        its instructions have."""
+        asked = asked_of(self.simulator.world, self.spec)
+        if self.job.words == "own":
+            return asked
+        others = [x for x in instructions_of(self.spec.observations) if x != asked]
+        if not others:
+            raise OfpError("--words other: this policy has no other instruction.")
+        return others[seed % len(others)]
 
     def _controller(self) -> Controller:
         job = self.job

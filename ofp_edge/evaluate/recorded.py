@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.alike import require_alike, require_same_rate
 from ofp_edge.data.dataset import Dataset
-from ofp_edge.data.instructed import in_words_of
 from ofp_edge.data.open import open_dataset
+from ofp_edge.data.telling import told_as
 from ofp_edge.errors import DatasetError
 from ofp_edge.evaluate.contestant import Contestant
 from ofp_edge.spec import Interface, PolicySpec
@@ -40,7 +40,7 @@ def open_recorded(path: Path, contestant: Contestant, wanted: Sequence[int] | No
     or is too short for a chunk.
     """
     spec = contestant.spec
-    dataset = in_words_of(open_dataset(path), spec.observations)
+    dataset = told_as(open_dataset(path), spec.observations)
     require_fits(dataset.interface, dataset.control_hz, spec, str(path))
     for name in spec.cameras:
         trained, recorded = contestant.cameras[name], dataset.cameras[name]

@@ -66,19 +66,19 @@ def framed(picture: Picture, success: bool) -> Picture:
 
 @contextmanager
 def _picture(world: Any) -> Iterator[Callable[[], Picture]]:
-    """What draws the world as it is now: its own `frame`, or MuJoCo's renderer."""
+    """What draws the world as it is now: its own `frame`, or its renderer."""
     if hasattr(world, "frame"):
         yield world.frame
         return
-    if not hasattr(world, "model"):
-        raise OfpError(f"--video: {world.task.name} has no picture to film.")
-    from ofp_edge.sim.gl import choose_depth_by
     from ofp_edge.sim.render import open_renderer
+    from ofp_edge.sim.world import SeenWorld
 
-    if choose_depth_by() == "rays":
-        raise OfpError("--video needs OpenGL. Run: sudo apt-get install -y libosmesa6")
+    if not isinstance(world, SeenWorld):
+        raise OfpError(f"--video: {world.task.name} has no picture to film.")
     first = next(iter(world.task.views.values()))
     renderer = open_renderer(world, replace(first, width=_WIDTH, height=_HEIGHT))
+    if renderer.by == "rays":
+        raise OfpError("--video needs OpenGL. Run: sudo apt-get install -y libosmesa6")
 
     def look() -> Picture:
         color = renderer.render(True)[1]

@@ -45,6 +45,8 @@ class Network(ABC):
     kind: ClassVar[str | None] = None
     committed_steps: int = 0
     one_row: ClassVar[bool] = False
+    keeps_encoder: ClassVar[bool] = False
+    """Whether training on from given weights leaves the encoder as it is."""
     half_on_gpu: ClassVar[bool] = False
     """Whether it is too large for a GPU board in anything but half precision, or less."""
 
@@ -102,6 +104,11 @@ class Network(ABC):
         weights = {name: x.detach().contiguous() for name, x in network.state_dict().items()}
         (folder / MODEL).write_bytes(save(weights))  # not save_file: a full disk is an OSError here
         return (MODEL,)
+
+    def begin(self, network: PolicyNetwork) -> PolicyNetwork:
+        """Return a network that was just built with all that it needs to be trained from nothing,
+        drawn by torch's own generator."""
+        return network
 
     def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
         """Return how chunks are sampled: by the training method, or as the network was imported."""
@@ -162,11 +169,16 @@ class Network(ABC):
         """
         if (why := self.refusals.get("distill")) is not None:
             raise PolicyError(f"{what} {why}")
-        if method != "flow":
-            raise PolicyError(
-                f"{what}: its method is {method}: expected a policy of many steps, flow or an "
-                "imported diffusion policy. To go on training one of ours: train --init."
-            )
+        require_many_steps(method, what)
         network = deepcopy(network)
         network.time.blind_to_steps()
         return self, network
+
+
+def require_many_steps(method: str, what: str) -> None:
+    """Raise PolicyError, naming `what`, unless a policy of this method is one to be distilled."""
+    if method != "flow":
+        raise PolicyError(
+            f"{what}: its method is {method}: expected a policy of many steps, flow or an "
+            "imported diffusion policy. To go on training one of ours: train --init."
+        )

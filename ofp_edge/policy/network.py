@@ -21,11 +21,12 @@ class PolicyNetwork(nn.Module):
     """Joins encoder, time embedding and trunk, and normalises inputs and actions itself.
 
     Every kind of network is this module, built from its own parts (see `Network.build`). learns:
-    whether it is trained here, as u(z, t, r | o): only then it has `null`. committed_steps: the
-    longest prefix that it is told (see prefix.py), 0 where its trunk takes none.
+    whether it learns what stands for a dropped condition, `null`; otherwise that is zeros.
+    committed_steps: the longest prefix that it is told (see prefix.py), 0 where its trunk takes
+    none.
     """
 
-    null: nn.Parameter
+    null: Tensor
 
     def __init__(
         self,
@@ -46,6 +47,8 @@ class PolicyNetwork(nn.Module):
         if learns:
             # Stands in for the features of a dropped condition ("null" in the paper).
             self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
+        else:
+            self.register_buffer("null", torch.zeros(1), persistent=False)  # for any size
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:
         """Map raw fields, in spec order, to (B, To*F): state (B, To, D), points (B, To, 3, N) and
@@ -81,6 +84,11 @@ class PolicyNetwork(nn.Module):
         """Undo `normalize_actions`: (B, H*A) -> raw (B, H, A), unclamped."""
         raw = self.actions.back(flat)
         return raw.view(-1, self.spec.horizon, self.spec.action_dim)
+
+    @property
+    def counted(self) -> Tensor | None:
+        """The weight (1, H*A) of each number of a chunk in an error; None: all alike."""
+        return self.actions.counted
 
     @property
     def parameter_count(self) -> int:

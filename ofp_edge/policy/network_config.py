@@ -32,6 +32,10 @@ class NetworkConfig(NetworkSizes, Network):
         """The trunk's kind; see Network."""
         return self.trunk.kind
 
+    def for_spec(self, spec: PolicySpec, committed_steps: int | None) -> NetworkConfig:
+        """Return the same sizes, to be told committed prefixes of up to so many steps."""
+        return replace(self, committed_steps=committed_steps or 0)
+
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
         """Build the network; see Network."""
         encoder = ObservationEncoder(self, spec.observations, statistics)

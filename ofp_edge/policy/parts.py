@@ -14,6 +14,11 @@ class Encoder(nn.Module):
 
     feature_dim: int
 
+    @property
+    def compiled(self) -> nn.Module:
+        """The part that torch.compile takes: all of it, unless it does more than arithmetic."""
+        return self
+
 
 class Embedding(nn.Module):
     """Maps times t, r, each (B,), to (B, size), the trunk's time input."""
@@ -43,6 +48,11 @@ class Actions(nn.Module):
     units of one normalised unit."""
 
     slope: Tensor
+
+    @property
+    def counted(self) -> Tensor | None:
+        """See PolicyNetwork."""
+        return None
 
     def back(self, flat: Tensor) -> Tensor:
         """Return normalised actions in raw units."""

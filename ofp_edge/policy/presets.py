@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 
 from ofp_edge.errors import UnknownName
 from ofp_edge.policy.config import COLD, REFINE, WARM, TrainingConfig
+from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.sizes import RgbConfig
 from ofp_edge.policy.trunks.mlp import MlpConfig
 from ofp_edge.policy.trunks.transformer import TransformerConfig
 from ofp_edge.policy.trunks.unet import UnetConfig
+from ofp_edge.policy.vla.config import VlaConfig
+from ofp_edge.policy.vla.fresh import FreshVla
+from ofp_edge.policy.vla.sizes import DecoderSizes, VisionSizes
 from ofp_edge.start import Start
 
 _FOLLOWS_AT, _FOLLOWS = 0.5, Start(cold_nfe=4, noise_warm=0.0)
@@ -26,7 +30,7 @@ class Preset:
 
     name: str
     summary: str
-    network: NetworkConfig
+    network: NetworkConfig | FreshVla
     training: TrainingConfig
     n_obs_steps: int
     horizon: int
@@ -34,6 +38,11 @@ class Preset:
     t_w: float
     t_refine: float
     method_options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> bool:
+        """Whether its network takes instructions."""
+        return isinstance(self.network, FreshVla)
 
     @property
     def time_rows(self) -> tuple[tuple[str, float, float], ...]:
@@ -64,6 +73,18 @@ _IMAGES = replace(_TRAINING, batch_size=64, shift_m=0.0, jitter_m=0.0, shift_px=
 _LARGE = replace(_TRAINING, learning_rate=5e-4, warmup_steps=500)
 # Where the trunk is all that a step costs: with jumps on every row it is three to four of flow's.
 _FEWER_JUMPS = {"ofp-plus": {"jump_every": 2.0, "guide_every": 4.0}}
+
+_PRETRAINED = replace(
+    _IMAGES, batch_size=32, learning_rate=1e-4, weight_decay=1e-4, warmup_steps=200, shift_px=0
+)
+# Guidance follows the velocity without a condition, which a masked prefix has never learned.
+_UNGUIDED = {"ofp-plus": {"guide_from": 1.0}, "ofp": {"lambda_g": 0.0}}
+
+
+def _decoder(width: int, hidden: int) -> DecoderSizes:
+    """Four heads of 16 that share two keys, in two layers."""
+    return DecoderSizes(width, 2, 4, 2, 16, hidden, "silu", 1e-5, 100.0)
+
 
 PRESETS = {
     preset.name: preset
@@ -121,11 +142,29 @@ PRESETS = {
             replace(_IMAGES, learning_rate=1e-4, warmup_steps=500, shift_px=8),
             n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
+        Preset(
+            "vla", "0.2 M parameters: a SmolVLA in small, for pictures and instructions",
+            FreshVla(
+                VisionSizes(image=32, patch=8, side=4, width=48, layers=1, heads=4, hidden=96,
+                            epsilon=1e-6, shuffle=2, bias=False),
+                _decoder(width=64, hidden=128), _decoder(width=64, hidden=128), own_every=2,
+            ),
+            replace(_IMAGES, batch_size=32, shift_px=0), n_obs_steps=1, horizon=8,
+            n_action_steps=2, t_w=0.3, t_refine=0.5, method_options=_UNGUIDED,
+        ),
     )
 }  # fmt: skip
 
 
 IMPORTED = "imported"  # in a configuration: not one of ours
+
+
+def like_imported(network: Network, *, images: bool) -> Preset:
+    """Return the settings with which an imported network is trained on: those of the preset whose
+    network is most like it, gentler where the whole world's data went into it."""
+    if isinstance(network, VlaConfig):
+        return replace(PRESETS["vla"], name=IMPORTED, training=_PRETRAINED)
+    return replace(PRESETS["resnet18" if images else "unet"], name=IMPORTED)
 
 
 def preset(name: str) -> Preset:

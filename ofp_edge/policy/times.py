@@ -60,10 +60,17 @@ def drop_condition(
     return torch.where(dropped[:, None], null, features)
 
 
-def squared_error(prediction: Tensor, target: Tensor, prefix: Prefix | None = None) -> Tensor:
+def squared_error(
+    prediction: Tensor,
+    target: Tensor,
+    prefix: Prefix | None = None,
+    counted: Tensor | None = None,
+) -> Tensor:
     """Average the squared error over the chunk, or over what is free of it: (B, K), (B, K) -> (B,).
-    A row without a prefix is the same bits either way."""
+    A row without a prefix is the same bits either way. counted: of PolicyNetwork."""
     squares = (prediction - target).square()
+    if counted is not None:
+        squares = squares * counted
     if prefix is None:
         return squares.mean(1)
     free = prefix.free

@@ -18,7 +18,7 @@ from ofp_edge.runtime.cameras.realsense import RealSenseCamera
 from ofp_edge.runtime.cameras.software import SoftwareSource
 from ofp_edge.sim.open import shared_world
 from ofp_edge.sim.render import Renderer, open_renderer
-from ofp_edge.sim.world import PhysicsWorld
+from ofp_edge.sim.world import SeenWorld
 from ofp_edge.spec import ObservationField
 
 _DELIVERY_MS = 2000.0  # the SDK hands a frame over in microseconds; this only bounds a hang
@@ -54,8 +54,8 @@ class SimulatedCamera(RealSenseCamera):
         record_to: str | None = None,
     ) -> None:
         seen = shared_world(world, task, seed)
-        if not isinstance(seen, PhysicsWorld):
-            raise OfpError(f"{task} can't be seen by a camera: only tasks in MuJoCo can.")
+        if not isinstance(seen, SeenWorld):
+            raise OfpError(f"{task} can't be seen by a camera: it has no views.")
         self._world = seen
         views = self._world.task.views
         if name not in views:

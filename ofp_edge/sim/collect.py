@@ -4,7 +4,7 @@ buffer."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ofp_edge.data.writer import MARKER, write_replay
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
+from ofp_edge.fields import Text
 from ofp_edge.files import check_output, new_folder
 from ofp_edge.progress import Progress, silent
 from ofp_edge.sim.adroit import AdroitWorld, Expert, require_expert
@@ -30,6 +31,7 @@ from ofp_edge.sim.open import shared_world
 from ofp_edge.sim.simulator import ManualClock
 from ofp_edge.sim.tasks import AnyTask, find_task
 from ofp_edge.sim.world import World
+from ofp_edge.spec import ObservationField
 
 _TRIES = 4  # an expert that fails three times out of four is not one to learn from
 _NOISE_STREAM = 7  # keeps the noise apart from the layout that the same seed draws
@@ -53,6 +55,7 @@ class _Episode:
     """The arrays of one demonstration, with a row for each control step."""
 
     seed: int
+    instruction: str | None
     rows: dict[str, list[NDArray[Any]]]
 
     @property
@@ -143,6 +146,7 @@ def collect_demonstrations(
             "cameras": {name: x.parameters.to_json() for name, x in cameras.items()},
             "seeds": [episode.seed for episode in episodes],
             "success": [True] * n,
+            **_told(fields, episodes),
             "collector": {
                 "noise": noise, "wander": wander, "depth_by": made_by,
                 **({} if expert is None else {"expert_sha256": expert.sha256}),
@@ -160,6 +164,13 @@ def collect_demonstrations(
         write_replay(folder, attrs, arrays, ends)
     seconds = time.monotonic() - started
     return Collection(output, n, ends[-1], tried - n, made_by, seconds)
+
+
+def _told(fields: Sequence[ObservationField], episodes: Sequence[_Episode]) -> dict[str, Any]:
+    """The attribute that tells what was asked for in each episode, where a field says it."""
+    texts = [f.name for f in fields if isinstance(f, Text)]
+    said = [episode.instruction for episode in episodes]
+    return {"instructions": {name: said for name in texts}} if texts else {}
 
 
 def _check_expert(task: AnyTask, expert: Expert | None) -> None:
@@ -188,7 +199,7 @@ def _demonstrations(
         clock.advance(step_ns)
         astray = random.integers(0, wander + 1)
         direction = (random.uniform(-1, 1, 3) * (1, 1, 0.5))[:axes]
-        episode = _Episode(episode_seed, {"state": [], "action": []})
+        episode = _Episode(episode_seed, world.instruction, {"state": [], "action": []})
         while not world.over:
             action = world.expert_action()
             row: dict[str, NDArray[Any]] = {"state": world.state(dim), "action": action}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ofp_edge.errors import OfpError
 from ofp_edge.fields import Points, Rgb, State
 from ofp_edge.sim.adroit_task import AdroitTask
 from ofp_edge.sim.planar_task import PlanarTask
@@ -30,14 +29,10 @@ def observation_fields(
     closed to 1 open), and `points` (3, N), which the network sees from the hand. With rgb they are
     the same `state`, and `rgb_<camera>` (3, *image_size) for every camera of the task. With state
     there is only `state` (39,), everything that Meta-World gives, the object and the goal included.
-    The Adroit hand's are AdroitTask's. A planar task has states only; else OfpError is raised.
+    The Adroit hand's are AdroitTask's, a planar task's its own; OfpError for one that it has not.
     """
-    if isinstance(task, AdroitTask):
+    if isinstance(task, PlanarTask | AdroitTask):
         return task.observation_fields(observe, image_size)
-    if isinstance(task, PlanarTask):
-        if observe != "state":
-            raise OfpError(f"{task.name} has no camera. Give --obs state.")
-        return task.observation_fields()
     if observe == "state":
         bound = (3.0,) * FULL_DIM
         low = tuple(-x for x in bound)

@@ -13,11 +13,15 @@ def open_world(task: AnyTask, seed: int = 0) -> World:
     """Open a new world of the task, at the start of episode `seed`."""
     from ofp_edge.sim.adroit import AdroitWorld
     from ofp_edge.sim.adroit_task import AdroitTask
+    from ofp_edge.sim.berths import BerthsWorld
+    from ofp_edge.sim.berths_task import BerthsTask
     from ofp_edge.sim.metaworld import MetaWorld
     from ofp_edge.sim.planar import PlanarWorld
     from ofp_edge.sim.planar_task import PlanarTask
     from ofp_edge.sim.two_sided import TwoSidedWorld
 
+    if isinstance(task, BerthsTask):
+        return BerthsWorld(task, seed)
     if isinstance(task, PlanarTask):
         return PlanarWorld(task, seed)
     if isinstance(task, AdroitTask):

@@ -4,12 +4,17 @@ sim/planar.py."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ofp_edge.errors import OfpError
 from ofp_edge.fields import State
 from ofp_edge.spec import ActionField, ObservationField
 
+if TYPE_CHECKING:
+    from ofp_edge.sim.fields import Observe
+
 STATE_DIM, ACTION_DIM = 6, 2
-_FRAME = "plane"
+FRAME = "plane"
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,19 @@ class PlanarTask:
     two_sided: bool = True
     noisy_axes: int = ACTION_DIM
 
-    def observation_fields(self) -> tuple[ObservationField, ...]:
-        """Return the field `state` (6,): x, y of hand, obstacle and goal."""
+    def observation_fields(
+        self, observe: Observe, image_size: tuple[int, int]
+    ) -> tuple[ObservationField, ...]:
+        """Return the field `state` (6,): x, y of hand, obstacle and goal. OfpError for others."""
+        if observe != "state":
+            raise OfpError(f"{self.name} has no camera. Give --obs state.")
         low, high = (-1.0,) * STATE_DIM, (1.0,) * STATE_DIM
-        return (State("state", (STATE_DIM,), "m", _FRAME, low, high),)
+        return (State("state", (STATE_DIM,), "m", FRAME, low, high),)
 
     def action_fields(self) -> tuple[ActionField, ...]:
         """Return the field `hand` (2,): how far it moves in one step, where a raw 1.0 is
         `step_m`."""
         one = (1.0, 1.0)
         return (
-            ActionField("hand", (2,), "m", _FRAME, "delta", self.step_m, (-1.0, -1.0), one, 0.0),
+            ActionField("hand", (2,), "m", FRAME, "delta", self.step_m, (-1.0, -1.0), one, 0.0),
         )

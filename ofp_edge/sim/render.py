@@ -7,19 +7,20 @@ Both leave out shadows, reflections and sites (which mark goals: seeing them wou
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
+from ofp_edge.sim.depth import quantise
 from ofp_edge.sim.gl import choose_depth_by
+from ofp_edge.sim.painted import PaintedRenderer
 from ofp_edge.sim.view import View
-from ofp_edge.sim.world import PhysicsWorld
+from ofp_edge.sim.world import PaintedWorld, PhysicsWorld, SeenWorld
 
 FAR_M = 10.0
-_MAX_RAW = 65535
 _POSES = ("xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat")
 _SHOWN_GROUPS = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)  # the groups that GL shows by default
 
@@ -39,8 +40,12 @@ class Renderer(Protocol):
         ...
 
 
-def open_renderer(world: PhysicsWorld, view: View, by: str | None = None) -> Renderer:
-    """Open a renderer by egl, osmesa or rays (`choose_depth_by`)."""
+def open_renderer(world: SeenWorld, view: View, by: str | None = None) -> Renderer:
+    """Open a renderer by egl, osmesa or rays (`choose_depth_by`); of a painted world by itself."""
+    if isinstance(world, PaintedWorld):
+        return PaintedRenderer(world, view)
+    if not isinstance(world, PhysicsWorld):
+        raise TypeError(type(world).__name__)
     chosen = choose_depth_by(by)
     return RayRenderer(world, view) if chosen == "rays" else GlRenderer(world, view, chosen)
 
@@ -140,10 +145,3 @@ class RayRenderer:
 
     def close(self) -> None:
         """Close; see Renderer."""
-
-
-def quantise(depth_m: NDArray[Any], unit_m: float) -> NDArray[np.uint16]:
-    """Convert metres (H, W) to raw uint16, rounded; 0 ("unknown") stands for what the range cannot
-    hold."""
-    raw = np.rint(depth_m / unit_m)
-    return np.where(raw <= _MAX_RAW, raw, 0).astype(np.uint16)

@@ -1,5 +1,5 @@
 """The simulated tasks, as data: every Meta-World V3 task, what differs for some, the Adroit hand's
-and the planar one."""
+and the planar ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from ofp_edge.errors import UnknownName
 from ofp_edge.sim.adroit_task import ADROIT, AdroitTask
+from ofp_edge.sim.berths_task import BerthsTask
 from ofp_edge.sim.planar_task import PlanarTask
 from ofp_edge.sim.view import View
 
@@ -133,7 +134,7 @@ AnyTask = PhysicsTask | PlanarTask
 
 TASKS: Mapping[str, AnyTask] = {
     **{f"metaworld/{n}": Task(f"metaworld/{n}", **_TUNED.get(n, {})) for n in _METAWORLD},
-    **{task.name: task for task in (*ADROIT, PlanarTask())},
+    **{task.name: task for task in (*ADROIT, PlanarTask(), BerthsTask())},
 }
 
 

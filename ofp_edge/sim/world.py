@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.errors import RobotError
+from ofp_edge.sim.berths_task import BerthsTask
 from ofp_edge.sim.planar_task import PlanarTask
 from ofp_edge.sim.sides import Sides
 from ofp_edge.sim.tasks import AnyTask, PhysicsTask, Task
@@ -69,6 +70,11 @@ class World(ABC):
     @abstractmethod
     def expert_action(self) -> NDArray[np.float32]:
         """Return what the scripted expert would do now, (action_dim,) in [-1, 1]."""
+
+    @property
+    def instruction(self) -> str | None:
+        """What this episode asks for, of the task's instructions; None where it has none."""
+        return None
 
     @property
     def sides(self) -> Sides | None:
@@ -127,9 +133,26 @@ class SidedWorld(World):
         return self.sides.side(self.plan_path(actions))
 
 
-class PhysicsWorld(World):
-    """A world in MuJoCo, which cameras can look at. camera: the name of a camera of its model,
-    which renderers move to their view."""
+class SeenWorld(World):
+    """A world that cameras can look at, from the views of its task."""
+
+    task: PhysicsTask | BerthsTask
+
+
+class PaintedWorld(SeenWorld):
+    """A world on the plane z = 0, which is all that cameras see of it."""
+
+    task: BerthsTask
+
+    @abstractmethod
+    def paint(self, places: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the colours (N, 3), 0..255, that places (N, 2) in the plane have now. Hold
+        `changed` meanwhile."""
+
+
+class PhysicsWorld(SeenWorld):
+    """A world in MuJoCo. camera: the name of a camera of its model, which renderers move to their
+    view."""
 
     task: PhysicsTask
     camera: str

@@ -57,5 +57,5 @@ class Compute:
         """Compile the parts of networks, whose names and weights stay."""
         if self.compiled:
             for network in networks:
-                for part in (network.encoder, network.time, network.trunk):
+                for part in (network.encoder.compiled, network.time, network.trunk):
                     part.compile()

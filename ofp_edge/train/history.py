@@ -34,7 +34,8 @@ class Point:
 
 @dataclass
 class History:
-    """The curve so far, and in `weights` a copy of those at its lowest point."""
+    """The curve so far, and in `weights` a copy of those at its lowest point; a frozen encoder's,
+    which has the same ones at every point, are left out."""
 
     points: list[Point] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -50,11 +51,14 @@ class History:
             return None
         return Validation(self.points[-1].loss, self.points[-1].chunk_error)
 
-    def add(self, step: int, found: Validation, network: PolicyNetwork) -> None:
-        """Append a point; its weights are copied when none was lower."""
+    def add(
+        self, step: int, found: Validation, network: PolicyNetwork, *, frozen: bool = False
+    ) -> None:
+        """Append a point; its weights are copied when none was lower. frozen: the encoder is."""
         self.points.append(Point(step, found.loss, found.chunk_error))
         if self.best is self.points[-1]:
-            self.weights = {name: x.clone() for name, x in network.state_dict().items()}
+            weights = network.state_dict().items()
+            self.weights = {k: x.clone() for k, x in weights if not (frozen and _encodes(k))}
 
     def save(self, last: Policy, folder: Path) -> None:
         """Write curve and best/ into the folder of the policy `last` that is being made."""
@@ -62,11 +66,16 @@ class History:
             return
         write_json(folder / CURVE, [asdict(point) for point in self.points])
         record = replace(last.config.training, step=self.best.step)
-        network = copy.deepcopy(last.network)
-        network.load_state_dict(self.weights)
+        frozen, encoder = not any(map(_encodes, self.weights)), last.network.encoder
+        network = copy.deepcopy(last.network, {id(encoder): encoder} if frozen else {})
+        network.load_state_dict(self.weights, strict=not frozen)
         (folder / BEST).mkdir()
         config = replace(last.config, training=record)
         save_policy(Policy(config, network, last.statistics), folder / BEST)
+
+
+def _encodes(name: str) -> bool:
+    return name.startswith("encoder.")
 
 
 def load_history(folder: Path) -> History:

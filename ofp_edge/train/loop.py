@@ -135,7 +135,7 @@ def train(
                 if not (math.isfinite(found.loss) and math.isfinite(found.chunk_error)):
                     what = "validation loss"
                     raise CheckFailed(_not_finite(state.step, what, found.loss, saved_at, plan))
-                plan.history.add(state.step, found, state.average)
+                plan.history.add(state.step, found, state.average, frozen=state.frozen)
                 note({f"validation/{name}": x for name, x in asdict(found).items()}, state.step)
             if state.step % checkpoint_every == 0 and not last:
                 processes.led(lambda: save_checkpoint(plan))
@@ -204,9 +204,9 @@ def _follow(state: TrainState, decay: float, *, ramped: bool) -> None:
     age = state.step + (_NO_RAMP if ramped else 0)
     decay = min(decay, (1 + age) / (10 + age))
     with torch.no_grad():
-        torch._foreach_lerp_(
-            list(state.average.parameters()), list(state.network.parameters()), 1 - decay
-        )
+        pairs = zip(state.average.parameters(), state.network.parameters(), strict=True)
+        ours, theirs = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
 def _note(plan: Plan, steps_per_s: float, waiting: float) -> str:

@@ -11,12 +11,11 @@ import torch
 
 import ofp_edge
 from ofp_edge.camera_parameters import CameraTolerance
+from ofp_edge.data.alike import require_same_rate
 from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
-from ofp_edge.data.mixture import Mixture, mixture_of
-from ofp_edge.data.open import open_dataset
+from ofp_edge.data.mixture import Mixture
 from ofp_edge.errors import OfpError, PolicyError
-from ofp_edge.fields import Rgb
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import PolicyConfig, Share, TrainingConfig, TrainingRecord
@@ -24,14 +23,14 @@ from ofp_edge.policy.folder import MARKER, Policy, load_policy
 from ofp_edge.policy.methods import DEFAULT, build_method, options_of
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
-from ofp_edge.policy.presets import IMPORTED, Preset, preset
+from ofp_edge.policy.presets import preset
 from ofp_edge.policy.resnet_weights import load_resnet_weights
-from ofp_edge.policy.weights import MODEL
-from ofp_edge.spec import Chunking, Interface, PolicySpec
+from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.start import Start
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.request import Request
 from ofp_edge.train.scene_shift import with_shift
+from ofp_edge.train.start import opened, require_fits, settings_of, start_of, weights_sha256
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
 
@@ -89,7 +88,7 @@ def make_plan(request: Request, access: Access | None = None) -> Plan:
             raise PolicyError(f"{request.output} does not exist: nothing to resume.")
         saved = load_policy(place)
         _require_same(request, saved.config)
-        dataset = _opened(request, access)
+        dataset = opened(request, access, saved.config.spec.observations)
         _require_same_data(dataset, saved.config)
         return _resumed(request, dataset, saved, place)
     check_output(request.output, force=request.force, marker=MARKER)
@@ -100,39 +99,14 @@ def make_plan(request: Request, access: Access | None = None) -> Plan:
         )
     if request.seed is not None and not 0 <= request.seed < 2**63:
         raise OfpError(f"--seed {request.seed}: expected 0 or more, below 2^63.")
-    start = _start(request) if request.init else None
+    start = start_of(request) if request.init else None
     if start and request.preset not in (None, start.config.preset):
         raise PolicyError(
             f"{request.init}: its preset is {start.config.preset}, got {request.preset}. "
             "Leave --preset out."
         )
-    return _new(request, _opened(request, access), start)
-
-
-def _opened(request: Request, access: Access | None) -> Dataset | Mixture:
-    paths = (request.dataset, *request.mixed)
-    return mixture_of([open_dataset(path, access) for path in paths], request.weights)
-
-
-def _start(request: Request) -> Policy:
-    init = request.init or Path()
-    start = load_policy(init)
-    if request.distill:
-        return start.widened(str(init))
-    if (why := start.config.network.refusals.get("train")) is not None:
-        raise PolicyError(f"--init {init} {why}")
-    if request.committed_steps is None:
-        return start
-    return start.committing(request.committed_steps, f"--init {init}: --committed-steps")
-
-
-def _preset_of(start: Policy) -> Preset:
-    """The preset whose settings go on; of an imported policy that of the network most like it."""
-    config = start.config
-    if config.preset != IMPORTED:
-        return preset(config.preset)
-    images = any(f.part == Rgb.part for f in config.spec.observations)
-    return replace(preset("resnet18" if images else "unet"), name=IMPORTED)
+    seen = start.config.spec.observations if start else None
+    return _new(request, opened(request, access, seen), start)
 
 
 def _steps(request: Request, name: str, own: int, start: Policy | None) -> int:
@@ -147,7 +121,7 @@ def _steps(request: Request, name: str, own: int, start: Policy | None) -> int:
 
 
 def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> Plan:
-    chosen = _preset_of(start) if start else preset(request.preset or "small")
+    chosen = settings_of(start) if start else preset(request.preset or "small")
     own = start and not request.distill
     method_name = request.method or (start.config.method if start and own else DEFAULT)
     of_preset = chosen.method_options.get(method_name, {})
@@ -160,10 +134,6 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
             "noise, the other a velocity. Leave --init out, or keep the method."
         )
     times = start.config.spec if start else chosen
-    observations = dataset.interface.observations
-    if start:  # a network knows its fields by their order, a dataset by their names
-        order = [f.name for f in start.config.spec.observations]
-        observations = tuple(sorted(observations, key=lambda f: _place(order, f.name)))
     chunking = Chunking(
         times.n_obs_steps,
         _steps(request, "horizon", times.horizon, start),
@@ -172,14 +142,15 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         start.config.spec.start_index if start else 0,
     )
     dataset.require_task()
-    spec = PolicySpec.of(Interface(observations, dataset.interface.actions), chunking)
     split = dataset.split()
-    if start:
-        start.config.spec.require_same(spec, f"--init {request.init}")
-        for name, camera in start.config.cameras.items():
-            start.config.camera_tolerance.require(
-                name, camera, dataset.cameras[name], only_images=spec.only_images(name)
-            )
+    interface = dataset.interface
+    if start:  # a network knows its fields by their order, a dataset by their names
+        require_fits(start.config, dataset, f"--init {request.init}")
+        require_same_rate(
+            start.config.spec.control_hz, dataset.control_hz, f"--init {request.init}"
+        )
+        interface = start.config.spec.interface
+    spec = PolicySpec.of(interface, chunking)
     # Weights mean nothing without the normalisation they were trained with.
     statistics = start.statistics if start else dataset.statistics(split.train)
     settings = _settings(request, chosen.training, method)
@@ -192,7 +163,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         dataset.sha256,
         SPLIT_RULE,
         split.held_out,
-        sha256_file(request.init / MODEL) if request.init else None,
+        weights_sha256(request.init) if request.init else None,
         mixture=_shares(dataset),
         versions={
             "ofp-edge": ofp_edge.__version__,
@@ -207,16 +178,18 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         preset=chosen.name,
         network=start.config.network
         if start
-        else replace(chosen.network, committed_steps=request.committed_steps or 0),
+        else chosen.network.for_spec(spec, request.committed_steps),
         spec=spec,
         task=dataset.task,
-        cameras=dataset.cameras,
+        cameras={name: dataset.cameras[name] for name in spec.cameras},
         camera_tolerance=start.config.camera_tolerance if start else CameraTolerance(),
         time_rows=start.config.time_rows if start else rows,
         training=record,
         start=_start_of(method, start.config.start) if start else first,
     )
     network = start.network if start else _seeded_network(config, statistics)
+    if start and start.config.network.keeps_encoder:
+        network.encoder.requires_grad_(False)
     if request.rgb_weights:
         load_resnet_weights(network, request.rgb_weights)
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
@@ -240,16 +213,12 @@ def _shares(dataset: Dataset | Mixture) -> tuple[Share, ...]:
     return tuple(Share(x.path.name, x.sha256, share, x.split().held_out) for x, share in pairs)
 
 
-def _place(order: list[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
-
-
 def _resumed(request: Request, dataset: Dataset | Mixture, saved: Policy, place: Path) -> Plan:
     config = with_shift(saved.config, dataset.parts)
     method = build_method(config.method, config.method_options)
-    network = config.network.build(config.spec, saved.statistics)
-    state = new_state(network, config.training.settings, config.training.seed)
-    state.average.load_state_dict(saved.network.state_dict())
+    if config.training.init_sha256 and config.network.keeps_encoder:
+        saved.network.encoder.requires_grad_(False)
+    state = new_state(saved.network, config.training.settings, config.training.seed)
     if config.training.step < config.training.settings.steps:
         if not (place / FOLDER).is_dir():
             raise PolicyError(f"{place} holds no {FOLDER}/: it can't be resumed.")
@@ -264,7 +233,7 @@ def _resumed(request: Request, dataset: Dataset | Mixture, saved: Policy, place:
 def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]) -> PolicyNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        return config.network.build(config.spec, statistics)
+        return config.network.begin(config.network.build(config.spec, statistics))
 
 
 def _settings(request: Request, base: TrainingConfig, method: Method) -> TrainingConfig:

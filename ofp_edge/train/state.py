@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, sha256_bytes, sha256_file, write_json
@@ -38,10 +38,15 @@ class TrainState:
     seconds: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder keeps its weights, and is the average's too."""
+        return self.network.encoder is self.average.encoder
+
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors flat, by name; `restore` is the inverse."""
-        found = {f"weight/{name}": p.detach() for name, p in self.network.named_parameters()}
-        for name, parameter in self.network.named_parameters():
+        found = {f"weight/{name}": p.detach() for name, p in self._trained()}
+        for name, parameter in self._trained():
             for moment, value in self.optimizer.state[parameter].items():
                 found[f"{moment}/{name}"] = value
         found["generator"] = self.generator.get_state()
@@ -50,12 +55,15 @@ class TrainState:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Restore `tensors`. KeyError or RuntimeError when one is missing or of another shape."""
         with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
+            for name, parameter in self._trained():
                 parameter.copy_(tensors[f"weight/{name}"])
                 self.optimizer.state[parameter] = {
                     moment: tensors[f"{moment}/{name}"].clone() for moment in _MOMENTS
                 }
         self.generator.set_state(tensors["generator"])
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, x) for name, x in self.network.named_parameters() if x.requires_grad]
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,13 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
     """Start at step 0, with the average equal to the weights.
 
     The second moment follows within a hundred steps (0.99, not 0.999): with a live teacher an error
-    can grow by itself, and a slower one lets it run away before the steps shrink.
+    can grow by itself, and a slower one lets it run away before the steps shrink. A frozen encoder
+    is not copied: it is the average's too.
     """
-    average = copy.deepcopy(network).eval().requires_grad_(False)
+    kept = {} if _learns(network.encoder) else {id(network.encoder): network.encoder}
+    average = copy.deepcopy(network, kept).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        network.parameters(),
+        [x for x in network.parameters() if x.requires_grad],
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
         betas=(0.9, 0.99),
@@ -85,6 +95,10 @@ def new_state(network: PolicyNetwork, settings: TrainingConfig, seed: int) -> Tr
     generator = RowGenerator()
     generator.manual_seed(seed)
     return TrainState(network.train(), average, optimizer, generator)
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(x.requires_grad for x in module.parameters())
 
 
 def save_state(state: TrainState, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,7 @@ def test_other_observations_and_no_episodes_are_refused(dataset: Dataset) -> Non
     spec = spec_of(dataset)
     with pytest.raises(DatasetError, match="no training episode"):
         choose_windows(dataset, spec, (), 8, seed=0)
-    other = PolicySpec(spec.observations[:1], spec.actions, 2, 8, 4, spec.control_hz)
+    renamed = replace(spec.observations[0], name="other")
+    other = PolicySpec((renamed,), spec.actions, 2, 8, 4, spec.control_hz)
     with pytest.raises(SpecMismatch, match="observation fields"):
         choose_windows(dataset, other, range(5), 8, seed=0)

@@ -37,7 +37,7 @@ class Exact(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.null = nn.Parameter(torch.zeros(2))
+        self.null, self.counted = nn.Parameter(torch.zeros(2)), None
         self.times: list[Tensor] = []
 
     def encode(self, observations: Any) -> Tensor:

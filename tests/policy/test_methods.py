@@ -28,7 +28,7 @@ class Recorded(nn.Module):
 
     def __init__(self, bend: float = 0.0, seen: float = 0.0) -> None:
         super().__init__()
-        self.null = nn.Parameter(torch.zeros(2))
+        self.null, self.counted, self.encoder = nn.Parameter(torch.zeros(2)), None, nn.Identity()
         self.bend = nn.Parameter(torch.tensor(bend))
         self.seen = seen
         self.calls: list[dict[str, Any]] = []

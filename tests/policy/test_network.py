@@ -23,7 +23,7 @@ def observations(spec: PolicySpec, batch: int = 3) -> list[torch.Tensor]:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"vla"}))
 def test_training_encodes_the_same_value_and_gradient_by_another_way(name: str) -> None:
     torch.manual_seed(0)
     encoder = PointEncoder(preset(name).network)

@@ -128,6 +128,7 @@ class Wild(nn.Module):
     def __init__(self, data: Tensor) -> None:
         super().__init__()
         self.data, self.null = data, nn.Parameter(torch.zeros(2))
+        self.counted, self.encoder = None, nn.Identity()
         self.untold = 0
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ofp_edge.bundle import open_bundle
-from ofp_edge.data.instructed import in_words_of
 from ofp_edge.data.open import open_dataset
+from ofp_edge.data.telling import told_as
 from ofp_edge.errors import UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.offline import measure_offline
@@ -48,7 +48,7 @@ def test_plans_are_held_against_recorded_ones(
     found = measure_offline(getattr(made, of), data, Choice(cold=True), nfe=counts, samples=1)
     assert found.document["runs"][0]["nfe"] == NFE
     inference = load_inference(open_bundle(made.bundle), "onnxruntime", "fp32")
-    dataset = in_words_of(open_dataset(data), config.spec.observations)
+    dataset = told_as(open_dataset(data), config.spec.observations)
     assert set(dataset.fields["task"]) == {1, 2}
     first = found.recorded.episodes[0]
     (plans,) = replan(inference, dataset, [first], 1, 0, warm=False).cold

@@ -181,7 +181,7 @@ def test_init_with_other_observations_is_refused(
     ask: Ask, state_data: Path, tmp_path: Path
 ) -> None:
     train(make_plan(ask(steps=1)))
-    with pytest.raises(SpecMismatch, match="observations"):
+    with pytest.raises(SpecMismatch, match="observation fields: expected state, points"):
         make_plan(ask(init=ask().output, dataset=state_data, output=tmp_path / "on"))
 
 

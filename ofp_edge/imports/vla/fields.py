@@ -56,7 +56,7 @@ def bind_vla(
 
     Raises PolicyError, SpecMismatch.
     """
-    observations, actions, cameras, control_hz, task = _given(wanted)
+    observations, actions, cameras, control_hz, task, tasks = _given(wanted)
     pictures = [x for x in observations if isinstance(x, Rgb)]
     states = [x for x in observations if isinstance(x, State)]
     texts = [x for x in observations if isinstance(x, Text)]
@@ -69,7 +69,7 @@ def bind_vla(
     if len(told_state) != 1 or (size,) != told_state[0].shape:
         expected = [x.shape[0] for x in told_state]
         raise SpecMismatch("length of all state fields together", expected, size)
-    text = _text(texts, told, task)
+    text = _text(texts, told, tasks)
     statistics, modes = spread(states, told_state)
     action_statistics, action_modes = spread(actions, [action])
     for feature, field in by_feature.items():
@@ -101,19 +101,25 @@ def _given(
     wanted: Wanted,
 ) -> tuple[
     Sequence[ObservationField], Sequence[ActionField], Mapping[str, CameraParameters], float,
-    str | None,
+    str | None, tuple[str, ...],
 ]:  # fmt: skip
+    """Observations, actions, cameras, rate, the one task, and all that episodes were asked for."""
     if wanted.spec is not None and wanted.dataset is None and wanted.control_hz is None:
         given = read_spec_file(wanted.spec)
         spec = given.spec
-        return spec.observations, spec.actions, given.cameras, spec.control_hz, given.task
+        return (
+            spec.observations, spec.actions, given.cameras, spec.control_hz, given.task,
+            (given.task,) if given.task else (),
+        )  # fmt: skip
     if wanted.dataset is not None and wanted.spec is None and wanted.control_hz is None:
         from ofp_edge.data.open import open_dataset
 
         found = open_dataset(wanted.dataset)
         interface = found.interface
+        asked = dict.fromkeys(x for x in (found.task, *found.tasks) if x)
         return (
             interface.observations, interface.actions, found.cameras, found.control_hz, found.task,
+            tuple(asked),
         )  # fmt: skip
     raise PolicyError(
         "the checkpoint sees images, and knows no units, no cameras and no rate: give one of "
@@ -152,17 +158,17 @@ def _cameras(
     return {x: found[x] for x in seen if x in found}
 
 
-def _text(texts: Sequence[Text], told: Told, task: str | None) -> Text:
+def _text(texts: Sequence[Text], told: Told, tasks: tuple[str, ...]) -> Text:
     if len(texts) > 1:
         raise SpecMismatch("text fields", "one", [x.name for x in texts])
     if texts and told.instructions:
         return replace(texts[0], choices=told.instructions)
     if texts:
         return texts[0]
-    choices = told.instructions or ((task,) if task else ())
+    choices = told.instructions or tasks
     if not choices:
         raise PolicyError(
             "which instructions is it to take? Give --instruction TEXT, once or more, or a dataset "
-            "that has its task."
+            "that has its tasks."
         )
     return Text(TASK, choices=choices)

@@ -66,7 +66,7 @@ class Diffusion(Method):
         noisy = _scheduler("DDPMScheduler", count).add_noise(actions, eps, k)
         t = self.time_of(k)
         found = telling(network, prefix)(noisy, t, t, condition)
-        return {"noise": times.squared_error(found, eps, prefix).mean()}
+        return {"noise": times.squared_error(found, eps, prefix, network.counted).mean()}
 
     def sample(
         self,

@@ -43,7 +43,8 @@ class Flow(Method):
         eps = times.noise_like(actions, generator)
         t = times.uniform(len(actions), generator)
         u = telling(network, prefix)(times.between(eps, actions, t), t, t, condition)
-        return {"flow": times.squared_error(u, actions - eps, prefix).mean()}
+        error = times.squared_error(u, actions - eps, prefix, network.counted)
+        return {"flow": error.mean()}
 
     def sample(
         self,

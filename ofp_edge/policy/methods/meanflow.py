@@ -74,20 +74,25 @@ class MeanFlow(Method):
 
         first = part_of(prefix, slice(same))
         u = telling(network, first)(z[:same], t[:same], t[:same], condition[:same])
-        losses = {"flow": self._weighted(u, v[:same], same / rows, first)}
+        losses = {"flow": self._weighted(u, v[:same], same / rows, first, network.counted)}
         if same < rows:
             jump = slice(same, rows)
             others = part_of(prefix, jump)
             told = telling(network, others)
             u, slope = with_slope(told, z[jump], t[jump], r[jump], condition[jump], v[jump])
             target = average_velocity(v[jump], (r - t)[jump], slope)
-            losses["average"] = self._weighted(u, target, 1 - same / rows, others)
+            losses["average"] = self._weighted(u, target, 1 - same / rows, others, network.counted)
         return losses
 
     def _weighted(
-        self, u: Tensor, target: Tensor, share: float, prefix: Prefix | None = None
+        self,
+        u: Tensor,
+        target: Tensor,
+        share: float,
+        prefix: Prefix | None = None,
+        counted: Tensor | None = None,
     ) -> Tensor:
-        error = times.squared_error(u, target, prefix)
+        error = times.squared_error(u, target, prefix, counted)
         distance = error * u.shape[1]  # || . ||^2
         weight = (distance.detach() + self.weight_floor) ** -self.weight_power
         weighted = share * (weight * distance).mean()

@@ -7,7 +7,8 @@
                 - alpha (u_ema(z~, t', t' | null) - u_ema(z~, t', t' | o))] ||^2
              z~ = (1 - t') eps' + t' a_hat, a_hat = z_t + (1 - t) u(z_t, t, 1 | o)
 
-The teacher is the exponential moving average of all weights, encoder included.
+The teacher is the exponential moving average of all weights, encoder included unless it is frozen:
+then both share it, and its features.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Ofp(Method):
         ).split(rows)
 
         with torch.no_grad():
-            seen = teacher.encode(observations)
+            shared = teacher.encoder is network.encoder
+            seen = features if shared else teacher.encode(observations)
             seen_or_null = torch.where(dropped[:, None], teacher.null, seen)
             a_hat = z_flow + (1 - t_flow)[:, None] * u_one
             z_renoised = times.between(eps2, a_hat, t_renoised)
@@ -93,10 +95,14 @@ class Ofp(Method):
             target = consistency_target(z_t, t, z_m, m, r, u_m)
             guided = guidance_target(u_one, v_null, v_seen, self.alpha)
 
+        flow, consistency, guidance = (
+            times.squared_error(u, wanted, prefix, network.counted).mean()
+            for u, wanted in ((u_flow, actions - eps), (u_sc, target), (u_one, guided))
+        )
         return {
-            "flow": times.squared_error(u_flow, actions - eps, prefix).mean(),
-            "consistency": self.lambda_c * times.squared_error(u_sc, target, prefix).mean(),
-            "guidance": self.lambda_g * times.squared_error(u_one, guided, prefix).mean(),
+            "flow": flow,
+            "consistency": self.lambda_c * consistency,
+            "guidance": self.lambda_g * guidance,
         }
 
 

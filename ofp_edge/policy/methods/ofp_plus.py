@@ -139,12 +139,13 @@ class OfpPlus(Method):
             weight = (r - t_jump) / (m - t_jump)
             sharper = guidance_target(u_one, v_null, v_seen, self.alpha)
 
-        apart = times.squared_error(u_r, target, part_of(prefix, jump))
+        apart = times.squared_error(u_r, target, part_of(prefix, jump), network.counted)
+        flow = times.squared_error(u_t, actions - eps, prefix, network.counted)
         losses = {
-            "flow": times.squared_error(u_t, actions - eps, prefix).mean(),
+            "flow": flow.mean(),
             "consistency": self.lambda_c * (weight * apart).mean(),
         }
         if guided:
-            apart = times.squared_error(u_one, sharper, part_of(prefix, guide))
+            apart = times.squared_error(u_one, sharper, part_of(prefix, guide), network.counted)
             losses["guidance"] = self.lambda_g * apart.mean()
         return losses

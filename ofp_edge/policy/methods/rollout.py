@@ -49,11 +49,15 @@ def rollout_losses(
         torch.cat([condition, features[some]]),
     ).split([rows, jumping])
     with torch.no_grad():
-        seen = teacher.encode([field[some] for field in observations])
+        if teacher.encoder is network.encoder:
+            seen = features[some]
+        else:
+            seen = teacher.encode([field[some] for field in observations])
         velocity = _mean_velocity(telling(teacher, jumps), seen, z_t, t, r, steps)
-    error = times.squared_error((r - t)[:, None] * u_r, (r - t)[:, None] * velocity, jumps)
+    step, counted = (r - t)[:, None], network.counted
+    error = times.squared_error(step * u_r, step * velocity, jumps, counted)
     return {
-        "flow": times.squared_error(u_t, actions - eps, prefix).mean(),
+        "flow": times.squared_error(u_t, actions - eps, prefix, counted).mean(),
         "rollout": weight * taking_sides(error).mean(),
     }
 

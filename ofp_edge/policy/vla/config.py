@@ -13,19 +13,27 @@ from torch import nn
 
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.fields import Rgb, State, Text
+from ofp_edge.fields.text import instructions_of
 from ofp_edge.functions import ACT, ENCODE, Function
 from ofp_edge.manifest import FileRole
 from ofp_edge.normalize import FieldStatistics, joined
 from ofp_edge.outside import said_by
 from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize
-from ofp_edge.policy.kind import Network
+from ofp_edge.policy.kind import Network, require_many_steps
 from ofp_edge.policy.methods.method import Sampling
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.parts import Encoder
 from ofp_edge.policy.prompting import Prompting
 from ofp_edge.policy.sizes import read_sizes, require_one_of
 from ofp_edge.policy.vla.checks import check_decoder, check_flow, check_pair, check_vision
-from ofp_edge.policy.vla.folder import encoder_of, fill_vla, open_words, save_vla, shard_names
+from ofp_edge.policy.vla.folder import (
+    encoder_of,
+    fill_vla,
+    open_words,
+    save_vla,
+    set_words,
+    shard_names,
+)
 from ofp_edge.policy.vla.functions import vla_functions
 from ofp_edge.policy.vla.network import PaddedActions, VlaAct, VlaEncoder, VlaTrunk
 from ofp_edge.policy.vla.parts import Pictures
@@ -47,8 +55,6 @@ _REFUSALS = {
     "pte": "ExecuTorch takes no vision-language-action policy: too much of it is outside XNNPACK.",
     "arm-cpu": f"{_LATER} is too slow on a board's CPU: --target jetson-orin, or host.",
     "quantize": f"{_LATER} can't be quantised yet.",
-    "train": f"{_LATER} can't be trained yet.",
-    "distill": f"{_LATER} can't be distilled yet.",
 }
 
 
@@ -71,6 +77,7 @@ class VlaConfig(Network):
     shards: int
 
     one_row: ClassVar[bool] = True  # a row's cache may have 36 MB
+    keeps_encoder: ClassVar[bool] = True
     half_on_gpu: ClassVar[bool] = True
     stated: ClassVar[bool]
     """Whether `encode` takes the state."""
@@ -180,6 +187,15 @@ class VlaConfig(Network):
         """Write weights, words and prompt; see Network."""
         return save_vla(network, folder, self.shards)
 
+    def begin(self, network: PolicyNetwork) -> PolicyNetwork:
+        """Give it words of its own; see Network."""
+        from ofp_edge.policy.vla.fresh import fresh_words
+
+        choices = instructions_of(network.spec.observations)
+        prompt, words = fresh_words(choices, self.language.width)
+        set_words(encoder_of(network), prompt, words, "its own words")
+        return network
+
     def quantised(self, operations: tuple[str, ...]) -> tuple[str, ...]:
         """Return linear layers alone: attention has none, and stays in float; see Network."""
         return tuple(x for x in operations if x == "linear")
@@ -197,6 +213,18 @@ class VlaConfig(Network):
         if isinstance(network.trunk, VlaTrunk):
             network.trunk.kv = encoder.kv
         return replace(self, words=encoder.words)
+
+    def widened(
+        self,
+        network: PolicyNetwork,
+        method: str,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
+        """Widen its time; see Network. The network itself: a copy may take 13 GB."""
+        require_many_steps(method, what)
+        network.time.blind_to_steps()
+        return self, network
 
     def sampling(self, method: str, options: Mapping[str, float]) -> Sampling:
         """Return the sampling: of flow, in as many steps as the checkpoint had it."""

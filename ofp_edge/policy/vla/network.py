@@ -53,6 +53,11 @@ class VlaEncoder(Encoder):
         self.prompt: Prompt | None = None
         self.table: Words | None = None
 
+    @property
+    def compiled(self) -> nn.Module:
+        """The deployed function: prompts are looked up in Python. See Encoder."""
+        return self.module
+
     def inputs(self, *observations: Tensor) -> tuple[Tensor, ...]:
         """Return what the deployed function takes: pictures, state where it does, words (B, N, W)
         and valid (B, P)."""
@@ -125,7 +130,12 @@ class VlaTrunk(nn.Module):
 
 
 class PaddedActions(Actions):
-    """Maps raw flat chunks (B, H * A) to normalised ones (B, H * M), zeros behind each action."""
+    """Maps raw flat chunks (B, H * A) to normalised ones (B, H * M), zeros behind each action.
+
+    What is behind is no part of a loss, as in LeRobot's training: the checkpoint never learned it.
+    """
+
+    real: Tensor
 
     def __init__(
         self, mode: str, statistics: FieldStatistics, horizon: int, size: int, width: int
@@ -134,6 +144,14 @@ class PaddedActions(Actions):
         self.normalize = ModeNormalize(mode, statistics, 2, horizon)
         self.horizon, self.action_dim, self.width = horizon, size, width
         self.register_buffer("slope", self.normalize.slope, persistent=False)
+        real = torch.zeros(horizon, width)
+        real[:, :size] = width / size  # a mean over all numbers is then one over the robot's
+        self.register_buffer("real", real.view(1, -1), persistent=False)
+
+    @property
+    def counted(self) -> Tensor | None:
+        """See PolicyNetwork."""
+        return self.real if self.width > self.action_dim else None
 
     def forward(self, raw: Tensor) -> Tensor:
         """Normalise raw actions; see Actions."""
