@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 COMMANDS = (
     "collect", "data", "import", "train", "distill", "eval", "modes", "tune", "bench", "calibrate",
     "policy", "quantize", "compile", "inspect", "targets", "wheels", "doctor", "profile",
-    "profile_loop", "compare", "robots", "cameras", "rig", "run", "serve", "service", "replay",
+    "profile_loop", "compare", "robots", "cameras", "rig", "run", "serve", "service", "log",
+    "replay",
 )  # fmt: skip
 
 

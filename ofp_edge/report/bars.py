@@ -8,7 +8,7 @@ from html import escape
 
 from ofp_edge.report.svg import Scale
 
-_LINE, _TOP, _FOOT, _LONGEST_LABEL = 19, 6, 20, 44
+_LINE, _TOP, _FOOT, _LONGEST_LABEL, _LETTER = 19, 6, 20, 44, 6.2
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def bar_chart(
         return ""
     furthest = max(bar.start + bar.value for bar in bars) or 1.0
     scale = Scale(0.0, furthest if top is None else top)
-    room, bottom = width - label_width - 60, _TOP + _LINE * len(bars)
+    said = max(len(bar.said) for bar in bars)
+    room, bottom = width - label_width - max(60, 10 + _LETTER * said), _TOP + _LINE * len(bars)
 
     def x(value: float) -> float:
         return round(label_width + scale.share(value) * room, 2)
@@ -66,8 +67,8 @@ def bar_chart(
         parts.append(f'<text x="{label_width}" y="{bottom + 14}">{escape(caption)}</text>')
     foot = _FOOT if ticks or caption else 4
     return (
-        f'<svg viewBox="0 0 {width} {bottom + foot}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg>"
+        f'<div class="chart"><svg viewBox="0 0 {width} {bottom + foot}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(parts)}</svg></div>'
     )
 
 
@@ -86,7 +87,7 @@ def _row(bar: Bar, y: float, x: Callable[[float], float], label_width: int) -> s
         end = max(end, high)
         parts.append(
             f'<path d="M{low} {middle}H{high}M{low} {middle - 3}v6M{high} {middle - 3}v6" '
-            'style="stroke:#1b1f24;fill:none;stroke-width:1.2"/>'
+            'style="stroke:var(--ink);fill:none;stroke-width:1.2"/>'
         )
     parts.append(
         f'<text x="{max(end, begin + 1) + 5:.2f}" y="{middle + 4}">{escape(bar.said)}</text>'
@@ -95,5 +96,5 @@ def _row(bar: Bar, y: float, x: Callable[[float], float], label_width: int) -> s
 
 
 def _short(label: str, width: int) -> str:
-    most = min(_LONGEST_LABEL, int(width / 6.2))
+    most = min(_LONGEST_LABEL, int(width / _LETTER))
     return label if len(label) <= most else label[: most - 1] + "…"

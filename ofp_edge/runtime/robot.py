@@ -49,7 +49,8 @@ class Robot(Protocol):
     says so by a class attribute `stops_by_itself = True`, and is not built anew. A robot whose
     driver would have to clip has an attribute `goal_range`: the lowest and the highest place
     (action_dim,) that it can be told, in the actions' units; nothing else is sent to it. One with
-    an attribute `foresees`, True, is an AheadRobot. Any method may raise RobotError (one line),
+    an attribute `foresees`, True, is an AheadRobot. One with `joint_names` names the numbers of
+    fields of that many in the log. Any method may raise RobotError (one line),
     which stops the loop.
     """
 

@@ -29,6 +29,7 @@ from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.infer.sampler import Nfe
 from ofp_edge.runtime.instruction_input import InstructionInput
+from ofp_edge.runtime.log.numbers import Numbers, names_in
 from ofp_edge.runtime.log.recording import CalibrationRecorder
 from ofp_edge.runtime.log.schemas import LOG_VERSION
 from ofp_edge.runtime.log.series import DEFAULT_MB
@@ -236,8 +237,15 @@ def open_session(
         )
         log, recorder = None, None
         if request.log is not None:
+            names = names_in(bundle.spec, getattr(robot, "joint_names", None))
             header = _header(bundle, rig, choice, nfe, start, first_ns, request)
-            log = McapLog(request.log, header, request.log_limit_mb << 20, hooks.on_log_trouble)
+            log = McapLog(
+                request.log,
+                {**header, "names": names},
+                request.log_limit_mb << 20,
+                hooks.on_log_trouble,
+                Numbers(bundle.spec, names),
+            )
             stack.callback(log.close)
         if request.record_calibration is not None:
             made_from = {"bundle_sha256": bundle.sha256, "first_seed": request.seed}

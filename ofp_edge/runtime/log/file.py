@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from mcap.writer import CompressionType, Writer
 
 from ofp_edge.runtime.log.schemas import SCHEMAS, picture_schema, schema_of
 
+NONE: Mapping[str, dict[str, Any]] = {}
 _CHUNK_BYTES = 1 << 15
 # A chunk adds so much to the index, which `finish` writes and the writer keeps in memory.
 _INDEX_BYTES, _MOST_CHUNKS = 256, 8192
@@ -22,11 +24,18 @@ class LogFile:
     """A writer of rows to `file`, which it closes. Every method may raise OSError; one thread uses
     it.
 
-    `header` is plain JSON, put in front as the metadata record "ofp_edge". `synced` says whether
-    the file is on a disk, and not a device.
+    `header` is plain JSON, put in front as the metadata record "ofp_edge". `schemas` are those of
+    topics beyond SCHEMAS. `synced` says whether the file is on a disk, and not a device.
     """
 
-    def __init__(self, file: BinaryIO, header: dict[str, Any], *, synced: bool = True) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        header: dict[str, Any],
+        schemas: Mapping[str, dict[str, Any]] = NONE,
+        *,
+        synced: bool = True,
+    ) -> None:
         self._file, self._synced, self._chunks, self._size = file, synced, 0, 0
         self._writer = Writer(file, chunk_size=_CHUNK_BYTES, compression=CompressionType.NONE)
         self._writer.start(profile="", library="ofp-edge")
@@ -35,6 +44,8 @@ class LogFile:
             topic: self._channel(topic, f"ofp_edge.{topic[1:]}", schema_of(properties))
             for topic, properties in SCHEMAS.items()
         }
+        for topic, schema in schemas.items():
+            self._channels[topic] = self._channel(topic, f"ofp_edge.{topic[1:]}", schema)
         self._size = file.tell()
 
     def add(self, topic: str, number: int, t_ns: int, wall_ns: int, data: bytes) -> bool:

@@ -58,8 +58,8 @@ class LogReader:
                     (self.left_out if gap else self.files).append(other)
 
     def rows(self, *topics: str, all_files: bool = True) -> Iterator[tuple[str, Row]]:
-        """Yield (topic, row) in the order in which they were written, for all topics by default.
-        `all_files` includes those after a gap."""
+        """Yield (topic, row) in the order in which they were written, for all topics by default; a
+        name that ends with / stands for all below it. `all_files` includes those after a gap."""
         last: dict[str, int] = {}
         self.missing = {}
         for path in [*self.files, *(self.left_out if all_files else ())]:
@@ -69,6 +69,7 @@ class LogReader:
         self, path: Path, last: dict[str, int], topics: tuple[str, ...]
     ) -> Iterator[tuple[str, Row]]:
         names: dict[int, str] = {}
+        below = tuple(x for x in topics if x.endswith("/"))
         self.whole = False
         for record in records(path):
             if isinstance(record, Channel):
@@ -84,7 +85,7 @@ class LogReader:
                 gap = record.sequence - last.get(topic, 0) - 1
                 self.missing[topic] = self.missing.get(topic, 0) + gap
                 last[topic] = record.sequence
-                if not topics or topic in topics:
+                if not topics or topic in topics or topic.startswith(below):
                     yield topic, _object(record.data, f"{path}: row {record.sequence} of {topic}")
 
 

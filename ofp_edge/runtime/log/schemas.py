@@ -6,6 +6,7 @@
                    timings, both scales
     /command       one tick: nominal time, wake-up, what the state machine was told (`heard`, with
                    the robot's state), its decision, the action before and after the safety layer
+    /numbers/...   state, wanted, sent and times by name, for plotting tools (numbers.py)
     /thumbnail/... what a camera saw, for people (thumbnail.py): foxglove.RawImage
     /frame/...     what a camera saw, whole (/frame/<camera>/color, /frame/<camera>/depth), "png" or
                    "jpeg": foxglove.CompressedImage; its timestamp is the capture time

@@ -14,12 +14,13 @@ import secrets
 import shutil
 import stat
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ofp_edge.errors import OfpError, OutputExists
 from ofp_edge.files import check_output_file, new_file
-from ofp_edge.runtime.log.file import LogFile
+from ofp_edge.runtime.log.file import NONE, LogFile
 from ofp_edge.runtime.log.reader import later_files, read_header, series_of
 
 FILES = 16
@@ -37,20 +38,27 @@ class LogSeries:
     """A writer of rows to the newest file of the series, for one thread at a time.
 
     `path` keeps its old content until the new file has its header; it may be a device, which has no
-    other files. `limit_bytes` bounds all files together. Raises OfpError where `path` cannot be
-    written; every method raises OSError or OfpError when the disk is full.
+    other files. `limit_bytes` bounds all files together; for `schemas` see LogFile. Raises OfpError
+    where `path` cannot be written; every method raises OSError or OfpError when the disk is full.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], limit_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        limit_bytes: int,
+        schemas: Mapping[str, dict[str, Any]] = NONE,
+    ) -> None:
         self.path = Path(os.path.realpath(path))
         self._id, self._number, self._header = secrets.token_hex(8), 1, header
+        self._schemas = schemas
         self._limit, self._file_limit = limit_bytes, limit_bytes // FILES
         self._later: deque[tuple[Path, int]] = deque()
         self._closed_bytes, self.deleted = 0, 0
         self._bounded = not _is_device(path)
         try:
             if not self._bounded:
-                self._file = _open_device(path, self._full_header())
+                self._file = _open_device(path, self._full_header(), schemas)
                 return
             self._file = self._begin(self.path)
         except OSError as cause:
@@ -111,7 +119,7 @@ class LogSeries:
         with new_file(path) as partial:
             stream = partial.open("wb")
             try:
-                file = LogFile(stream, self._full_header())
+                file = LogFile(stream, self._full_header(), self._schemas)
                 file.flush()
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -155,9 +163,11 @@ def _is_device(path: Path) -> bool:
         return False
 
 
-def _open_device(path: Path, header: dict[str, Any]) -> LogFile:
+def _open_device(
+    path: Path, header: dict[str, Any], schemas: Mapping[str, dict[str, Any]]
+) -> LogFile:
     handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     if stat.S_ISFIFO(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.ESPIPE, "it is a FIFO")
-    return LogFile(os.fdopen(handle, "wb"), header, synced=False)
+    return LogFile(os.fdopen(handle, "wb"), header, schemas, synced=False)

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from ofp_edge.arrays import array_of
 from ofp_edge.errors import OfpError
+from ofp_edge.runtime.log.file import NONE
+from ofp_edge.runtime.log.numbers import Numbers
 from ofp_edge.runtime.log.schemas import SCHEMAS, UNFILLED
 from ofp_edge.runtime.log.series import DEFAULT_MB, LogSeries
 from ofp_edge.strict import shown
@@ -81,7 +83,8 @@ class McapLog:
 
     Several threads may write, /event too, because a camera's remarks come from the planner's
     thread. `header` is plain JSON put in front of every file (bundle hash, spec, seed, L).
-    `limit_bytes` bounds all files together. `trouble` says why the log has ended before the run;
+    `limit_bytes` bounds all files together. `numbers` makes rows to be plotted out of the others,
+    in the log's thread. `trouble` says why the log has ended before the run;
     the log's thread then calls `on_trouble` with it, once. Raises OfpError when the file cannot be
     opened.
     """
@@ -92,9 +95,12 @@ class McapLog:
         header: dict[str, Any],
         limit_bytes: int = DEFAULT_MB << 20,
         on_trouble: Callable[[str], None] | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         self.path = path
-        self.series = LogSeries(path, header, limit_bytes)
+        schemas = NONE if numbers is None else numbers.schemas
+        self.series = LogSeries(path, header, limit_bytes, schemas)
+        self._plotted, self._plotted_count = numbers, dict.fromkeys(schemas, 0)
         # `next` is one step of the interpreter: two threads never draw the same number.
         self._numbers = {topic: itertools.count(1) for topic in SCHEMAS}
         self._refused = dict.fromkeys(SCHEMAS, 0)  # rows lost to a full queue
@@ -164,7 +170,12 @@ class McapLog:
         plain = {key: _plain(value) for key, value in filled.items()}
         data = json.dumps(plain, default=repr).encode()  # a driver may say anything
         self._unsaved += 1
-        if self.series.add(topic, number, t_ns, wall_ns, data):
+        out = self.series.add(topic, number, t_ns, wall_ns, data)
+        if self._plotted is not None and (made := self._plotted.of(topic, filled)) is not None:
+            drawn, data = made
+            self._plotted_count[drawn] += 1
+            out = self.series.add(drawn, self._plotted_count[drawn], t_ns, wall_ns, data) or out
+        if out:
             self._unsaved = 0
 
     def _end(self, trouble: str) -> None:

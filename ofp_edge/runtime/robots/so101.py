@@ -63,6 +63,8 @@ class So101:
     is cut.
     """
 
+    joint_names = JOINTS
+
     def __init__(
         self,
         spec: PolicySpec,

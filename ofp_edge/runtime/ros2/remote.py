@@ -41,4 +41,5 @@ class Ros2Robot(RemoteRobot):
             max_age_ms=None if max_age_ms is None else max_age_ms + _LATER_MS,
             start_s=start_s + _MORE_S,
         )
+        self.joint_names = options.get("joints")
         self.foresees = options.get("command", "trajectory") == "trajectory"
