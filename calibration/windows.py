@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.data.alike import require_alike
 from ofp_edge.data.dataset import Dataset
-from ofp_edge.errors import DatasetError, SpecMismatch
+from ofp_edge.errors import DatasetError
 from ofp_edge.spec import PolicySpec
 
 
@@ -52,15 +53,10 @@ def choose_windows(
     drawn from each, so every episode and every phase is there. Raises SpecMismatch when the
     dataset's observations are not the policy's, DatasetError when there is no frame.
     """
-    if dataset.interface.observations != spec.observations:
-        names = [f.name for f in spec.observations]
-        have = [f.name for f in dataset.interface.observations]
-        raise SpecMismatch(
-            f"{dataset.path}: observation fields",
-            names,
-            have if names != have else "other ranges",
-            "Take the dataset the policy was trained on, or one collected like it.",
-        )
+    have = dataset.interface.observations
+    require_alike(
+        spec.observations, have, f"{dataset.path}: observation", exact=False, unstated=True
+    )
     if not episodes:
         raise DatasetError(f"{dataset.path}: no training episode to take calibration samples from.")
     frames = dataset.frames(episodes)

@@ -24,7 +24,7 @@ def main() -> int:
     """Gather, build, check. Return 1 where something leads nowhere."""
     pages = Pages(BUILD / "pages")
     pages.gather()
-    command = [Path(sys.executable).with_name("zensical"), "build", "--clean"]
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--clean"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)

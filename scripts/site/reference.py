@@ -38,8 +38,8 @@ def options() -> str:
 
     parts = [
         "# Options\n",
-        "What `ofp-edge COMMAND --help` says, of every command. Keys of the documents that `--json` "
-        "prints, and exit codes: [commands](../commands.md).\n",
+        "What `ofp-edge COMMAND --help` says, of every command. Keys of the documents that "
+        "`--json` prints, and exit codes: [commands](../commands.md).\n",
     ]
     for name, command in leaves(typer.main.get_command(build_app())):
         arguments = [p for p in command.params if p.param_type_name == "argument"]
@@ -70,10 +70,10 @@ def rig() -> str:
     from ofp_edge.rig.timing import Timing
 
     intro = (
-        "# Rig file\n\nOne TOML file a robot: `ofp-edge rig new BUNDLE` drafts it, `ofp-edge rig check` "
-        "says all that is wrong with it. What the options of a driver are: `ofp-edge robots`, "
-        "`ofp-edge cameras`. How the times work together: [fixed latency](../runtime.md); what each "
-        "limit does: [safety](../safety.md).\n"
+        "# Rig file\n\nOne TOML file a robot: `ofp-edge rig new BUNDLE` drafts it, "
+        "`ofp-edge rig check` says all that is wrong with it. What the options of a driver are: "
+        "`ofp-edge robots`, `ofp-edge cameras`. How the times work together: "
+        "[fixed latency](../runtime.md); what each limit does: [safety](../safety.md).\n"
     )
     tables: tuple[tuple[str, type[Any], Sequence[str]], ...] = (
         ("At the top", Rig, ("path", "robot", "cameras", "timing", "engine", "safety", "realtime")),
@@ -115,8 +115,8 @@ def manifest() -> str:
     from ofp_edge.functions import Function
 
     intro = (
-        "# Bundle's manifest\n\n`manifest.json` lists what a bundle holds, by hash. It is written by "
-        "`compile` and read by everything that runs a bundle; which versions open: "
+        "# Bundle's manifest\n\n`manifest.json` lists what a bundle holds, by hash. It is written "
+        "by `compile` and read by everything that runs a bundle; which versions open: "
         "[compatibility](../compatibility.md).\n"
     )
     order = ("Manifest", "Artefact", "FileEntry", "TimeRow", "Committed", "Prompted", "Default")
