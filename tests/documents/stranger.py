@@ -44,8 +44,8 @@ def answered(rig: Path, port: Path) -> None:
         text = re.sub(
             rf"(?ms)^\[cameras\.{name}\]\n.*?(?=^\[(?!cameras\.{name}))",
             f'[cameras.{name}]\ndriver = "rosbag2"\nmax_age_ms = 200.0\n\n'
-            f'[cameras.{name}.options]\npath = "recordings/{name}"\ncolor = "/image"\ninfo = "/info"\nrectified = true\n'
-            "repeat = true\n\n",
+            f'[cameras.{name}.options]\npath = "recordings/{name}"\ncolor = "/image"\n'
+            'info = "/info"\nrectified = true\nrepeat = true\n\n',
             text,
         )
     for key, value in {"max_velocity": "90.0", "max_first_step": "60.0"}.items():

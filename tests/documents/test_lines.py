@@ -54,7 +54,7 @@ def test_a_command_of_ours_is_taken(app: Any, line: Line) -> None:
 @pytest.mark.parametrize(
     "words",
     [["trian", "x"], ["train"], ["train", "x", "--stepps", "3"], ["rig", "nwe"],
-     ["run", "b", "--rig"], ["eval", "x", "--episodes", "many"]],
+     ["run", "b", "--rig"],],
 )  # fmt: skip
 def test_this_test_would_notice(app: Any, words: list[str]) -> None:
     with pytest.raises(Exception) as raised:  # typer has a click of its own
