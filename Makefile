@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-vla test-interop test-ros2 attack fuzz fuzz-structure check lint format clean distclean
+.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-vla test-interop test-ros2 site stranger attack fuzz fuzz-structure check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -26,6 +26,12 @@ wheels: ## Build what a robot installs, ofp-edge and its ExecuTorch, into dist (
 
 demo: setup ## The whole way once: collect, train, quantize, compile, profile, run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+site: setup ## The documents as a site in build/site/html, its links checked; it needs no network
+	@$(BIN)/python scripts/site/build.py
+
+stranger: setup ## A new user by the documents alone, in an empty folder: data to a dry run (5 minutes)
+	@scripts/stranger
 
 results: setup ## Measure again what docs/results states of the shipped policy, and within limits (15 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/results

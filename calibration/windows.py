@@ -54,7 +54,9 @@ def choose_windows(
     dataset's observations are not the policy's, DatasetError when there is no frame.
     """
     have = dataset.interface.observations
-    require_alike(spec.observations, have, f"{dataset.path}: observation", exact=False)
+    require_alike(
+        spec.observations, have, f"{dataset.path}: observation", exact=False, unstated=True
+    )
     if not episodes:
         raise DatasetError(f"{dataset.path}: no training episode to take calibration samples from.")
     frames = dataset.frames(episodes)

@@ -59,10 +59,12 @@ def settings_of(start: Policy) -> Preset:
 def require_fits(config: PolicyConfig, dataset: Dataset | Mixture, what: str) -> None:
     """Raise SpecMismatch naming the first difference between what a policy sees and does and a
     dataset, which may have more to see. Ranges that were measured are each one's own: the policy
-    keeps its own, with the normalisation that its weights were trained with."""
+    keeps its own, with the normalisation that its weights were trained with. Units and frames count
+    where both state them."""
     spec, have = config.spec, dataset.interface
-    require_alike(spec.observations, have.observations, f"{what}: observation", exact=False)
-    require_alike(spec.actions, have.actions, f"{what}: action", exact=True)
+    seen, done = f"{what}: observation", f"{what}: action"
+    require_alike(spec.observations, have.observations, seen, exact=False, unstated=True)
+    require_alike(spec.actions, have.actions, done, exact=True, unstated=True)
     orders = [", ".join(x.name for x in side.actions) for side in (spec, have)]
     if orders[0] != orders[1]:
         raise SpecMismatch(f"{what}: order of the actions", *orders)

@@ -1,0 +1,67 @@
+"""What a page looks like in a browser: what is wider than the page, what is cut off, what is asked
+of another host."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from html import unescape
+from pathlib import Path
+
+_LOOK = """
+const shown = (e) => e.offsetParent !== null || e instanceof SVGElement;
+const name = (e) => e.tagName.toLowerCase() + (e.id ? "#" + e.id : "") + " " +
+  JSON.stringify((e.textContent || "").trim().replace(/\\s+/g, " ").slice(0, 60));
+function look(view) {
+  const page = view.document, root = page.documentElement, found = [];
+  if (root.scrollWidth > root.clientWidth + 1)
+    found.push(`the page is ${root.scrollWidth} px wide, its window ${root.clientWidth}`);
+  for (const e of page.querySelectorAll("body *")) {
+    if (!shown(e)) continue;
+    const style = view.getComputedStyle(e), box = e.getBoundingClientRect();
+    if (style.visibility === "hidden" || !box.width || !box.height) continue;
+    const hides = style.overflowX === "hidden" || style.overflowX === "clip";
+    const words = [...e.childNodes].some((x) => x.nodeType === 3 && x.textContent.trim());
+    if (hides && words && e.scrollWidth > e.clientWidth + 2 && e.clientWidth > 1)
+      found.push(`cut off: ${name(e)}`);
+    if (e.tagName.toLowerCase() === "text") {
+      const svg = e.ownerSVGElement.getBoundingClientRect();
+      if (box.left < svg.left - 1 || box.right > svg.right + 1 || box.top < svg.top - 1 ||
+          box.bottom > svg.bottom + 1) found.push(`outside its plot: ${name(e)}`);
+    }
+  }
+  return found;
+}
+"""
+_WRAPPER = """<!doctype html><html><body style="margin:0">
+<iframe id="f" src="{page}" style="border:0;width:{width}px;height:2000px"></iframe>
+<pre id="found">nothing was looked at</pre>
+<script>{look}
+document.getElementById("f").addEventListener("load", () => setTimeout(() => {{
+  document.getElementById("found").textContent =
+    JSON.stringify(look(document.getElementById("f").contentWindow));
+}}, 300));
+</script></body></html>"""
+
+
+def looked_at(
+    chromium: str, page: Path, width: int, folder: Path, *, dark: bool = False
+) -> tuple[list[str], set[str]]:
+    """What is wrong with a page at this width (px), and the hosts it asked for."""
+    wrapper, log = folder / "wrapper.html", folder / "net.json"
+    wrapper.write_text(_WRAPPER.format(page=page.as_uri(), width=width, look=_LOOK))
+    done = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--allow-file-access-from-files", "--window-size=1400,2100",
+         f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+         f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
+         f"--log-net-log={log}", "--virtual-time-budget=5000", "--dump-dom", wrapper.as_uri()],
+        capture_output=True, text=True, timeout=180, check=True,
+    )  # fmt: skip
+    said = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
+    found: list[str] = json.loads(unescape(said[1])) if said else ["no answer"]
+    hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(encoding="utf-8")))
+    own = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")  # Chromium calls home
+    return found, {host for host in hosts if not host.endswith(own)}
