@@ -34,23 +34,29 @@ function look(view) {
   return found;
 }
 """
-_WRAPPER = """<!doctype html><html><body style="margin:0">
-<iframe id="f" src="{page}" style="border:0;width:{width}px;height:2000px"></iframe>
+_WRAPPER = """<!doctype html><html><body style="margin:0">{frames}
 <pre id="found">nothing was looked at</pre>
 <script>{look}
-document.getElementById("f").addEventListener("load", () => setTimeout(() => {{
-  document.getElementById("found").textContent =
-    JSON.stringify(look(document.getElementById("f").contentWindow));
-}}, 300));
+addEventListener("load", () => setTimeout(() => {{
+  document.getElementById("found").textContent = JSON.stringify(
+    [...document.querySelectorAll("iframe")].flatMap((frame) =>
+      look(frame.contentWindow).map((x) => frame.title + ": " + x)));
+}}, 500));
 </script></body></html>"""
+WIDTHS = (1200, 400)
 
 
 def looked_at(
-    chromium: str, page: Path, width: int, folder: Path, *, dark: bool = False
+    chromium: str, page: Path, folder: Path, *, widths: tuple[int, ...] = WIDTHS, dark: bool = False
 ) -> tuple[list[str], set[str]]:
-    """What is wrong with a page at this width (px), and the hosts it asked for."""
+    """What is wrong with a page at these widths (px), and the hosts it asked for."""
     wrapper, log = folder / "wrapper.html", folder / "net.json"
-    wrapper.write_text(_WRAPPER.format(page=page.as_uri(), width=width, look=_LOOK))
+    frames = "".join(
+        f'<iframe title="{width} px" src="{page.as_uri()}" '
+        f'style="border:0;display:block;width:{width}px;height:2000px"></iframe>'
+        for width in widths
+    )
+    wrapper.write_text(_WRAPPER.format(frames=frames, look=_LOOK), encoding="utf-8")
     done = subprocess.run(
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -65,3 +71,8 @@ def looked_at(
     hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(encoding="utf-8")))
     own = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")  # Chromium calls home
     return found, {host for host in hosts if not host.endswith(own)}
+
+
+def require_readable(chromium: str, page: Path, folder: Path) -> None:
+    """Fail where a report is wider than a telephone or a desk, is cut off, or asks for anything."""
+    assert looked_at(chromium, page, folder) == ([], set())

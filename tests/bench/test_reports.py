@@ -16,6 +16,7 @@ from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite, read_suite
 from ofp_edge.cli.main import build_app
 from tests.bench.conftest import Edit, write_suite
+from tests.rendering import require_readable
 
 RATES = {"ofp-plus": 0.9, "flow": 0.5}
 
@@ -90,7 +91,7 @@ def test_the_document_says_what_was_measured(values: Document) -> None:
     assert costs["flow"]["training_memory_mib"] == 50
 
 
-def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path) -> None:
+def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path, chromium: str) -> None:
     as_json, markdown, page = write_reports(tmp_path / "out", values)
     assert json.loads(as_json.read_text()) == values
     text, html = markdown.read_text(), page.read_text()
@@ -104,6 +105,7 @@ def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path) -> 
     assert f"| {quick} … {slow} |" in text  # a training's seconds, task by task
     assert html.count("<svg") >= 4
     assert not re.search(r"<script|<link|src=|https?://", html)
+    require_readable(chromium, page, tmp_path)
 
 
 def test_what_tune_chose_is_a_figure_a_training_seed(edited: Edit, tmp_path: Path) -> None:

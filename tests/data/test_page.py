@@ -24,6 +24,7 @@ from tests.data.made import Arrays, joined, path, switch
 from tests.data.test_glitches import glitched, write
 from tests.data.test_guess_actions import file_of
 from tests.profile.test_profile import opened_in_a_browser
+from tests.rendering import require_readable
 
 NAMES = "a[/b]<script>alert('x')</script>&"
 
@@ -62,6 +63,7 @@ def test_a_page_asks_for_nothing_from_elsewhere(
     assert not re.search(r"<(link|script|iframe|object)|@import|url\(", lerobot)
     assert set(re.findall(r"src='(.{15})", lerobot)) == {"data:image/jpeg"}
     dom, hosts = opened_in_a_browser(chromium, lerobot, tmp_path)
+    require_readable(chromium, tmp_path / "report.html", tmp_path)
     assert "What each key is taken for" in dom and dom.rstrip().endswith("</html>") and not hosts
 
 

@@ -27,6 +27,7 @@ from ofp_edge.evaluate.offline import measure_offline  # noqa: E402
 from ofp_edge.policy import folder as policy_folder  # noqa: E402
 from ofp_edge.policy.folder import Policy, load_policy, save_policy  # noqa: E402
 from tests.evaluate.waves import ACTIONS, spec, write_waves  # noqa: E402
+from tests.rendering import require_readable
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 from tests.synthetic import tiny_policy  # noqa: E402
 
@@ -363,7 +364,9 @@ def test_the_simulator_s_evaluation_wants_a_number_of_episodes_and_no_samples(pa
     assert "--samples: with --task" in json.loads(sampled.stdout)["error"]
 
 
-def test_the_document_the_page_and_the_terminal(path: Path, data: Path, tmp_path: Path) -> None:
+def test_the_document_the_page_and_the_terminal(
+    path: Path, data: Path, tmp_path: Path, chromium: str
+) -> None:
     from ofp_edge.cli import eval as command
 
     arguments = [path, "--dataset", data, "--episodes", "3,19", "--nfe", "1", "--samples", "2"]
@@ -382,6 +385,7 @@ def test_the_document_the_page_and_the_terminal(path: Path, data: Path, tmp_path
     assert html.count("<svg") == 1 + 5 + 2 * 4  # bars, by step, two episodes' curves
     assert "<script" not in html and "http" not in html and "joints[1], °" in html
     assert "nan" not in html
+    require_readable(chromium, page, tmp_path)
     again = run(*arguments, "-o", page, "--json")
     assert again.exit_code == 1 and "exists" in json.loads(again.stdout)["error"]
 

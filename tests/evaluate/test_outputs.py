@@ -19,6 +19,7 @@ from ofp_edge.evaluate.closed_loop import Job, run_episodes  # noqa: E402
 from ofp_edge.evaluate.video import check_video, film, framed  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from tests.needs import absent  # noqa: E402
+from tests.rendering import require_readable
 from tests.synthetic import tiny_policy  # noqa: E402
 from tests.task_spec import spec_of  # noqa: E402
 
@@ -32,7 +33,9 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_policy(path, spec=spec, task="metaworld/door-open")
 
 
-def test_success_against_latency_is_one_document_and_one_page(policy: Path, tmp_path: Path) -> None:
+def test_success_against_latency_is_one_document_and_one_page(
+    policy: Path, tmp_path: Path, chromium: str
+) -> None:
     page = tmp_path / "report.html"
     arguments = ["eval", str(policy), "--task", TASK.name, "--episodes", "1", "--workers", "1"]
     done = CliRunner().invoke(
@@ -48,6 +51,7 @@ def test_success_against_latency_is_one_document_and_one_page(policy: Path, tmp_
     html = page.read_text()
     assert html.count("<circle") == 2 and "Trained on metaworld/door-open." in html
     assert "<script" not in html and "http" not in html
+    require_readable(chromium, page, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "0,", "a", "50,50"])

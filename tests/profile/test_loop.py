@@ -19,6 +19,7 @@ from ofp_edge.profile.latency import (
     proposed_latency_ms,
 )
 from ofp_edge.profile.loop_probe import LINKS, LoopProbe
+from tests.rendering import require_readable
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.runtime.still import RIG
@@ -49,6 +50,12 @@ def values(rig_and_bundle, tmp_path_factory):
     done = run(bundle, "--rig", rig, "--duration", 4, "-o", report, "--budget-ms", 5000, "--json")
     assert done.exit_code == 0, done.output
     return {**json.loads(done.stdout), "html": report.read_text()}
+
+
+def test_the_page_is_readable(values, chromium, tmp_path):
+    page = tmp_path / "loop.html"
+    page.write_text(values["html"])
+    require_readable(chromium, page, tmp_path)
 
 
 def test_the_links_add_up_to_the_way_from_camera_to_action(values):

@@ -23,6 +23,7 @@ from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.report.svg import Scale, histogram, timeline
 from ofp_edge.runtime.infer.engine_choice import EngineChoice
 from ofp_edge.start import Start
+from tests.rendering import require_readable
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA
@@ -200,7 +201,9 @@ def test_a_new_stage_file_becomes_a_row(
     assert names == ["preprocess", "extra", "encode", "act", "postprocess"]
 
 
-def test_the_command_writes_report_and_document(bundle_folder: Path, tmp_path: Path) -> None:
+def test_the_command_writes_report_and_document(
+    bundle_folder: Path, tmp_path: Path, chromium: str
+) -> None:
     app = typer.Typer()
     profile_command.add(app)
     app.callback()(lambda: None)
@@ -213,6 +216,7 @@ def test_the_command_writes_report_and_document(bundle_folder: Path, tmp_path: P
     document = json.loads(done.stdout)
     assert set(document) == set(profile_command.KEYS)
     assert document["evaluations"][0]["success"] == 0.97 and "97.0 %" in out.read_text()
+    require_readable(chromium, out, tmp_path)
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 1 and "exists" in json.loads(again.stdout)["error"]
     text = CliRunner().invoke(app, [*arguments[:-3], "--force"]).stdout

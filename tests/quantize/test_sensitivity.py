@@ -28,6 +28,7 @@ from ofp_edge.quantize.sensitivity import (
 from ofp_edge.quantize.simulate import in_batches, in_int8, macs
 from ofp_edge.quantize.units import shown
 from tests.quantize.conftest import Quantised
+from tests.rendering import require_readable
 from tests.synthetic import tiny_policy
 
 
@@ -127,7 +128,9 @@ def test_macs_are_counted_by_layer() -> None:
     assert macs(torch.nn.Sequential(up), (torch.zeros(1, 4, 1, 8),)) == {"0": 4 * 8 * 2 * 4}
 
 
-def test_quantize_writes_the_ranking_and_the_page(quantised: Quantised, tmp_path: Path) -> None:
+def test_quantize_writes_the_ranking_and_the_page(
+    quantised: Quantised, tmp_path: Path, chromium: str
+) -> None:
     done = quantize_policy(
         quantised.policy, "mixed", quantised.dataset, tmp_path / "m", samples=16,
         error_budget_percent=0.001,
@@ -139,6 +142,7 @@ def test_quantize_writes_the_ranking_and_the_page(quantised: Quantised, tmp_path
     assert kept and done.plan.float_macs_percent > 0
     page = (tmp_path / "m/sensitivity.html").read_text()
     assert page.count("<rect") == len(ranked) and kept[0].name in page
+    require_readable(chromium, tmp_path / "m/sensitivity.html", tmp_path)
     with pytest.raises(OfpError, match="quantises no layer"):
         quantize_policy(quantised.policy, "fp16", quantised.dataset, tmp_path / "x",
                         sensitivity=True)  # fmt: skip

@@ -22,6 +22,7 @@ from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.runtime.log.story import read_story
 from ofp_edge.runtime.log.telemetry import McapLog, array_from_json
 from ofp_edge.spec import ActionField, PolicySpec
+from tests.rendering import require_readable
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.runtime.still import RIG
@@ -136,11 +137,12 @@ def ran(*words: Any, code: int = 0) -> dict[str, Any]:
     return document
 
 
-def test_a_page_shows_a_run_and_fetches_nothing(tmp_path: Path) -> None:
+def test_a_page_shows_a_run_and_fetches_nothing(tmp_path: Path, chromium: str) -> None:
     path = written(tmp_path / "run.mcap", [command(k) for k in range(200)])
     document = ran(path, "-o", tmp_path / "run.html", "--foxglove", tmp_path / "layout.json")
     assert (document["ticks"], document["limited"], document["plans"]) == (200, 100, 200)
     assert document["cuts"] == {"arm: velocity": 100} and document["whole"]
+    require_readable(chromium, tmp_path / "run.html", tmp_path)
     text = (tmp_path / "run.html").read_text()
     tags = Tags()
     tags.feed(text)
