@@ -66,7 +66,7 @@ class OutputExists(OfpError):
     """The output path exists and may not be replaced."""
 
     def __init__(self, path: object) -> None:
-        super().__init__(f"{path} exists. Give --force to replace it, or another -o.")
+        super().__init__(f"{path} exists. Give --force to replace it, or another name.")
 
 
 class MissingExtra(OfpError):

@@ -268,7 +268,7 @@ def _plain_places(path: Path) -> Iterator[None]:
         yield
     except OSError as cause:
         if cause.errno in _NO_PLACE:
-            raise OfpError(f"{path} cannot be made: {cause.strerror}. Give another -o.") from None
+            raise OfpError(f"{path} cannot be made: {cause.strerror}. Give another name.") from None
         raise
 
 

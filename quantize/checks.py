@@ -28,6 +28,7 @@ LARGEST_OUTSIDE = 0.05
 WIDEST = 16.0
 """The most a range may exceed what held-out windows show, as a factor: 4 of the 8 bits remain."""
 _HALF_STEP = 0.5 + 1e-3
+_NEARLY_ZERO = 1e-5  # no trained channel is so small
 
 
 def check_samples(samples: ObservationWindows) -> Check:
@@ -64,7 +65,7 @@ def check_error(errors: Sequence[ActionError], measured_on: str) -> Check:
 
 def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -> Check:
     """Check that every weight of the quantised functions is within half a step of the float one."""
-    worst, where, layers = 0.0, "", 0
+    worst, where, layers, largest = 0.0, "", 0, 1.0
     for function, module in floats.items():
         names = [layer.name for layer in find_layers(export_graph(module, example[function]))]
         for name, weight, step in _held(built[function], names):
@@ -73,14 +74,22 @@ def check_weights(floats: Modules, built: Modules, example: dict[str, Inputs]) -
             axis = int(torch.tensor(step.shape).argmax())
             other = [d for d in range(exact.dim()) if d != axis]
             own = (exact.abs().amax(other, keepdim=True) / 127).clamp_min(1e-12)
-            off = float(((weight - exact).abs() / own).max())
+            steps = ((weight - exact).abs() / own).amax(other)
+            off, channel = float(steps.max()), int(steps.argmax())
             layers += 1
             if not off <= worst:
                 worst, where = off, f"{function}.{name}"
+                largest = float(exact.abs().amax(other)[channel])
+    says = f"{where or 'no layer'}: a weight is {worst:.3g} steps from the float one, allowed 0.5"
+    if worst > _HALF_STEP and largest < _NEARLY_ZERO:
+        says = (
+            f"{where}: weights near their initial zeros (at most {largest:.2g}), which no eight "
+            "bits hold: the policy has hardly been trained. Train longer"
+        )
     return Check(
         "weights",
         worst <= _HALF_STEP,
-        f"{where or 'no layer'}: a weight is {worst:.3g} steps from the float one, allowed 0.5",
+        says,
         {"layer": where, "steps": worst, "limit": 0.5, "layers": layers},
     )
 

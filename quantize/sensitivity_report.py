@@ -73,5 +73,6 @@ def bars(costs: Sequence[LayerCost]) -> str:
         )
         for cost in costs
     ]
-    legend = "of the error budget; hollow: float in the plan"
+    hollow = "; hollow: float in the plan" if any(bar.hollow for bar in rows) else ""
+    legend = f"of the error budget{hollow}"
     return bar_chart(rows, "Error of each layer alone", caption=legend)

@@ -251,14 +251,23 @@ def _precisions(chosen: Target, plan: Plan | None, policy: Policy) -> list[str]:
     return precisions
 
 
+_MIXED = "Quantise again with --recipe mixed, or a larger --calibration set."
+_MENDS = {
+    "samples": "Quantise again with more --samples, or a larger --calibration set.",
+    "weights": "Train longer, or quantise again with --recipe mixed.",
+    "ranges": "Quantise again with --method percentile, entropy or mse, or more --samples.",
+    "error": "Quantise again with --recipe mixed, or --method percentile, entropy or mse.",
+}
+"""What to write where a check of the gate has failed; of the others _MIXED."""
+
+
 def _passed_gate(folder: Path) -> Gate | None:
     """The plan's gate, if it was run. CheckFailed when it failed."""
     gate = read_gate(folder)
     if gate is not None and not gate.passed:
         check = gate.failed[0]
-        raise CheckFailed(
-            f"{folder} has failed its gate, {check.name}: {check.says}. Quantise it another way."
-        )
+        mend = _MENDS.get(check.name, _MIXED)
+        raise CheckFailed(f"{folder} has failed its gate, {check.name}: {check.says}. {mend}")
     return gate
 
 

@@ -17,6 +17,13 @@ from ofp_edge.targets.agreement import pairs_of
 from ofp_edge.targets.built import Built
 from ofp_edge.targets.golden import Golden, tolerance
 from ofp_edge.targets.leave_out import word
+from ofp_edge.targets.registry import checked_on
+
+
+def _answered(engine: str) -> str:
+    """The engine, and which one answered for it where it computes on the device alone."""
+    by = checked_on(engine)
+    return engine if by == engine else f"{engine} (answered here by {by})"
 
 
 def limits(
@@ -40,7 +47,8 @@ def limits(
             if not np.all(difference <= cap):
                 pairs = pairs_of(agreement, item.engine, item.precision)
                 raise ParityError(
-                    f"{item.engine} {item.precision}, {item.function}: {output} differs from torch "
+                    f"{_answered(item.engine)} {item.precision}, {item.function}: {output} differs "
+                    f"from torch "
                     f"by {difference.max():.3g}, allowed {cap.min():.3g}; whole chunks by up to "
                     f"{farthest(pairs)}: no bundle was written. To compile the others: "
                     f"--leave-out {word(item.engine, item.precision)}"

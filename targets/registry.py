@@ -17,6 +17,8 @@ TARGETS: dict[str, Target] = {t.name: t for t in (arm_cpu.TARGET, host.TARGET, j
 
 def target(name: str) -> Target:
     """Return the target with its engines. Raises UnknownName listing the targets."""
+    if (known := {**boards(), **orin_boards()}.get(name)) is not None and name not in TARGETS:
+        raise OfpError(f"{name} is a board: give --target {known.target} --board {name}.")
     if name not in TARGETS:
         raise UnknownName("target", name, TARGETS)
     engines = tuple(engine.name for engine in ENGINES.values() if name in engine.targets)

@@ -40,7 +40,7 @@ def test_a_mismatch_says_expected_and_got() -> None:
 
 
 def test_an_existing_output_names_force() -> None:
-    assert str(OutputExists("a/b")) == "a/b exists. Give --force to replace it, or another -o."
+    assert str(OutputExists("a/b")) == "a/b exists. Give --force to replace it, or another name."
 
 
 def test_a_missing_module_names_the_pip_line() -> None:

@@ -13,9 +13,13 @@ from ofp_edge.report.svg import Plot, Scale
 
 
 def colour(values: Document, row: str) -> str:
-    """Return a row's colour, the same in every plot; rows of one method share it."""
-    methods = list(dict.fromkeys(r["method"] for r in values["suite"]["rows"]))
-    method = next(r["method"] for r in values["suite"]["rows"] if r["name"] == row)
+    """Return a row's colour, the same in every plot; rows of one method share it, unless all are of
+    one."""
+    rows = values["suite"]["rows"]
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    if len(methods) == 1:
+        return COLOURS[[r["name"] for r in rows].index(row) % len(COLOURS)]
+    method = next(r["method"] for r in rows if r["name"] == row)
     return COLOURS[methods.index(method) % len(COLOURS)]
 
 
@@ -50,7 +54,7 @@ def cost_bars(values: Document, key: str, title: str) -> str:
 
 
 def _chart(bars: Sequence[Bar], top: float, title: str) -> str:
-    return bar_chart(bars, title, top=top, ticks=True, width=440, label_width=150)
+    return bar_chart(bars, title, top=top, ticks=True, width=520)
 
 
 def success_over_nfe(values: Document, group: str) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ofp_edge.boards.orin import OrinBoard, floor
 from ofp_edge.cli.agreement import agreement_lines
-from ofp_edge.cli.estimate import delegation_warnings, estimate_lines
+from ofp_edge.cli.estimate import delegation_warnings, estimate_lines, pieces
 from ofp_edge.cli.output import Document, Output
 from ofp_edge.extras import require_installed
 from ofp_edge.origin import install_line
@@ -54,6 +54,7 @@ def policy_bundle(
     seconds, manifest = time.perf_counter() - start, compiled.manifest
     artefacts = _artefacts(compiled)
     output.console.print(_table(f"{out}, target {target}", artefacts))
+    _say_answered(output, artefacts)
     _say_of_graphs(output, compiled, artefacts)
     _say_left_out(output, compiled, engines)
     default, gate = manifest.default, manifest.provenance["gate"]
@@ -120,7 +121,7 @@ def _table(title: str, artefacts: list[dict[str, Any]]) -> Table:
         )
     for item in artefacts:
         share, parity, tolerance = item["delegated_share"], item["parity"], item["tolerance"]
-        delegated = "" if share is None else f"{share:.0%} in {item['delegates']}"
+        delegated = "" if share is None else f"{share:.0%} in {pieces(item['delegates'])}"
         shown = ("in act", "")  # of what stays on the device
         if parity:
             worst = max(parity, key=lambda name: parity[name] / min(tolerance[name]))
@@ -147,6 +148,19 @@ def _say_of_graphs(output: Output, compiled: Compiled, artefacts: list[dict[str,
             lines.append(f"{file}: not in its precision: {escape(', '.join(layers))}")
     for line in lines:
         output.console.print(line, soft_wrap=True)
+
+
+def _say_answered(output: Output, artefacts: list[dict[str, Any]]) -> None:
+    """Whose answers `parity` is of, where an engine computes on the device alone."""
+    from ofp_edge.targets.registry import checked_on
+
+    for engine in dict.fromkeys(item["engine"] for item in artefacts):
+        if (by := checked_on(engine)) != engine:
+            output.console.print(
+                f"parity of {engine}'s programs is {by}'s, which computed them here; {engine} is "
+                "held against the same answers on the device",
+                soft_wrap=True,
+            )
 
 
 def _say_left_out(output: Output, compiled: Compiled, engines: tuple[str, ...]) -> None:

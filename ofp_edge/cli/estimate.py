@@ -8,11 +8,16 @@ from typing import Any
 _MIB = 2**20
 
 
+def pieces(count: int) -> str:
+    """Say in how many pieces a program is delegated."""
+    return f"{count} piece{'' if count == 1 else 's'}"
+
+
 def delegation_warnings(artefacts: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line a program of which XNNPACK does not take all, naming the operations."""
     return [
-        f"warning: {x['file']}: XNNPACK does not take {', '.join(x['left_out'])}: it is in "
-        f"{x['delegates']} pieces (compile --strict refuses that)"
+        f"warning: {x['file']}: XNNPACK does not take {', '.join(x['left_out'])}: the rest is in "
+        f"{pieces(x['delegates'])} (compile --strict refuses that)"
         for x in artefacts
         if x["left_out"]
     ]

@@ -15,6 +15,7 @@ from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.start_options import OWN, StartOptions
 from ofp_edge.errors import OfpError, RigError, UnknownName
 from ofp_edge.files import check_output_file, write_bytes, write_json
+from ofp_edge.strict import shown
 
 if TYPE_CHECKING:
     from ofp_edge.evaluate.episode import Job
@@ -35,7 +36,8 @@ def evaluate(
     output: Output,
     artefact: Annotated[Path, typer.Argument(help="Policy or bundle folder.")],
     task: Annotated[
-        str | None, typer.Option(help="Simulated task, e.g. metaworld/door-open.")
+        str | None,
+        typer.Option(help="Simulated task, e.g. metaworld/door-open. Default: the policy's own."),
     ] = None,
     dataset: Annotated[
         Path | None,
@@ -193,8 +195,6 @@ def evaluate(
             seed=seed,
             result=result,
         )
-    if task is None:
-        raise _not_one("neither")
     _refuse("with --task every chunk is made once", samples=samples)
     if frames not in (None, *_FRAMES):
         raise UnknownName("--frames", str(frames), _FRAMES)
@@ -231,6 +231,7 @@ def evaluate(
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
     first_ns = contestant.inference.slowest_act_ns
     contestant.close()
+    task = task or _own_task(contestant.trained_on)
     jobs = [
         Job(
             artefact,
@@ -282,6 +283,16 @@ def _count(episodes: str | None) -> int:
             f"--episodes {episodes}: expected how many; numbers of episodes are --dataset's."
         )
     return int(episodes)
+
+
+def _own_task(trained_on: str | None) -> str:
+    """The policy's own task, where there is a simulator of it. OfpError."""
+    from ofp_edge.sim.tasks import TASKS
+
+    if trained_on is None or trained_on not in TASKS:
+        known = f"it was trained on {shown(trained_on)}, " if trained_on else ""
+        raise _not_one(f"neither: {known}no simulated task is the policy's own")
+    return trained_on
 
 
 def _not_one(got: str) -> OfpError:

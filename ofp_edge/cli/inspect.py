@@ -13,13 +13,13 @@ from rich.text import Text
 
 from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.cli.agreement import agreement_lines
-from ofp_edge.cli.estimate import delegation_warnings, estimate_lines
+from ofp_edge.cli.estimate import delegation_warnings, estimate_lines, pieces
 from ofp_edge.cli.output import Document, Output, add_command, printable
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import TimeRow
 from ofp_edge.provenance import Graph
-from ofp_edge.spec import PolicySpec
+from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.strict import parse_json
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _show(output: Output, document: Document) -> None:
     for f in spec.observations:
         say(f"observation  {f.name} {f.shown()}")
     for a in spec.actions:
-        say(f"action       {a.name} {a.shape}, {a.kind}, 1 = {a.scale:g} {a.unit}")
+        say(f"action       {a.name} {a.shape}, {a.kind}, {_unit(a)}")
     say(
         f"timing       {spec.n_obs_steps} frames in, {spec.horizon} actions out, "
         f"{spec.n_action_steps} executed, {spec.control_hz:g} Hz"
@@ -174,7 +174,7 @@ def _show(output: Output, document: Document) -> None:
         table = Table("function", "engine", "precision", "KB", "delegated", "sha256")
         for x in document["artefacts"]:
             share = x["delegated_share"]
-            delegated = "" if share is None else f"{share:.0%} in {x['delegates']}"
+            delegated = "" if share is None else f"{share:.0%} in {pieces(x['delegates'])}"
             size, digest = f"{x['size'] / 1000:.0f}", x["sha256"][:12]
             table.add_row(
                 *_cells(x["function"], x["engine"], x["precision"], size, delegated, digest)
@@ -193,6 +193,13 @@ def _show(output: Output, document: Document) -> None:
         say(line)
     for line in agreement_lines(provenance.get("agreement", {})):
         say(f"agreement          {line}")
+
+
+def _unit(action: ActionField) -> str:
+    """What a raw 1 is, where that is not 1 of the unit."""
+    if action.scale != 1:
+        return f"1 = {action.scale:g}{'' if action.unit == '1' else f' {action.unit}'}"
+    return "without a unit" if action.unit == "1" else f"in {action.unit}"
 
 
 def _cells(*texts: str) -> list[Text]:

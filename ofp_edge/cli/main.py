@@ -41,7 +41,7 @@ def build_app() -> typer.Typer:
         name="ofp-edge",
         help="Train, quantise, compile and run one-step flow policies on a robot's own computer.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
 

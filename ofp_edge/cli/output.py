@@ -26,6 +26,7 @@ from rich.errors import MarkupError
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table
 from rich.text import Text
 
 from ofp_edge.errors import OfpError
@@ -45,6 +46,15 @@ _TAG = re.compile(r"(\\*)\[([a-z#/@][^\[]*?)\]")  # rich's own, of rich.markup
 class _Terminal(Console):
     """What files and other processes say can't move the cursor, turn colours or fill the screen:
     every text is made printable, and its lines short, on its way out."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, but a table's cells are folded where they are too long, and never cut: what
+        has to be typed again stands there whole."""
+        for item in objects:
+            if isinstance(item, Table):
+                for column in item.columns:
+                    column.overflow = "fold"
+        super().print(*objects, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As rich's, but of its markup only the styles that commands use are any: `[v2]` in a

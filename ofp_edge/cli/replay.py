@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ofp_edge.cli.output import Document, Output, add_command
+from ofp_edge.cli.output import Document, Output, add_command, foreign
 
 KEYS = (
     "log", "bundle", "same_bundle", "engine", "precision", "seed", "nfe", "chunks", "chunks_same",
     "ticks", "ticks_same", "missing_rows", "files_left_out", "whole", "same", "differences",
 )  # fmt: skip
+_LONGEST_DETAIL = 160
 
 
 def replay(
@@ -89,7 +90,11 @@ def replay(
         console.print("the log has no end: the run was killed, or its disk was full")
     for difference in report.differences:
         apart = "" if difference.apart is None else f" by {difference.apart:.3g}"
-        console.print(f"  {difference.what} of {difference.t_ns} ns{apart} {difference.detail}")
+        detail = difference.detail
+        if len(detail) > _LONGEST_DETAIL:  # the document has all of it
+            detail = f"{detail[:_LONGEST_DETAIL]}…"
+        line = f"  {difference.what} of {difference.t_ns} ns{apart} {foreign(detail)}"
+        console.print(line, soft_wrap=True)
     output.exit_code = 0 if report.same else 1
     return {
         "log": str(log),

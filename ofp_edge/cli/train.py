@@ -68,7 +68,7 @@ def train(
         str | None,
         typer.Option(
             help="small, tiny, unet, transformer; with images rgb, resnet18: network and settings. "
-            "Default: small."
+            "Default: rgb where there are images, else small."
         ),
     ] = None,
     steps: Steps = None,

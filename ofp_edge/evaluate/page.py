@@ -24,9 +24,10 @@ def render(values: dict[str, Any]) -> str:
         for item in values["by_latency"]
     ]
     plot = curve(points, "latency L, ms", "success, %", "Success in percent against latency")
+    drawn = "; bars: 95 % interval (Wilson)" if len(points) > 1 else ""
     caption = (
-        f"The same {values['episodes']} unseen episodes at each latency; bars: 95 % interval "
-        f"(Wilson). Jump in half ranges of the action; jerk in {values['jerk_unit'] or 'no unit'}."
+        f"The same {values['episodes']} unseen episodes at each latency{drawn}. Jump in half "
+        f"ranges of the action; jerk in {values['jerk_unit'] or 'no unit'}."
     )
     cuts = [
         f"At L = {item['latency_ms']:g} ms the limits cut {cut_text(item)} of the commands."

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ofp_edge.contents import told
 from ofp_edge.errors import PolicyError
+from ofp_edge.hub import fetching
 from ofp_edge.imports.fields import Wanted
 from ofp_edge.imports.lerobot_act import import_act
 from ofp_edge.imports.lerobot_diffusion import import_diffusion
@@ -42,6 +43,8 @@ def import_lerobot(folder: Path, wanted: Wanted, words: Told | None = None) -> I
             f"{folder}: expected LeRobot's pretrained_model folder, with {CONFIG} and {MODEL}, got "
             f"{is_it}."
         )
+    if hint := fetching(folder, dataset=False):
+        raise PolicyError(f"{folder} does not exist.{hint}")
     config = Values(small_json(folder / CONFIG), str(folder / CONFIG))
     kind = config.text("type")
     if kind in OF_WORDS:

@@ -34,17 +34,19 @@ def bar_chart(
     ticks: bool = False,
     caption: str = "",
     width: int = 860,
-    label_width: int = 250,
+    label_width: int = 0,
 ) -> str:
     """Draw the chart; without bars the text is empty. `top` is where the axis ends, by default at
     the furthest bar.
 
     `title` is for those who cannot see the picture. `ticks` are lines at round numbers. `caption`
-    is a line below. `width` and `label_width` are in the picture's units; a long label is cut, and
-    shown whole under the pointer.
+    is a line below. `width` and `label_width` are in the picture's units; by default labels have
+    the room that they need. One of more than 44 letters is cut, and shown whole under the pointer.
     """
     if not bars:
         return ""
+    longest = min(_LONGEST_LABEL, max(len(bar.label) for bar in bars))
+    label_width = label_width or round(longest * _LETTER) + 12
     furthest = max(bar.start + bar.value for bar in bars) or 1.0
     scale = Scale(0.0, furthest if top is None else top)
     said = max(len(bar.said) for bar in bars)

@@ -16,6 +16,7 @@ from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
 from ofp_edge.data.mixture import Mixture
 from ofp_edge.errors import OfpError, PolicyError
+from ofp_edge.fields import Rgb
 from ofp_edge.files import check_output, put_back, sha256_file
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import PolicyConfig, Share, TrainingConfig, TrainingRecord
@@ -120,8 +121,14 @@ def _steps(request: Request, name: str, own: int, start: Policy | None) -> int:
     return own if wanted is None else wanted
 
 
+def _usual(dataset: Dataset | Mixture) -> str:
+    """The preset for what a dataset shows: one that takes images where there are any."""
+    images = any(isinstance(f, Rgb) for f in dataset.interface.observations)
+    return "rgb" if images else "small"
+
+
 def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> Plan:
-    chosen = settings_of(start) if start else preset(request.preset or "small")
+    chosen = settings_of(start) if start else preset(request.preset or _usual(dataset))
     own = start and not request.distill
     method_name = request.method or (start.config.method if start and own else DEFAULT)
     of_preset = chosen.method_options.get(method_name, {})

@@ -16,9 +16,8 @@ from tests.rendering import looked_at, require_readable
 
 sys.path.insert(0, str(ROOT / "scripts/site"))
 
-from check import faults  # noqa: E402
-
 from build import BUILD, main  # noqa: E402
+from check import faults  # noqa: E402
 
 SITE = BUILD / "html"
 

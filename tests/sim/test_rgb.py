@@ -113,7 +113,7 @@ def test_the_frames_of_another_episode_reach_the_policy_in_colour(bundle: Path) 
 
 
 def test_a_dry_run_on_the_example_rig(bundle: Path, tmp_path: Path) -> None:
-    text = Path("examples/rig-sim-rgb.toml").read_text().replace("@TASK@", TASK)
+    text = Path("examples/rig-sim-rgb.toml").read_text().replace("metaworld/door-open", TASK)
     # A loaded test machine renders late, and late frames are dropped.
     text = text.replace("max_age_ms = 200.0", "max_age_ms = 3000.0")
     text = text.replace("max_plan_age_ms = 400.0", "max_plan_age_ms = 3200.0")

@@ -7,6 +7,7 @@ from pathlib import Path
 from ofp_edge.contents import HDF5, told
 from ofp_edge.data.source import Source
 from ofp_edge.errors import DatasetError
+from ofp_edge.hub import fetching
 
 LAYOUTS = (
     "ofp-edge, Diffusion Policy or DP3 Zarr, LeRobot v3.0 or v2.1, robomimic HDF5, RoboTwin 2.0 "
@@ -32,7 +33,7 @@ def open_source(path: Path, filter_key: str | None = None) -> Source:
 
 def _open(path: Path, filter_key: str | None) -> Source:
     if not path.exists():
-        raise DatasetError(f"{path} does not exist.")
+        raise DatasetError(f"{path} does not exist.{fetching(path, dataset=True)}")
     if path.is_dir():
         if (path / ".zgroup").exists() or (path / "zarr.json").exists():
             from ofp_edge.data.layouts.replay_buffer import open_replay
