@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
+import tomlkit
 
 from ofp_edge.errors import RigError
 from ofp_edge.fields import Points, Rgb, State
-from ofp_edge.rig.file import read_rig, set_camera
+from ofp_edge.rig.file import look_at_rig, read_rig, set_camera
 from ofp_edge.spec import ActionField, PolicySpec
 
 GOOD = """\
@@ -346,3 +350,34 @@ def test_what_is_no_toml_is_one_line(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(RigError, match="is not valid TOML") as caught:
         read_rig(tmp_path / "rig.toml")
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_collecting_what_is_wrong_judges_as_reading_does(tmp_path: Path, seed: int) -> None:
+    """Entries changed, lost and put in at random: no trace, and wrong where reading refuses."""
+    random, odd = Random(seed), ["?", "", 3, -1, 1e300, True, [], [1, 2], {}, {"a": "?"}, "x" * 300]
+    texts = [x.read_text() for x in Path("examples").glob("rig*.toml")]
+    for _ in range(10):
+        document = tomlkit.parse(random.choice(texts)).unwrap()
+        for _ in range(random.randint(1, 3)):
+            table = random.choice(list(_tables(document)))
+            key = random.choice([*table, "odd"])
+            if random.random() < 0.2:
+                table.pop(key, None)
+            else:
+                table[key] = random.choice(odd)
+        path = rig(tmp_path, tomlkit.dumps(document))
+        try:
+            read_rig(path)
+            refused = False
+        except RigError:
+            refused = True
+        _, asked, wrong = look_at_rig(path)
+        assert refused == bool(asked or wrong), (document, asked, wrong)
+
+
+def _tables(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield document
+    for value in document.values():
+        if isinstance(value, dict):
+            yield from _tables(value)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ofp_edge.boards.orin import OrinBoard, floor
 from ofp_edge.cli.agreement import agreement_lines
-from ofp_edge.cli.estimate import delegation_warnings, estimate_lines, pieces
+from ofp_edge.cli.estimate import delegated_in, delegation_warnings, estimate_lines
 from ofp_edge.cli.output import Document, Output
 from ofp_edge.extras import require_installed
 from ofp_edge.origin import install_line
@@ -121,7 +121,7 @@ def _table(title: str, artefacts: list[dict[str, Any]]) -> Table:
         )
     for item in artefacts:
         share, parity, tolerance = item["delegated_share"], item["parity"], item["tolerance"]
-        delegated = "" if share is None else f"{share:.0%} in {pieces(item['delegates'])}"
+        delegated = delegated_in(share, item["delegates"])
         shown = ("in act", "")  # of what stays on the device
         if parity:
             worst = max(parity, key=lambda name: parity[name] / min(tolerance[name]))

@@ -13,6 +13,14 @@ def pieces(count: int) -> str:
     return f"{count} piece{'' if count == 1 else 's'}"
 
 
+def delegated_in(share: float | None, count: int) -> str:
+    """Say how much of a program is delegated, in a table: "100%", or "98% in 3" of several pieces;
+    nothing where nobody knows."""
+    if share is None:
+        return ""
+    return f"{share:.0%}" if count == 1 else f"{share:.0%} in {count}"
+
+
 def delegation_warnings(artefacts: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line a program of which XNNPACK does not take all, naming the operations."""
     return [

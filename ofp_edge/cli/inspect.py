@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.cli.agreement import agreement_lines
-from ofp_edge.cli.estimate import delegation_warnings, estimate_lines, pieces
+from ofp_edge.cli.estimate import delegated_in, delegation_warnings, estimate_lines
 from ofp_edge.cli.output import Document, Output, add_command, printable
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
@@ -174,7 +174,7 @@ def _show(output: Output, document: Document) -> None:
         table = Table("function", "engine", "precision", "KB", "delegated", "sha256")
         for x in document["artefacts"]:
             share = x["delegated_share"]
-            delegated = "" if share is None else f"{share:.0%} in {pieces(x['delegates'])}"
+            delegated = delegated_in(share, x["delegates"])
             size, digest = f"{x['size'] / 1000:.0f}", x["sha256"][:12]
             table.add_row(
                 *_cells(x["function"], x["engine"], x["precision"], size, delegated, digest)

@@ -78,7 +78,7 @@ def _here(
     fitting = [x for x in ports if x.driver == driver or (driver is None and _fits(x, spec))]
     robot = driver or (fitting[0].driver if fitting else "")
     options: dict[str, tuple[Any, str]] = {}
-    for key in _required(robot):
+    for key in _required(output, robot):
         options[key] = (OPEN, _ABOUT.get(key, ""))
     if fitting and "port" in options:
         only = len(fitting) == 1
@@ -106,14 +106,24 @@ def _fits(port: Plugged, spec: PolicySpec) -> bool:
     return not port.driver.endswith(":So101") or spec.action_dim == 6
 
 
-def _required(driver: str) -> list[str]:
-    from ofp_edge.runtime.drivers import ROBOTS
+def _required(output: Output, driver: str) -> list[str]:
+    """The options that a driver needs: of one of ours, or of a class that can be imported here."""
+    from ofp_edge.rig.file import RobotEntry
+    from ofp_edge.runtime.drivers import ROBOTS, Driver
+    from ofp_edge.runtime.robot import find_robot
 
-    if not driver or driver not in {x.driver for x in ROBOTS}:
-        if driver and ":" not in driver:
-            raise UnknownName("driver", driver, [x.driver for x in ROBOTS])
+    if not driver:
         return []
-    found = next(x for x in ROBOTS if x.driver == driver)
+    found = next((x for x in ROBOTS if x.driver == driver), None)
+    if found is None and ":" not in driver:
+        raise UnknownName("driver", driver, [x.driver for x in ROBOTS])
+    if found is None:
+        try:
+            find_robot(RobotEntry(driver))
+        except OfpError as cause:
+            output.log.print(foreign(f"its options are not known here: {cause}"), soft_wrap=True)
+            return []
+        found = Driver(driver, "", driver)
     return [key for key, value in found.options().items() if value == "required"]
 
 

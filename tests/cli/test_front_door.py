@@ -15,7 +15,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from ofp_edge.boards.orin import orin_boards
-from ofp_edge.cli.estimate import pieces
+from ofp_edge.cli.estimate import delegated_in, pieces
 from ofp_edge.cli.eval import _own_task
 from ofp_edge.cli.inspect import _unit
 from ofp_edge.cli.main import build_app
@@ -77,6 +77,9 @@ def test_a_board_given_as_a_target_is_said_to_be_one() -> None:
 
 def test_counts_and_units_read_as_they_are_said() -> None:
     assert (pieces(1), pieces(3)) == ("1 piece", "3 pieces")
+    assert (delegated_in(1.0, 1), delegated_in(0.98, 3), delegated_in(None, 0)) == (
+        "100%", "98% in 3", "",
+    )  # fmt: skip
     (grip,) = (x for x in action_fields() if x.name == "grip")
     assert _unit(grip) == "without a unit"
     assert _unit(replace(grip, unit="deg")) == "in deg"
@@ -193,3 +196,11 @@ def test_rows_of_one_method_have_a_colour_each_and_methods_have_theirs() -> None
     alike, mixed = suite("ofp-plus", "ofp-plus", "ofp-plus"), suite("flow", "ofp", "flow")
     assert len({colour(alike, f"row {i}") for i in range(3)}) == 3
     assert colour(mixed, "row 0") == colour(mixed, "row 2") != colour(mixed, "row 1")
+
+
+def test_keys_that_must_be_typed_stay_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    fixtures = Path(__file__).parents[1] / "fixtures/datasets"
+    said = ran("data", "info", fixtures / "lerobot-v3.0").output.split("taken as")[1]
+    for key in ("observation.images.front", "observation.images.wrist", "observation.state"):
+        assert f"{key} " in said

@@ -199,3 +199,24 @@ def test_a_webcam_s_picture_is_a_png() -> None:
 
     data = np.frombuffer(take_picture("/dev/video0", opened=Capture), np.uint8)
     assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (12, 16, 3)
+
+
+def test_a_class_of_one_s_own_is_asked_for_its_options(
+    desk: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(desk))
+    (desk / "desk_arm.py").write_text(
+        "class Arm:\n    def __init__(self, spec, *, port, speed=1.0): ...\n"
+        "    def state(self): ...\n    def send(self, action): ...\n"
+        "    def stop(self): ...\n    def close(self): ...\n"
+    )
+    rig = desk / "own.toml"
+    got = ran("rig", "new", bundle, "-o", rig, "--no-pictures", "--robot", "desk_arm:Arm")
+    assert got.exit_code == 0, got.output
+    text = rig.read_text()
+    assert 'driver = "desk_arm:Arm"' in text and 'port = "?"' in text and "speed" not in text
+    elsewhere = ran("rig", "new", bundle, "-o", rig, "--no-pictures", "--robot", "no_such:Arm",
+                    "--force")  # fmt: skip
+    assert elsewhere.exit_code == 0 and "its options are not known here" in elsewhere.output
+    unknown = ran("rig", "new", bundle, "-o", rig, "--no-pictures", "--robot", "so100", "--force")
+    assert unknown.exit_code == 1 and "unknown driver 'so100'" in unknown.output
