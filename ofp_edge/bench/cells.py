@@ -34,6 +34,11 @@ class Unit:
         """The options that its rows share."""
         return self.rows[0].options
 
+    @property
+    def row(self) -> Row:
+        """The first of its rows: what it says of training, all of them do."""
+        return self.rows[0]
+
     def __str__(self) -> str:
         return f"{self.task.name}/{'+'.join(row.name for row in self.rows)}/{self.seed}"
 
@@ -48,14 +53,41 @@ def units(suite: Suite, only: tuple[str, ...] = ()) -> list[Unit]:
     for seed in suite.seeds:  # every row once comes first, so that a first result is early
         for task in suite.tasks:
             shared: dict[str, list[Row]] = {}
-            for row in suite.rows:
-                if _wanted(f"{task.name}/{row.name}/{seed}", only):
-                    shared.setdefault(row.training, []).append(row)
+            rows = [x for x in suite.rows if _wanted(f"{task.name}/{x.name}/{seed}", only)]
+            for row in _with_starts(suite, rows):
+                shared.setdefault(row.training, []).append(row)
             found += [Unit(task, name, seed, tuple(rows)) for name, rows in shared.items()]
     if not found:
         name = f"{suite.tasks[0].name}/{suite.rows[0].name}/{suite.seeds[0]}"
         raise OfpError(f"--only {' '.join(only)}: nothing matches. A name is {name}.")
     return found
+
+
+def _with_starts(suite: Suite, rows: list[Row]) -> list[Row]:
+    """These rows and those that they start from, in the suite's order; and what the reference
+    starts from, where others are timed against it."""
+    names = {row.name for row in rows}
+    if suite.budget == TIME and rows:
+        names |= {x for x in (suite.row(suite.reference or "").start,) if x is not None}
+    while more := {suite.row(x).start for x in names} - names - {None}:
+        names |= {x for x in more if x is not None}
+    return [row for row in suite.rows if row.name in names]
+
+
+def start_of(suite: Suite, unit: Unit) -> Unit | None:
+    """Return the unit whose policy this one starts from."""
+    if unit.row.start is None:
+        return None
+    training = suite.row(unit.row.start).training
+    rows = tuple(row for row in suite.rows if row.training == training)
+    return Unit(unit.task, training, unit.seed, rows)
+
+
+def reference_of(suite: Suite, unit: Unit) -> Unit:
+    """Return the unit of the suite's reference on the same task, of the same seed."""
+    training = suite.row(suite.reference or "").training
+    rows = tuple(row for row in suite.rows if row.training == training)
+    return Unit(unit.task, training, unit.seed, rows)
 
 
 def _wanted(name: str, only: tuple[str, ...]) -> bool:
@@ -65,14 +97,19 @@ def _wanted(name: str, only: tuple[str, ...]) -> bool:
 def dataset_inputs(suite: Suite, task: TaskEntry) -> Inputs:
     """Return the inputs of the demonstrations."""
     values = {"task": task.name, "observe": suite.observe, "demonstrations": task.demonstrations}
-    more = {"noise": task.noise, "wander": task.wander}
+    size = None if suite.image_size is None else list(suite.image_size)
+    more = {"noise": task.noise, "wander": task.wander, "image_size": size}
     return {**values, **{name: value for name, value in more.items() if value is not None}}
 
 
 def needs_timing(suite: Suite, unit: Unit) -> bool:
     """Say whether a timing run's figures set the unit's steps. The reference's steps are the
-    task's."""
-    return suite.budget == TIME and unit.training != suite.row(suite.reference or "").training
+    task's, and a row may have its own."""
+    return (
+        suite.budget == TIME
+        and unit.row.steps is None
+        and unit.training != suite.row(suite.reference or "").training
+    )
 
 
 def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
@@ -91,13 +128,19 @@ def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
     dataset = store.read("dataset", dataset_inputs(suite, unit.task))
     if dataset is None:
         return None
-    steps = unit.task.steps
+    start: Inputs = {}
+    if (before := start_of(suite, unit)) is not None:
+        cell = finished_training(suite, store, before)
+        if cell is None:
+            return None
+        start = {"start": cell["sha256"]}
+    steps = unit.row.steps or unit.task.steps
     if needs_timing(suite, unit):
         timing = store.read("timing", timing_inputs(suite, store, unit) or {})
         if timing is None:
             return None
         steps = max(1, round(steps * timing["reference_s_per_step"] / timing["s_per_step"]))
-    return {**_trained(suite, unit, dataset), "seed": unit.seed, "steps": steps}
+    return {**_trained(suite, unit, dataset), "seed": unit.seed, "steps": steps, **start}
 
 
 def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
@@ -146,6 +189,7 @@ def episodes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int
         "latency_ms": suite.evaluate.latency_ms,
         **_tuned(suite, row),
         **row.starts,
+        **row.controls,
     }
 
 

@@ -27,17 +27,34 @@ def run_suite(
         if not store.read("dataset", cells.dataset_inputs(suite, task))
     ]
     _do(pool, "datasets", collecting, progress)
-    # A training's time does not depend on its seed.
+    while True:  # what starts from another row's policy comes in a later round
+        timing: list[Job] = [
+            (work.time_training, (suite, store, x)) for x in _untimed(suite, store, chosen)
+        ]
+        _do(pool, "timing runs", timing, progress)
+        jobs = list(_missing(suite, store, chosen, work.train_and_evaluate))
+        _do(pool, "trainings and episodes", jobs, progress)
+        if not jobs:
+            return
+
+
+def _untimed(suite: Suite, store: Store, chosen: list[Unit]) -> list[Unit]:
+    """The units to be timed, one of each training, for its time does not depend on its seed, as far
+    as what they and the reference start from is there."""
     first = {(unit.task.name, unit.training): unit for unit in reversed(chosen)}
-    timing: list[Job] = [
-        (work.time_training, (suite, store, unit))
+    return [
+        unit
         for unit in first.values()
         if cells.needs_timing(suite, unit)
         and not store.read("timing", cells.timing_inputs(suite, store, unit) or {})
+        and _started(suite, store, unit)
+        and _started(suite, store, cells.reference_of(suite, unit))
     ]
-    _do(pool, "timing runs", timing, progress)
-    while jobs := list(_missing(suite, store, chosen, work.train_and_evaluate)):
-        _do(pool, "trainings and episodes", jobs, progress)
+
+
+def _started(suite: Suite, store: Store, unit: Unit) -> bool:
+    start = cells.start_of(suite, unit)
+    return start is None or cells.finished_training(suite, store, start) is not None
 
 
 def _do(pool: Pool, title: str, jobs: list[Job], progress: Progress) -> None:
@@ -51,6 +68,8 @@ def _missing(
     suite: Suite, store: Store, chosen: list[Unit], function: Callable[..., None]
 ) -> Iterator[Job]:
     for unit, episodes in _wanted(suite, store, chosen):
+        if cells.training_inputs(suite, store, unit) is None:
+            continue
         if pending(suite, store, unit, episodes):
             yield function, (suite, store, unit, episodes)
 

@@ -2,6 +2,7 @@
 
 name = "small"
 observe = "state"              # what the policies see: collect's --obs
+image_size = [48, 64]          # optional: height and width of images, pixels
 preset = "small"
 seeds = [0, 1, 2]              # training seeds
 budget = "steps"               # every row trains `steps`; "time": as long as the reference
@@ -25,6 +26,11 @@ name = "ofp-plus"
 method = "ofp-plus"
 nfe = [1, 4]                   # network evaluations a chunk; the first is the row's own
 options = { lambda_c = 0.0 }   # optional: the method's numbers
+start = "flow"                 # optional: goes on from this row's policy of the same seed, which it
+                               # distils if that takes many steps
+steps = 15000                  # optional, of this row, whatever the budget; the task's otherwise
+frames = "other"               # optional: a control, shown another episode's images;
+words = "other"                # optional: or told another instruction
 cold = false                   # optional: every chunk starts from noise
 tuned = false                  # optional: t_w and noise as `tune` chooses them at each nfe
 noise_cold = 1.0               # optional, and noise_warm and cold_nfe: the policy's own otherwise
@@ -38,10 +44,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ofp_edge.errors import SuiteError, UnknownName
-from ofp_edge.toml import Table, read_toml
+from ofp_edge.errors import UnknownName
 
 STANDARD, TWO_SIDED = "standard", "two-sided"
 GROUPS = (STANDARD, TWO_SIDED)
@@ -90,6 +95,15 @@ class Row:
     noise_cold: float | None = None
     noise_warm: float | None = None
     cold_nfe: int | None = None
+    start: str | None = None
+    steps: int | None = None
+    frames: Literal["own", "other"] = "own"
+    words: Literal["own", "other"] = "own"
+
+    @property
+    def controls(self) -> dict[str, Any]:
+        """Return what it sees, or is told, that is another episode's."""
+        return {x: "other" for x in ("frames", "words") if getattr(self, x) == "other"}
 
     @property
     def starts(self) -> dict[str, Any]:
@@ -99,8 +113,11 @@ class Row:
 
     @property
     def training(self) -> str:
-        """The method and the options that are given; rows of the same training share them."""
-        return " ".join([self.method, *(f"{k}={v:g}" for k, v in sorted(self.options.items()))])
+        """The method and all that is given of training; rows of the same training share it."""
+        given = [f"{k}={v:g}" for k, v in sorted(self.options.items())]
+        given += [f"start={self.start}"] if self.start else []
+        given += [f"steps={self.steps}"] if self.steps else []
+        return " ".join([self.method, *given])
 
 
 @dataclass(frozen=True)
@@ -137,6 +154,7 @@ class Suite:
     tasks: tuple[TaskEntry, ...]
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
+    image_size: tuple[int, int] | None = None
 
     def row(self, name: str) -> Row:
         """Return the row of this name."""
@@ -158,145 +176,3 @@ def find_suite(name: str) -> Path:
         known = [path.stem for path in SHIPPED.glob("*.toml")]
         raise UnknownName("suite (a shipped name or a .toml file)", name, known)
     return shipped
-
-
-def read_suite(path: Path) -> Suite:
-    """Parse and check a suite file. Raises SuiteError that names the wrong entry."""
-    table = read_toml(path, SuiteError)
-    given = table.sub("evaluate", optional=True)
-    episodes = given.count("episodes", 100)
-    evaluate = Evaluation(
-        episodes,
-        given.count("most_episodes", episodes, least=episodes),
-        given.positive("half_width", 0.025),
-        given.positive("margin", 0.03),
-        given.positive("latency_ms", 0.0, allow_zero=True),
-        given.count("chunks", 2000),
-    )
-    given.nothing_left()
-    suite = Suite(
-        path,
-        table.take("name", str),
-        table.take("observe", str),
-        table.take("preset", str),
-        _whole(table, "seeds", least=0),
-        table.take("budget", str, STEPS),
-        table.take("reference", str, "") or None,
-        evaluate,
-        tuple(_task(entry) for entry in table.each("tasks")),
-        tuple(_row(entry) for entry in table.each("rows")),
-        tuple(_comparison(entry) for entry in table.each("compare", optional=True)),
-    )
-    table.nothing_left()
-    _check(suite)
-    return suite
-
-
-def _task(table: Table) -> TaskEntry:
-    entry = TaskEntry(
-        table.take("name", str),
-        table.count("demonstrations", 50, least=2),
-        table.count("steps"),
-        table.take("group", str, STANDARD),
-        table.positive("noise", allow_zero=True) if "noise" in table.values else None,
-        table.count("wander", least=0) if "wander" in table.values else None,
-        table.positive("learning_rate") if "learning_rate" in table.values else None,
-    )
-    if entry.group not in GROUPS:
-        raise SuiteError(f"{table.path}: {table.where('group')}: {_unknown(entry.group, GROUPS)}")
-    table.nothing_left()
-    return entry
-
-
-def _row(table: Table) -> Row:
-    options = table.take("options", dict, {})
-    for name, value in options.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            where = table.where(f"options.{name}")
-            raise SuiteError(f"{table.path}: {where}: expected a number, got {value!r}.")
-    row = Row(
-        table.take("name", str),
-        table.take("method", str),
-        _whole(table, "nfe", least=1),
-        {name: float(value) for name, value in options.items()},
-        table.take("cold", bool, False),
-        table.take("tuned", bool, False),
-        table.count("guard", 1),
-        _number(table, "noise_cold"),
-        _number(table, "noise_warm"),
-        table.count("cold_nfe", 1) if "cold_nfe" in table.values else None,
-    )
-    if not row.name or set(row.name) & set("/*?[] @|"):
-        raise SuiteError(
-            f"{table.path}: {table.where('name')}: expected a word without / * ? [ ] @ | or space, "
-            f"got {row.name!r}."
-        )
-    if row.tuned and (row.cold or "noise_cold" in row.starts or "noise_warm" in row.starts):
-        raise SuiteError(
-            f"{table.path}: {table.where('tuned')}: `tune` chooses t_w and noise: give tuned, or "
-            "cold and noise."
-        )
-    table.nothing_left()
-    return row
-
-
-def _comparison(table: Table) -> Comparison:
-    sides = []
-    for key in ("candidate", "against"):
-        value: Any = table.take(key, list)
-        if [type(x) for x in value] != [str, int]:
-            raise SuiteError(
-                f"{table.path}: {table.where(key)}: expected a row and its nfe, such as "
-                f'["flow", 100], got {value!r}.'
-            )
-        sides.append(Side(*value))
-    table.nothing_left()
-    return Comparison(*sides)
-
-
-def _number(table: Table, key: str) -> float | None:
-    return table.positive(key, allow_zero=True) if key in table.values else None
-
-
-def _whole(table: Table, key: str, *, least: int) -> tuple[int, ...]:
-    """Read a list of different whole numbers that is not empty."""
-    values = table.take(key, list)
-    good = values and all(type(x) is int and x >= least for x in values)
-    if not good or len(set(values)) != len(values):
-        raise SuiteError(
-            f"{table.path}: {table.where(key)}: expected different whole numbers from {least} on, "
-            f"got {values!r}."
-        )
-    return tuple(values)
-
-
-def _check(suite: Suite) -> None:
-    for what, names in (
-        ("tasks", [task.name for task in suite.tasks]),
-        ("rows", [row.name for row in suite.rows]),
-    ):
-        for name in names:
-            if names.count(name) > 1:
-                raise SuiteError(f"{suite.path}: [[{what}]]: {name!r} is there twice.")
-    if suite.budget not in (STEPS, TIME):
-        raise SuiteError(f"{suite.path}: budget: {_unknown(suite.budget, (STEPS, TIME))}")
-    rows = {row.name: row for row in suite.rows}
-    if suite.budget == TIME and suite.reference is None:
-        raise SuiteError(f'{suite.path}: reference: missing; budget = "time" needs a row.')
-    if suite.reference is not None and suite.reference not in rows:
-        raise SuiteError(f"{suite.path}: reference: {_unknown(suite.reference, rows)}")
-    for comparison in suite.comparisons:
-        for side in (comparison.candidate, comparison.against):
-            if side.row not in rows:
-                raise SuiteError(f"{suite.path}: [[compare]]: {_unknown(side.row, rows)}")
-            if side.nfe not in rows[side.row].nfe:
-                raise SuiteError(
-                    f"{suite.path}: [[compare]]: row {side.row!r} is evaluated at nfe "
-                    f"{list(rows[side.row].nfe)}, not {side.nfe}."
-                )
-        if comparison.candidate == comparison.against:
-            raise SuiteError(f"{suite.path}: [[compare]]: {comparison.candidate} against itself.")
-
-
-def _unknown(got: str, known: Any) -> str:
-    return str(UnknownName("name", got, known)) + "."

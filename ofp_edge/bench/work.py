@@ -29,6 +29,7 @@ from ofp_edge.evaluate.tune import tune_policy
 from ofp_edge.evaluate.tuning import CHOSEN
 from ofp_edge.files import sha256_file
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.train.loop import train
@@ -46,6 +47,8 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
     inputs = cells.dataset_inputs(suite, task)
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
+    if suite.image_size is not None:
+        more["image_size"] = suite.image_size
     found = collect_demonstrations(
         task.name,
         task.demonstrations,
@@ -69,24 +72,36 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
     inputs = cells.timing_inputs(suite, store, unit)
     if inputs is None:
         raise AssertionError(f"{unit}: timed before its dataset was there")
-    dataset = store.dataset(cells.dataset_inputs(suite, unit.task))
+    units = unit, cells.reference_of(suite, unit)
     times: dict[str, list[float]] = {"s_per_step": [], "reference_s_per_step": []}
     with tempfile.TemporaryDirectory(dir=store.root) as folder:
         for _ in range(TIMING_ROUNDS):
-            for name, who in zip(times, (inputs, inputs["reference"]), strict=True):
-                request = Request(
-                    dataset,
-                    Path(folder) / "p",
-                    who["method"],
-                    suite.preset,
-                    seed=0,
-                    force=True,
-                    steps=TIMING_STEPS,
-                    learning_rate=unit.task.learning_rate,
-                    options=who["options"] or None,
-                )
-                times[name].append(seconds_a_step(request))
+            for name, who in zip(times, units, strict=True):
+                request = request_of(suite, store, who, Path(folder) / "p", TIMING_STEPS)
+                times[name].append(seconds_a_step(replace(request, seed=0, force=True)))
     store.write("timing", inputs, {name: statistics.median(x) for name, x in times.items()})
+
+
+def request_of(suite: Suite, store: Store, unit: Unit, output: Path, steps: int) -> Request:
+    """Return the request for a unit's training, from the policy that it starts from, if any."""
+    request = Request(
+        store.dataset(cells.dataset_inputs(suite, unit.task)),
+        output,
+        unit.method,
+        suite.preset,
+        steps=steps,
+        seed=unit.seed,
+        learning_rate=unit.task.learning_rate,
+        options=unit.options or None,
+    )
+    if (start := cells.start_of(suite, unit)) is None:
+        return request
+    cell = cells.finished_training(suite, store, start)
+    if cell is None:
+        raise AssertionError(f"{unit}: trained before what it starts from")
+    many = not build_method(start.method).jumps
+    distill = many and build_method(unit.method).jumps
+    return replace(request, init=store.root / cell["policy"], distill=distill)
 
 
 def seconds_a_step(request: Request) -> float:
@@ -116,7 +131,12 @@ def train_and_evaluate(
             choice = replace(choice, **_tune(suite, store, unit, training, nfe))
         inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
         job = Job(
-            store.root / training["policy"], unit.task.name, choice, suite.evaluate.latency_ms
+            store.root / training["policy"],
+            unit.task.name,
+            choice,
+            suite.evaluate.latency_ms,
+            frames=row.frames,
+            words=row.words,
         )
         _run_episodes(store, inputs, job, episodes[row.name, nfe])
         if cells.has_modes(unit):
@@ -130,22 +150,12 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
     cell, policy = store.read("training", inputs), store.policy(inputs)
     if cell and cell["finished"] and (policy / MODEL).exists():
         return cell
-    dataset = store.dataset(cells.dataset_inputs(suite, unit.task))
+    request = request_of(suite, store, unit, policy, inputs["steps"])
     if cell and policy.exists():  # this code began it
-        request = Request(dataset, policy, resume=True)
+        request = Request(request.dataset, policy, resume=True)
     else:
         store.write("training", inputs, {"finished": False})
         shutil.rmtree(policy, ignore_errors=True)  # other code made it
-        request = Request(
-            dataset,
-            policy,
-            unit.method,
-            suite.preset,
-            steps=inputs["steps"],
-            seed=unit.seed,
-            learning_rate=unit.task.learning_rate,
-            options=unit.options or None,
-        )
     plan, before, began = make_plan(request), memory_mib("VmRSS"), time.process_time()
     first = plan.state.step
     try:

@@ -51,7 +51,8 @@ def bench(
     os.environ["OMP_NUM_THREADS"] = "1"
     if ray is not None and workers is not None:
         raise OfpError("--workers and --ray exclude each other: Ray knows its own cores.")
-    from ofp_edge.bench.suite import find_suite, read_suite
+    from ofp_edge.bench.suite import find_suite
+    from ofp_edge.bench.suite_file import read_suite
     from ofp_edge.extras import require
 
     read = read_suite(find_suite(suite))

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
     "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
-    "start", "engine", "precision", "frames", "latency_ms", "by_latency", "seed", "first_seed",
-    "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited", "refined",
-    "recorded", "committed_steps", "cuts", "misses", "cross_fade_steps", "actuation_delay_ms",
-    "robot_delay_ms",
+    "start", "engine", "precision", "frames", "words", "latency_ms", "by_latency", "seed",
+    "first_seed", "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited",
+    "refined", "recorded", "committed_steps", "cuts", "misses", "cross_fade_steps",
+    "actuation_delay_ms", "robot_delay_ms",
 )  # fmt: skip
-_FRAMES = ("own", "other")
+_OWN_OR_OTHER = ("own", "other")
 
 
 def evaluate(
@@ -130,6 +130,12 @@ def evaluate(
             help="own, or other: play another episode's camera frames, as a control. Default: own."
         ),
     ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            help="own, or other: tell it another of its instructions, as a control. Default: own."
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes; the result does not depend on it. Default: 2."),
@@ -179,6 +185,7 @@ def evaluate(
             robot_delay_ms=robot_delay_ms,
             no_committed=no_committed or None,
             frames=frames,
+            words=words,
             workers=workers,
             video=video,
             video_episodes=video_episodes,
@@ -196,8 +203,7 @@ def evaluate(
             result=result,
         )
     _refuse("with --task every chunk is made once", samples=samples)
-    if frames not in (None, *_FRAMES):
-        raise UnknownName("--frames", str(frames), _FRAMES)
+    played, told = _own_or_other("--frames", frames), _own_or_other("--words", words)
     if video is not None:
         from ofp_edge.evaluate.video import check_video
 
@@ -224,7 +230,6 @@ def evaluate(
         choice = replace(choice, if_time=True)
     else:
         choice = replace(choice, nfe=evaluations)
-    played: Literal["own", "other"] = "other" if frames == "other" else "own"
     workers = 2 if workers is None else workers
     seeds = evaluation_seeds(seed, _count(episodes))
     began = time.monotonic()
@@ -239,6 +244,7 @@ def evaluate(
             choice,
             latency,
             played,
+            words=told,
             rig=limits,
             refine_first_ns=first_ns,
             robot_delay_ms=robot_delay_ms or 0.0,
@@ -273,6 +279,12 @@ def _check_schedule(job: Job, spec: PolicySpec) -> None:
         job.controller(spec)
     except RigError as cause:
         raise RigError(f"L = {job.latency_ms:g} ms: {cause}") from None
+
+
+def _own_or_other(option: str, value: str | None) -> Literal["own", "other"]:
+    if value not in (None, *_OWN_OR_OTHER):
+        raise UnknownName(option, str(value), _OWN_OR_OTHER)
+    return "other" if value == "other" else "own"
 
 
 def _count(episodes: str | None) -> int:

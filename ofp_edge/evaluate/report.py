@@ -82,6 +82,7 @@ def document(
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,
+        "words": job.words,
         "by_latency": outcomes,
         "seed": seed,
         "first_seed": runs[0][0].seed,
@@ -114,6 +115,7 @@ def table(values: dict[str, Any]) -> RenderableType:
         ("engine", f"{values['engine']}, {values['precision']}"),
         *_rig_rows(values),
         *([("camera frames", "another episode's (control)")] if control else []),
+        *([("instruction", "another one (control)")] if values["words"] == "other" else []),
         ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
     ]
     grid = Table(box=None, show_header=False)

@@ -150,7 +150,7 @@ PRESETS = {
                 _decoder(width=64, hidden=128), _decoder(width=64, hidden=128), own_every=2,
             ),
             replace(_IMAGES, batch_size=32, shift_px=0), n_obs_steps=1, horizon=8,
-            n_action_steps=2, t_w=0.3, t_refine=0.5, method_options=_UNGUIDED,
+            n_action_steps=6, t_w=0.3, t_refine=0.5, method_options=_UNGUIDED,
         ),
     )
 }  # fmt: skip

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ofp_edge.sim.fields import Observe
 
 INSTRUCTIONS = ("dock at the left berth", "dock at the middle berth", "dock at the right berth")
-_FRONT = View((0.0, -0.42, 0.5), (0.0, 0.02, 0.0), fovy_deg=40.0)
-_SIDE = View((0.45, 0.0, 0.5), (0.0, 0.02, 0.0), fovy_deg=40.0)
+_FRONT = View((0.0, -0.42, 0.5), (0.0, 0.02, 0.0), fovy_deg=38.0)
+_SIDE = View((0.45, 0.0, 0.5), (0.0, 0.02, 0.0), fovy_deg=38.0)
 
 
 @dataclass(frozen=True)

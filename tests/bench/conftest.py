@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 pytest.importorskip("metaworld")
 
 from ofp_edge.bench.pool import Job, answer_of  # noqa: E402
-from ofp_edge.bench.suite import Suite, read_suite  # noqa: E402
+from ofp_edge.bench.suite import Suite  # noqa: E402
+from ofp_edge.bench.suite_file import read_suite  # noqa: E402
 
 TEXT = """
 name = "tiny"

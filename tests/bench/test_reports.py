@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from ofp_edge.bench import cells
 from ofp_edge.bench.results import Document, gather, write_reports
 from ofp_edge.bench.store import open_store
-from ofp_edge.bench.suite import Suite, read_suite
+from ofp_edge.bench.suite import Suite
+from ofp_edge.bench.suite_file import read_suite
 from ofp_edge.cli.main import build_app
 from tests.bench.conftest import Edit, write_suite
 from tests.rendering import require_readable

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ofp_edge.bench.check import check_names
-from ofp_edge.bench.suite import SHIPPED, find_suite, read_suite
+from ofp_edge.bench.suite import SHIPPED, find_suite
+from ofp_edge.bench.suite_file import read_suite
 from ofp_edge.errors import SuiteError, UnknownName
 from tests.bench.conftest import Edit, write_suite
 

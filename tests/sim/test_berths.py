@@ -12,10 +12,12 @@ from ofp_edge.data.open import open_dataset  # noqa: E402
 from ofp_edge.errors import OfpError, SpecMismatch  # noqa: E402
 from ofp_edge.fields.text import instructions_of  # noqa: E402
 from ofp_edge.sim.berths_task import INSTRUCTIONS  # noqa: E402
+from ofp_edge.sim.camera import start_cameras  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
 from ofp_edge.sim.fields import observation_fields  # noqa: E402
-from ofp_edge.sim.open import open_world  # noqa: E402
+from ofp_edge.sim.open import open_world, shared_world  # noqa: E402
 from ofp_edge.sim.render import open_renderer  # noqa: E402
+from ofp_edge.sim.simulator import ManualClock  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 
 TASK = find_task("planar/berths")
@@ -94,6 +96,26 @@ def test_what_moves_is_seen_to_move_by_less_than_a_pixel(world):
     world.step(np.array([0.1, 0.0], np.float32))  # 4 mm, a quarter of a pixel
     _, after = shown(world, "front")
     assert 10 < np.abs(after.astype(int) - before.astype(int)).sum()
+
+
+@pytest.mark.parametrize("steps", [1, 6, 7, 8, 9, 30])
+def test_a_camera_that_is_asked_after_a_pause_still_gives_depth_and_colour(steps):
+    """A policy that executes its whole chunk looks once in as many steps."""
+    clock = ManualClock()
+    fields = observation_fields(TASK, "rgb", (16, 16))
+    cameras = start_cameras("planar/berths", fields, clock)
+    world = shared_world("planar/berths", "planar/berths")
+    world.reset(0)
+    try:
+        for _ in range(4):
+            clock.advance(steps * 50_000_000)
+            world.version += 1
+            for camera in cameras.values():
+                frame = camera.read(0)
+                assert frame.t_capture_ns == clock() and frame.color.shape == (16, 16, 3)
+    finally:
+        for camera in cameras.values():
+            camera.close()
 
 
 def test_each_demonstration_says_what_it_was_told(tmp_path):

@@ -15,6 +15,7 @@ from ofp_edge.runtime.cameras.sources import Started, newest
 
 SERIAL = "000000000001"
 """The serial number that a recording of a software camera carries."""
+_PAUSE = 6  # frames; at 8 the syncer has forgotten
 
 
 class SoftwareSource:
@@ -35,7 +36,7 @@ class SoftwareSource:
         self._streams: list[tuple[Any, Any, int]] = []  # sensor, profile, bytes a pixel
         self._opened: list[Any] = []
         self._recorder: Any = None
-        self._pushed = False
+        self._pushed, self._last_ns = False, 0
 
     def start(self, camera: str) -> Started:
         """Start; see Source."""
@@ -75,10 +76,13 @@ class SoftwareSource:
         self, depth: NDArray[np.uint16], color: NDArray[np.uint8] | None, stamp_ns: int, number: int
     ) -> None:
         """Hand one capture to the SDK, which copies it. Shapes are as in Frame."""
-        if self.color and not self._pushed:
-            # The syncer pairs two streams only once it has seen a frame of both.
-            self._push_once(depth, color, stamp_ns - round(1e9 / self._fps), number - 1)
-        self._pushed = True
+        frame_ns = round(1e9 / self._fps)
+        paused = stamp_ns - self._last_ns > _PAUSE * frame_ns
+        if self.color and (not self._pushed or paused):
+            # The syncer pairs two streams only once it has seen a frame of both, and forgets a
+            # stream that pauses.
+            self._push_once(depth, color, stamp_ns - frame_ns, number - 1)
+        self._pushed, self._last_ns = True, stamp_ns
         self._push_once(depth, color, stamp_ns, number)
 
     def _push_once(
