@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from ofp_edge.policy.codes import CHOICE
 from ofp_edge.quantize.recipes import KEEP_FLOAT, Recipe
 
 _ATEN = torch.ops.aten
@@ -100,6 +101,7 @@ def float_reasons(
     ends = {
         "noise_input": [y for x in given for y in _nearest(x, names, lambda n: n.users)],
         "velocity_output": [*_nearest(outputs, names, lambda n: n.all_input_nodes)],
+        "code_choice": [n for n, name in names.items() if name in CHOICE],
     }
     for rule in recipe.keep_float:
         reasons.update({names[node]: KEEP_FLOAT[rule] for node in ends[rule]})

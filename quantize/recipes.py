@@ -42,6 +42,10 @@ KEEP_FLOAT = {
         "gives u, or the chunk itself: its rounding would go into the action as it is, one step of "
         "its scale at a time"
     ),
+    "code_choice": (
+        "chooses a code, or is one: of two that round to the same step it would take the mean, and "
+        "the chunk would lie between their ways"
+    ),
 }
 
 _INT8 = Recipe(
@@ -49,7 +53,7 @@ _INT8 = Recipe(
     "static symmetric int8: per-tensor activations, per-channel weights",
     "int8",
     ("conv2d", "conv_transpose2d", "linear"),
-    ("noise_input", "velocity_output"),
+    ("noise_input", "velocity_output", "code_choice"),
 )
 
 RECIPES = {

@@ -158,11 +158,12 @@ def tiny_trunk(kind: str) -> TrunkConfig:
 def tiny_policy(
     path: Path, obs: str = "points", *, seed: int = 0, trunk: str = "mlp", horizon: int = 8,
     spec: PolicySpec | None = None, task: str | None = None, committed_steps: int = 0,
+    codes: int = 0,
 ) -> Path:  # fmt: skip
     """Save an untrained policy of preset "tiny" whose answers depend on every input.
 
     trunk: a kind that `tiny_trunk` knows, in place of the preset's. spec, task: of a simulated
-    task without a camera, in place of the synthetic one. committed_steps: see NetworkSizes.
+    task without a camera, in place of the synthetic one. committed_steps, codes: see NetworkSizes.
     """
     from dataclasses import replace
 
@@ -179,7 +180,9 @@ def tiny_policy(
         "points": (state_field(4), points_field()), "rgb": (state_field(4), *rgb_fields()),
         "state": (state_field(7),),
     }[obs]  # fmt: skip
-    sizes = replace(chosen.network, trunk=tiny_trunk(trunk), committed_steps=committed_steps)
+    sizes = replace(
+        chosen.network, trunk=tiny_trunk(trunk), committed_steps=committed_steps, codes=codes
+    )
     spec = spec or PolicySpec(
         observations, action_fields(), chosen.n_obs_steps, horizon, chosen.n_action_steps,
         CONTROL_HZ,
@@ -192,6 +195,8 @@ def tiny_policy(
     for parameter in network.parameters():  # what starts at zero would hide its inputs
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
+    if network.codes is not None:
+        torch.nn.init.normal_(network.codes.centres)
     record = TrainingRecord(chosen.training, seed, 0, "synthetic", "0" * 64, "none", ())
     config = PolicyConfig(
         method="ofp-plus", method_options={}, preset="tiny", network=sizes, spec=spec,

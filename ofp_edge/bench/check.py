@@ -44,8 +44,11 @@ def _check_row(row: Row) -> None:
     method = build_method(row.method, row.options)
     Choice(cold=row.cold, guard=row.guard, **row.starts)
     for nfe in row.nfe:  # asked with a network that does nothing, because a method may have a most
-        method.sample(_still, torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
+        method.sample(_Still(), torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
 
 
-def _still(z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
-    return torch.zeros_like(z)
+class _Still:
+    codes = None
+
+    def __call__(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
+        return torch.zeros_like(z)

@@ -53,6 +53,11 @@ class Policy:
         network, module = self.config.network.committing(self.network, steps, self.statistics, what)
         return Policy(replace(self.config, network=network), module, self.statistics)
 
+    def coding(self, count: int, what: str) -> Policy:
+        """Return it as one whose jumps choose among `count` codes. PolicyError, naming `what`."""
+        network, module = self.config.network.coding(self.network, count, self.statistics, what)
+        return Policy(replace(self.config, network=network), module, self.statistics)
+
 
 def load_policy(path: Path) -> Policy:
     """Read a policy folder. Raises PolicyError when it is missing, damaged or of another schema."""

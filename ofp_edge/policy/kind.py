@@ -40,10 +40,12 @@ class Network(ABC):
 
     kind: its name in config.json; our own networks have none. one_row: its functions take one row a
     call, so they cannot run batches. committed_steps: the longest committed prefix that it is told.
+    codes: the number of codes that a jump chooses among.
     """
 
     kind: ClassVar[str | None] = None
     committed_steps: int = 0
+    codes: int = 0
     one_row: ClassVar[bool] = False
     keeps_encoder: ClassVar[bool] = False
     """Whether training on from given weights leaves the encoder as it is."""
@@ -153,6 +155,20 @@ class Network(ABC):
         """Let the network be told committed prefixes of up to `steps`; until it is trained so, its
         output is unchanged. Raises PolicyError, naming `what`, where it has no such form."""
         raise PolicyError(f"{what}: its network takes no committed prefix. Leave it out.")
+
+    def coding(
+        self,
+        network: PolicyNetwork,
+        count: int,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
+        """Let jumps choose among `count` new codes (see codes.py), unless it has so many; until
+        they are trained, it answers as without any. Raises PolicyError, naming `what`, where it
+        has no such form."""
+        if count == self.codes:
+            return self, network
+        raise PolicyError(f"{what}: its network takes no codes. Leave it out.")
 
     def widened(
         self,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ofp_edge.policy.codes import Codes
 from ofp_edge.policy.parts import Actions, Embedding, Encoder
 from ofp_edge.policy.prefix import Prefix
 from ofp_edge.spec import PolicySpec
@@ -23,7 +24,7 @@ class PolicyNetwork(nn.Module):
     Every kind of network is this module, built from its own parts (see `Network.build`). learns:
     whether it learns what stands for a dropped condition, `null`; otherwise that is zeros.
     committed_steps: the longest prefix that it is told (see prefix.py), 0 where its trunk takes
-    none.
+    none. codes: what chooses the way of a jump (see codes.py), None where nothing does.
     """
 
     null: Tensor
@@ -38,12 +39,13 @@ class PolicyNetwork(nn.Module):
         *,
         learns: bool = True,
         committed_steps: int = 0,
+        codes: Codes | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.chunk_size = spec.horizon * spec.action_dim
         self.encoder, self.time, self.trunk, self.actions = encoder, time, trunk, actions
-        self.committed_steps = committed_steps
+        self.committed_steps, self.codes = committed_steps, codes
         if learns:
             # Stands in for the features of a dropped condition ("null" in the paper).
             self.null = nn.Parameter(torch.zeros(spec.n_obs_steps * encoder.feature_dim))
@@ -64,16 +66,37 @@ class PolicyNetwork(nn.Module):
         return features.view(batch, steps * self.encoder.feature_dim)
 
     def forward(
-        self, z: Tensor, t: Tensor, r: Tensor, features: Tensor, prefix: Prefix | None = None
+        self,
+        z: Tensor,
+        t: Tensor,
+        r: Tensor,
+        features: Tensor,
+        prefix: Prefix | None = None,
+        code: Tensor | None = None,
     ) -> Tensor:
         """Map z (B, H*A), t and r (B,), features (B, To*F) to u (B, H*A), whose part inside the
-        prefix means nothing. Without one it is the u of an empty prefix."""
+        prefix means nothing. Without one it is the u of an empty prefix. code: (B, codes), 1 at the
+        code that a jump takes; None is all zeros, as the velocity at r = t has none."""
         time = self.time(t, r)
-        if prefix is None:
-            u: Tensor = self.trunk(z, features, time)
-            return u
-        u = self.trunk(prefix.put_into(z), features, time, prefix.told)
+        if self.codes is not None:
+            code = z.new_zeros(1, self.codes.count) if code is None else code
+            time = time + self.codes.embedding(code)
+        z, told = _told(z, prefix)
+        u: Tensor = self.trunk(z, features, time, *told)
         return u
+
+    def code_logits(
+        self, z: Tensor, t: Tensor, r: Tensor, features: Tensor, prefix: Prefix | None = None
+    ) -> Tensor:
+        """Return what speaks for each code of a jump, (B, codes), of a network that has them. No
+        gradient reaches the embedding of time."""
+        if self.codes is None:
+            raise TypeError("this network has no codes")
+        with torch.no_grad():
+            time = self.time(t, r)
+        z, told = _told(z, prefix)
+        logits: Tensor = self.codes.chooser(z, features, time, *told)
+        return logits
 
     def normalize_actions(self, chunk: Tensor) -> Tensor:
         """Normalise raw actions (B, H, A) and flatten them to (B, H*A)."""
@@ -94,3 +117,8 @@ class PolicyNetwork(nn.Module):
     def parameter_count(self) -> int:
         """The number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _told(z: Tensor, prefix: Prefix | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """z with what is committed in its place, and what a trunk is told of it."""
+    return (z, ()) if prefix is None else (prefix.put_into(z), (prefix.told,))

@@ -10,6 +10,7 @@ import torch
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
+from ofp_edge.policy.codes import Codes
 from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network import PolicyNetwork
@@ -22,6 +23,8 @@ from ofp_edge.policy.trunks.trunk import TimeEmbedding
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import shown
 
+_FROM_0 = ("committed_steps", "codes")
+
 
 @dataclass(frozen=True)
 class NetworkConfig(NetworkSizes, Network):
@@ -32,9 +35,10 @@ class NetworkConfig(NetworkSizes, Network):
         """The trunk's kind; see Network."""
         return self.trunk.kind
 
-    def for_spec(self, spec: PolicySpec, committed_steps: int | None) -> NetworkConfig:
-        """Return the same sizes, to be told committed prefixes of up to so many steps."""
-        return replace(self, committed_steps=committed_steps or 0)
+    def for_spec(self, spec: PolicySpec, committed_steps: int | None, codes: int) -> NetworkConfig:
+        """Return the same sizes, to be told committed prefixes of up to so many steps, and to
+        choose among so many codes."""
+        return replace(self, committed_steps=committed_steps or 0, codes=codes)
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
         """Build the network; see Network."""
@@ -46,6 +50,7 @@ class NetworkConfig(NetworkSizes, Network):
         if self.committed_steps:
             check_committed(self.committed_steps, spec)
             trunk.hear()
+        codes = self._codes(spec, features)
         affine = Affine.concatenated([Affine.of(statistics[f.name]) for f in spec.actions])
         return PolicyNetwork(
             spec,
@@ -54,7 +59,16 @@ class NetworkConfig(NetworkSizes, Network):
             trunk,
             ScaleOffset(affine, spec.horizon),
             committed_steps=self.committed_steps,
+            codes=codes,
         )
+
+    def _codes(self, spec: PolicySpec, features: int) -> Codes | None:
+        if not self.codes:
+            return None
+        made = Codes(self.codes, self.condition, spec.horizon, spec.action_dim, features)
+        if self.committed_steps:
+            made.chooser.hear()
+        return made
 
     def committing(
         self,
@@ -71,17 +85,40 @@ class NetworkConfig(NetworkSizes, Network):
                 f"{what}: trained with committed prefixes of up to {self.committed_steps} steps, "
                 "which can't be taken out: expected 1 or more, got 0."
             )
-        told = replace(self, committed_steps=steps)
+        return replace(self, committed_steps=steps)._grown_from(network, statistics)
+
+    def coding(
+        self,
+        network: PolicyNetwork,
+        count: int,
+        statistics: Mapping[str, FieldStatistics],
+        what: str,
+    ) -> tuple[Network, PolicyNetwork]:
+        """Put new codes, whose embeddings start at 0, in the place of those it has; see Network."""
+        if count == self.codes:
+            return self, network
+        return replace(self, codes=count)._grown_from(network, statistics, but=("codes.",))
+
+    def _grown_from(
+        self,
+        network: PolicyNetwork,
+        statistics: Mapping[str, FieldStatistics],
+        but: tuple[str, ...] = (),
+    ) -> tuple[Network, PolicyNetwork]:
+        """Build it and fill in a network's weights, `but` those whose names begin so."""
         with torch.random.fork_rng(devices=[]):
-            built = told.build(network.spec, statistics)
-        built.load_state_dict({**built.state_dict(), **network.state_dict()})
-        return told, built.train(network.training)
+            torch.manual_seed(0)
+            built = self.build(network.spec, statistics)
+        kept = {name: x for name, x in network.state_dict().items() if not name.startswith(but)}
+        built.load_state_dict({**built.state_dict(), **kept})
+        return self, built.train(network.training)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; see Network."""
         value = {**asdict(self), "trunk": {"kind": self.trunk.kind, **vars(self.trunk)}}
-        if not self.committed_steps:
-            del value["committed_steps"]  # as it was before there were prefixes
+        for name in _FROM_0:
+            if not value[name]:
+                del value[name]  # as it was before there were prefixes and codes
         return value
 
     @classmethod
@@ -112,6 +149,4 @@ class NetworkConfig(NetworkSizes, Network):
                     f"config.network.rgb.blocks: expected one number for each of "
                     f"{len(rgb.channels)} channels, got {len(rgb.blocks)}."
                 )
-        return read_sizes(
-            cls, value, "config.network", from_0=("committed_steps",), trunk=sizes, rgb=rgb
-        )
+        return read_sizes(cls, value, "config.network", from_0=_FROM_0, trunk=sizes, rgb=rgb)

@@ -88,6 +88,10 @@ def part_of(prefix: Prefix | None, *parts: slice) -> Prefix | None:
     return Prefix(*(torch.cat([x[part] for part in parts]) for x in prefix))
 
 
-def telling(network: PolicyNetwork, prefix: Prefix | None) -> Callable[..., Any]:
-    """Return the network as a function of (z, t, r, features) that is told this prefix."""
-    return network if prefix is None else partial(network, prefix=prefix)
+def telling(
+    network: PolicyNetwork, prefix: Prefix | None, code: Tensor | None = None
+) -> Callable[..., Any]:
+    """Return the network as a function of (z, t, r, features) that is told this prefix and code."""
+    given = {"prefix": prefix, "code": code}
+    given = {name: x for name, x in given.items() if x is not None}
+    return partial(network, **given) if given else network

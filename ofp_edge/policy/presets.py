@@ -90,12 +90,12 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
-            "small", "0.4 M parameters: for CPUs",
+            "small", "0.6 M parameters: for CPUs",
             NetworkConfig((32, 64, 128), 64, 128, 32, MlpConfig(width=192, blocks=3)),
             _TRAINING, n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
         Preset(
-            "tiny", "7 k parameters: to try things out, learns little",
+            "tiny", "18 k parameters: to try things out, learns little",
             NetworkConfig(
                 (16, 16), 16, 16, 8, MlpConfig(width=32, blocks=1),
                 RgbConfig((8, 16), (1, 1), keypoints=4, features=8, shared=True),
@@ -108,7 +108,7 @@ PRESETS = {
             n_obs_steps=2, horizon=8, n_action_steps=4, t_w=0.3, t_refine=0.5,
         ),
         Preset(
-            "unet", "4.3 M parameters: a convolutional U-Net, for larger CPUs and Orin",
+            "unet", "4.5 M parameters: a convolutional U-Net, for larger CPUs and Orin",
             NetworkConfig(
                 (32, 64, 128), 64, 128, 32, UnetConfig((96, 192, 384), blocks=2, kernel=3)
             ),
@@ -116,7 +116,7 @@ PRESETS = {
             method_options=_FEWER_JUMPS,
         ),
         Preset(
-            "transformer", "2.4 M parameters: attention over the steps, for Orin",
+            "transformer", "2.6 M parameters: attention over the steps, for Orin",
             NetworkConfig(
                 (32, 64, 128), 64, 128, 32,
                 TransformerConfig(width=192, blocks=4, heads=4, expand=4),
@@ -125,7 +125,7 @@ PRESETS = {
             method_options=_FEWER_JUMPS,
         ),
         Preset(
-            "rgb", "0.5 M parameters with two cameras: colour images by a narrow ResNet, for CPUs",
+            "rgb", "0.6 M parameters with two cameras: colour images by a narrow ResNet, for CPUs",
             NetworkConfig(
                 (32, 64, 128), 64, 128, 32, MlpConfig(width=192, blocks=3),
                 RgbConfig((16, 32), (1, 1), keypoints=16, features=32, shared=False),
@@ -133,7 +133,7 @@ PRESETS = {
             _IMAGES, n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
         Preset(
-            "resnet18", "27 M parameters with two cameras: ResNet-18 and a U-Net, for Orin",
+            "resnet18", "28 M parameters with two cameras: ResNet-18 and a U-Net, for Orin",
             NetworkConfig(
                 (32, 64, 128), 64, 256, 32, UnetConfig((96, 192, 384), blocks=2, kernel=3),
                 RgbConfig((64, 128, 256, 512), (2, 2, 2, 2), keypoints=32, features=64,

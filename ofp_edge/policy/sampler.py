@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ofp_edge.policy.codes import chosen
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, telling
 
@@ -23,10 +24,12 @@ def jump(
     r: float,
     prefix: Prefix | None = None,
 ) -> Tensor:
-    """Take one evaluation's step: `z_r = z + (r - t) u(z, t, r | o)`."""
+    """Take one evaluation's step: `z_r = z + (r - t) u(z, t, r | o)`, by the code it chooses."""
     times = torch.full((2, len(z)), t, device=z.device)
     times[1] = r
-    u: Tensor = telling(network, prefix)(z, times[0], times[1], features)
+    at = z, times[0], times[1], features
+    code = None if network.codes is None else chosen(network.code_logits(*at, prefix))
+    u: Tensor = telling(network, prefix, code)(*at)
     return z + (r - t) * u
 
 

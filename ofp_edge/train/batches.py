@@ -52,6 +52,10 @@ class Batches:
         past = self.past[rows].numpy()  # (B, To)
         return [_taken(field, past) for field in self.fields], self.chunks[rows]
 
+    def actions(self, rows: Tensor) -> Tensor:
+        """Return the actions (B, H, A) of windows by number (B,)."""
+        return self.chunks[rows]
+
     def take(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return windows by number (B,): fields as `PolicyNetwork.encode` takes them, and actions
         (B, H, A)."""

@@ -59,3 +59,5 @@ class Compute:
             for network in networks:
                 for part in (network.encoder.compiled, network.time, network.trunk):
                     part.compile()
+                if network.codes is not None:
+                    network.codes.chooser.compile()

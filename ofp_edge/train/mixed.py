@@ -49,6 +49,10 @@ class MixedBatches(Batches):
         seen = [torch.cat(x)[back] for x in zip(*(x[0] for x in found), strict=True)]
         return seen, torch.cat([x[1] for x in found])[back]
 
+    def actions(self, rows: Tensor) -> Tensor:
+        """As Batches.actions."""
+        return torch.cat([x.chunks for x in self._parts])[rows]
+
 
 def _uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return torch.rand(tuple(shape), generator=generator, dtype=torch.float64)

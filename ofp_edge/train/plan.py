@@ -28,7 +28,9 @@ from ofp_edge.policy.presets import preset
 from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.start import Start
+from ofp_edge.train.coding import chosen_method, find_centres, with_codes
 from ofp_edge.train.history import History, load_history
+from ofp_edge.train.mixed import batches_of
 from ofp_edge.train.request import Request
 from ofp_edge.train.scene_shift import with_shift
 from ofp_edge.train.start import opened, require_fits, settings_of, start_of, weights_sha256
@@ -131,10 +133,11 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     chosen = settings_of(start) if start else preset(request.preset or _usual(dataset))
     own = start and not request.distill
     method_name = request.method or (start.config.method if start and own else DEFAULT)
-    of_preset = chosen.method_options.get(method_name, {})
-    method = build_method(method_name, {**of_preset, **(request.options or {})})
+    method = chosen_method(request, method_name, chosen, start)
     if request.distill and not method.jumps:
         raise PolicyError(f"--method {method.name}: expected one that jumps: ofp or ofp-plus.")
+    if start:
+        start = with_codes(start, method, f"--init {request.init}")
     if start and own and build_method(start.config.method).velocity != method.velocity:
         raise PolicyError(
             f"{request.init}: its method is {start.config.method}, got {method.name}: one predicts "
@@ -185,7 +188,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         preset=chosen.name,
         network=start.config.network
         if start
-        else chosen.network.for_spec(spec, request.committed_steps),
+        else chosen.network.for_spec(spec, request.committed_steps, method.code_count),
         spec=spec,
         task=dataset.task,
         cameras={name: dataset.cameras[name] for name in spec.cameras},
@@ -202,6 +205,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
         config = replace(config, training=record)
     config = with_shift(config, dataset.parts)
+    find_centres(network, batches_of(dataset, split.train, spec), seed)
     state = new_state(network, config.training.settings, seed)
     aside = unfinished(request.output)
     place = aside if aside.exists() or request.output.exists() else request.output

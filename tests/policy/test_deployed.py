@@ -29,12 +29,15 @@ def frames(policy: Policy) -> list[list[torch.Tensor]]:
     return found
 
 
+@pytest.mark.parametrize("codes", [0, 6])
 @pytest.mark.parametrize(
     ("obs", "trunk"),
     [("points", "mlp"), ("state", "mlp"), ("state", "unet"), ("state", "transformer")],
 )
-def test_encode_and_act_equal_the_network_in_one_jump(tmp_path: Path, obs: str, trunk: str) -> None:
-    policy = load_policy(tiny_policy(tmp_path / "p", obs, trunk=trunk))
+def test_encode_and_act_equal_the_network_in_one_jump(
+    tmp_path: Path, obs: str, trunk: str, codes: int
+) -> None:
+    policy = load_policy(tiny_policy(tmp_path / "p", obs, trunk=trunk, codes=codes))
     deployed = deploy(policy)
     seen = frames(policy)
     with torch.no_grad():

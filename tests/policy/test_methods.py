@@ -26,6 +26,8 @@ class Recorded(nn.Module):
     bend: an error added to jumps (r > t) alone. Records every call.
     """
 
+    codes = None
+
     def __init__(self, bend: float = 0.0, seen: float = 0.0) -> None:
         super().__init__()
         self.null, self.counted, self.encoder = nn.Parameter(torch.zeros(2)), None, nn.Identity()

@@ -125,6 +125,8 @@ def losses(
 class Wild(nn.Module):
     """The exact field of one datum where an action is free, and nonsense inside the prefix."""
 
+    codes = None
+
     def __init__(self, data: Tensor) -> None:
         super().__init__()
         self.data, self.null = data, nn.Parameter(torch.zeros(2))

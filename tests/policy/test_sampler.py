@@ -18,6 +18,7 @@ class Decay:
 
     k = 1.7
     calls = 0
+    codes = None
 
     def __call__(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
         self.calls += 1

@@ -35,7 +35,8 @@ SLOW = pytest.mark.slow
 @pytest.fixture(scope="module", params=["mlp", *(pytest.param(x, marks=SLOW) for x in KINDS[1:])])
 def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp(request.param)
-    policy = tiny_policy(root / "policy", "state", trunk=request.param, committed_steps=COMMITTED)
+    policy = tiny_policy(root / "policy", "state", trunk=request.param, committed_steps=COMMITTED,
+                         codes=6)  # fmt: skip
     data = write_synthetic_dataset(root / "data.zarr", obs="state")
     quantize_policy(policy, "int8", data, root / "int8", samples=16)
     return root / "int8"
@@ -117,7 +118,9 @@ def test_what_reads_the_chunk_stays_in_float(quantised: Path) -> None:
     plan = read_plan(quantised)
     assert plan is not None
     kept = {x.name for x in plan.layers if x.precision == "fp32"}
-    assert kept == {"trunk.inlet", "trunk.outlet", "trunk.told"}
+    trunk = {"trunk.inlet", "trunk.outlet", "trunk.told"}
+    chooser = {x.replace("trunk", "codes.chooser") for x in trunk}
+    assert kept == {*trunk, *chooser, "codes.embedding"}
     assert all(0 < x.mean <= x.budget for x in plan.error)
 
 

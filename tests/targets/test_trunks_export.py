@@ -26,7 +26,7 @@ KINDS = ["unet", "transformer"]  # the other tests run on an MLP
 @pytest.fixture(scope="module", params=KINDS)
 def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp(request.param)
-    policy = tiny_policy(root / "policy", "state", trunk=request.param)
+    policy = tiny_policy(root / "policy", "state", trunk=request.param, codes=6)
     data = write_synthetic_dataset(root / "data.zarr", obs="state")
     quantize_policy(policy, "int8", data, root / "int8", samples=16)
     return root / "int8"
@@ -55,12 +55,15 @@ def test_a_bundle_holds_one_subgraph_a_precision_and_passes_parity(
     assert act["flops"] > act["parameters"] > 0
 
 
-def test_only_the_ends_of_the_flow_stay_in_float(quantised: Path) -> None:
+def test_only_the_ends_of_the_flow_and_the_choice_stay_in_float(quantised: Path) -> None:
     plan = read_plan(quantised)
     assert plan is not None
     reasons = {x.name: str(x.reason) for x in plan.layers if x.precision == "fp32"}
-    assert sorted(reasons) == ["trunk.inlet", "trunk.outlet"]
+    codes = ["codes.chooser.inlet", "codes.chooser.outlet", "codes.embedding"]
+    assert sorted(reasons) == [*codes, "trunk.inlet", "trunk.outlet"]
     assert "reads z" in reasons["trunk.inlet"] and "gives u" in reasons["trunk.outlet"]
+    assert "reads z" in reasons[codes[0]]
+    assert all("chooses a code, or is one" in reasons[x] for x in codes[1:])
 
 
 def test_int8_stays_within_the_error_budget(quantised: Path) -> None:

@@ -143,7 +143,7 @@ class Act(nn.Module):
 
     def __init__(self, network: PolicyNetwork, method: Sampling) -> None:
         super().__init__()
-        self.trunk, self.method = network.trunk, method
+        self.trunk, self.method, self.codes = network.trunk, method, network.codes
         self.embedding = network.time.size
         self.actions = network.actions
         self.first = network.spec.start_index * network.spec.action_dim
@@ -157,12 +157,13 @@ class Act(nn.Module):
         free: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take one step of the method; return it also in raw units, from the observation on."""
-        time = time_row[:, : self.embedding]
-        if committed is None or free is None:
-            out = self.trunk(z, features, time)
-        else:
+        time, told = time_row[:, : self.embedding], () if committed is None else (committed,)
+        if self.codes is not None:
+            time = self.codes(z, features, time, *told)
+        out = self.trunk(z, features, time, *told)
+        if free is not None:
             # Where nothing moves, an Euler step leaves the bits of what is committed.
-            out = self.trunk(z, features, time, committed) * free
+            out = out * free
         chunk = self.method.step(z, out, time_row, self.embedding)
         raw = self.actions.back(chunk)
         return (raw[:, self.first :] if self.first else raw), chunk
@@ -184,6 +185,11 @@ class Method(Sampling, ABC):
     def teacher_decay(self) -> float | None:
         """The decay of the teacher's averaged weights; None here. See the class."""
         return None
+
+    @property
+    def code_count(self) -> int:
+        """The codes that a new network's jumps choose among (see codes.py); none here."""
+        return 0
 
     @abstractmethod
     def losses(

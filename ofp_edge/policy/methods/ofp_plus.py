@@ -12,7 +12,8 @@ one is not. With it m may lie far from t, which makes the bootstrap chain short 
 `m_smallest`). L_flow is then all that ties the field to data: with a tenth of its weight training
 diverges. Its evaluation of u(z_t, t, t) is L_flow's own, so own-v costs nothing.
 
-From progress `rollout_from` on, `rollout.py` takes the place of bootstrap and self-guidance.
+From progress `rollout_from` on, `rollout.py` takes the place of bootstrap and self-guidance, and
+jumps follow their codes (policy/codes.py). Until then the chooser learns the data's own, from z_t.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy import times
+from ofp_edge.policy.codes import choice_loss
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.methods.ofp import consistency_target, guidance_target
 from ofp_edge.policy.methods.rollout import rollout_losses
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, part_of, telling
+
+_MOST_CODES = 1024
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class OfpPlus(Method):
     and L_sc or the roll-out. p_shipped: share of pairs (t, r) that are (0, 1). rollout_from:
     progress from which jumps learn the ends of rolled-out paths (1: never), of rollout_steps steps
     each; lambda_r: weight of that. A larger one sharpens the edge between modes and costs
-    precision. guide_every, jump_every and rollout_steps are whole numbers.
+    precision. codes: how many a jump chooses among (0: none), of a new network. guide_every,
+    jump_every, rollout_steps and codes are whole numbers.
     """
 
     name: ClassVar[str] = "ofp-plus"
@@ -64,6 +69,7 @@ class OfpPlus(Method):
     rollout_from: float = 0.4
     rollout_steps: float = 6.0
     lambda_r: float = 0.1
+    codes: float = 32.0
 
     def __post_init__(self) -> None:
         for name in ("guide_every", "jump_every", "rollout_steps"):
@@ -72,6 +78,16 @@ class OfpPlus(Method):
                     f"method {self.name}: {name} = {getattr(self, name):g}: expected a whole "
                     "number, 1 or more."
                 )
+        if not (self.codes == 0 or 2 <= self.codes <= _MOST_CODES) or self.codes % 1:
+            raise PolicyError(
+                f"method {self.name}: codes = {self.codes:g}: expected a whole number, 2 to "
+                f"{_MOST_CODES}, or 0 for none."
+            )
+
+    @property
+    def code_count(self) -> int:
+        """The codes of a new network."""
+        return int(self.codes)
 
     def losses(
         self,
@@ -148,4 +164,7 @@ class OfpPlus(Method):
         if guided:
             apart = times.squared_error(u_one, sharper, part_of(prefix, guide), network.counted)
             losses["guidance"] = self.lambda_g * apart.mean()
+        if network.codes is not None:
+            own, ahead = network.codes.nearest(actions[jump]), part_of(prefix, jump)
+            losses["codes"] = choice_loss(network, z_jump, t_jump, r, features[jump], own, ahead)
         return losses

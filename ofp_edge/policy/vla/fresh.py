@@ -35,10 +35,12 @@ class FreshVla:
     shortest_period: float = 4e-3
     longest_period: float = 4.0
 
-    def for_spec(self, spec: PolicySpec, committed_steps: int | None) -> SmolVlaConfig:
+    def for_spec(self, spec: PolicySpec, committed_steps: int | None, codes: int) -> SmolVlaConfig:
         """Return the network for data with these fields. PolicyError where it can't take them."""
         if committed_steps:
             raise PolicyError("--committed-steps: preset vla takes no committed prefix.")
+        if codes:
+            raise PolicyError(f"--option codes={codes}: preset vla takes no codes. Leave it out.")
         kinds = {type(f) for f in spec.observations}
         choices = instructions_of(spec.observations)
         if not {Rgb, State} <= kinds or not choices:
