@@ -24,4 +24,4 @@ def test_my_data_reaches_a_dry_run_without_a_refusal(
     said = play(folder, Path(sys.executable).parent)
     assert len(said) == len(steps(installs=False)) > 8
     assert (folder / "run.mcap").stat().st_size > 10_000
-    assert json.loads((folder / "bundles/so101/manifest.json").read_text())["spec"]
+    assert json.loads((folder / "bundles/so101/manifest.json").read_text())["target"] == "host"
