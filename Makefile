@@ -28,7 +28,7 @@ demo: setup ## The whole way once: collect, train, quantize, compile, profile, r
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
 
 site: setup ## The documents as a site in build/site/html, its links checked; it needs no network
-	@$(BIN)/python scripts/site/build.py
+	@$(BIN)/python scripts/site/build_site.py
 
 stranger: setup ## A new user by the documents alone, in an empty folder: data to a dry run (5 minutes)
 	@scripts/stranger

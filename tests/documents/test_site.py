@@ -16,7 +16,7 @@ from tests.rendering import looked_at, require_readable
 
 sys.path.insert(0, str(ROOT / "scripts/site"))
 
-from build import BUILD, main  # noqa: E402
+from build_site import BUILD, main  # noqa: E402
 from check import faults  # noqa: E402
 
 SITE = BUILD / "html"
