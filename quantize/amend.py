@@ -12,6 +12,7 @@ from ofp_edge.policy.amend import RANGE, Change, Statement, amended
 from ofp_edge.policy.folder import CONFIG, MARKER, read_config
 from ofp_edge.quantize.plan import policy_sha256, read_plan, write_plan
 
+_RANGES = tuple(f", {entry}" for entry in RANGE)
 _TRAINING = "training"
 
 
@@ -30,7 +31,7 @@ def amend_policy(path: Path, said: Statement, *, dry_run: bool = False) -> list[
         )
     plan = read_plan(path)
     config, changes = amended(config, said, str(path))
-    if plan is not None and (ranges := [x for x in changes if x.what.endswith(RANGE)]):
+    if plan is not None and (ranges := [x for x in changes if x.what.endswith(_RANGES)]):
         raise PolicyError(
             f"{path}: {ranges[0].what}: the policy is quantised, and its plan's errors are parts "
             "of the range. State it of the float policy and quantise that again."
@@ -39,6 +40,7 @@ def amend_policy(path: Path, said: Statement, *, dry_run: bool = False) -> list[
         with new_folder(path, force=True, marker=MARKER) as folder:
             shutil.copytree(path, folder, dirs_exist_ok=True)
             write_json(folder / CONFIG, config.to_json())
+            read_config(folder)  # what can't be read again is never exchanged
             if plan is not None:
                 write_plan(replace(plan, policy_sha256=policy_sha256(folder)), folder)
     return changes

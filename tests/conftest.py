@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from tests.needs import absent
 
-NOT_UNASKED = ("realsense_device", "jetson", "tensorrt", "fastdds", "vla")
+NOT_UNASKED = ("realsense_device", "jetson", "tensorrt", "fastdds", "vla", "stranger")
 
 # The files that take longest, begun first: a worker that gets one last leaves the others idle. Of
 # those that export, not two at the start that export the same (targets/once.py).

@@ -119,8 +119,19 @@ def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
     reference = suite.row(suite.reference or "")
     return dataset and {
         **_trained(suite, unit, dataset),
-        "reference": {"method": reference.method, "options": reference.options},
-    }
+        **_before(suite, unit.row),
+        "reference": {
+            "method": reference.method, "options": reference.options, **_before(suite, reference),
+        },
+    }  # fmt: skip
+
+
+def _before(suite: Suite, row: Row) -> Inputs:
+    """The trainings that a row goes on from: they decide what a step of it costs."""
+    if not row.start:
+        return {}
+    start = suite.row(row.start)
+    return {"start": start.training, **_before(suite, start)}
 
 
 def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
@@ -139,6 +150,7 @@ def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
         timing = store.read("timing", timing_inputs(suite, store, unit) or {})
         if timing is None:
             return None
+        steps = suite.row(suite.reference or "").steps or unit.task.steps
         steps = max(1, round(steps * timing["reference_s_per_step"] / timing["s_per_step"]))
     return {**_trained(suite, unit, dataset), "seed": unit.seed, "steps": steps, **start}
 
@@ -219,9 +231,9 @@ def variants(unit: Unit) -> Iterator[tuple[Row, int]]:
     return ((row, nfe) for row in unit.rows for nfe in row.nfe)
 
 
-def has_modes(unit: Unit) -> bool:
-    """Say whether the unit's task has two sides."""
-    return unit.task.group == TWO_SIDED
+def has_modes(unit: Unit, row: Row) -> bool:
+    """Say whether a row's chunks have a side: on tasks of two, and shown what belongs to them."""
+    return unit.task.group == TWO_SIDED and row.frames == row.words == "own"
 
 
 def suite_json(suite: Suite) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def _middle(of: Callable[..., Any], values: list[float | None] | None) -> float 
 def _modes(
     suite: Suite, store: Store, unit: cells.Unit, training: Cell, row: Row, nfe: int
 ) -> Document | None:
-    if not cells.has_modes(unit):
+    if not cells.has_modes(unit, row):
         return None
     return _content(store.read("modes", cells.modes_inputs(suite, unit, training, row, nfe)))
 

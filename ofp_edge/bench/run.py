@@ -129,7 +129,7 @@ def pending(
         cell = store.read("episodes", inputs)
         if cell is None or len(cell["seed"]) < episodes[row.name, nfe]:
             missing.append(f"evaluate {name}")
-        if cells.has_modes(unit):
+        if cells.has_modes(unit, row):
             inputs = cells.modes_inputs(suite, unit, training, row, nfe)
             if store.read("modes", inputs) is None:
                 missing.append(f"modes of {name}")

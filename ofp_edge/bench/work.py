@@ -139,7 +139,7 @@ def train_and_evaluate(
             words=row.words,
         )
         _run_episodes(store, inputs, job, episodes[row.name, nfe])
-        if cells.has_modes(unit):
+        if cells.has_modes(unit, row):
             _measure_modes(suite, store, unit, training, row, nfe, choice)
 
 

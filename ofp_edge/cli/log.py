@@ -50,8 +50,8 @@ def log(
     with output.progress("reading") as progress:
         story = read_story(log, progress)
     if start is not None or end is not None:
-        first, last = start or 0.0, story.seconds if end is None else end
-        if not 0 <= first <= last < float("inf"):
+        first, last = start or 0.0, float("inf") if end is None else end
+        if not 0 <= first <= last or end == float("inf"):
             raise OfpError(f"--from {first:g} --to {last:g}: expected 0 <= from <= to.")
         story = story.between(first, last)
     late = sum(1 for x in story.plans if x.due_ms is not None and x.ready_ms > x.due_ms)

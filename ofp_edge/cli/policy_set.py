@@ -93,7 +93,7 @@ def _unstated(config: Any) -> list[str]:
 
     spec = config.spec
     found = [
-        f"{what} {f.name}: unit ({f.unit}) and frame"
+        f"{what} {f.name}: {'unit (1) and ' if f.unit in ('1', UNKNOWN) else ''}frame"
         for what, fields in (("observation", spec.observations), ("action", spec.actions))
         for f in fields
         if getattr(f, "frame", None) == UNKNOWN

@@ -38,15 +38,20 @@ def require_alike(
         for entry in fields(field):
             if entry.name in _RANGE and not cropped:
                 continue
-            if unstated and entry.name in _STATED and UNKNOWN in (_frame(field), _frame(other)):
+            both = all(_states(x, entry.name) for x in (field, other))
+            if unstated and entry.name in _STATED and not both:
                 continue
             expected, got = getattr(field, entry.name), getattr(other, entry.name)
             if expected != got:
                 raise SpecMismatch(f"{what} {field.name!r}, {entry.name}", expected, got, _REMEDY)
 
 
-def _frame(field: ObservationField | ActionField) -> str | None:
-    return getattr(field, "frame", None)
+def _states(field: ObservationField | ActionField, entry: str) -> bool:
+    """Whether a field states its unit or its frame: a unit of "1" in an unknown frame says that
+    nobody did; another one was stated, though the frame was not."""
+    if getattr(field, "frame", None) != UNKNOWN:
+        return True
+    return entry == "unit" and getattr(field, "unit", UNKNOWN) not in ("1", UNKNOWN)
 
 
 def require_same_rate(wanted_hz: float, have_hz: float, what: str) -> None:

@@ -6,7 +6,7 @@ text field of ours, or as the task that LeRobot and other layouts keep.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -53,11 +53,17 @@ def with_tasks(datasets: Sequence[Dataset]) -> list[Dataset]:
     instructions: where they have none, it is made of all their tasks. DatasetError without any."""
     if all(_has_text(dataset) for dataset in datasets):
         return list(datasets)
-    found = [text for x in datasets for text in dict.fromkeys(x.tasks) if text is not None]
+    found = [text for x in datasets for text in _asked(x) if text is not None]
     if not found:
         raise DatasetError(f"{datasets[0].path}: {_untold(datasets[0], None)}")
     field = Text(TASK, choices=tuple(dict.fromkeys(found)))
     return [told_as(dataset, (field,)) for dataset in datasets]
+
+
+def _asked(dataset: Dataset) -> Iterable[str | None]:
+    """What its episodes were told: a text field's list, or each episode's task, or the one task."""
+    own = next((f for f in dataset.interface.observations if isinstance(f, Text)), None)
+    return own.choices if own else dict.fromkeys(dataset.tasks or (dataset.task,))
 
 
 def _has_text(dataset: Dataset) -> bool:

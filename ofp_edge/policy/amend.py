@@ -91,6 +91,13 @@ def _field(field: Field, what: str, said: Statement, where: str, changes: list[C
                 f"{where}: {what} {field.name!r}, {entry}: expected {old!r} as in training, got "
                 f"{value!r}: it decides what the network computes. Train again, or leave it out."
             )
+        if entry in RANGE and not (
+            isinstance(value, (list, tuple)) and all(type(x) in (int, float) for x in value)
+        ):
+            raise OfpError(
+                f"{where}: {what} {field.name!r}, {entry}: expected a list of numbers, got "
+                f"{value!r}."
+            )
         if entry in STATED and not (isinstance(value, str) and value and value.isprintable()):
             raise OfpError(f"{where}: {what} {field.name!r}, {entry}: expected a text.")
         new[entry] = value

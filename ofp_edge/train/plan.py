@@ -205,7 +205,8 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
         config = replace(config, training=record)
     config = with_shift(config, dataset.parts)
-    find_centres(network, batches_of(dataset, split.train, spec), seed)
+    if network.codes is not None:
+        find_centres(network, batches_of(dataset, split.train, spec), seed)
     state = new_state(network, config.training.settings, seed)
     aside = unfinished(request.output)
     place = aside if aside.exists() or request.output.exists() else request.output

@@ -92,6 +92,7 @@ def rig() -> str:
 
 def mapping() -> str:
     """The keys of a mapping file, and of the fields in it."""
+    from ofp_edge.camera_parameters import CameraParameters
     from ofp_edge.data.mapping import Entry, Mapping
     from ofp_edge.fields import KINDS
     from ofp_edge.spec import ActionField
@@ -99,13 +100,15 @@ def mapping() -> str:
     intro = (
         "# Mapping file\n\nSays which key of a dataset is which field: `ofp-edge data info SOURCE "
         "--write-mapping mapping.toml` drafts it. How to fill it in: [data](../data.md). An "
-        "`[[observations]]` or `[[actions]]` has `key`, `columns`, and the field's own.\n"
+        "`[[observation]]` or `[[action]]` has `key`, `columns`, and the field's own.\n"
     )
-    left_out = ("guessed", "remarks", "observations", "actions", "filter_key")
-    parts = [_of_class("At the top", Mapping, left_out), _of_class("An entry", Entry, ("values",))]
+    left_out = ("guessed", "remarks", "observations", "actions", "cameras")
+    top = _of_class("At the top", Mapping, left_out).replace("`filter_key`", "`filter`")
+    parts = [top, _of_class("[[observation]] and [[action]]", Entry, ("values",))]
+    parts.append(_of_class("[camera.NAME]", CameraParameters, ()))
     kinds = {kind: cls for kind, cls in KINDS.items() if inspect.isclass(cls)}
     parts += [_of_class(f'kind = "{kind}"', cls, ()) for kind, cls in kinds.items()]
-    parts.append(_of_class("[[actions]]", ActionField, ()))
+    parts.append(_of_class("[[action]]", ActionField, ()))
     return "\n".join([intro, *parts])
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("pyrealsense2")
 
 from ofp_edge.bench import work  # noqa: E402
-from ofp_edge.bench.cells import units  # noqa: E402
+from ofp_edge.bench.cells import has_modes, timing_inputs, units  # noqa: E402
 from ofp_edge.bench.check import check_names  # noqa: E402
 from ofp_edge.bench.results import gather  # noqa: E402
 from ofp_edge.bench.run import remaining, run_suite  # noqa: E402
@@ -117,6 +117,29 @@ def test_a_vla_is_trained_distilled_told_and_shown(
     cells = {json.loads(x.read_text())["inputs"].get("words") for x in
              (tmp_path / "work").glob("cells/episodes-*.json")}  # fmt: skip
     assert cells == {None, "other"} and len(found["cells"]) == found["cells_planned"]
+
+
+def test_a_timing_knows_what_its_rows_go_on_from(tmp_path: Path) -> None:
+    """What a step costs depends on it: a frozen encoder, other losses."""
+
+    class Stored:
+        def read(self, kind: str, inputs: object) -> dict[str, str]:
+            return {"sha256": "0"}
+
+    def key(old: str = "", new: str = "") -> object:
+        suite = written(tmp_path, old, new)
+        unit = next(x for x in units(suite) if str(x).endswith("/on/0"))
+        return timing_inputs(suite, Stored(), unit)  # type: ignore[arg-type]
+
+    plain = key()
+    assert key('method = "flow"\nsteps', 'method = "meanflow"\nsteps') != plain
+    jumps = 'name = "jumps"\nmethod = "ofp-plus"\nstart = "base"'
+    assert key(jumps, jumps.replace('\nstart = "base"', "")) != plain
+
+
+def test_controls_have_no_modes_of_their_own(suite: Suite) -> None:
+    unit = next(x for x in units(suite) if "other-words" in str(x))
+    assert [row.name for row in unit.rows if has_modes(unit, row)] == ["jumps"]
 
 
 def torch_equal(one: object, other: object) -> bool:

@@ -90,6 +90,16 @@ def test_sets_that_are_trained_together_share_their_tasks(made: Dataset) -> None
     assert with_tasks([first, second]) == [first, second]
 
 
+def test_one_task_that_a_mapping_states_is_every_episode_s(made: Dataset) -> None:
+    one, other = replace(made, task="follow", tasks=()), replace(made, task="fold", tasks=())
+    (alone,) = with_tasks([one])
+    assert alone.interface.observations[-1].choices == ("follow",)  # type: ignore[attr-defined]
+    several = with_tasks([one, replace(made, task=None, tasks=TASKS), other])
+    choices = several[0].interface.observations[-1].choices  # type: ignore[attr-defined]
+    assert choices == ("follow", "open the drawer", "close it", "wipe", "fold")
+    assert numbers(several[2], "task") == [4, 4, 4, 4]
+
+
 def test_converted_data_keeps_its_tasks(made: Dataset, tmp_path: Path) -> None:
     attributes = json.loads((made.path / ".zattrs").read_text())
     attributes["ofp_edge"] |= {"task": None, "tasks": list(TASKS)}

@@ -93,9 +93,12 @@ def test_a_unit_that_one_side_does_not_state_is_not_compared() -> None:
     require_alike([blank], [stated], "action", exact=True, unstated=True)
     with pytest.raises(SpecMismatch, match="unit"):
         require_alike([stated], [blank], "action", exact=True)
-    with pytest.raises(SpecMismatch, match="unit: expected m, got mm"):
-        other = replace(stated, unit="mm")
-        require_alike([stated], [other], "action", exact=True, unstated=True)
+    half = replace(stated, frame="unknown")  # its unit is stated, though its frame is not
+    for one, other in ((stated, stated), (half, stated), (stated, half), (half, half)):
+        require_alike([one], [other], "action", exact=True, unstated=True)
+        with pytest.raises(SpecMismatch, match="unit: expected m, got mm"):
+            require_alike([one], [replace(other, unit="mm")], "action", exact=True, unstated=True)
+    require_alike([half], [blank], "action", exact=True, unstated=True)
 
 
 @pytest.mark.parametrize(

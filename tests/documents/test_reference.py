@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
+from ofp_edge.data.mapping import read_mapping
+from ofp_edge.errors import OfpError
 from tests.documents.lines import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts/site"))
@@ -25,3 +29,19 @@ def test_a_new_option_or_key_would_show() -> None:
     assert "`--policy-server`" in PAGES["options.md"] and "## rig check" in PAGES["options.md"]
     assert "`actuation_delay_ms`" in PAGES["rig.md"] and "`max_jerk`" in PAGES["rig.md"]
     assert "`drop_frames`" in PAGES["mapping.md"] and "`artefacts`" in PAGES["manifest.md"]
+
+
+def test_a_mapping_may_have_what_its_page_says(tmp_path: Path) -> None:
+    """Each key of the top, and each table, is one that the reader knows: it never says unknown."""
+    page = PAGES["mapping.md"]
+    top = re.findall(r"(?m)^\| `(\w+)` \|", page.split("## ")[1])
+    heads = "".join(re.findall(r"(?m)^## .*", page))
+    tables = re.findall(r"\[\[?(\w+)[\].]", heads)
+    assert {"source", "filter", "tasks"} <= set(top)
+    assert {"observation", "action", "camera"} == set(tables)
+    for name in top:
+        file = tmp_path / f"{name}.toml"
+        file.write_text(f'{name} = "x"\n' + ("" if name == "source" else 'source = "."\n'))
+        with pytest.raises(OfpError) as raised:
+            read_mapping(file)
+        assert "unknown" not in str(raised.value), name

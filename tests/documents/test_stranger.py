@@ -11,7 +11,7 @@ import pytest
 from tests.documents.lines import ROOT
 from tests.documents.stranger import play, steps
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stranger
 
 
 def test_my_data_reaches_a_dry_run_without_a_refusal(

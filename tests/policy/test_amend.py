@@ -129,6 +129,9 @@ def test_flags_state_single_entries_and_a_dry_run_changes_nothing(policy: Path) 
         ({"move": {"unit": ""}}, "'move', unit: expected a text"),
         ({"move": {"gain": 2}}, "'move' has no gain"),
         ({"move": {"low": (2.0,) * 3}}, "action 'move'"),
+        ({"move": {"low": (False,) * 3}}, "'move', low: expected a list of numbers"),
+        ({"move": {"high": 1.5}}, "'move', high: expected a list of numbers, got 1.5"),
+        ({"move": {"low": ("a", "b", "c")}}, "'move', low: expected a list of numbers"),
     ],
 )
 def test_what_decides_the_network_s_answers_is_refused_and_nothing_changes(

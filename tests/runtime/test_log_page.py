@@ -137,6 +137,45 @@ def ran(*words: Any, code: int = 0) -> dict[str, Any]:
     return document
 
 
+def test_what_a_driver_says_never_costs_the_log_its_rows(tmp_path: Path) -> None:
+    """Whatever can't be drawn is left out of the numbers; the exact rows go on."""
+    odd: list[dict[str, Any]] = [
+        {"t_obs_ns": np.int64(7)}, {"t_obs_ns": "soon"}, {"heard": 3}, {"woke_ns": None},
+        {"heard": [{"event": "state", "t_ns": 1, "values": [1, 2]}]}, {"action": object()},
+    ]  # fmt: skip
+    log = McapLog(tmp_path / "run.mcap", {}, numbers=Numbers(SPEC, NAMES))
+    for k, change in enumerate(odd):
+        log.write("/command", k, **command(k, **change))
+        stamps = {"t_obs_ns": np.int64(k), "ready_ns": k, "due_ns": "late", "act_ns": 5}
+        log.write("/plan", k, **{**plan_row(np.zeros((8, 2), np.float32)), **stamps})
+    log.write("/command", 99, **command(99))
+    log.close()
+    rows = rows_of(tmp_path / "run.mcap")
+    assert (log.lost, log.trouble) == (0, "") and len(rows["/command"]) == len(odd) + 1
+    assert len(rows["/plan"]) == len(odd) and rows[TICK][-1]["cuts"] == 1
+
+
+@pytest.mark.parametrize("joints", [print, 3, iter("ab"), [1, 2], [[], []], ["a", "a"], ["a"]])
+def test_joint_names_that_are_none_give_way_to_numbers(joints: Any) -> None:
+    assert names_in(SPEC, joints) == {"state": ["x0", "x1"], "arm": ["x0", "x1"]}
+
+
+def test_the_fault_after_the_last_tick_belongs_to_the_run_s_end(tmp_path: Path) -> None:
+    path = tmp_path / "run.mcap"
+    about = {"spec": SPEC.to_json(), "safety": {}, "latency_ms": 40.0, "max_plan_age_ms": 300.0,
+             "cross_fade_steps": 2, "refine_first_ns": None, "names": NAMES}  # fmt: skip
+    log = McapLog(path, about, numbers=Numbers(SPEC, NAMES))
+    for k in range(60):
+        row = command(k)
+        if k == 59:  # what the driver said that the run was stopped for
+            row["heard"] = [{"event": "state", "t_ns": 1, "values": {"state": [1.0, "hot"]}}]
+        log.write("/command", row["tick_ns"], **row)
+    log.write("/event", 1, t_ns=60 * 50_000_000, what="fault", detail="joint 3 hot", episode=0)
+    log.close()
+    assert ran(path)["faults"] == ran(path, "--from", 2)["faults"] == ["joint 3 hot"]
+    assert ran(path, "--to", 2)["faults"] == []
+
+
 def test_a_page_shows_a_run_and_fetches_nothing(tmp_path: Path, chromium: str) -> None:
     path = written(tmp_path / "run.mcap", [command(k) for k in range(200)])
     document = ran(path, "-o", tmp_path / "run.html", "--foxglove", tmp_path / "layout.json")

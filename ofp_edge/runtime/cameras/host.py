@@ -133,8 +133,11 @@ def main(connection: socket.socket) -> int:
     host, camera = Host(connection), None
     try:
         _, values, _ = decode(connection.recv(LARGEST_BYTES))
-    except (ConnectionError, WireError):
+    except ConnectionError:
         return 1  # the other end is gone already
+    except WireError as cause:
+        host.complain(str(cause))
+        return 1
     try:
         start = read_as(Start, values, "the first message", WireError)
         if ":" not in start.camera:

@@ -22,6 +22,7 @@ its place is free again. When this process is gone, the socket's end closes the 
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -65,6 +66,7 @@ class RemoteCamera:
         python: str = sys.executable,
         start_s: float = 60.0,
     ) -> None:
+        self.check(name, camera=camera, options=options, python=python, start_s=start_s)
         self.name, self.remarks, self.noise_free = name, Remarks(), False
         self._start: dict[str, Any] = {"name": name, "camera": camera, "options": options or {},
                        "parameters": dict(parameters)}  # fmt: skip
@@ -73,6 +75,25 @@ class RemoteCamera:
         self._newest, self._untold = Newest(name), _Untold()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
+
+    @staticmethod
+    def check(
+        name: str, *, camera: Any, options: Any = None, python: Any = "", start_s: Any = 60.0
+    ) -> None:
+        """Raise CameraError, one line, for options of a rig that no camera can be started with."""
+        said = f"camera {name!r}: options: "
+        if not isinstance(camera, str) or ":" not in camera:
+            raise CameraError(f"{said}camera: expected package.module:Class, got {shown(camera)}.")
+        if not isinstance(options, (dict, type(None))):
+            raise CameraError(f"{said}options: expected a table, got {shown(options)}.")
+        if type(start_s) not in (int, float) or not 0 < start_s < float("inf"):
+            raise CameraError(f"{said}start_s: expected seconds, got {shown(start_s)}.")
+        try:
+            json.dumps(options, allow_nan=False)
+        except (TypeError, ValueError) as cause:
+            raise CameraError(
+                f"{said}options: {cause}. Numbers, texts and lists can cross."
+            ) from None
 
     @property
     def parameters(self) -> CameraParameters:
@@ -109,9 +130,10 @@ class RemoteCamera:
 
     def read(self, timeout_ms: float) -> Frame | None:
         """Return the newest frame not returned yet, or None after `timeout_ms`."""
-        frame = self._newest.take(timeout_ms)
-        self._untold.tell(self.remarks)
-        return frame
+        try:
+            return self._newest.take(timeout_ms)
+        finally:
+            self._untold.tell(self.remarks)
 
     def close(self) -> None:
         """End its process, which closes the camera first. Idempotent."""

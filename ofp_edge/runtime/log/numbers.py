@@ -29,8 +29,9 @@ def names_of(
     """Return a name for each number of a field: the robot's joints where it has as many, x, y, z of
     a place in metres, else x0, x1, …"""
     size = field.shape[0]
-    if joints is not None and len(joints) == size and len(set(joints)) == size:
-        return tuple(joints)
+    if isinstance(joints, (list, tuple)) and all(isinstance(x, str) for x in joints):
+        if len(joints) == size == len(set(joints)):
+            return tuple(joints)
     unit = str(getattr(field, "unit", ""))
     if size == len(_PLACE) and unit in ("m", "m/s"):
         return _PLACE
@@ -58,7 +59,7 @@ class Numbers:
         """Return the topic and the JSON of the row that `row` of `topic` makes, or None where it
         makes none. Arrays are as the run gave them."""
         if topic == "/command":
-            return TICK, self._quickly(row) or json.dumps(self._tick(row)).encode()
+            return TICK, self._quickly(row) or _json(self._tick(row))
         if topic == "/plan":
             ready, due, seen = row["ready_ns"], row["due_ns"], row["t_obs_ns"]
             made = {
@@ -68,7 +69,7 @@ class Numbers:
                 "act_ms": row["act_ns"] / 1e6,
                 "evaluations": row["evaluations"],
             }
-            return PLAN, json.dumps(made).encode()
+            return PLAN, _json(made)
         return None
 
     def _quickly(self, row: Mapping[str, Any]) -> bytes | None:
@@ -141,6 +142,13 @@ class Numbers:
             "sent": fields(self._actions),
         }
         return _schema({**dict.fromkeys(_TICK, _NUMBER), **parts})
+
+
+def _json(row: Mapping[str, Any]) -> bytes:
+    """A row in JSON; a driver's stamp may be numpy's."""
+    return json.dumps(
+        row, default=lambda x: x.item() if isinstance(x, np.generic) else None
+    ).encode()
 
 
 _TICK = ("t_ns", "wake_up_us", "plan_age_ms", "cuts", "misses")

@@ -226,7 +226,10 @@ def _fill(into: NDArray[np.float64], value: Any, what: str) -> None:
     """Copy a logged array; what a driver said that is no such array leaves NaN."""
     if value is None:
         return
-    said = array_from_json(value, what)
+    try:
+        said = array_from_json(value, what)
+    except OfpError:
+        return
     if said.shape == into.shape and said.dtype.kind in "fiu":
         into[...] = said
 

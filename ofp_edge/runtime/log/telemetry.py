@@ -171,12 +171,20 @@ class McapLog:
         data = json.dumps(plain, default=repr).encode()  # a driver may say anything
         self._unsaved += 1
         out = self.series.add(topic, number, t_ns, wall_ns, data)
-        if self._plotted is not None and (made := self._plotted.of(topic, filled)) is not None:
+        if (made := self._drawn(topic, filled)) is not None:
             drawn, data = made
             self._plotted_count[drawn] += 1
             out = self.series.add(drawn, self._plotted_count[drawn], t_ns, wall_ns, data) or out
         if out:
             self._unsaved = 0
+
+    def _drawn(self, topic: str, row: dict[str, Any]) -> tuple[str, bytes] | None:
+        """The numbers of a row, where it has any that can be drawn: a driver may say anything, and
+        what is drawn of it never costs the log its exact rows."""
+        try:
+            return None if self._plotted is None else self._plotted.of(topic, row)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+            return None
 
     def _end(self, trouble: str) -> None:
         self._unwritten += self._unsaved

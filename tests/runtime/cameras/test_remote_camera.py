@@ -1,7 +1,7 @@
 """A camera in a process of its own: pictures bit for bit, nothing left behind, one line when it
 ends."""
 
-import contextlib
+import datetime
 import os
 import signal
 import subprocess
@@ -141,7 +141,6 @@ def test_what_happens_to_it_is_one_line_here(make, diary, fail, said):
     ("given", "said"),
     [
         ({"camera": "tests.nothing:Here"}, "no module 'tests.nothing'"),
-        ({"camera": "realsense"}, "expected package.module:Class, got 'realsense'"),
         ({"color": "red"}, "Check its options in the rig"),
         ({"python": "/nowhere/python"}, "No such file or directory. Check python in the rig"),
         ({"fail": "slow start", "start_s": 1.5}, "no frame within 1.5 s"),
@@ -153,6 +152,23 @@ def test_what_a_rig_has_wrong_is_one_line_and_leaves_no_process(make, given, sai
         camera.start()
     assert "\n" not in str(raised.value)
     assert camera._process is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"camera": "realsense"}, "camera: expected package.module:Class, got 'realsense'"),
+        ({"camera": SMALL, "options": "x"}, "options: expected a table"),
+        ({"camera": SMALL, "start_s": "60"}, "start_s: expected seconds"),
+        ({"camera": SMALL, "start_s": float("nan")}, "start_s: expected seconds"),
+        ({"camera": SMALL, "options": {"gain": float("inf")}}, "options: .* can cross"),
+        ({"camera": SMALL, "options": {"day": datetime.date(2026, 1, 1)}}, "options: .* can cross"),
+    ],
+)
+def test_options_that_can_start_no_camera_are_one_line(options, said):
+    with pytest.raises(CameraError, match=said) as raised:
+        open_camera(CameraEntry("front", REMOTE, options=options))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_frame_that_does_not_come_is_none(make):
@@ -256,5 +272,5 @@ def test_memory_that_could_be_cut_off_is_refused():
     with pytest.raises(PermissionError):
         os.ftruncate(made.handle, 1)
     made.close()
-    with contextlib.suppress(CameraError):
+    with pytest.raises(CameraError, match="without their memory"):
         SharedPictures.received([], 10)
