@@ -137,7 +137,9 @@ def test_a_timing_knows_what_its_rows_go_on_from(tmp_path: Path) -> None:
     assert key(jumps, jumps.replace('\nstart = "base"', "")) != plain
 
 
-def test_controls_have_no_modes_of_their_own(suite: Suite) -> None:
+def test_controls_have_no_modes_of_their_own(tmp_path: Path) -> None:
+    sided = 'name = "planar/berths"\ngroup = "two-sided"'
+    suite = written(tmp_path, 'name = "planar/berths"', sided)
     unit = next(x for x in units(suite) if "other-words" in str(x))
     assert [row.name for row in unit.rows if has_modes(unit, row)] == ["jumps"]
 
