@@ -13,7 +13,8 @@ import tomlkit
 
 from ofp_edge.errors import RigError
 from ofp_edge.fields import Points, Rgb, State
-from ofp_edge.rig.file import look_at_rig, read_rig, set_camera
+from ofp_edge.rig.calibrated import set_camera
+from ofp_edge.rig.file import look_at_rig, read_rig
 from ofp_edge.spec import ActionField, PolicySpec
 
 GOOD = """\

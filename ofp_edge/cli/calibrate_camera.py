@@ -62,9 +62,9 @@ def camera(
 def _device(output: Output, path: Path, name: str, write: bool) -> Document:
     from ofp_edge.calibration import record as live
     from ofp_edge.pose import rows
-    from ofp_edge.rig.file import read_rig, require_camera, set_camera
+    from ofp_edge.rig.calibrated import read_for_calibration, set_camera
 
-    entry = require_camera(read_rig(path), name)
+    entry = read_for_calibration(path, name).cameras[name]
     lens: Lens | None
     try:
         with live.started(live.open_whole(entry)) as eye:

@@ -39,9 +39,9 @@ def hand_eye(
     from ofp_edge.calibration.record import pose_for_rig
     from ofp_edge.calibration.views import FILE, find_all
     from ofp_edge.pose import quaternion, rows
-    from ofp_edge.rig.file import read_rig, require_camera, set_camera
+    from ofp_edge.rig.calibrated import read_for_calibration, set_camera
 
-    entry = require_camera(read_rig(rig), camera)
+    entry = read_for_calibration(rig, camera).cameras[camera]
     seen = find_all(views)
     setup = seen.setup
     if setup.mount is None:

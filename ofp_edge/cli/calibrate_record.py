@@ -56,7 +56,8 @@ def record(
     from ofp_edge.calibration import record as live
     from ofp_edge.calibration.hand_eye import rotation_spread
     from ofp_edge.calibration.views import FILE, MOUNTS, write_views
-    from ofp_edge.rig.file import RobotEntry, read_rig, require_camera
+    from ofp_edge.rig.calibrated import read_for_calibration
+    from ofp_edge.rig.file import RobotEntry
     from ofp_edge.runtime.robot import open_robot
 
     if mount not in (None, *MOUNTS):
@@ -65,8 +66,10 @@ def record(
         raise OfpError(f"--count {count}: expected 1 or more.")
     check_output(views, force=force, marker=FILE)
     board = make_board(squares, square_mm, marker_mm, dictionary)
-    parsed = read_rig(rig)
-    entry = require_camera(parsed, camera)
+    parsed = read_for_calibration(rig, camera)
+    if mount is not None and robot in (None, parsed.robot.driver):
+        parsed = read_for_calibration(rig, camera, robot=True)
+    entry = parsed.cameras[camera]
     driver = RobotEntry(robot) if robot not in (None, parsed.robot.driver) else parsed.robot
     with contextlib.ExitStack() as stack:
         arm = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,8 +50,9 @@ def new(
 
     check_output_file(rig, force=force)
     opened = open_bundle(bundle)
-    here, seen = _here(output, opened.spec, robot, rig if pictures else None)
-    title = f"A rig for {bundle.name}. Run: ofp-edge rig check {rig.name} --bundle {bundle}"
+    here, seen = _here(output, opened.spec, robot, rig if pictures else None, force)
+    check = f"ofp-edge rig check {shlex.quote(str(rig))} --bundle {shlex.quote(str(bundle))}"
+    title = f"A rig for {bundle.name}. Run: {check}"
     write_bytes(rig, draft(opened.spec, opened.manifest.cameras, here, title=title).encode())
     drafted, asked, _ = look_at_rig(rig)
     output.console.print(foreign(f"{rig}: written, {len(asked)} entries are open"), soft_wrap=True)
@@ -67,7 +69,7 @@ def new(
 
 
 def _here(
-    output: Output, spec: PolicySpec, driver: str | None, beside: Path | None
+    output: Output, spec: PolicySpec, driver: str | None, beside: Path | None, force: bool
 ) -> tuple[Here, list[Path]]:
     """What is plugged in, and the pictures that were taken of it."""
     from ofp_edge.rig.draft import Device, Here
@@ -87,10 +89,10 @@ def _here(
     if robot.endswith(":So101") and not spec.actions[0].unit.startswith(("deg", "rad")):
         options["unit"] = (OPEN, "deg, rad or normalised (-100..100): as the training's data")
     webcams = [x for x in video_devices() if x.driver == "v4l2"]
-    taken = _pictures(output, webcams, beside)
+    taken = _pictures(output, webcams, beside, force)
     cameras = [Device(x.device, x.about, taken[x.device].name if x.device in taken else "")
                for x in webcams]  # fmt: skip
-    depth = [Device(x.device, x.about, serial=x.serial) for x in realsense_devices()]
+    depth = [Device(x.device, x.about) for x in realsense_devices()]
     return Here(robot, options, cameras, depth), list(taken.values())
 
 
@@ -127,15 +129,19 @@ def _required(output: Output, driver: str) -> list[str]:
     return [key for key, value in found.options().items() if value == "required"]
 
 
-def _pictures(output: Output, webcams: list[Plugged], rig: Path | None) -> dict[str, Path]:
+def _pictures(
+    output: Output, webcams: list[Plugged], rig: Path | None, force: bool
+) -> dict[str, Path]:
     """A picture of each webcam beside the rig, by device; a camera that gives none is said."""
     if rig is None or not webcams:
         return {}
     from ofp_edge.runtime.cameras.picture import take_picture
 
     found = {}
-    for number, device in enumerate(webcams):
-        path = rig.with_name(f"{rig.stem}-camera{number}.png")
+    paths = [rig.with_name(f"{rig.stem}-camera{number}.png") for number in range(len(webcams))]
+    for path in paths:
+        check_output_file(path, force=force)
+    for path, device in zip(paths, webcams, strict=True):
         try:
             write_bytes(path, take_picture(device.device))
         except OfpError as cause:

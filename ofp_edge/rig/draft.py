@@ -28,12 +28,11 @@ Line = tuple[str, Any, str]
 @dataclass(frozen=True)
 class Device:
     """Something plugged in. place: what a rig calls it; about: for people; shown: the file that
-    shows a picture of it; serial: of a RealSense."""
+    shows a picture of it."""
 
     place: str
     about: str = ""
     shown: str = ""
-    serial: str = ""
 
     def __str__(self) -> str:
         words = [self.place, *([f"({self.about})"] if self.about else ())]
@@ -55,7 +54,9 @@ def draft(
     spec: PolicySpec, cameras: Mapping[str, CameraParameters], here: Here, *, title: str
 ) -> str:
     """Return the text of a rig (TOML). title: its first line's words."""
-    parts = [f"# {title}\n# What is {_toml(OPEN)} is yours to say; no run begins before.\n"]
+    parts = [
+        f"# {_printable(title)}\n# What is {_toml(OPEN)} is yours to say; no run begins before.\n"
+    ]
     top: list[Line] = [("schema_version", 1, "")]
     if choices := instructions_of(spec.observations):
         top.append(("instruction", OPEN, f"one of {_listed([_toml(x) for x in choices])}"))
@@ -77,10 +78,9 @@ def _robot_said(here: Here) -> str:
 
 
 def _camera(spec: PolicySpec, name: str, trained: CameraParameters, here: Here) -> list[str]:
-    only_images, key = spec.only_images(name), _key(name)
-    driver = "v4l2" if only_images and (here.webcams or not here.realsenses) else "realsense"
+    driver, key = _driver(spec, name, here), _key(name)
     devices = here.webcams if driver == "v4l2" else here.realsenses
-    same = [x for x in spec.cameras if spec.only_images(x) == only_images]
+    same = [x for x in spec.cameras if _driver(spec, x, here) == driver]
     alone = devices[0] if len(devices) == 1 and len(same) == 1 else None
     said = "" if alone is not None else _listed([str(x) for x in devices]) or "none is plugged in"
     lines: list[Line] = []
@@ -89,7 +89,8 @@ def _camera(spec: PolicySpec, name: str, trained: CameraParameters, here: Here) 
         aspect = "the training's pictures; larger ones of this aspect will do"
         lines += [("width", trained.width, aspect), ("height", trained.height, "")]
     else:
-        lines.append(("serial", (alone.serial if alone else "") or OPEN, said))
+        if alone is None:  # the kernel does not know the serial that the SDK means
+            lines.append(("serial", OPEN, f"`ofp-edge cameras` lists the serials; {said}"))
         lines += [("width", trained.width, "as in training"), ("height", trained.height, "")]
         if any(f.stream == "color" for f in spec.observations if f.camera == name):
             lines.append(("color", True, ""))
@@ -97,10 +98,17 @@ def _camera(spec: PolicySpec, name: str, trained: CameraParameters, here: Here) 
         _table(f"cameras.{key}", [("driver", driver, ""), ("max_age_ms", 200.0, "")]),
         _table(f"cameras.{key}.options", lines),
     ]
-    if not only_images:
-        said = "4 rows of 4 numbers: ofp-edge calibrate hand-eye writes them"
-        parts.append(_table(f"cameras.{key}.parameters", [("T_base_camera", OPEN, said)]))
+    if not spec.only_images(name):
+        table = _table(f"cameras.{key}.parameters", [])
+        parts.append(
+            f"{table}# T_base_camera = 4 rows of 4: `ofp-edge calibrate hand-eye` writes it\n"
+        )
     return parts
+
+
+def _driver(spec: PolicySpec, name: str, here: Here) -> str:
+    webcam = spec.only_images(name) and (here.webcams or not here.realsenses)
+    return "v4l2" if webcam else "realsense"
 
 
 def _timing(spec: PolicySpec) -> list[Line]:
@@ -145,14 +153,19 @@ def _table(name: str, lines: Sequence[Line]) -> str:
 
 def _lines(lines: Sequence[Line]) -> str:
     return "".join(
-        f"{key} = {_toml(value)}{f'  # {said}' if said else ''}\n" for key, value, said in lines
+        f"{key} = {_toml(value)}{f'  # {_printable(said)}' if said else ''}\n"
+        for key, value, said in lines
     )
 
 
 def _listed(words: Sequence[str]) -> str:
     more = f" and {len(words) - _MOST_NAMED} more" if len(words) > _MOST_NAMED else ""
-    joined = ", ".join(words[:_MOST_NAMED]) + more
-    return "".join(x if x.isprintable() else "\ufffd" for x in joined)
+    return ", ".join(words[:_MOST_NAMED]) + more
+
+
+def _printable(said: str) -> str:
+    """What is said in a comment: a new line would begin an entry."""
+    return "".join(x if x.isprintable() else "\ufffd" for x in said)
 
 
 def _key(name: str) -> str:
@@ -161,5 +174,6 @@ def _key(name: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A text, number or truth value as TOML; JSON's forms are TOML's too."""
-    return json.dumps(value, ensure_ascii=True)
+    """A text, number or truth value as TOML; JSON's forms are TOML's too, but for a raw DEL and the
+    pairs of surrogates that stand for what lies outside of the basic plane."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

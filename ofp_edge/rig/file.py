@@ -35,7 +35,7 @@
     [engine]                             # optional: engine.py; `profile --pick` writes it
     [realtime]                           # optional, see ofp_edge/rig/realtime.py
 
-tomlkit keeps a user's comments when ofp-edge writes a value back.
+What calibration writes back: calibrated.py.
 """
 
 from __future__ import annotations
@@ -46,12 +46,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-from tomlkit.items import InlineTable
-
 from ofp_edge.camera_parameters import stood
 from ofp_edge.errors import RigError, SpecMismatch
-from ofp_edge.files import write_bytes
 from ofp_edge.rig.engine import EngineEntry, engine_entry
 from ofp_edge.rig.realtime import RealtimeEntry, read_realtime
 from ofp_edge.rig.safety import SafetyEntry, read_safety
@@ -147,6 +143,14 @@ def read_rig(path: Path) -> Rig:
     return _read(Table(path, "", document.unwrap(), RigError))
 
 
+def is_of(line: str, table: str) -> bool:
+    """Say whether a line on an entry ("[table.part] key: …") is of this table, or one inside it."""
+    above, _, name = table.rpartition(".")
+    return line.startswith(
+        (f"[{table}]", f"[{table}.", f"[{above}] {name}:" if above else f"{name}:")
+    )
+
+
 def look_at_rig(path: Path) -> tuple[Rig, list[Question], list[str]]:
     """Return what a rig file holds, what in it is still open, and all that is wrong with it, a line
     each; the rig can be used where both are empty. Raises RigError where it is no TOML."""
@@ -159,8 +163,9 @@ def look_at_rig(path: Path) -> tuple[Rig, list[Question], list[str]]:
 def _read(table: Table) -> Rig:
     path = table.path
     with table.collecting():
+        stated = table.values.get("schema_version")
         version = table.take("schema_version", int)
-        if version != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION and type(stated) is int:  # else it has been said
             raise RigError(f"{path}: schema_version: expected {SCHEMA_VERSION}, got {version}.")
     robot = table.sub("robot")
     cameras = table.sub("cameras", optional=True)
@@ -203,81 +208,14 @@ def _beside(path: Path, driver: str, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def set_camera(
-    path: Path, name: str, changes: dict[str, dict[str, Any]], *, without: tuple[str, ...] = ()
-) -> None:
-    """Write entries of [cameras.<name>.<table>] into a rig file; keep everything else, comments
-    too.
-
-    changes: by table, e.g. {"parameters": {"fx": 615.3}}. A 4 x 4 list is written a row a line.
-    without: entries of `parameters` to take out. Raises RigError when there is no such camera or
-    the file would not be what was wanted; it is then as it was.
-    """
-    require_camera(read_rig(path), name)
-    document = parse_toml(path, RigError)
-    wanted = document.unwrap()
-    for table, values in changes.items():
-        for part in (document, wanted):
-            camera: Any = part["cameras"][name]
-            inline = isinstance(camera, InlineTable)
-            if new := table not in camera:
-                camera[table] = tomlkit.inline_table() if inline else tomlkit.table()
-            entries = camera[table]
-            for key in without:
-                if table == "parameters" and key in entries:
-                    del entries[key]
-            for key, value in values.items():
-                _put(entries, key, value)
-            if new and not inline and part is document:
-                camera[table].add(tomlkit.nl())
-    text = tomlkit.dumps(document)
-    if tomlkit.parse(text).unwrap() != wanted:
-        raise RigError(
-            f"{path}: this file's order of tables can't be kept. Write by hand, under "
-            f"[cameras.{name}]: {changes}"
-        )
-    write_bytes(path, text.encode())
-
-
-def require_camera(rig: Rig, name: str) -> CameraEntry:
-    """Return the rig's camera of this name. Raises RigError listing them."""
-    if name not in rig.cameras:
-        have = sorted(rig.cameras) or "no camera"
-        raise RigError(f"{rig.path}: [cameras.{name}]: expected, got {have}.")
-    return rig.cameras[name]
-
-
-def _put(entries: Any, key: str, value: Any) -> None:
-    """Set an entry of a table; numbers in a list of rows change in place, beside their comments."""
-    is_rows = isinstance(value, list) and bool(value) and isinstance(value[0], list)
-    old = entries.get(key)
-    if is_rows and isinstance(old, list) and [_length(row) for row in old] == [4] * 4:
-        for old_row, row in zip(old, value, strict=True):
-            for column, number in enumerate(row):
-                old_row[column] = number
-    elif is_rows:
-        array = tomlkit.array()
-        for row in value:
-            array.append(row)
-        entries[key] = array.multiline(True)
-    else:
-        entries[key] = value
-
-
-def _length(row: Any) -> int:
-    return len(row) if isinstance(row, list) else 0
-
-
 def _camera(table: Table, name: str) -> CameraEntry:
-    frozen_after = None
-    if (
-        "frozen_after" in table.values
-        and (frozen_after := table.count("frozen_after", least=0)) == 1
-    ):
-        raise RigError(
-            f"{table.path}: {table.where('frozen_after')}: expected 0 (never) or 2 and "
-            "more, got 1: every picture is its own first."
-        )
+    frozen_after = table.count("frozen_after", least=0) if "frozen_after" in table.values else None
+    with table.collecting():
+        if frozen_after == 1:
+            raise RigError(
+                f"{table.path}: {table.where('frozen_after')}: expected 0 (never) or 2 and "
+                "more, got 1: every picture is its own first."
+            )
     driver = table.take("driver", str)
     entry = CameraEntry(
         name,
@@ -293,7 +231,9 @@ def _camera(table: Table, name: str) -> CameraEntry:
 
 
 def _parameters(table: Table) -> dict[str, Any]:
-    try:
-        return stood(table.values)
-    except SpecMismatch as cause:
-        raise RigError(f"{table.path}: {table.where(cause.what)}: {cause.todo}") from None
+    with table.collecting():
+        try:
+            return stood(table.values)
+        except SpecMismatch as cause:
+            raise RigError(f"{table.path}: {table.where(cause.what)}: {cause.todo}") from None
+    return {}

@@ -37,7 +37,7 @@ from ofp_edge.errors import RigError
 from ofp_edge.rig.goal_range import GoalRange, by_field, narrowed, require_fits
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.strict import read_as, shown
-from ofp_edge.toml import LARGEST, SMALLEST, Table
+from ofp_edge.toml import LARGEST, OPEN, SMALLEST, Table
 
 DEFAULT_MAX_VELOCITY_M_S = 0.25
 HAND_POSE, HAND_POSE_SIZE = "hand_pose", 7
@@ -168,8 +168,9 @@ def read_safety(table: Table) -> SafetyEntry:
     box = table.sub("workspace") if "workspace" in table.values else None
     socket = table.text("stop_socket")
     silence = table.positive("stop_silence_ms") if "stop_silence_ms" in table.values else None
-    if silence is not None and socket is None:
-        raise RigError(f"{table.path}: {table.where('stop_silence_ms')}: expected stop_socket.")
+    with table.collecting():
+        if silence is not None and socket is None:
+            raise RigError(f"{table.path}: {table.where('stop_silence_ms')}: expected stop_socket.")
     entry = SafetyEntry(
         table.positive("max_state_age_ms", default=200.0),
         table.count("max_cut_in_a_row", 25),
@@ -203,10 +204,16 @@ def _workspace(table: Table) -> Workspace:
 
 
 def _numbers(table: Table, key: str) -> tuple[float, ...]:
-    values = table.take(key, list)
-    if not values or not all(type(x) in (int, float) and abs(x) <= LARGEST for x in values):
-        raise RigError(f"{table.path}: {table.where(key)}: expected numbers, got {shown(values)}.")
-    return tuple(float(x) for x in values)
+    stated = table.values.get(key)
+    values: list[Any] = table.take(key, list)
+    said = values is not stated or (table.found is not None and OPEN in values)
+    with table.collecting():
+        if all(type(x) in (int, float) and abs(x) <= LARGEST for x in values or [OPEN]):
+            return tuple(float(x) for x in values)
+        if not said:
+            got = shown(values)
+            raise RigError(f"{table.path}: {table.where(key)}: expected numbers, got {got}.")
+    return ()
 
 
 def _check_field(

@@ -3,26 +3,27 @@ nothing."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ofp_edge.bundle import Bundle
-from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import CameraError, OfpError, RobotError
 from ofp_edge.fields.text import told
 from ofp_edge.origin import install_line
-from ofp_edge.rig.file import CameraEntry, Rig, look_at_rig
+from ofp_edge.rig.file import CameraEntry, Rig, is_of, look_at_rig
 from ofp_edge.runtime.cameras.open import arguments_of, find_camera, said_of
 from ofp_edge.runtime.drivers import CAMERAS, ROBOTS, Driver
 from ofp_edge.runtime.infer.engine_choice import choose_engine
 from ofp_edge.runtime.plugin import check_arguments
+from ofp_edge.runtime.rig_cameras import require_alike, require_buildable, require_parameters
+from ofp_edge.runtime.rig_options import is_open, misfits
 from ofp_edge.runtime.robot import find_robot
 from ofp_edge.runtime.session import make_controller
-from ofp_edge.spec import Interface
+from ofp_edge.spec import Interface, PolicySpec
 from ofp_edge.toml import OPEN, Question
 
 _PLACES = ("port", "device", "calibration", "path", "python")
@@ -57,58 +58,101 @@ def check_rig(path: Path, bundle: Bundle | None) -> Checked:
     """Check a rig, against a bundle where one is given. Raises RigError where it is no TOML."""
     rig, asked, wrong = look_at_rig(path)
     found = Checked(rig, asked, [x.removeprefix(f"{path}: ") for x in wrong])
-    _on_this_machine(found, None if bundle is None else bundle.spec)
-    if bundle is None:
-        return found
-    spec = bundle.spec
-    # A table that is open or wrong in itself would be called wrong once more.
-    said = [*(x.where for x in asked), *found.wrong]
-    tables = {re.split(r"[].]", line.lstrip("["), maxsplit=1)[0] for line in said}
-    parts = zip(rig.fitting(spec), _parts(rig, spec), strict=True)
-    found.all_of([check for check, table in parts if table not in tables])
-    for name in spec.cameras:
-        if name in rig.cameras:
-            with found.gathering():
-                _check_size(rig.cameras[name], bundle)
-    if rig.instruction != OPEN:
+    if bundle is not None:
+        _against(found, bundle)
+    spec = None if bundle is None else bundle.spec
+    _robot(found, spec)
+    for entry in rig.cameras.values():
+        _camera(found, entry)
+    if bundle is not None:
         with found.gathering():
-            told(spec.observations, rig.instruction)
-    with found.gathering():
-        choose_engine(bundle, rig)
-    if not found.wrong and not asked:
-        with found.gathering():
-            make_controller(spec, rig, None)
+            choose_engine(bundle, rig)
     return found
 
 
-def _parts(rig: Rig, spec: Any) -> list[str]:
-    """The table that each of `rig.fitting`'s checks looks at."""
-    count = len(rig.fitting(spec)) - len(spec.cameras) - 1
-    return [*["cameras"] * len(spec.cameras), "timing", *["safety"] * count]
+def _against(found: Checked, bundle: Bundle) -> None:
+    """What the file says, against the bundle: of a table that is open or wrong in itself nothing
+    more is said."""
+    rig, spec = found.rig, bundle.spec
+    said = [*map(str, found.asked), *found.wrong]
+    found.all_of(
+        [
+            check
+            for check, table in zip(rig.fitting(spec), _tables(rig, spec), strict=True)
+            if not any(is_of(x, table) or x.startswith(f"{table.split('.')[0]}:") for x in said)
+            or (table.startswith("cameras.") and table.removeprefix("cameras.") in rig.cameras)
+        ]
+    )
+    entries = [rig.cameras[name] for name in spec.cameras if name in rig.cameras]
+    found.all_of([partial(require_alike, entry, bundle) for entry in entries])
+    if rig.instruction != OPEN:
+        with found.gathering():
+            told(spec.observations, rig.instruction)
+    if not found.wrong and not found.asked:
+        with found.gathering():
+            make_controller(spec, rig, None)
 
 
-def _on_this_machine(found: Checked, spec: Interface | None) -> None:
-    rig = found.rig
-    if rig.robot.driver not in ("", OPEN):
-        known = _known(ROBOTS, rig.robot.driver)
+def _tables(rig: Rig, spec: PolicySpec) -> list[str]:
+    """The table that each of `rig.fitting`'s checks looks at; "" of one that never repeats what
+    the file's own reading says: of [safety] itself."""
+    limits = [f"safety.limits.{name}" for name in rig.safety.limits]
+    box = ["safety.workspace"] if rig.safety.workspace is not None else []
+    return [*(f"cameras.{name}" for name in spec.cameras), "timing", "", *limits, *box]
+
+
+def _robot(found: Checked, spec: Interface | None) -> None:
+    entry = found.rig.robot
+    if entry.driver in ("", OPEN):
+        return
+    known, where, before = _known(ROBOTS, entry.driver), "[robot.options]", len(found.wrong)
+    with found.gathering():
+        robot = find_robot(entry)
+        fit = _options(found, robot, entry.options, where, RobotError)
         with found.gathering():
-            _require_installed(known, f"[robot] driver {rig.robot.driver}", RobotError)
-            robot = find_robot(rig.robot)
-            arguments = {"spec": spec, **rig.robot.options}
-            check_arguments(robot, rig.robot.driver, arguments, RobotError)
-            _require_places(known, rig.robot.options, "[robot.options]", RobotError)
-            check: Callable[..., None] | None = getattr(robot, "check", None)
-            if check is not None and spec is not None and OPEN not in rig.robot.options.values():
-                check(spec, **rig.robot.options)
-    for name, entry in rig.cameras.items():
-        if entry.driver in ("", OPEN):
-            continue
-        known = _known(CAMERAS, entry.driver)
+            check_arguments(robot, entry.driver, {"spec": spec, **fit}, RobotError)
+        _places(found, known, entry.options, where, RobotError)
+        check: Callable[..., None] | None = getattr(robot, "check", None)
+        whole = len(found.wrong) == before and not is_open(entry.options)
+        if check is not None and spec is not None and whole:
+            check(spec, **entry.options)
+    with found.gathering():
+        _require_installed(known, f"[robot] driver {entry.driver}", RobotError)
+
+
+def _camera(found: Checked, entry: CameraEntry) -> None:
+    if entry.driver in ("", OPEN):
+        return
+    known, where = _known(CAMERAS, entry.driver), f"[cameras.{entry.name}.options]"
+    with found.gathering():
+        factory = find_camera(entry)
+        fit = _options(found, factory, entry.options, where, CameraError)
         with found.gathering():
-            _require_installed(known, said_of(entry), CameraError)
-            arguments = arguments_of(entry)
-            check_arguments(find_camera(entry), said_of(entry), arguments, CameraError)
-            _require_places(known, entry.options, f"[cameras.{name}.options]", CameraError)
+            arguments = {**arguments_of(entry), **fit}
+            check_arguments(factory, said_of(entry), arguments, CameraError)
+        with found.gathering():
+            require_parameters(entry)
+        with found.gathering():
+            require_buildable(entry, factory, fit)
+        _places(found, known, entry.options, where, CameraError)
+    with found.gathering():
+        _require_installed(known, said_of(entry), CameraError)
+
+
+def _options(
+    found: Checked,
+    factory: Callable[..., Any],
+    options: dict[str, Any],
+    where: str,
+    error: type[OfpError],
+) -> dict[str, Any]:
+    """Take a line for each option of another kind than the driver's; return the options, OPEN in
+    place of those."""
+    wrong = misfits(factory, options)
+    for key, why in wrong.items():
+        with found.gathering():
+            raise error(f"{where} {key}: {why}.")
+    return {**options, **dict.fromkeys(wrong, OPEN)}
 
 
 def _known(drivers: tuple[Driver, ...], name: str) -> Driver | None:
@@ -120,8 +164,12 @@ def _require_installed(driver: Driver | None, what: str, error: type[OfpError]) 
         raise error(f"{what}: it is not installed. Run: {install_line(driver.extra)}")
 
 
-def _require_places(
-    driver: Driver | None, options: dict[str, Any], where: str, error: type[OfpError]
+def _places(
+    found: Checked,
+    driver: Driver | None,
+    options: dict[str, Any],
+    where: str,
+    error: type[OfpError],
 ) -> None:
     """The files and devices that a driver of ours is told of are there."""
     for key in _PLACES if driver is not None else ():
@@ -129,16 +177,5 @@ def _require_places(
         if key == "device" and isinstance(value, int):
             value = f"/dev/video{value}"
         if isinstance(value, str) and "/" in value and not Path(value).exists():
-            raise error(f"{where} {key}: {value} does not exist.")
-
-
-def _check_size(entry: CameraEntry, bundle: Bundle) -> None:
-    """A webcam's size is in the rig: what the observer would refuse, before it is opened."""
-    size = [entry.options.get(key) for key in ("width", "height")]
-    trained = bundle.manifest.cameras.get(entry.name)
-    whole = all(isinstance(x, int) and x > 0 for x in size)
-    if entry.driver != "v4l2" or trained is None or not whole:
-        return
-    live = CameraParameters.unknown(*size)  # type: ignore[arg-type]
-    only_images = bundle.spec.only_images(entry.name)
-    bundle.manifest.camera_tolerance.require(entry.name, trained, live, only_images=only_images)
+            with found.gathering():
+                raise error(f"{where} {key}: {value} does not exist.")

@@ -18,7 +18,7 @@ cv2 = pytest.importorskip("cv2")
 from ofp_edge.calibration.views import write_views  # noqa: E402
 from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.pose import checked_pose, distance, from_quaternion  # noqa: E402
-from ofp_edge.rig.file import read_rig  # noqa: E402
+from ofp_edge.rig.file import look_at_rig, read_rig  # noqa: E402
 from tests.calibration.conftest import boards, gl, pictures  # noqa: E402
 from tests.calibration.rendered import setup, views_at  # noqa: E402
 from tests.calibration.test_hand_eye import TRUTH, hands_of  # noqa: E402
@@ -122,6 +122,35 @@ def test_hand_eye_writes_the_pose_and_keeps_the_comments(
     assert ("# y" in text) == (mount == "eye-to-hand")  # the rows it replaced went with theirs
     again = invoke("hand-eye", folder, "--rig", rig, "--camera", "front")
     assert again[key] == got[key] and rig.read_text() == text
+
+
+OPEN_ELSEWHERE = """
+[cameras.side]
+driver = "?"
+[safety.limits.move]
+max_velocity = "?"   # m/s
+"""
+
+
+@pytest.mark.parametrize("pose", ["# T_base_camera: `hand-eye` writes it", 'T_base_camera = "?"'])
+def test_a_draft_of_which_the_rest_is_open_is_calibrated(
+    tmp_path: Path, rig: Path, boards: Any, pictures: Any, pose: str
+) -> None:
+    text = re.sub(r"(?ms)^T_base_camera = .*?^\]", pose, RIG)
+    text = re.sub(r"(?m)^driver = .*Robot\"", 'driver = "?"', text) + OPEN_ELSEWHERE
+    assert pose in text and text.count('"?"') >= 3
+    rig.write_text(text)
+    invoke("hand-eye", views(tmp_path, boards, pictures, "eye-to-hand"), "--rig", rig,
+           "--camera", "front")  # fmt: skip
+    drafted, asked, wrong = look_at_rig(rig)
+    assert not wrong and rig.read_text().endswith(OPEN_ELSEWHERE)
+    pose_found = checked_pose(drafted.cameras["front"].parameters["T_base_camera"], "X")
+    assert distance(pose_found, TRUTH["eye-to-hand"][0])[0] < 1
+    assert [x.where for x in asked] == [
+        "[robot] driver", "[cameras.side] driver", "[safety.limits.move] max_velocity"]  # fmt: skip
+    invoke("record", tmp_path / "v", "--rig", rig, "--camera", "front", "--mount", "eye-to-hand",
+           fails=r"\[robot\] driver: not known yet")  # fmt: skip
+    invoke("camera", "--rig", rig, "--camera", "side", fails=r"cameras.side\] driver: not known")
 
 
 def test_a_refusal_changes_nothing(tmp_path: Path, rig: Path, boards: Any, pictures: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -175,7 +176,7 @@ def test_a_draft_s_times_and_limits_fit_its_policy(
     got = ran("rig", "new", bundle, "-o", rig, "--no-pictures")
     assert got.exit_code == 0, got.output
     text = rig.read_text()
-    assert 'driver = "realsense"' in text and 'T_base_camera = "?"' in text
+    assert 'driver = "realsense"' in text and "# T_base_camera = " in text
     assert "max_velocity = 0.25" in text and "safety.limits.grip" not in text
     rig.write_text(text.replace('driver = "?"', 'driver = "a:B"').replace('"?"', "1.0"))
     found = read_rig(rig)
@@ -183,11 +184,33 @@ def test_a_draft_s_times_and_limits_fit_its_policy(
     make_controller(spec, found, None)
 
 
-def test_a_draft_replaces_nothing_unasked(desk: Path, bundle: Path) -> None:
-    rig = desk / "rig.toml"
+def test_a_draft_replaces_nothing_unasked(
+    desk: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ofp_edge.runtime.cameras import picture
+
+    rig, shown = desk / "rig.toml", desk / "rig-camera1.png"
     rig.write_text("mine")
     assert "exists" in ran("rig", "new", bundle, "-o", rig, "--no-pictures").output
     assert rig.read_text() == "mine"
+    rig.unlink()
+    shown.write_text("my picture")
+    monkeypatch.setattr(picture, "take_picture", lambda device: device.encode())
+    got = ran("rig", "new", bundle, "-o", rig)
+    assert got.exit_code == 1 and "rig-camera1.png" in got.output and "exists" in got.output
+    assert shown.read_text() == "my picture"
+    assert not rig.exists() and not (desk / "rig-camera0.png").exists()
+    assert ran("rig", "new", bundle, "-o", rig, "--force").exit_code == 0
+    assert shown.read_text() == str(desk / "video2")
+
+
+def test_the_first_line_of_a_draft_is_the_command_that_checks_it(desk: Path, bundle: Path) -> None:
+    rig = desk / "my desk" / "rig.toml"
+    rig.parent.mkdir()
+    assert ran("rig", "new", bundle, "-o", rig, "--no-pictures").exit_code == 0
+    said = rig.read_text().splitlines()[0].partition("Run: ofp-edge ")[2]
+    assert shlex.split(said) == ["rig", "check", str(rig), "--bundle", str(bundle)]
+    assert "entries are open" not in ran(*shlex.split(said)).output
 
 
 def test_a_webcam_s_picture_is_a_png() -> None:
