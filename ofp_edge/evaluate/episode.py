@@ -92,7 +92,7 @@ class Job:
                 fade_steps=self.fade_steps,
                 committed=committed,
             )
-        rig.require_fits(spec)
+        rig.require_fits(spec, simulated=True)
         first_ns = self.refine_first_ns if self.choice.if_time else None
         return make_controller(spec, rig, first_ns, committed=committed)
 

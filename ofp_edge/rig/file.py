@@ -105,14 +105,17 @@ class Rig:
     instruction: str | None = None
     instruction_socket: str | None = None
 
-    def require_fits(self, spec: PolicySpec) -> None:
-        """Check the rig against a policy's spec. Raises RigError naming field, expected and got."""
-        for check in self.fitting(spec):
+    def require_fits(self, spec: PolicySpec, *, simulated: bool = False) -> None:
+        """Check the rig against a policy's spec. Raises RigError naming field, expected and got.
+
+        simulated: its cameras stay closed, so where they stand does not matter.
+        """
+        for check in self.fitting(spec, simulated=simulated):
             check()
 
-    def fitting(self, spec: PolicySpec) -> list[Callable[[], None]]:
+    def fitting(self, spec: PolicySpec, *, simulated: bool = False) -> list[Callable[[], None]]:
         """Return the checks against a policy's spec one by one: each raises RigError by itself."""
-        checks = [partial(self._require_camera, spec, name) for name in spec.cameras]
+        checks = [partial(self._require_camera, spec, name, simulated) for name in spec.cameras]
         checks.append(partial(self.timing.require_fits, spec, self.path))
         parts = [replace(self.safety, limits={}, workspace=None)]
         parts += [replace(self.safety, limits={k: x}, workspace=None)
@@ -121,13 +124,13 @@ class Rig:
             parts.append(replace(self.safety, limits={}))
         return [*checks, *(partial(x.require_fits, spec, str(self.path)) for x in parts)]
 
-    def _require_camera(self, spec: PolicySpec, name: str) -> None:
+    def _require_camera(self, spec: PolicySpec, name: str, simulated: bool) -> None:
         if name not in self.cameras:
             have = sorted(self.cameras) or "no camera"
             raise RigError(f"{self.path}: [cameras.{name}]: expected by the policy, got {have}.")
         entry = self.cameras[name]
         unplaced = entry.driver in _PLACELESS and "T_base_camera" not in entry.parameters
-        if unplaced and not spec.only_images(name):
+        if unplaced and not simulated and not spec.only_images(name):
             raise RigError(
                 f"{self.path}: [cameras.{name}.parameters] lacks T_base_camera: points need the "
                 "camera's pose in the robot's frame, 4 rows of 4 numbers, metres."

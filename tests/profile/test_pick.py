@@ -27,6 +27,8 @@ driver = "x:Y"          # ours
 
 [cameras.front]
 driver = "realsense"
+[cameras.front.parameters]
+T_base_camera = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 [timing]
 latency_ms = 50.0       # measured in May

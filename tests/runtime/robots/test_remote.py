@@ -343,5 +343,5 @@ def test_a_type_of_lerobots_without_lerobot_is_one_line(monkeypatch):
     driver = "ofp_edge.runtime.cameras.lerobot:LeRobotCamera"
     with pytest.raises(CameraError, match="'my_eye': LeRobot can't be imported here"):
         open_camera(CameraEntry("x", driver, options={"camera": "my_eye"}, parameters=lens))
-    with pytest.raises(CameraError, match="lacks fx, fy"):
-        open_camera(CameraEntry("x", driver, options={"camera": "my_eye"}))
+    with pytest.raises(CameraError, match="lacks fx, cx"):
+        open_camera(CameraEntry("x", driver, options={"camera": "my_eye"}, parameters={"fy": 1.0}))
