@@ -59,7 +59,7 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
                     )  # fmt: skip
                 inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
                 store.write("episodes", inputs, values)
-                if cells.has_modes(unit):
+                if cells.has_modes(unit, row):
                     store.write(
                         "modes", cells.modes_inputs(suite, unit, training, row, nfe),
                         {"between": 0.25, "left": 0.5, "right": 0.25,
