@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +45,7 @@ class Untimed(Embedding):
         return t[:, None][:, :0]
 
 
-class Actions(nn.Module):
+class Actions(nn.Module, ABC):
     """Maps raw flat chunks (B, H*A) to normalised ones; `back` is the inverse. slope: (H*A,) raw
     units of one normalised unit."""
 
@@ -54,9 +56,9 @@ class Actions(nn.Module):
         """See PolicyNetwork."""
         return None
 
+    @abstractmethod
     def back(self, flat: Tensor) -> Tensor:
         """Return normalised actions in raw units."""
-        raise NotImplementedError
 
 
 class ScaleOffset(Actions):
