@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ofp_edge.errors import OfpError
-
-_TEXT = (str, str | None, "str", "str | None")  # annotations are strings in most modules
+from ofp_edge.runtime.rig_options import misfits
 
 
 def load_class(name: str, error: type[OfpError]) -> type[Any]:
@@ -55,14 +54,8 @@ def check_arguments(
             f"{name}: {cause}. It is called with {', '.join(arguments)}; it takes "
             f"{inspect.signature(factory)}. Check its options in the rig."
         ) from None
-    for key, wanted in inspect.signature(factory).parameters.items():
-        value = arguments.get(key, "")
-        if wanted.annotation in _TEXT and isinstance(value, (bool, int, float)):
-            written = str(value).lower() if isinstance(value, bool) else value
-            raise error(
-                f"{name}: {key}: expected text, got {written}: quote it in the rig, "
-                f'{key} = "{written}".'
-            )
+    for key, why in misfits(factory, arguments).items():
+        raise error(f"{name}: {key}: {why}.")
 
 
 def build(

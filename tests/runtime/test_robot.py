@@ -105,3 +105,19 @@ def test_an_option_that_wants_quotes_is_asked_for_them(module, value, written):
     said = f'port: expected text, got {written}: quote it in the rig, port = "{written}"'
     assert said in error_of(f"{name}:Arm", port=value)
     open_robot(RobotEntry(f"{name}:Arm", {"port": "x"}), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"gain": "0.5"}, "gain: expected a number, got '0.5': without quotes, gain = 0.5"),
+        ({"gain": True}, "gain: expected a number, got true"),
+        ({"gain": 1, "steps": 2.5}, "steps: expected a whole number, got 2.5"),
+        ({"gain": 1, "names": "a"}, "names: expected a list, got 'a'"),
+    ],
+)
+def test_an_option_of_another_kind_is_one_line_where_the_robot_is_opened(module, options, said):
+    takes = "spec, *, gain: float, steps: int = 3, names: 'list[str] | None' = None"
+    name = module("kinds", f"class Arm:\n    def __init__(self, {takes}): ...\n" + WHOLE)
+    assert said in error_of(f"{name}:Arm", **options)
+    open_robot(RobotEntry(f"{name}:Arm", {"gain": 2, "names": ["a"]}), SPEC)

@@ -159,8 +159,13 @@ def test_what_a_rig_has_wrong_is_one_line_and_leaves_no_process(make, given, sai
     [
         ({"camera": "realsense"}, "camera: expected package.module:Class, got 'realsense'"),
         ({"camera": SMALL, "options": "x"}, "options: expected a table"),
-        ({"camera": SMALL, "start_s": "60"}, "start_s: expected seconds"),
+        (
+            {"camera": SMALL, "start_s": "60"},
+            "start_s: expected a number, got '60': without quotes",
+        ),
         ({"camera": SMALL, "start_s": float("nan")}, "start_s: expected seconds"),
+        ({"camera": SMALL, "start_s": -1}, "start_s: expected seconds"),
+        ({"camera": 3}, "camera: expected text, got 3: quote it"),
         ({"camera": SMALL, "options": {"gain": float("inf")}}, "options: .* can cross"),
         ({"camera": SMALL, "options": {"day": datetime.date(2026, 1, 1)}}, "options: .* can cross"),
     ],
