@@ -120,8 +120,17 @@ class CameraTolerance:
 
         only_images: nothing but colour images is made of the camera. They are cropped and shrunk,
         so another size will do that is no smaller and has the same aspect; lens and place are
-        compared where both are known.
+        compared where both are known. Points need both: a camera of which training knew neither
+        is no one's match.
         """
+        if not only_images and not expected.known:
+            raise SpecMismatch(
+                f"camera {name!r} of the policy's training",
+                "its lens and place, which points need",
+                "none",
+                f"State [camera.{name}] in a mapping and give it to the policy (ofp-edge policy "
+                "set), then compile again.",
+            )
         if only_images:
             _require_size(name, expected, got)
             if not (expected.known and got.known):
