@@ -38,12 +38,11 @@ from ofp_edge.runtime.cameras.newest import Newest
 from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.shared import Place, SharedPictures
 from ofp_edge.runtime.own_process import start_process
-from ofp_edge.runtime.robots.wire import LARGEST_BYTES, decode, encode, pair
+from ofp_edge.runtime.robots.wire import decode, encode, pair, received
 from ofp_edge.strict import read_as, shown
 
 _END_S = 5.0
 _POLL_S = 0.2
-_HANDLE_BYTES = 4
 
 
 class RemoteCamera:
@@ -159,9 +158,7 @@ class RemoteCamera:
             try:
                 while True:
                     try:
-                        message, extra, _, _ = line.recvmsg(
-                            LARGEST_BYTES, socket.CMSG_LEN(_HANDLE_BYTES)
-                        )
+                        message, handle = received(line)
                     except (TimeoutError, BlockingIOError):
                         if process.poll() is not None:  # a child of its keeps the socket open
                             break
@@ -172,7 +169,7 @@ class RemoteCamera:
                         break
                     kind, values, _ = decode(message)
                     if kind == "started" and pictures is None:
-                        pictures = SharedPictures.received(extra, values.get("place_bytes"))
+                        pictures = SharedPictures.received(handle, values.get("place_bytes"))
                         self.noise_free = values.get("noise_free") is True
                         self._parameters = CameraParameters.from_json(values.get("parameters"))
                     elif kind == "frame" and pictures is not None:

@@ -11,7 +11,6 @@ import fcntl
 import math
 import mmap
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,7 +32,6 @@ _KINDS: Mapping[str, tuple[type[np.generic], int]] = {
     "raw depth": (np.uint16, 2),
     "raw color": (np.uint8, 3),
 }
-_HANDLE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,11 @@ class SharedPictures:
         return SharedPictures(handle, place_bytes, writable=True)
 
     @staticmethod
-    def received(extra: Any, place_bytes: Any) -> SharedPictures:
-        """Take the memory from a message's ancillary data. Raises CameraError when it is not as
-        `made` makes it."""
-        if not extra:
+    def received(handle: int | None, place_bytes: Any) -> SharedPictures:
+        """Take the memory that came with a message. Raises CameraError when it is not as `made`
+        makes it."""
+        if handle is None:
             raise CameraError("a message that can't be read: pictures without their memory.")
-        handle = int.from_bytes(extra[0][2][:_HANDLE_BYTES], sys.byteorder)
-        os.set_inheritable(handle, False)
         sealed = fcntl.fcntl(handle, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
         whole = type(place_bytes) is int and 0 < place_bytes <= _LARGEST_BYTES
         if not (sealed and whole and os.fstat(handle).st_size == place_bytes * PLACES):

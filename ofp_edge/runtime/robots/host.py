@@ -25,7 +25,7 @@ import numpy as np
 from ofp_edge.errors import OfpError
 from ofp_edge.rig.file import RobotEntry
 from ofp_edge.runtime.robot import Robot, build_robot, find_robot, goal_range_of
-from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode
+from ofp_edge.runtime.robots.wire import LARGEST_BYTES, WireError, decode, encode, received
 from ofp_edge.runtime.supervisor.line import AT_REST, HOST, say
 from ofp_edge.spec import Interface, PolicySpec
 from ofp_edge.strict import read_as, shown
@@ -33,7 +33,6 @@ from ofp_edge.strict import read_as, shown
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT)
 
 _SLOWEST_HZ, _FASTEST_HZ = 0.001, 1e5
-_HANDLE_BYTES = 4  # of a file descriptor in a message; socket.recv_fds drops its flags
 
 
 @dataclass(frozen=True)
@@ -140,9 +139,7 @@ class Host:
         stop = False
         while True:
             try:
-                message, extra, _, _ = self._connection.recvmsg(
-                    LARGEST_BYTES, socket.CMSG_LEN(_HANDLE_BYTES), socket.MSG_DONTWAIT
-                )
+                message, handle = received(self._connection, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except ConnectionError:
@@ -153,10 +150,8 @@ class Host:
             if kind == "stop":
                 stop = True
             elif kind == "supervisor":
-                if not extra:
+                if handle is None:
                     raise WireError("a message that can't be read: a supervisor without its line.")
-                handle = int.from_bytes(extra[0][2][:_HANDLE_BYTES], sys.byteorder)
-                os.set_inheritable(handle, False)
                 self._line = socket.socket(fileno=handle)
                 say(self._line, HOST + str(os.getpid()).encode())
             elif kind == "action" and list(arrays) == ["action"]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,11 +30,22 @@ LARGEST_BYTES = 128 * 1024
 """The most bytes of one message: states and actions are small, and the kernel takes no more at
 once."""
 _LENGTH = struct.Struct("<I")
+_HANDLE_BYTES = 4  # of a file descriptor in a message
 _WHAT = "a message that can't be read"
 
 
 class WireError(RobotError):
     """The bytes are no message, or a message whose form is not that of its kind."""
+
+
+def received(end: socket.socket, flags: int = 0) -> tuple[bytes, int | None]:
+    """Receive a message, and the file descriptor that came with it, closed on exec, or None."""
+    message, extra, _, _ = end.recvmsg(LARGEST_BYTES, socket.CMSG_LEN(_HANDLE_BYTES), flags)
+    if not extra:
+        return message, None
+    handle = int.from_bytes(extra[0][2][:_HANDLE_BYTES], sys.byteorder)
+    os.set_inheritable(handle, False)  # socket.recv_fds drops its flags
+    return message, handle
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -268,9 +268,8 @@ def test_a_place_that_does_not_fit_the_memory_is_refused(memory, number, parts):
 def test_memory_that_could_be_cut_off_is_refused():
     handle = os.memfd_create("loose")
     os.ftruncate(handle, 4096 * PLACES)
-    extra = [(0, 0, handle.to_bytes(4, sys.byteorder))]
     with pytest.raises(CameraError, match="memory of another size"):
-        SharedPictures.received(extra, 4096)
+        SharedPictures.received(handle, 4096)
     with pytest.raises(OSError):
         os.fstat(handle)
     made = SharedPictures.made(10)
@@ -278,4 +277,4 @@ def test_memory_that_could_be_cut_off_is_refused():
         os.ftruncate(made.handle, 1)
     made.close()
     with pytest.raises(CameraError, match="without their memory"):
-        SharedPictures.received([], 10)
+        SharedPictures.received(None, 10)
