@@ -46,31 +46,41 @@ addEventListener("load", () => setTimeout(() => {{
 WIDTHS = (1200, 400)
 
 
-def looked_at(
-    chromium: str, page: Path, folder: Path, *, widths: tuple[int, ...] = WIDTHS, dark: bool = False
-) -> tuple[list[str], set[str]]:
-    """What is wrong with a page at these widths (px), and the hosts it asked for."""
-    wrapper, log = folder / "wrapper.html", folder / "net.json"
-    frames = "".join(
-        f'<iframe title="{width} px" src="{page.as_uri()}" '
-        f'style="border:0;display:block;width:{width}px;height:2000px"></iframe>'
-        for width in widths
-    )
-    wrapper.write_text(_WRAPPER.format(frames=frames, look=_LOOK), encoding="utf-8")
+def opened(
+    chromium: str, page: Path, folder: Path, *, dark: bool = False, wait_ms: int = 5000
+) -> tuple[str, set[str]]:
+    """A page as the browser understood it after so long (of the page's own time), and the hosts it
+    asked for."""
+    log = folder / "net.json"
     done = subprocess.run(
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--allow-file-access-from-files", "--window-size=1400,2100",
          f"--blink-settings=preferredColorScheme={0 if dark else 1}",
          f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
-         f"--log-net-log={log}", "--virtual-time-budget=5000", "--dump-dom", wrapper.as_uri()],
+         f"--log-net-log={log}", f"--virtual-time-budget={wait_ms}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=180, check=True,
     )  # fmt: skip
-    said = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
-    found: list[str] = json.loads(unescape(said[1])) if said else ["no answer"]
     hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(encoding="utf-8")))
     own = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")  # Chromium calls home
-    return found, {host for host in hosts if not host.endswith(own)}
+    return done.stdout, {host for host in hosts if not host.endswith(own)}
+
+
+def looked_at(
+    chromium: str, page: Path, folder: Path, *, widths: tuple[int, ...] = WIDTHS, dark: bool = False
+) -> tuple[list[str], set[str]]:
+    """What is wrong with a page at these widths (px), and the hosts it asked for."""
+    wrapper = folder / "wrapper.html"
+    frames = "".join(
+        f'<iframe title="{width} px" src="{page.as_uri()}" '
+        f'style="border:0;display:block;width:{width}px;height:2000px"></iframe>'
+        for width in widths
+    )
+    wrapper.write_text(_WRAPPER.format(frames=frames, look=_LOOK), encoding="utf-8")
+    dom, hosts = opened(chromium, wrapper, folder, dark=dark)
+    said = re.search(r'<pre id="found">(.*?)</pre>', dom, re.S)
+    found: list[str] = json.loads(unescape(said[1])) if said else ["no answer"]
+    return found, hosts
 
 
 def require_readable(chromium: str, page: Path, folder: Path) -> None:

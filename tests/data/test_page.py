@@ -23,8 +23,7 @@ from tests.data.foreign import FIXTURES
 from tests.data.made import Arrays, joined, path, switch
 from tests.data.test_glitches import glitched, write
 from tests.data.test_guess_actions import file_of
-from tests.profile.test_profile import opened_in_a_browser
-from tests.rendering import require_readable
+from tests.rendering import opened, require_readable
 
 NAMES = "a[/b]<script>alert('x')</script>&"
 
@@ -62,8 +61,10 @@ def test_a_page_asks_for_nothing_from_elsewhere(
     assert not re.search(r"(https?:)?//\w", re.sub(r"base64,[^']+", "", lerobot))
     assert not re.search(r"<(link|script|iframe|object)|@import|url\(", lerobot)
     assert set(re.findall(r"src='(.{15})", lerobot)) == {"data:image/jpeg"}
-    dom, hosts = opened_in_a_browser(chromium, lerobot, tmp_path)
-    require_readable(chromium, tmp_path / "report.html", tmp_path)
+    page = tmp_path / "page.html"
+    page.write_text(lerobot, encoding="utf-8")
+    dom, hosts = opened(chromium, page, tmp_path)
+    require_readable(chromium, page, tmp_path)
     assert "What each key is taken for" in dom and dom.rstrip().endswith("</html>") and not hosts
 
 

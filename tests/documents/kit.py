@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.robots.emulated_bus import EmulatedBus
+from tests.data.lerobot_sets import store
 from tests.ros2.bags import write_bag
 from tests.runtime.ros2.pictures import image, info
 
@@ -86,20 +87,12 @@ def write_set(path: Path) -> None:
                       f"videos/{key}/from_timestamp": first / FPS,
                       f"videos/{key}/to_timestamp": (first + LENGTH) / FPS}  # fmt: skip
         episodes.append(entry)
-    _store(path / "data/chunk-000/file-000.parquet", rows)
-    _store(path / "meta/episodes/chunk-000/file-000.parquet", episodes)
+    store(path / "data/chunk-000/file-000.parquet", rows)
+    store(path / "meta/episodes/chunk-000/file-000.parquet", episodes)
     tasks = pa.table({"task_index": [0], "__index_level_0__": ["follow the disc"]})
     pq.write_table(tasks, path / "meta/tasks.parquet")
     for camera in CAMERAS:
         _video(path / f"videos/observation.images.{camera}/chunk-000/file-000.mp4", camera)
-
-
-def _store(file: Path, rows: list[dict[str, Any]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    types = {"timestamp": pa.float32(), "observation.state": pa.list_(pa.float32()),
-             "action": pa.list_(pa.float32())}  # fmt: skip
-    columns = {key: pa.array([row[key] for row in rows], types.get(key)) for key in rows[0]}
-    pq.write_table(pa.table(columns), file)
 
 
 def _video(file: Path, camera: str) -> None:

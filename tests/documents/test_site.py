@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from html import unescape
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents.lines import ROOT
-from tests.rendering import looked_at, require_readable
+from tests.rendering import looked_at, opened, require_readable
 
 sys.path.insert(0, str(ROOT / "scripts/site"))
 
@@ -111,12 +110,6 @@ frame.addEventListener("load", () => setTimeout(() => {{
 def test_the_search_needs_no_server(site: Path, chromium: str, tmp_path: Path) -> None:
     wrapper = tmp_path / "wrapper.html"
     wrapper.write_text(_SEARCH.format(page=(site / "index.html").as_uri()))
-    done = subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--no-first-run", "--disable-background-networking", "--allow-file-access-from-files",
-         f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
-         "--virtual-time-budget=9000", "--dump-dom", wrapper.as_uri()],
-        capture_output=True, text=True, timeout=180, check=True,
-    )  # fmt: skip
-    said = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
+    dom, _ = opened(chromium, wrapper, tmp_path, wait_ms=9000)
+    said = re.search(r'<pre id="found">(.*?)</pre>', dom, re.S)
     assert said and re.search(r"\d+ results?", json.loads(unescape(said[1])))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.report.svg import Scale, histogram, timeline
 from ofp_edge.runtime.infer.engine_choice import EngineChoice
 from ofp_edge.start import Start
-from tests.rendering import require_readable
+from tests.rendering import opened, require_readable
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import make_spec
 from tests.synthetic import CAMERA
@@ -125,30 +124,16 @@ def test_the_report_fetches_nothing_and_escapes_what_it_shows(
     assert html.count("<svg") == 2 * (len(values["stages"]) + 1)
 
 
-def opened_in_a_browser(chromium: str, page: str, folder: Path) -> tuple[str, set[str]]:
-    """The page as the browser understood it, and the hosts it asked for."""
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    log = folder / "net.json"
-    done = subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
-         f"--log-net-log={log}", "--dump-dom", (folder / "report.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    hosts = set(re.findall(r'"url":"\w+://([^/"]+)', log.read_text(encoding="utf-8")))
-    own = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")  # Chromium calls home
-    return done.stdout, {host for host in hosts if not host.endswith(own)}
-
-
 def test_the_report_opens_in_a_browser_without_a_network_request(
     values: dict[str, Any], measured: Measured, chromium: str, tmp_path: Path
 ) -> None:
-    page = render(values, measured)
-    dom, hosts = opened_in_a_browser(chromium, page, tmp_path)
+    text, page = render(values, measured), tmp_path / "report.html"
+    page.write_text(text, encoding="utf-8")
+    dom, hosts = opened(chromium, page, tmp_path)
     assert "capture to ready" in dom and dom.rstrip().endswith("</html>") and not hosts
-    spoiled = page.replace("</main>", "<img src='http://elsewhere.test/x.png'></main>")
-    _, hosts = opened_in_a_browser(chromium, spoiled, tmp_path)
+    spoiled = text.replace("</main>", "<img src='http://elsewhere.test/x.png'></main>")
+    page.write_text(spoiled, encoding="utf-8")
+    _, hosts = opened(chromium, page, tmp_path)
     assert hosts == {"elsewhere.test"}, "this test would not notice a request"
 
 
