@@ -21,7 +21,8 @@ from ofp_edge.fields import Rgb, State, Text
 from ofp_edge.files import json_bytes, write_bytes
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.deployed import Deployed
-from ofp_edge.policy.vla.config import Pi05Config, SmolVlaConfig, VlaConfig
+from ofp_edge.policy.vla.config import VlaConfig
+from ofp_edge.policy.vla.kinds import Pi05Config, SmolVlaConfig
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
 from ofp_edge.policy.vla.steps import Steps
 from ofp_edge.spec import ActionField, PolicySpec

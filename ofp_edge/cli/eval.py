@@ -6,20 +6,26 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ofp_edge.cli.comma_lists import different_numbers
+from ofp_edge.cli.eval_given import (
+    check_schedule,
+    count_of,
+    not_one,
+    own_or_other,
+    own_task,
+    refuse,
+)
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.start_options import OWN, StartOptions
-from ofp_edge.errors import OfpError, RigError, UnknownName
+from ofp_edge.errors import OfpError
 from ofp_edge.files import check_output_file, write_bytes, write_json
-from ofp_edge.strict import shown
 
 if TYPE_CHECKING:
-    from ofp_edge.evaluate.episode import Job
-    from ofp_edge.spec import PolicySpec
+    pass
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
@@ -29,7 +35,6 @@ KEYS = (
     "refined", "recorded", "committed_steps", "cuts", "misses", "cross_fade_steps",
     "actuation_delay_ms", "robot_delay_ms",
 )  # fmt: skip
-_OWN_OR_OTHER = ("own", "other")
 
 
 def evaluate(
@@ -177,8 +182,8 @@ def evaluate(
         from ofp_edge.cli.eval_dataset import evaluate_recorded
 
         if task is not None:
-            raise _not_one("both")
-        _refuse(
+            raise not_one("both")
+        refuse(
             "with --dataset nothing is simulated",
             rig=rig,
             latency_ms=latency_ms,
@@ -202,8 +207,8 @@ def evaluate(
             seed=seed,
             result=result,
         )
-    _refuse("with --task every chunk is made once", samples=samples)
-    played, told = _own_or_other("--frames", frames), _own_or_other("--words", words)
+    refuse("with --task every chunk is made once", samples=samples)
+    played, told = own_or_other("--frames", frames), own_or_other("--words", words)
     if video is not None:
         from ofp_edge.evaluate.video import check_video
 
@@ -231,12 +236,12 @@ def evaluate(
     else:
         choice = replace(choice, nfe=evaluations)
     workers = 2 if workers is None else workers
-    seeds = evaluation_seeds(seed, _count(episodes))
+    seeds = evaluation_seeds(seed, count_of(episodes))
     began = time.monotonic()
     contestant = open_contestant(artefact, choice)  # a mistake is told before workers start
     first_ns = contestant.inference.slowest_act_ns
     contestant.close()
-    task = task or _own_task(contestant.trained_on)
+    task = task or own_task(contestant.trained_on)
     jobs = [
         Job(
             artefact,
@@ -252,7 +257,7 @@ def evaluate(
         for latency in latencies
     ]
     for job in jobs:
-        _check_schedule(job, contestant.spec)
+        check_schedule(job, contestant.spec)
     if contestant.trained_on not in (None, task):
         warning = f"warning: trained on {contestant.trained_on}, evaluated on {task}."
         output.log.print(warning, soft_wrap=True)
@@ -271,53 +276,6 @@ def evaluate(
         film(jobs[0], seeds[: max(1, video_episodes or 1)], video)
     output.console.print(table(values))
     return values
-
-
-def _check_schedule(job: Job, spec: PolicySpec) -> None:
-    """Refuse a latency before any of them is run."""
-    try:
-        job.controller(spec)
-    except RigError as cause:
-        raise RigError(f"L = {job.latency_ms:g} ms: {cause}") from None
-
-
-def _own_or_other(option: str, value: str | None) -> Literal["own", "other"]:
-    if value not in (None, *_OWN_OR_OTHER):
-        raise UnknownName(option, str(value), _OWN_OR_OTHER)
-    return "other" if value == "other" else "own"
-
-
-def _count(episodes: str | None) -> int:
-    if episodes is None:
-        return 100
-    if not (episodes.isascii() and episodes.isdecimal()):
-        raise OfpError(
-            f"--episodes {episodes}: expected how many; numbers of episodes are --dataset's."
-        )
-    return int(episodes)
-
-
-def _own_task(trained_on: str | None) -> str:
-    """The policy's own task, where there is a simulator of it. OfpError."""
-    from ofp_edge.sim.tasks import TASKS
-
-    if trained_on is None or trained_on not in TASKS:
-        known = f"it was trained on {shown(trained_on)}, " if trained_on else ""
-        raise _not_one(f"neither: {known}no simulated task is the policy's own")
-    return trained_on
-
-
-def _not_one(got: str) -> OfpError:
-    return OfpError(
-        f"expected one of --task (simulated episodes) and --dataset (recorded ones), got {got}."
-    )
-
-
-def _refuse(why: str, **given: object) -> None:
-    """Refuse options that would be ignored: None is one that is not given."""
-    for name, value in given.items():
-        if value is not None:
-            raise OfpError(f"--{name.replace('_', '-')}: {why}. Leave it out.")
 
 
 def add(app: typer.Typer) -> None:

@@ -68,7 +68,8 @@ def profile_loop(
     from ofp_edge.profile.loop_terminal import show_loop
     from ofp_edge.runtime.control.run_report import Limits
     from ofp_edge.runtime.control.stopping import stop_on_signals
-    from ofp_edge.runtime.session import Hooks, Request, open_session, read_run
+    from ofp_edge.runtime.run_files import Request, read_run
+    from ofp_edge.runtime.session import Hooks, open_session
 
     began = time.monotonic()
     kernel = Realtime(output.log, wanted=realtime, require=False)

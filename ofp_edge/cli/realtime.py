@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from ofp_edge.runtime.kernel.realtime import Setting, enter, prepare
 from ofp_edge.runtime.kernel.wakeup import BUDGET_SHARE, WakeUps, measure_wakeups, require_floor
-from ofp_edge.runtime.session import RunFiles
+from ofp_edge.runtime.run_files import RunFiles
 
 _MEASURED_S = 2.0
 

@@ -185,7 +185,8 @@ def run(
     from ofp_edge.cli.remarks import tell_remarks
     from ofp_edge.runtime.control.stopping import stop_on_signals
     from ofp_edge.runtime.infer.sampler import read_nfe
-    from ofp_edge.runtime.session import Hooks, Request, open_session, read_run
+    from ofp_edge.runtime.run_files import Request, read_run
+    from ofp_edge.runtime.session import Hooks, open_session
 
     request = Request(
         bundle,

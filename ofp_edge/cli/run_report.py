@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ofp_edge.cli.output import Document, Output
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.session import Request, Session
+    from ofp_edge.runtime.run_files import Request
+    from ofp_edge.runtime.session import Session
 
 KEYS = (
     "bundle", "rig", "engine", "precision", "threads", "nfe", "guard", "start", "seed", "dry_run",

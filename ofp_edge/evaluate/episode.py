@@ -40,7 +40,7 @@ from ofp_edge.runtime.control.planner import Planner
 from ofp_edge.runtime.log.telemetry import NoTelemetry
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.session import make_controller
+from ofp_edge.runtime.run_files import make_controller
 from ofp_edge.spec import PolicySpec
 
 Frames = Literal["own", "other"]

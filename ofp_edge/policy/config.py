@@ -12,7 +12,7 @@ from ofp_edge.policy.imported.denoiser import DenoiserConfig
 from ofp_edge.policy.imported.program_config import ProgramConfig
 from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network_config import NetworkConfig
-from ofp_edge.policy.vla.config import Pi05Config, SmolVlaConfig
+from ofp_edge.policy.vla.kinds import Pi05Config, SmolVlaConfig
 from ofp_edge.spec import PolicySpec
 from ofp_edge.start import Start
 from ofp_edge.strict import read_as, shown

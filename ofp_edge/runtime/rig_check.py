@@ -22,7 +22,7 @@ from ofp_edge.runtime.plugin import check_arguments
 from ofp_edge.runtime.rig_cameras import require_alike, require_buildable, require_parameters
 from ofp_edge.runtime.rig_options import is_open, misfits
 from ofp_edge.runtime.robot import find_robot
-from ofp_edge.runtime.session import make_controller
+from ofp_edge.runtime.run_files import make_controller
 from ofp_edge.spec import Interface, PolicySpec
 from ofp_edge.toml import OPEN, Question
 

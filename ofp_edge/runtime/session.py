@@ -6,72 +6,40 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ofp_edge import __version__
-from ofp_edge.bundle import Bundle, open_bundle
-from ofp_edge.errors import RigError
-from ofp_edge.fields.text import instructions_of, told
-from ofp_edge.rig.file import Rig, RobotEntry, read_rig
+from ofp_edge.bundle import Bundle
+from ofp_edge.fields.text import instructions_of
+from ofp_edge.rig.file import Rig, RobotEntry
 from ofp_edge.runtime.camera import Camera
 from ofp_edge.runtime.cameras.open import open_camera
-from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import Command
 from ofp_edge.runtime.control.loop import ControlLoop
 from ofp_edge.runtime.control.marks import Mark, unmarked
 from ofp_edge.runtime.control.planner import Planner
-from ofp_edge.runtime.control.refining import RefineBudget
 from ofp_edge.runtime.control.run_report import RunReport
 from ofp_edge.runtime.control.stopping import StopFlag
-from ofp_edge.runtime.infer.engine_choice import EngineChoice, choose_engine
+from ofp_edge.runtime.infer.engine_choice import EngineChoice
 from ofp_edge.runtime.infer.inference import Inference
-from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.infer.sampler import Nfe
 from ofp_edge.runtime.instruction_input import InstructionInput
 from ofp_edge.runtime.log.numbers import Numbers, names_in
 from ofp_edge.runtime.log.recording import CalibrationRecorder
 from ofp_edge.runtime.log.schemas import LOG_VERSION
-from ofp_edge.runtime.log.series import DEFAULT_MB
 from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.robot import Robot, goal_range_of
+from ofp_edge.runtime.run_files import Request, RunFiles, make_controller
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
-from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
-from ofp_edge.spec import PolicySpec
 from ofp_edge.start import Start
 
 if TYPE_CHECKING:
-    from ofp_edge.runtime.openpi.line import PolicyAddress
+    pass
 
 _NOISE = "numpy PCG64, one standard_normal draw of the size of act's z an evaluation"
-
-
-@dataclass(frozen=True)
-class Request:
-    """The user's request. robot: a driver in place of the rig's own, built without options. start:
-    gives the run's start from the bundle's. committed: whether a policy that can be told what is
-    committed is told. policy_server: what computes in place of an engine; `bundle` is then the
-    policy's description."""
-
-    bundle: Path
-    rig: Path
-    engine: str | None = None
-    precision: str | None = None
-    threads: int | None = None
-    seed: int = 0
-    nfe: Nfe | None = None
-    guard: int = 1
-    robot: str | None = None
-    log: Path | None = None
-    log_limit_mb: int = DEFAULT_MB
-    record_calibration: Path | None = None
-    instruction: str | None = None
-    start: Callable[[Start], Start] = lambda own: own
-    committed: bool = True
-    policy_server: PolicyAddress | None = None
 
 
 class Probe(Telemetry, Protocol):
@@ -90,17 +58,6 @@ class Hooks:
     on_tick: Callable[[RunReport, Command], None] | None = None
     on_log_trouble: Callable[[str], None] | None = None
     probe: Probe | None = None
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The files of a run, read and checked against each other; nothing is started yet."""
-
-    request: Request
-    bundle: Bundle
-    rig: Rig
-    choice: EngineChoice
-    load: Callable[..., Inference] = load_inference
 
 
 @dataclass
@@ -155,32 +112,6 @@ def make_observer(
         mark,
         rig.instruction,
     )
-
-
-def read_run(request: Request) -> RunFiles:
-    """Read the bundle and the rig, once. Raises OfpError (one line) when they do not fit."""
-    remote = None
-    if request.policy_server is not None:
-        from ofp_edge.runtime.openpi.described import read_description
-        from ofp_edge.runtime.openpi.remote import RemotePolicy
-
-        remote = RemotePolicy(read_description(request.bundle), request.policy_server)
-    bundle = open_bundle(request.bundle) if remote is None else remote.bundle
-    rig = read_rig(request.rig)
-    if request.instruction is not None:
-        rig = replace(rig, instruction=request.instruction)
-    told(bundle.spec.observations, rig.instruction)  # what is no instruction is refused here
-    if rig.instruction_socket is not None and rig.instruction is None:
-        raise RigError(f"{rig.path}: instruction_socket: the policy takes no instruction.")
-    if remote is None:
-        load: Callable[..., Inference] = load_inference
-        choice = choose_engine(bundle, rig, request.engine, request.precision, request.threads)
-    else:
-        load = remote.loader(rig)
-        choice = remote.choice(request.engine, request.precision, request.threads)
-    rig.require_fits(bundle.spec)
-    make_controller(bundle.spec, rig, None)  # what no schedule can meet is refused here
-    return RunFiles(request, bundle, rig, choice, load)
 
 
 @contextlib.contextmanager
@@ -287,26 +218,6 @@ def _supervised(
     """A tick that hangs is a fault after max_stall_ms if it ends, and if not, the supervisor's."""
     patience_s = 2 * rig.safety.max_stall_ms / 1e3 + bundle.spec.dt_s
     return supervised_robot(entry, bundle.spec, patience_s)
-
-
-def make_controller(
-    spec: PolicySpec, rig: Rig, refine_first_ns: int | None, *, committed: bool = False,
-    foresees: bool = False,
-) -> Controller:  # fmt: skip
-    """Build a rig's state machine. refine_first_ns: for --nfe auto, the slowest evaluation yet.
-    committed, foresees: see Controller."""
-    return Controller(
-        spec,
-        round(rig.timing.latency_ms * 1e6),
-        round(rig.timing.max_plan_age_ms * 1e6),
-        cold_latency_ns=round(rig.timing.cold_ms * 1e6),
-        delay_ns=rig.timing.delay_ns,
-        fade_steps=rig.timing.fade_steps(spec),
-        safety=SafetyLayer(spec, rig.safety),
-        refine=None if refine_first_ns is None else RefineBudget(refine_first_ns),
-        committed=committed,
-        foresees=foresees,
-    )
 
 
 def _header(

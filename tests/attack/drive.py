@@ -20,7 +20,7 @@ from ofp_edge.runtime.control.events import (
     StopRequested,
     Told,
 )
-from ofp_edge.runtime.session import make_controller
+from ofp_edge.runtime.run_files import make_controller
 from tests.attack.broken import Broken
 from tests.attack.oracle import Oracle
 from tests.attack.planner import RoughPlanner

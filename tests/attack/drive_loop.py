@@ -18,7 +18,7 @@ from ofp_edge.runtime.control.loop import ControlLoop, Limits
 from ofp_edge.runtime.control.stopping import StopFlag
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observer
-from ofp_edge.runtime.session import make_controller
+from ofp_edge.runtime.run_files import make_controller
 from tests.attack.broken import Broken
 from tests.attack.drive import Ran, stepped
 from tests.attack.loop_parts import Boom, LoopWatch, RoughCamera, RoughRobot

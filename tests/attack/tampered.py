@@ -11,7 +11,7 @@ import numpy as np
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import Command, Event, NotSent, StateRead, StopRequested
 from ofp_edge.runtime.robot import RobotState
-from ofp_edge.runtime.session import make_controller
+from ofp_edge.runtime.run_files import make_controller
 from tests.attack.drive import Step
 from tests.attack.scenario import Scenario
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from ofp_edge.boards.orin import orin_boards
 from ofp_edge.cli.estimate import delegated_in, pieces
-from ofp_edge.cli.eval import _own_task
+from ofp_edge.cli.eval_given import own_task
 from ofp_edge.cli.inspect import _unit
 from ofp_edge.cli.main import build_app
 from ofp_edge.cli.output import Output
@@ -92,11 +92,11 @@ def test_who_answered_for_an_engine_of_the_device_is_named() -> None:
     assert _answered("tensorrt") == "tensorrt (answered here by onnxruntime)"
 
 
-def test_eval_takes_the_policy_s_own_task_where_it_is_simulated() -> None:
-    assert _own_task("planar/obstacle") == "planar/obstacle"
+def test_eval_takes_the_policys_own_task_where_it_is_simulated() -> None:
+    assert own_task("planar/obstacle") == "planar/obstacle"
     for known in (None, "tidy the desk"):
         with pytest.raises(OfpError, match="expected one of --task"):
-            _own_task(known)
+            own_task(known)
 
 
 @pytest.mark.parametrize(

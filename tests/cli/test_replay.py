@@ -17,7 +17,8 @@ from ofp_edge.errors import OfpError  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from ofp_edge.runtime.log.rows import made_of  # noqa: E402
-from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
+from ofp_edge.runtime.run_files import Request, read_run  # noqa: E402
+from ofp_edge.runtime.session import open_session  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from ofp_edge.spec import PolicySpec  # noqa: E402

@@ -17,7 +17,7 @@ from ofp_edge.errors import RigError
 from ofp_edge.fields import Rgb, State
 from ofp_edge.rig.file import look_at_rig, read_rig
 from ofp_edge.runtime import plugged
-from ofp_edge.runtime.session import make_controller
+from ofp_edge.runtime.run_files import make_controller
 from ofp_edge.spec import ActionField, PolicySpec
 from tests.runtime.small_bundle import write_small_bundle
 from tests.synthetic import CAMERA, action_fields, points_field, state_field

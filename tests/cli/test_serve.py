@@ -24,7 +24,8 @@ from ofp_edge.cli.main import build_app  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
 from ofp_edge.runtime.log.reader import LogReader  # noqa: E402
 from ofp_edge.runtime.log.telemetry import array_from_json  # noqa: E402
-from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
+from ofp_edge.runtime.run_files import Request, read_run  # noqa: E402
+from ofp_edge.runtime.session import open_session  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from ofp_edge.spec import PolicySpec  # noqa: E402

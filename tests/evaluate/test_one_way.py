@@ -20,7 +20,8 @@ from ofp_edge.rig.file import read_rig  # noqa: E402
 from ofp_edge.runtime.control.run_report import Limits  # noqa: E402
 from ofp_edge.runtime.infer.inference import Inference  # noqa: E402
 from ofp_edge.runtime.kernel.rate import Rate  # noqa: E402
-from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
+from ofp_edge.runtime.run_files import Request, read_run  # noqa: E402
+from ofp_edge.runtime.session import open_session  # noqa: E402
 from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.robot import SimulatedRobot  # noqa: E402
 from ofp_edge.sim.simulator import ManualClock  # noqa: E402

@@ -18,7 +18,7 @@ from ofp_edge.fields import Text
 from ofp_edge.imports.program import import_program
 from ofp_edge.policy.presets import preset
 from ofp_edge.rig.file import read_rig
-from ofp_edge.runtime.session import Request, read_run
+from ofp_edge.runtime.run_files import Request, read_run
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.batches import Batches
 from tests.fields.carrying import logged, observe, spec_with, write_dataset

@@ -103,7 +103,7 @@ def _through_a_robot(home: Path) -> None:
     from ofp_edge.runtime.control.events import EpisodeStarted, StateRead
     from ofp_edge.runtime.observer import Observer
     from ofp_edge.runtime.robots.remote import RemoteRobot
-    from ofp_edge.runtime.session import make_controller
+    from ofp_edge.runtime.run_files import make_controller
     from tests.fuzz.rig import small_rig
 
     robot = RemoteRobot(SPEC, robot="a:B", python=str(home / _SCRIPT), start_s=20.0)

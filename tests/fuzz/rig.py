@@ -103,7 +103,7 @@ class Rigs:
     def read(self, home: Path) -> None:
         from ofp_edge.runtime.control.events import EpisodeStarted, StateRead
         from ofp_edge.runtime.robot import RobotState
-        from ofp_edge.runtime.session import Request, make_controller, read_run
+        from ofp_edge.runtime.run_files import Request, make_controller, read_run
 
         files = read_run(Request(home / "bundle", home / "rig" / _RIG))
         controller = make_controller(files.bundle.spec, files.rig, None)

@@ -27,7 +27,8 @@ from ofp_edge.manifest_reader import read_manifest
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.runtime.control.loop import Limits
-from ofp_edge.runtime.session import Request, open_session, read_run
+from ofp_edge.runtime.run_files import Request, read_run
+from ofp_edge.runtime.session import open_session
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.sim.fields import action_fields, observation_fields
 from ofp_edge.sim.tasks import find_task

@@ -30,7 +30,7 @@ from ofp_edge.runtime.instruction_input import InstructionInput
 from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.replay import controller_of, replay
-from ofp_edge.runtime.session import Request, read_run
+from ofp_edge.runtime.run_files import Request, read_run
 from ofp_edge.spec import PolicySpec
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import DT, ROWS, make_chunk, make_runners, make_spec

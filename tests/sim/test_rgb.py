@@ -19,7 +19,8 @@ from ofp_edge.image import ColorImage  # noqa: E402
 from ofp_edge.rig.file import CameraEntry  # noqa: E402
 from ofp_edge.runtime.cameras.open import open_camera  # noqa: E402
 from ofp_edge.runtime.control.loop import Limits  # noqa: E402
-from ofp_edge.runtime.session import Request, open_session, read_run  # noqa: E402
+from ofp_edge.runtime.run_files import Request, read_run  # noqa: E402
+from ofp_edge.runtime.session import open_session  # noqa: E402
 from ofp_edge.sim.camera import SimulatedCamera  # noqa: E402
 from ofp_edge.sim.collect import collect_demonstrations  # noqa: E402
 from ofp_edge.sim.open import shared_world  # noqa: E402

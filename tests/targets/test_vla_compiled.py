@@ -23,7 +23,8 @@ from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.runtime.log.reader import LogReader
-from ofp_edge.runtime.session import Request, open_session, read_run
+from ofp_edge.runtime.run_files import Request, read_run
+from ofp_edge.runtime.session import open_session
 from ofp_edge.targets.compile import compile_policy
 from ofp_edge.targets.tensorrt_graph import check_graph
 from tests.imports.vla_checkpoint import ACTION, STATE, TASKS

@@ -19,7 +19,7 @@ from ofp_edge.imports.vla.pi05_weights import EXPERT, HEAD, LANGUAGE, TOWER, WOR
 from ofp_edge.imports.vla.processors import relative_mask
 from ofp_edge.imports.vla.tokenizer import stated_prompt
 from ofp_edge.normalize import FieldStatistics, joined
-from ofp_edge.policy.vla.config import Pi05Config
+from ofp_edge.policy.vla.kinds import Pi05Config
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
 from ofp_edge.prompt import StateBins
 from ofp_edge.strict import shown

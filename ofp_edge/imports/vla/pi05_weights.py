@@ -13,7 +13,7 @@ from ofp_edge.imports.vla.tower import (
     take_vision,
     take_words,
 )
-from ofp_edge.policy.vla.config import Pi05Config
+from ofp_edge.policy.vla.kinds import Pi05Config
 
 _BOTH = "model.paligemma_with_expert"
 PALIGEMMA, EXPERT = f"{_BOTH}.paligemma", f"{_BOTH}.gemma_expert"

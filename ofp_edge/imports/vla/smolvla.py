@@ -14,7 +14,7 @@ from ofp_edge.imports.vla.fields import Told
 from ofp_edge.imports.vla.smolvla_weights import EXPERT, VLM, take_smolvla
 from ofp_edge.imports.vla.tokenizer import plain_prompt
 from ofp_edge.imports.vla.vlm import read_vlm
-from ofp_edge.policy.vla.config import SmolVlaConfig
+from ofp_edge.policy.vla.kinds import SmolVlaConfig
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
 from ofp_edge.strict import shown
 

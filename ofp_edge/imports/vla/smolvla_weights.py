@@ -13,7 +13,7 @@ from ofp_edge.imports.vla.tower import (
     take_vision,
     take_words,
 )
-from ofp_edge.policy.vla.config import SmolVlaConfig
+from ofp_edge.policy.vla.kinds import SmolVlaConfig
 
 VLM, EXPERT = "model.vlm_with_expert.vlm", "model.vlm_with_expert.lm_expert"
 WORDS = f"{VLM}.model.text_model.embed_tokens.weight"

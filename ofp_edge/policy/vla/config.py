@@ -1,4 +1,4 @@
-"""The two kinds of VLA network as config.json describes them, and what they are built from."""
+"""What the kinds of VLA network (kinds.py) share, and what they are built from."""
 
 from __future__ import annotations
 
@@ -37,21 +37,18 @@ from ofp_edge.policy.vla.folder import (
 from ofp_edge.policy.vla.functions import vla_functions
 from ofp_edge.policy.vla.network import PaddedActions, VlaAct, VlaEncoder, VlaTrunk
 from ofp_edge.policy.vla.parts import Pictures
-from ofp_edge.policy.vla.pi05 import Pi05Encode, Pi05Expert
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
-from ofp_edge.policy.vla.smolvla import SmolVlaEncode, SmolVlaExpert
 from ofp_edge.policy.vla.steps import Steps
-from ofp_edge.policy.vla.timing import AdaptiveTime, Time
 from ofp_edge.policy.vla.words import FILE as WORDS
 from ofp_edge.policy.weights import shapes_of
 from ofp_edge.prompt import FILE as PROMPT
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import shown
 
-_AT = "config.network"
+AT = "config.network"
 _LARGEST_VOCABULARY = 1 << 24
 _LATER = "is a vision-language-action policy, which"
-_REFUSALS = {
+REFUSALS = {
     "pte": "ExecuTorch takes no vision-language-action policy: too much of it is outside XNNPACK.",
     "arm-cpu": f"{_LATER} is too slow on a board's CPU: --target jetson-orin, or host.",
     "quantize": f"{_LATER} can't be quantised yet.",
@@ -92,7 +89,7 @@ class VlaConfig(Network):
     @property
     def refusals(self) -> Mapping[str, str]:
         """The same as for Network: the other half of the way."""
-        return _REFUSALS
+        return REFUSALS
 
     @property
     def actions_relative(self) -> tuple[bool, ...]:
@@ -103,24 +100,24 @@ class VlaConfig(Network):
     def read(cls, value: Any, **more: Any) -> Any:
         """Read the entry of config.json. Raises PolicyError naming what does not fit."""
         if not isinstance(value, dict):
-            raise PolicyError(f"{_AT}: expected an object, got {shown(value)}.")
-        vision = read_sizes(VisionSizes, value.get("vision"), f"{_AT}.vision")
-        language = read_sizes(DecoderSizes, value.get("language"), f"{_AT}.language")
-        expert = read_sizes(DecoderSizes, value.get("expert"), f"{_AT}.expert")
-        flow = read_sizes(FlowSizes, value.get("flow"), f"{_AT}.flow")
+            raise PolicyError(f"{AT}: expected an object, got {shown(value)}.")
+        vision = read_sizes(VisionSizes, value.get("vision"), f"{AT}.vision")
+        language = read_sizes(DecoderSizes, value.get("language"), f"{AT}.language")
+        expert = read_sizes(DecoderSizes, value.get("expert"), f"{AT}.expert")
+        flow = read_sizes(FlowSizes, value.get("flow"), f"{AT}.flow")
         vocabulary = value.get("vocabulary")
         if type(vocabulary) is not int or not 0 < vocabulary <= _LARGEST_VOCABULARY:
-            raise PolicyError(f"{_AT}.vocabulary: expected a number of words, got {vocabulary!r}.")
+            raise PolicyError(f"{AT}.vocabulary: expected a number of words, got {vocabulary!r}.")
         rest = {**value, "vocabulary": 1}  # the one size that is larger than all others
         built = {"vision": vision, "language": language, "expert": expert, "flow": flow, **more}
-        made: Any = read_sizes(cls, rest, _AT, **built)
+        made: Any = read_sizes(cls, rest, AT, **built)
         object.__setattr__(made, "vocabulary", vocabulary)
-        check_vision(vision, f"{_AT}.vision")
-        check_decoder(language, f"{_AT}.language")
-        check_decoder(expert, f"{_AT}.expert")
-        check_pair(language, expert, _AT)
+        check_vision(vision, f"{AT}.vision")
+        check_decoder(language, f"{AT}.language")
+        check_decoder(expert, f"{AT}.expert")
+        check_pair(language, expert, AT)
         for name, mode in made.normalization.items():
-            require_one_of(f"{_AT}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
+            require_one_of(f"{AT}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
         return made
 
     @abstractmethod
@@ -162,13 +159,13 @@ class VlaConfig(Network):
         others = [f.name for f in spec.observations if not isinstance(f, (Rgb, State, Text))]
         if others or not cameras or spec.n_obs_steps != 1:
             got = others[0] if others else f"{len(cameras)} images, {spec.n_obs_steps} frames"
-            raise PolicyError(f"{_AT}: expected images, states and a text of one frame, got {got}.")
+            raise PolicyError(f"{AT}: expected images, states and a text of one frame, got {got}.")
         named = [f.name for f in spec.observations if not isinstance(f, Text)]
         if set(self.normalization) != {*named, *(f.name for f in spec.actions)}:
-            raise PolicyError(f"{_AT}.normalization: expected one entry for each field.")
+            raise PolicyError(f"{AT}.normalization: expected one entry for each field.")
         if len({self.normalization[f.name] for f in spec.actions}) != 1:
-            raise PolicyError(f"{_AT}.normalization: expected the same for all actions.")
-        check_flow(self.flow, spec.action_dim, f"{_AT}.flow")
+            raise PolicyError(f"{AT}.normalization: expected the same for all actions.")
+        check_flow(self.flow, spec.action_dim, f"{AT}.flow")
         return cameras
 
     def load(
@@ -251,78 +248,3 @@ class VlaConfig(Network):
             self.actions_relative,
         )  # fmt: skip
         return {ENCODE: encoder.module, ACT: act}  # type: ignore[dict-item]
-
-
-@dataclass(frozen=True)
-class SmolVlaConfig(VlaConfig):
-    """SmolVLA. state: numbers of the state as the network has it, of which the robot's are the
-    first. own_every: each so many layers, from the first, the actions see each other too; 0: never.
-    """
-
-    kind: ClassVar[str | None] = "smolvla"
-    stated: ClassVar[bool] = True
-    centred: ClassVar[bool] = False
-    state: int
-    own_every: int
-
-    @property
-    def refusals(self) -> Mapping[str, str]:
-        """The same as for Network, but that it can be quantised."""
-        return {what: why for what, why in _REFUSALS.items() if what != "quantize"}
-
-    @property
-    def crosses(self) -> tuple[bool, ...]:
-        """By layer, whether the actions see the prefix alone."""
-        return tuple(
-            self.own_every == 0 or i % self.own_every != 0 for i in range(self.expert.layers)
-        )
-
-    @classmethod
-    def from_json(cls, value: Any) -> SmolVlaConfig:
-        """Read the entry; see Network."""
-        made: SmolVlaConfig = cls.read(value, from_0=("own_every",))
-        return made
-
-    def parts(self, pictures: Pictures, spec: PolicySpec, states: nn.ModuleList) -> Any:
-        """Build them; see VlaConfig."""
-        fields = [f for f in spec.observations if isinstance(f, State)]
-        size = sum(f.shape[0] for f in fields)
-        if not 0 < size <= self.state:
-            raise PolicyError(f"{_AT}.state: expected a state of 1..{self.state}, got {size}.")
-        cameras = len(pictures.fit)
-        length = cameras * self.vision.words + self.words + 1
-        module = SmolVlaEncode(
-            pictures, cameras, states, self.state, self.language, self.crosses, length
-        )
-        time = Time(self.expert.width, self.flow)
-        return module, time, SmolVlaExpert(self.expert, self.flow, self.crosses, spec.horizon)
-
-
-@dataclass(frozen=True)
-class Pi05Config(VlaConfig):
-    """pi0.5. relative: by action dimension, whether the network's action is a difference to the
-    state; None: none is."""
-
-    kind: ClassVar[str | None] = "pi05"
-    stated: ClassVar[bool] = False
-    centred: ClassVar[bool] = True
-    relative: tuple[bool, ...] | None = None
-
-    @property
-    def actions_relative(self) -> tuple[bool, ...]:
-        """The same as `relative`."""
-        return self.relative or ()
-
-    @classmethod
-    def from_json(cls, value: Any) -> Pi05Config:
-        """Read the entry; see Network."""
-        made: Pi05Config = cls.read(value)
-        return made
-
-    def parts(self, pictures: Pictures, spec: PolicySpec, states: nn.ModuleList) -> Any:
-        """Build them; see VlaConfig."""
-        if self.relative and len(self.relative) != spec.action_dim:
-            raise PolicyError(f"{_AT}.relative: expected {spec.action_dim} entries, or none.")
-        module = Pi05Encode(pictures, len(pictures.fit), self.language)
-        time = AdaptiveTime(self.expert.width, 2 * self.expert.layers + 1, self.flow)
-        return module, time, Pi05Expert(self.expert, self.flow, spec.horizon)

@@ -14,7 +14,7 @@ import torch
 from ofp_edge.errors import PolicyError
 from ofp_edge.fields import Rgb, State
 from ofp_edge.fields.text import instructions_of
-from ofp_edge.policy.vla.config import SmolVlaConfig
+from ofp_edge.policy.vla.kinds import SmolVlaConfig
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
 from ofp_edge.policy.vla.words import Words
 from ofp_edge.prompt import Prompt

@@ -17,7 +17,8 @@ from ofp_edge.errors import NoAnswer, OfpError
 from ofp_edge.runtime.control.loop import Limits
 from ofp_edge.runtime.log.reader import LogReader
 from ofp_edge.runtime.openpi.line import PolicyAddress
-from ofp_edge.runtime.session import Request, open_session, read_run
+from ofp_edge.runtime.run_files import Request, read_run
+from ofp_edge.runtime.session import open_session
 from tests.runtime.openpi.openpi_server import Gone, Silent, openpi_server
 from tests.runtime.standins import DT, MS
 from tests.runtime.test_loop import Stand
