@@ -45,7 +45,12 @@ def render(plan: Plan, costs: Sequence[LayerCost]) -> str:
         ]
     )
     rows = [cells(cost, sum(c.macs for c in costs)) for cost in costs]
-    sections = ("<h1>Sensitivity to int8</h1>", known, bars(costs), table(HEAD, rows, 2))
+    sections = (
+        "<h1>Sensitivity to int8</h1>",
+        known,
+        bars(costs),
+        table(HEAD, rows, 2, ends_in_words=True),
+    )
     return page("Sensitivity to int8", sections)
 
 

@@ -1,5 +1,5 @@
-"""What a page looks like in a browser: what is wider than the page, what is cut off, what is asked
-of another host."""
+"""What a page looks like in a browser, on a desk and a telephone, light and dark: what is wider
+than the page, cut off or too faint to read, and what is asked of another host."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ _LOOK = """
 const shown = (e) => e.offsetParent !== null || e instanceof SVGElement;
 const name = (e) => e.tagName.toLowerCase() + (e.id ? "#" + e.id : "") + " " +
   JSON.stringify((e.textContent || "").trim().replace(/\\s+/g, " ").slice(0, 60));
+const channels = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+  .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+function behind(view, e) {
+  for (; e; e = e.parentElement) {
+    const rgb = channels(view.getComputedStyle(e).backgroundColor);
+    if (rgb.length === 3 || rgb[3] > 0.5) return rgb;
+  }
+  return [255, 255, 255];
+}
+function contrast(view, e, style) {
+  const bright = Number((style.filter.match(/brightness\\(([\\d.]+)\\)/) || [0, 1])[1]);
+  const own = channels(e instanceof view.SVGElement ? style.fill : style.color);
+  const [a, b] = [own.map((c) => Math.min(255, c * bright)), behind(view, e)].map(luminance);
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}
 function look(view) {
   const page = view.document, root = page.documentElement, found = [];
   if (root.scrollWidth > root.clientWidth + 1)
@@ -25,6 +42,8 @@ function look(view) {
     const words = [...e.childNodes].some((x) => x.nodeType === 3 && x.textContent.trim());
     if (hides && words && e.scrollWidth > e.clientWidth + 2 && e.clientWidth > 1)
       found.push(`cut off: ${name(e)}`);
+    if (words && contrast(view, e, style) < 3)
+      found.push(`${contrast(view, e, style).toFixed(1)} to 1 on its background: ${name(e)}`);
     if (e.tagName.toLowerCase() === "text") {
       const svg = e.ownerSVGElement.getBoundingClientRect();
       if (box.left < svg.left - 1 || box.right > svg.right + 1 || box.top < svg.top - 1 ||
@@ -46,9 +65,7 @@ addEventListener("load", () => setTimeout(() => {{
 WIDTHS = (1200, 400)
 
 
-def opened(
-    chromium: str, page: Path, folder: Path, *, dark: bool = False, wait_ms: int = 5000
-) -> tuple[str, set[str]]:
+def opened(chromium: str, page: Path, folder: Path, *, wait_ms: int = 5000) -> tuple[str, set[str]]:
     """A page as the browser understood it after so long (of the page's own time), and the hosts it
     asked for."""
     log = folder / "net.json"
@@ -56,7 +73,6 @@ def opened(
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--allow-file-access-from-files", "--window-size=1400,2100",
-         f"--blink-settings=preferredColorScheme={0 if dark else 1}",
          f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
          f"--log-net-log={log}", f"--virtual-time-budget={wait_ms}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=180, check=True,
@@ -67,17 +83,18 @@ def opened(
 
 
 def looked_at(
-    chromium: str, page: Path, folder: Path, *, widths: tuple[int, ...] = WIDTHS, dark: bool = False
+    chromium: str, page: Path, folder: Path, *, widths: tuple[int, ...] = WIDTHS
 ) -> tuple[list[str], set[str]]:
-    """What is wrong with a page at these widths (px), and the hosts it asked for."""
+    """What is wrong with a page at these widths (px), light and dark; the hosts it asked for."""
     wrapper = folder / "wrapper.html"
     frames = "".join(
-        f'<iframe title="{width} px" src="{page.as_uri()}" '
-        f'style="border:0;display:block;width:{width}px;height:2000px"></iframe>'
+        f'<iframe title="{width} px, {scheme}" src="{page.as_uri()}" style="border:0;'
+        f'display:block;width:{width}px;height:2000px;color-scheme:{scheme}"></iframe>'
         for width in widths
+        for scheme in ("light", "dark")
     )
     wrapper.write_text(_WRAPPER.format(frames=frames, look=_LOOK), encoding="utf-8")
-    dom, hosts = opened(chromium, wrapper, folder, dark=dark)
+    dom, hosts = opened(chromium, wrapper, folder)
     said = re.search(r'<pre id="found">(.*?)</pre>', dom, re.S)
     found: list[str] = json.loads(unescape(said[1])) if said else ["no answer"]
     return found, hosts

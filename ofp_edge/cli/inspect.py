@@ -19,6 +19,7 @@ from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import TimeRow
 from ofp_edge.provenance import Graph
+from ofp_edge.report.scaled import scaled
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.strict import parse_json
 
@@ -198,7 +199,7 @@ def _show(output: Output, document: Document) -> None:
 def _unit(action: ActionField) -> str:
     """What a raw 1 is, where that is not 1 of the unit."""
     if action.scale != 1:
-        return f"1 = {action.scale:g}{'' if action.unit == '1' else f' {action.unit}'}"
+        return scaled(action.unit, action.scale)
     return "without a unit" if action.unit == "1" else f"in {action.unit}"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich import box
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ofp_edge.quantize.apply import Quantised
     from ofp_edge.quantize.gate import Gate
     from ofp_edge.quantize.plan import Plan
+    from ofp_edge.quantize.sensitivity import LayerCost
 
 
 def quantize(
@@ -108,7 +111,7 @@ def quantize(
     plan = done.plan
     _show_errors(output, plan)
     if done.sensitivity:
-        _show_sensitivity(output, done)
+        _show_sensitivity(output, done.sensitivity)
     low = sum(layer.precision != "fp32" for layer in plan.layers)
     output.console.print(
         f"{low} of {len(plan.layers)} layers in {plan.precision}, {plan.float_macs_percent:.1f} % "
@@ -163,16 +166,16 @@ def _show_errors(output: Output, plan: Plan) -> None:
     output.console.print(table)
 
 
-def _show_sensitivity(output: Output, done: Quantised) -> None:
+def _show_sensitivity(output: Output, costs: Sequence[LayerCost]) -> None:
     from ofp_edge.quantize.sensitivity_report import HEAD, cells
 
-    table = Table(title="each layer alone in int8, on calibration samples")
-    longest = max(len(f"{cost.function}.{cost.name}") for cost in done.sensitivity)
+    title = "each layer alone in int8, on calibration samples"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(HEAD):
-        width = min(longest, 40) if i == 0 else None
-        table.add_column(name, justify="right" if i in (2, 3, 4) else "left", min_width=width)
-    macs = sum(cost.macs for cost in done.sensitivity)
-    for cost in done.sensitivity:
+        side: Literal["left", "right"] = "right" if i in (2, 3, 4) else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=i > 0)
+    macs = sum(cost.macs for cost in costs)
+    for cost in costs:
         row = cells(cost, macs)
         table.add_row(*(cell.replace("[", r"\[") for cell in row[:-1]), row[-1].split(":")[0])
     output.console.print(table)

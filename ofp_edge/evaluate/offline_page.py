@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.evaluate.offline import ONLY, Offline
-from ofp_edge.evaluate.offline_text import counted, quantity_rows, run_rows, said
+from ofp_edge.evaluate.offline_text import quantity_rows, run_rows, said
 from ofp_edge.evaluate.offline_verdict import BLIND, best_blind
 from ofp_edge.evaluate.quantities import Quantity
+from ofp_edge.evaluate.report import counted
 from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.quantize.units import in_shown_unit
 from ofp_edge.report.bars import Bar, bar_chart

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ofp_edge.evaluate.offline_verdict import best_blind
-from ofp_edge.evaluate.report import short
+from ofp_edge.evaluate.report import counted, short
 from ofp_edge.quantize.units import shown
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -88,11 +88,6 @@ def offline_table(document: dict[str, Any]) -> RenderableType:
         Text(),
         lines,
     )
-
-
-def counted(count: int, what: str) -> str:
-    """Return "1 plan", "2 plans"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _table(found: Rows) -> Table:

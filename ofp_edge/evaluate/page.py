@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.evaluate.report import cut_text, latency_rows
+from ofp_edge.evaluate.report import counted, cut_text, latency_rows
 from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.report.html import page, table
 from ofp_edge.report.svg import curve
@@ -36,8 +36,8 @@ def render(values: dict[str, Any]) -> str:
     foreign = values["trained_on"] not in (None, values["task"])
     sections = [
         f"<h1>{escape(name)}</h1>",
-        f"<p class='sub'>{escape(values['task'])} · {values['nfe']} evaluations a chunk, "
-        f"{escape(start)} · {escape(values['engine'])} · {escape(values['precision'])}"
+        f"<p class='sub'>{escape(values['task'])} · {counted(values['nfe'], 'evaluation')} a "
+        f"chunk, {escape(start)} · {escape(values['engine'])} · {escape(values['precision'])}"
         f"{frames}{limits}</p>",
         f"<p class='note'>Trained on {escape(values['trained_on'])}.</p>" if foreign else "",
         "<h2>Success against latency</h2>",

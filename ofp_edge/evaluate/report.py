@@ -116,7 +116,7 @@ def table(values: dict[str, Any]) -> RenderableType:
         *_rig_rows(values),
         *([("camera frames", "another episode's (control)")] if control else []),
         *([("instruction", "another one (control)")] if values["words"] == "other" else []),
-        ("time", f"{values['seconds']:.1f} s, {values['workers']} workers"),
+        ("time", f"{values['seconds']:.1f} s, {counted(values['workers'], 'worker')}"),
     ]
     grid = Table(box=None, show_header=False)
     grid.add_column(style="dim")
@@ -180,6 +180,11 @@ def _rig_rows(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _percent(count: int, item: dict[str, Any]) -> float:
     return 100 * count / max(1, int(item["ticks"]))
+
+
+def counted(count: int, what: str) -> str:
+    """Return "1 plan", "2 plans"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def short(value: float | None) -> str:

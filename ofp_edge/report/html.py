@@ -21,15 +21,23 @@ def page(title: str, sections: Iterable[str]) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    text_columns: int = 1,
+    *,
+    ends_in_words: bool = False,
+) -> str:
     """Return a table of text cells; those after the first `text_columns` are aligned as
-    numbers."""
+    numbers, but for a last one of words, which may take several lines."""
+
+    def kind(i: int) -> str:
+        if ends_in_words and i == len(head) - 1:
+            return " class=words"
+        return "" if i < text_columns else " class=n"
 
     def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{'' if i < text_columns else ' class=n'}>{escape(str(cell))}</{tag}>"
-            for i, cell in enumerate(row)
-        )
+        return "".join(f"<{tag}{kind(i)}>{escape(str(cell))}</{tag}>" for i, cell in enumerate(row))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return (

@@ -20,9 +20,12 @@ from ofp_edge.cli.eval_given import own_task
 from ofp_edge.cli.inspect import _unit
 from ofp_edge.cli.main import build_app
 from ofp_edge.cli.output import Output
+from ofp_edge.cli.quantize import _show_sensitivity
 from ofp_edge.errors import DatasetError, OfpError, PolicyError
 from ofp_edge.hub import fetching
 from ofp_edge.quantize import checks
+from ofp_edge.quantize.plan import ActionError
+from ofp_edge.quantize.sensitivity import LayerCost
 from ofp_edge.report.bars import Bar, bar_chart
 from ofp_edge.targets.limits import _answered
 from ofp_edge.targets.registry import target
@@ -204,3 +207,25 @@ def test_keys_that_must_be_typed_stay_whole_at_80_columns(monkeypatch: pytest.Mo
     said = ran("data", "info", fixtures / "lerobot-v3.0").output.split("taken as")[1]
     for key in ("observation.images.front", "observation.images.wrist", "observation.state"):
         assert f"{key} " in said
+
+
+def test_the_cost_of_layers_is_whole_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    worst = ActionError("joints[13]", "deg", max=0.1234, mean=1.2345, budget=2.0)
+    name = "encoders.0.backbone.layer4.conv"
+    costs = [
+        LayerCost("encode", name, "conv", 10, (worst,), 0.3, kept)
+        for kept in (None, "error budget: it costs most")
+    ]
+    output = Output(as_json=False)
+    output.console.width = 80
+    _show_sensitivity(output, costs)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [x.split() for x in lines if "joints[13]" in x]
+    assert [(x[1:4], x[-1]) for x in rows] == [
+        (["joints[13]", "1.23", "deg"], "int8"),
+        (["joints[13]", "1.23", "deg"], "float"),
+    ]
+    first = next(i for i, x in enumerate(lines) if "joints[13]" in x)
+    folded = [x[:30].split()[0] for x in lines[first:] if x.strip()]
+    assert "".join(folded) == 2 * f"encode.{name}"

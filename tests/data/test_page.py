@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 import ofp_edge.data.judge as judging
 from ofp_edge.data.judge import Judged, judge
 from ofp_edge.data.layouts import open_source
+from ofp_edge.data.mapping import Entry
 from ofp_edge.data.page import render
+from ofp_edge.data.page.names import drawn_fields
 from ofp_edge.data.source import Key, Source
 from ofp_edge.report.html import page as html_page
 from tests.data.foreign import FIXTURES
@@ -45,6 +48,19 @@ def test_a_fixture_s_page_has_all_of_it(lerobot: str) -> None:
         assert words in lerobot, words
     assert lerobot.count("<img ") == 2 * 3 * 8
     assert "action[1], over state[1]" in lerobot and "gripper, over state[3]" in lerobot
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "said"),
+    [("m", 0.04, ", 1 = 0.04 m"), ("1", 0.5, ", 1 = 0.5"), ("m", 1.0, ", m"), ("1", 1.0, "")],
+)
+def test_an_action_is_drawn_in_multiples_of_its_scale(unit: str, scale: float, said: str) -> None:
+    found = judge(FIXTURES / "lerobot-v3.0")
+    assert found.mapping is not None
+    stated = {"name": "hand", "kind": "delta", "unit": unit, "scale": scale}
+    mapping = replace(found.mapping, actions=(Entry("action", stated, (0, 2)),))
+    hand = drawn_fields(replace(found, mapping=mapping))[0]
+    assert hand.dimension(found.source, 1) == f"hand[1]{said}"
 
 
 def test_images_are_those_that_training_reads(lerobot: str) -> None:

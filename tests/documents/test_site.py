@@ -74,11 +74,15 @@ def test_a_page_too_wide_would_be_noticed(chromium: str, tmp_path: Path) -> None
         "<!doctype html><body><div style='width:450px'>wide</div>"
         "<p style='width:50px;overflow:hidden;white-space:nowrap'>a long line of words</p>"
         "<svg width='80' height='20'><text x='60' y='15'>a label</text></svg>"
+        "<style>@media (prefers-color-scheme: dark) { i { color: #bbb } }</style><i>faint</i>"
         "<img src='http://elsewhere.test/x.png'></body>"
     )
     found, hosts = looked_at(chromium, page, tmp_path, widths=(400,))
-    assert [x.split(": ")[1] for x in found[1:]] == ["cut off", "outside its plot"]
-    assert "px wide" in found[0] and hosts == {"elsewhere.test"}
+    wrong = ["cut off", "outside its plot"]
+    light, dark = ([x for x in found if x.startswith(f"400 px, {y}")] for y in ("light", "dark"))
+    assert "px wide" in light[0] and [x.split(": ")[1] for x in light[1:]] == wrong
+    assert dark[-1].endswith('1.9 to 1 on its background: i "faint"') and len(dark) == 4
+    assert hosts == {"elsewhere.test"}
 
 
 _SEARCH = """<!doctype html><body><iframe id="f" src="{page}" width="1200" height="900"></iframe>

@@ -143,6 +143,7 @@ def test_quantize_writes_the_ranking_and_the_page(
     page = (tmp_path / "m/sensitivity.html").read_text()
     assert page.count("<rect") == len(ranked) and kept[0].name in page
     require_readable(chromium, tmp_path / "m/sensitivity.html", tmp_path)
+    assert "<td class=words>float: " in page
     with pytest.raises(OfpError, match="quantises no layer"):
         quantize_policy(quantised.policy, "fp16", quantised.dataset, tmp_path / "x",
                         sensitivity=True)  # fmt: skip

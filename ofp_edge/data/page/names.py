@@ -9,6 +9,7 @@ from ofp_edge.data.guess.words import is_action, label
 from ofp_edge.data.judge import Judged
 from ofp_edge.data.mapping import Entry
 from ofp_edge.data.source import Source
+from ofp_edge.report.scaled import scaled
 
 _LONGEST = 2000
 
@@ -55,11 +56,12 @@ def drawn_fields(found: Judged) -> list[Drawn]:
 def _of(entry: Entry, width: int, action: bool) -> Drawn:
     first, stop = entry.columns or (0, width)
     values = entry.values
+    unit, scale = str(values.get("unit", "")), float(values.get("scale", 1))
     return Drawn(
         entry.name,
         entry.key,
         (min(first, width), min(stop, width)),
-        str(values.get("unit", "")),
+        unit if scale == 1 else scaled(unit, scale),
         str(values.get("kind", "")),
         action,
     )
