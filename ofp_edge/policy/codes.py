@@ -27,7 +27,8 @@ CHOICE = (
     "codes.chooser.outlet",
     "codes.embedding",
 )  # the layers of `act` before and after the choice
-_SHARPNESS = 100.0  # of logits, before the softmax: half precision holds logits of up to 655
+_SHARPNESS = 100.0  # of logits, before the softmax
+_LARGEST = 600.0  # logit told apart from larger ones: half precision holds its hundredfold, 60000
 _BLOCKS = 2
 _WEIGHT = 0.1  # of the cross-entropy: it counts where gradients are clipped together, only there
 _ROUNDS = 30
@@ -79,7 +80,7 @@ class Codes(nn.Module):
 
 def chosen(logits: Tensor) -> Tensor:
     """Return the code of the largest logit, (B, codes): 1 there, else 0; a mean of equal ones."""
-    return torch.softmax(_SHARPNESS * logits, 1)
+    return torch.softmax(_SHARPNESS * F.hardtanh(logits, -_LARGEST, _LARGEST), 1)
 
 
 def choice_loss(

@@ -80,6 +80,8 @@ def test_a_jump_takes_the_code_of_the_largest_logit(tmp_path: Path) -> None:
 def test_half_precision_can_choose_too() -> None:
     logits = torch.tensor([[500.0, 499.0, -600.0]]).half()
     assert chosen(logits).tolist() == [[1.0, 0.0, 0.0]]
+    steep = chosen(1e3 * logits.to(torch.float16)).float()  # half precision: 100 times that is inf
+    assert bool(steep.isfinite().all()) and float(steep.sum()) == pytest.approx(1)
 
 
 def test_the_chooser_is_told_what_is_committed_and_no_noise_inside(tmp_path: Path) -> None:
