@@ -9,12 +9,16 @@ import numpy as np
 
 from ofp_edge.bundle import Bundle
 from ofp_edge.camera_parameters import CameraParameters
+from ofp_edge.errors import CameraError
 from ofp_edge.runtime.camera import Camera, Frame
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.observer import Observation, Observer
 from ofp_edge.runtime.robot import RobotState
+
+PATIENCE_S = 10.0
+"""How long frames that can be acted upon are waited for."""
 
 
 class SyntheticCamera:
@@ -68,6 +72,19 @@ class Bench:
         self.chunk: Chunk | None = None
         self.t_ns = 0
         self.frame_age_ns = 0
+
+    def wait_for_frames(self) -> None:
+        """Return as soon as each camera has a frame that a run would act upon: one that comes too
+        late on a busy machine is left for the next. Raises CameraError after ten seconds."""
+        deadline, late_before = time.monotonic() + PATIENCE_S, self.observer.counters.stale
+        while not self.observer.poll(time.monotonic_ns, 100.0):
+            if time.monotonic() > deadline:
+                late = self.observer.counters.stale - late_before
+                came = f"{late} came, each older than its camera's max_age_ms" if late else "none"
+                raise CameraError(
+                    f"{', '.join(self.cameras)}: no frame to act upon in {PATIENCE_S:g} s: {came}. "
+                    "Check the cable, and max_age_ms in the rig."
+                )
 
     def next_round(self) -> None:
         """Move one control step on."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import CameraError
 from ofp_edge.profile.bench import Bench
 from ofp_edge.profile.stages import find_stages
 from ofp_edge.progress import Progress, silent
@@ -56,7 +55,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
     times = {stage.name: Samples(_KEPT_ROUNDS) for stage in stages}
     engine, act_engine, overhead, ready, planner, host = (Samples(_KEPT_ROUNDS) for _ in range(6))
     first: dict[str, int] = {}
-    _wait_for_frames(bench)
+    bench.wait_for_frames()
     gc.collect()
     gc.disable()
     try:
@@ -123,13 +122,3 @@ def _bare(bench: Bench) -> tuple[int, int]:
     for _ in range(bench.inference.scheme.nfe):
         bench.inference.act.infer()
     return between - begin, time.perf_counter_ns() - between
-
-
-def _wait_for_frames(bench: Bench) -> None:
-    deadline = time.monotonic() + 10
-    while not bench.observer.poll(time.monotonic_ns, 100.0):
-        if time.monotonic() > deadline:
-            raise CameraError(
-                f"no frame from {', '.join(bench.cameras)} in 10 s. Check the cable, and "
-                "max_age_ms in the rig."
-            )

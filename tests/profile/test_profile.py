@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ofp_edge.bundle import open_bundle
+from ofp_edge.bundle import Bundle, open_bundle
 from ofp_edge.cli import profile as profile_command
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import CameraError, OfpError
+from ofp_edge.profile.bench import Bench, SyntheticCamera
 from ofp_edge.profile.latency import LatencyStatistics
 from ofp_edge.profile.measure import Measured, measure
 from ofp_edge.profile.open import open_bench
@@ -20,7 +23,9 @@ from ofp_edge.profile.report import render
 from ofp_edge.profile.summary import read_evaluation, summarise
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.report.svg import Scale, histogram, timeline
+from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.infer.engine_choice import EngineChoice
+from ofp_edge.runtime.observer import Observer
 from ofp_edge.start import Start
 from tests.rendering import opened, require_readable
 from tests.runtime.small_bundle import write_small_bundle
@@ -96,6 +101,45 @@ def test_a_dearer_cold_start_is_measured_and_given_a_latency_of_its_own(tmp_path
     )  # fmt: skip
     assert values["proposed_cold_latency_ms"] >= values["proposed_latency_ms"]
     assert "cold start" in render(values, measured)
+
+
+class LateNowAndThen(SyntheticCamera):
+    """Frames of a machine that is busy: for `late_s` of each 0.1 s they are 40 ms old."""
+
+    late_s = 0.05
+
+    def read(self, timeout_ms: float) -> Frame:
+        frame = super().read(timeout_ms)
+        late = time.monotonic() % 0.1 < self.late_s
+        return replace(frame, t_capture_ns=frame.t_capture_ns - 40_000_000 * late)
+
+
+def watched(bundle: Bundle, camera: SyntheticCamera, bench: Bench) -> None:
+    """Let the bench look at this camera, whose frames are of no use after 20 ms."""
+    tolerance, cameras = bundle.manifest.camera_tolerance, {"front": camera}
+    bench.cameras, bench.real_cameras = cameras, True
+    bench.observer = Observer(bundle.spec, cameras, {}, tolerance, {"front": 20_000_000})
+
+
+def test_frames_that_come_too_late_now_and_then_end_no_measurement(bundle_folder: Path) -> None:
+    bundle = open_bundle(bundle_folder)
+    with open_bench(bundle, EngineChoice("onnxruntime", "fp32", 1), None) as bench:
+        watched(bundle, LateNowAndThen(CAMERA), bench)
+        found = measure(bench, 0.5)
+        assert bench.observer.counters.stale > 0
+    assert found.rounds > 10 and found.stages["camera"].max() < 25e6
+
+
+def test_a_camera_whose_frames_are_all_late_is_said_to_be_late_and_not_silent(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ofp_edge.profile.bench.PATIENCE_S", 0.3)
+    bundle, camera = open_bundle(bundle_folder), LateNowAndThen(CAMERA)
+    camera.late_s = 1.0
+    with open_bench(bundle, EngineChoice("onnxruntime", "fp32", 1), None) as bench:
+        watched(bundle, camera, bench)
+        with pytest.raises(CameraError, match=r"^front: .* 0\.3 s: \d+ came, each older than"):
+            measure(bench, 0.5)
 
 
 def test_the_document_proposes_whole_milliseconds_and_says_what_it_lacks(

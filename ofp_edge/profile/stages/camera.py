@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ofp_edge.errors import CameraError
 from ofp_edge.profile.bench import Bench
-
-_PATIENCE_MS = 2000.0
 
 
 class Stage:
@@ -28,9 +25,8 @@ class Stage:
         bench = self._bench
         if not bench.cameras:
             return None
-        poll = bench.observer.poll
-        if not (poll(time.monotonic_ns) or poll(time.monotonic_ns, _PATIENCE_MS)):
-            raise CameraError(f"a camera of {sorted(bench.cameras)} has stopped delivering frames.")
+        if not bench.observer.poll(time.monotonic_ns):
+            bench.wait_for_frames()
         now_ns = time.monotonic_ns()
         seen = {name: frame.t_capture_ns for name, frame in bench.observer.frames.items()}
         if not bench.real_cameras or seen == self._known or not seen:
