@@ -6,7 +6,7 @@ comments say.
     [cameras.front.options]
     width = 640
     height = 480
-    [cameras.front.parameters]             # what the SDK does not know: where the camera stands
+    [cameras.front.parameters]             # where it stands, for points; images do without it
     T_base_camera = [[1, 0, 0, 0], [0, -1, 0, 0.5], [0, 0, -1, 0.8], [0, 0, 0, 1]]
 
 Here the "sensor" is noise over a slope.
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from ofp_edge.camera_parameters import CameraParameters
-from ofp_edge.errors import CameraError
 from ofp_edge.runtime.camera import Clock, Frame
 
 
@@ -32,14 +31,13 @@ class MyCamera:
         self, name: str, clock: Clock, parameters: Mapping[str, Any], *,
         width: int = 640, height: int = 480, rate_hz: float = 30.0,
     ) -> None:  # fmt: skip
-        if "T_base_camera" not in parameters:
-            raise CameraError(f"camera {name!r}: [cameras.{name}.parameters]: no T_base_camera.")
         self.name, self._clock, self._period_s = name, clock, 1 / rate_hz
         # Here: ask your SDK for the intrinsics (pixels) and for metres of one depth unit.
-        self.parameters = CameraParameters.from_json(
-            {"width": width, "height": height, "fx": width, "fy": width, "cx": width / 2,
-             "cy": height / 2, "depth_unit_m": 0.001, "base_frame": "base", **parameters}
-        )  # fmt: skip
+        known: dict[str, Any] = {"fx": width, "fy": width, "cx": width / 2, "cy": height / 2}
+        if "T_base_camera" in parameters:
+            known["base_frame"] = "base"
+        nothing = CameraParameters.unknown(width, height).to_json()
+        self.parameters = CameraParameters.from_json({**nothing, **known, **parameters})
         self._fresh, self._newest, self._over = threading.Condition(), None, threading.Event()
         self._thread = threading.Thread(target=self._capture, name=f"camera {name}", daemon=True)
 

@@ -26,7 +26,8 @@ from ofp_edge.runtime.run_files import make_controller
 from ofp_edge.spec import Interface, PolicySpec
 from ofp_edge.toml import OPEN, Question
 
-_PLACES = ("port", "device", "calibration", "path", "python")
+_FILES = ("calibration", "path")
+_PLACES = ("port", "device", "python", *_FILES)
 
 
 @dataclass
@@ -111,9 +112,10 @@ def _robot(found: Checked, spec: Interface | None) -> None:
         fit = _options(found, robot, entry.options, where, RobotError)
         with found.gathering():
             check_arguments(robot, entry.driver, {"spec": spec, **fit}, RobotError)
-        _places(found, known, entry.options, where, RobotError)
-        check: Callable[..., None] | None = getattr(robot, "check", None)
         whole = len(found.wrong) == before and not is_open(entry.options)
+        lacks = _places(found, known, entry.options, where, RobotError)
+        check: Callable[..., None] | None = getattr(robot, "check", None)
+        whole = whole and not set(_FILES) & lacks  # what is plugged in is no matter of a check
         if check is not None and spec is not None and whole:
             check(spec, **entry.options)
     with found.gathering():
@@ -170,12 +172,16 @@ def _places(
     options: dict[str, Any],
     where: str,
     error: type[OfpError],
-) -> None:
-    """The files and devices that a driver of ours is told of are there."""
+) -> set[str]:
+    """Take a line for each file and device that a driver of ours is told of and that is not there;
+    return those options. A device's name without a slash may be known to its driver alone."""
+    lacks = set()
     for key in _PLACES if driver is not None else ():
         value = options.get(key)
         if key == "device" and isinstance(value, int):
             value = f"/dev/video{value}"
-        if isinstance(value, str) and "/" in value and not Path(value).exists():
+        if isinstance(value, str) and (key in _FILES or "/" in value) and not Path(value).exists():
+            lacks.add(key)
             with found.gathering():
                 raise error(f"{where} {key}: {value} does not exist.")
+    return lacks

@@ -207,6 +207,22 @@ def test_a_device_that_is_not_there_silences_nothing(rig: Path, bundle: Path) ->
         assert part in lines, lines
 
 
+def test_a_port_that_is_not_there_silences_no_calibration_file(
+    rig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a relative file, of a rig named without a folder
+    arm = 'driver = "ofp_edge.runtime.robots.so101:So101"\n[robot.options]\nport = "/dev/nope"\n'
+    text = whole(rig).replace("[robot.options]\n", "")
+    text = text.replace('driver = "bench_arm:Arm"', arm + 'calibration = "so101.json"')
+    rig.write_text(text)
+    lines = "\n".join(checked(Path(rig.name), tmp_path / "cloud"))
+    assert "calibration: so101.json does not exist." in lines and "/dev/nope does" in lines, lines
+    (tmp_path / "so101.json").write_text("{}")
+    lines = "\n".join(checked(Path(rig.name), tmp_path / "cloud"))
+    assert "so101.json" not in lines or "does not exist" not in lines.replace("/dev/nope does", "")
+    assert "/dev/nope does not exist" in lines and len(lines.splitlines()) > 1, lines
+
+
 @pytest.mark.parametrize("stated", ['"?"', '"one"', "2", ""])
 def test_a_schema_version_is_said_once(rig: Path, stated: str) -> None:
     old = "schema_version = 1"

@@ -144,9 +144,15 @@ def test_the_example_camera_is_one_that_a_rig_can_name() -> None:
     assert began <= first.t_capture_ns <= time.monotonic_ns()
 
 
+def test_the_example_camera_knows_no_place_that_nobody_stated() -> None:
+    entry = CameraEntry("front", "examples.my_camera:MyCamera", options={"width": 64})
+    camera = open_camera(entry)
+    assert not camera.parameters.known and camera.parameters.width == 64
+    camera.close()
+
+
 def test_the_example_camera_says_what_it_lacks() -> None:
     for options, parameters, said in (
-        ({}, {}, "no T_base_camera"),
         ({"depth": True}, {"T_base_camera": POSE}, "unexpected keyword argument 'depth'"),
     ):
         with pytest.raises(CameraError, match=said):

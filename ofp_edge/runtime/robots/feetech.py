@@ -8,6 +8,7 @@ One thread uses a bus.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import termios
@@ -42,7 +43,12 @@ class ServoPort:
     def __init__(self, path: str, baudrate: int, patience_ms: float) -> None:
         serial = require("serial", "so101")
         # Exclusive: two programs on one bus would read each other's answers.
-        self._serial = serial.Serial(path, baudrate, timeout=0, write_timeout=0.2, exclusive=True)
+        try:
+            self._serial = serial.Serial(
+                path, baudrate, timeout=0, write_timeout=0.2, exclusive=True
+            )
+        except OSError as cause:
+            raise RobotError(f"SO-101: port {path}: {_why_closed(cause)}") from None
         self._fd: int = self._serial.fileno()
         self._ns_per_byte = 10 * 10**9 // baudrate
         self.patience_ns = round(patience_ms * 1e6)
@@ -81,10 +87,21 @@ class ServoPort:
         self._serial.close()
 
 
+def _why_closed(cause: OSError) -> str:
+    """Say why a port can't be opened, and what opens it."""
+    if cause.errno == errno.ENOENT:
+        return "it does not exist. Plug the arm in; `ofp-edge robots` lists the ports here."
+    if cause.errno == errno.EACCES:
+        return "you may not open it. Run: sudo usermod -aG dialout $USER, then log in again."
+    if cause.errno in (errno.EAGAIN, errno.EBUSY):
+        return "another program has it open: one at a time reads a bus. End it."
+    return f"{cause}."
+
+
 class ServoBus:
     """A bus that reads and writes servos by id. Raises RobotError (one line, `names` for people)
-    when a servo does not answer in time, answers damaged bytes, or reports a fault of its own;
-    OSError when the port is gone."""
+    when the port can't be opened, when a servo does not answer in time, answers damaged bytes, or
+    reports a fault of its own; OSError when the port is gone."""
 
     def __init__(self, path: str, baudrate: int, names: dict[int, str], patience_ms: float) -> None:
         self.names, self._ids = names, list(names)

@@ -44,6 +44,15 @@ def calibration(tmp_path):
     return path
 
 
+def test_a_port_that_can_t_be_opened_says_what_opens_it(tmp_path, calibration, make, bus):
+    said = {"calibration": str(calibration)}
+    with pytest.raises(RobotError, match=r"port \S+nope: it does not exist. Plug the arm in; `of"):
+        So101(spec_of(), port=str(tmp_path / "nope"), **said)
+    make()
+    with pytest.raises(RobotError, match="another program has it open"):
+        So101(spec_of(), port=bus.path, **said)
+
+
 @pytest.fixture
 def make(bus, calibration):
     made = []
