@@ -249,7 +249,7 @@ def _measure_modes(
         "modes",
         inputs,
         {
-            **{name: getattr(report, name) for name in shares},
+            **{name: getattr(report.shares, name) for name in shares},
             "demonstrations": {name: getattr(report.demonstrations, name) for name in shares},
         },
     )

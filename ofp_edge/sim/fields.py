@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ofp_edge.fields import Points, Rgb, State
+from ofp_edge.fields import Points, Rgb, State, Text
 from ofp_edge.sim.adroit_task import AdroitTask
 from ofp_edge.sim.planar_task import PlanarTask
-from ofp_edge.sim.tasks import AnyTask
+from ofp_edge.sim.tasks import AnyTask, Task
 from ofp_edge.sim.view import BASE_FRAME
 from ofp_edge.spec import ActionField, ObservationField
 
@@ -29,10 +29,18 @@ def observation_fields(
     closed to 1 open), and `points` (3, N), which the network sees from the hand. With rgb they are
     the same `state`, and `rgb_<camera>` (3, *image_size) for every camera of the task. With state
     there is only `state` (39,), everything that Meta-World gives, the object and the goal included.
+    A task that is told has `instruction` last.
     The Adroit hand's are AdroitTask's, a planar task's its own; OfpError for one that it has not.
     """
     if isinstance(task, PlanarTask | AdroitTask):
         return task.observation_fields(observe, image_size)
+    told = (Text("instruction", choices=task.instructions),) if task.instructions else ()
+    return *_seen(task, observe, image_size), *told
+
+
+def _seen(
+    task: Task, observe: Observe, image_size: tuple[int, int]
+) -> tuple[ObservationField, ...]:
     if observe == "state":
         bound = (3.0,) * FULL_DIM
         low = tuple(-x for x in bound)

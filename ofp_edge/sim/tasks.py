@@ -17,6 +17,10 @@ ENV_HZ = 80.0
 """Meta-World's own rate: 5 physics steps of 2.5 ms."""
 _MOCAP_M = 0.01  # Meta-World moves the hand's target by this much for an action of 1
 
+SIDES_TOLD = (
+    "pass the post on its left and press the button",
+    "pass the post on its right and press the button",
+)
 SIDE = View(position=(0.75, 0.35, 0.60))
 
 
@@ -48,7 +52,8 @@ class Task:
     its own; the name then ends in `-wide`. `crop_low` and `crop_high` are the workspace box in the
     world frame, in metres. `max_steps` is the number of control steps after which an episode has
     failed. `noise` and `wander` are what `collect` does, unless its arguments say otherwise.
-    `detour` belongs to a task whose name ends in `-two-sided`.
+    `detour` belongs to a task whose name ends in `-two-sided`, and to one that ends in `-told`:
+    there words say on which side the post is to be passed.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Task:
     noise: float = 0.3
     wander: int = 8
     detour: Detour | None = None
+    told: bool = False
 
     @property
     def views(self) -> dict[str, View]:
@@ -70,8 +76,13 @@ class Task:
 
     @property
     def two_sided(self) -> bool:
-        """Whether its experts pass an obstacle on either side."""
-        return self.detour is not None
+        """Whether its experts pass an obstacle on either side, and nothing says which."""
+        return self.detour is not None and not self.told
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """What an episode may ask for, of the post's left and of its right; () for nothing."""
+        return SIDES_TOLD if self.told else ()
 
     @property
     def noisy_axes(self) -> int:
@@ -92,7 +103,9 @@ class Task:
     def env_name(self) -> str:
         """Meta-World's name for the task."""
         name = self.name.partition("/")[2]
-        return f"{name.removesuffix('-wide').removesuffix('-two-sided')}-v3"
+        for suffix in ("-wide", "-two-sided", "-told"):
+            name = name.removesuffix(suffix)
+        return f"{name}-v3"
 
 
 _TWO_SIDED: Mapping[str, Any] = {"detour": Detour(), "noise": 0.1, "wander": 0}
@@ -108,6 +121,12 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
         "crop_high": (0.42, 0.97, 0.45),
         "layout": ((-0.2, 0.75, 0.115), (0.2, 0.9, 0.115)),
     },
+    "button-press-topdown-told": {
+        **_TWO_SIDED,
+        "detour": Detour(right=0.5),
+        "max_steps": 75,
+        "told": True,
+    },
     "button-press-topdown-two-sided": {**_TWO_SIDED, "max_steps": 75},
     "disassemble": _FINE,
     "door-open": {"max_steps": 75},
@@ -120,13 +139,14 @@ _TUNED: Mapping[str, Mapping[str, Any]] = {
 
 _METAWORLD = """
 assembly basketball bin-picking box-close button-press button-press-topdown
-button-press-topdown-two-sided button-press-topdown-wall button-press-topdown-wide button-press-wall
-coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open
-door-unlock drawer-close drawer-open faucet-close faucet-open hammer hand-insert handle-press
-handle-press-side handle-pull handle-pull-side lever-pull peg-insert-side peg-unplug-side
-pick-out-of-hole pick-place pick-place-wall plate-slide plate-slide-back plate-slide-back-side
-plate-slide-side push push-back push-wall reach reach-wall shelf-place soccer stick-pull stick-push
-sweep sweep-into window-close window-open
+button-press-topdown-told button-press-topdown-two-sided button-press-topdown-wall
+button-press-topdown-wide button-press-wall coffee-button coffee-pull coffee-push dial-turn
+disassemble door-close door-lock door-open door-unlock drawer-close drawer-open faucet-close
+faucet-open hammer hand-insert handle-press handle-press-side handle-pull handle-pull-side
+lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall
+plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall
+reach reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close
+window-open
 """.split()
 
 PhysicsTask = Task | AdroitTask

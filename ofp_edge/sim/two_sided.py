@@ -2,8 +2,9 @@
 
 The post stands on the straight line from the hand to the object, so its place follows from what is
 observed; it is no body in the physics, but a hand that enters it has failed. The side is drawn from
-the seed and shows in nothing that is observed before the hand swerves. Past the post the task's own
-expert takes over; height and gripper follow that expert from the start.
+the seed and shows in nothing that is observed before the hand swerves. Of a task that is told, an
+instruction names it, and a hand that passes on the other side has failed. Past the post the task's
+own expert takes over; height and gripper follow that expert from the start.
 """
 
 from __future__ import annotations
@@ -48,8 +49,18 @@ class TwoSidedWorld(MetaWorld, SidedWorld):
     def _step(self, action: NDArray[np.float32]) -> None:
         before = self._observation[:2].copy()
         super()._step(action)
-        if self._sides.collides(np.stack([before, self._observation[:2]])):
+        way = np.stack([before, self._observation[:2]])
+        if self._sides.collides(way) or self._passes_wrongly(way):
             self.failed, self.success = True, False
+
+    def _passes_wrongly(self, way: NDArray[np.float64]) -> bool:
+        lateral = self._sides.lateral(way) if self.task.told else None
+        return lateral is not None and (lateral > 0) != (self._pass > 0)
+
+    @property
+    def instruction(self) -> str | None:
+        """The side that this episode asks for, in words; None where nothing names it."""
+        return self.task.instructions[int(self._pass > 0)] if self.task.told else None
 
     def expert_action(self) -> NDArray[np.float32]:
         """Return the action (4,) in the horizontal plane along the bell until the post is
@@ -74,7 +85,9 @@ class TwoSidedWorld(MetaWorld, SidedWorld):
 
     @property
     def undecided(self) -> bool:
-        """True before the expert swerves."""
+        """True before the expert swerves, where nothing names the side."""
+        if self.task.told:
+            return False
         ahead = self._along_and_across()[0] + _LEAD_M
         return bool(ahead < self._detour.ahead_m and self._bell(ahead) < _UNDECIDED)
 

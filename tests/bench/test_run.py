@@ -18,6 +18,7 @@ import pytest
 from ofp_edge.bench import work
 from ofp_edge.bench.cells import units
 from ofp_edge.bench.comparisons import compare_all
+from ofp_edge.bench.results import gather
 from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
@@ -69,6 +70,29 @@ def test_runs_through_then_only_what_a_change_makes_necessary(
     run(more, folder, here, "*/flow")
     assert here.done[:1] == [f"train_and_evaluate {WORK}/flow/0"]
     assert len(list(folder.glob("policies/*/*"))) == 3
+
+
+def test_a_two_sided_task_has_its_modes_measured_too(
+    edited: Edit, here: HerePool, tmp_path: Path
+) -> None:
+    task = "planar/obstacle"
+    suite = edited(
+        a="metaworld/button-press-topdown-wide -> planar/obstacle",
+        b="demonstrations = 2 -> demonstrations = 2\ngroup = 'two-sided'",
+        c="half_width = 0.001 -> half_width = 0.001\nchunks = 8",
+    )
+    run(suite, tmp_path / "work", here, f"{task}/ours", f"{task}/cold")
+    with open_store(tmp_path / "work", suite.name, any_code=False) as store:
+        (unit,) = (x for x in units(suite) if "ours" in {row.name for row in x.rows})
+        values = gather(suite, store, command=["ofp-edge", "bench"], pool="here", workers=1)
+        assert remaining(suite, store, [unit]) == []
+    measured = {(x["row"], x["nfe"]): x["modes"] for x in values["cells"] if x["modes"]}
+    assert set(measured) == {("ours", 1), ("cold", 1)}
+    for found in measured.values():
+        for shares in (found, found["demonstrations"]):
+            parts = [shares[x] for x in ("between", "left", "right")]
+            assert min(parts) >= 0 and sum(parts) <= 1 + 1e-9
+        assert found["demonstrations"]["between"] == 0
 
 
 def test_rows_train_as_long_as_the_reference(

@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("metaworld")
 
-from ofp_edge.sim.open import shared_world  # noqa: E402
+from ofp_edge.sim.fields import observation_fields  # noqa: E402
+from ofp_edge.sim.open import open_world, shared_world  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 
 NAME = "metaworld/button-press-topdown-two-sided"
@@ -64,3 +65,38 @@ def test_a_hand_that_goes_straight_has_failed(world):
     while not world.over:
         world.step(straight)
     assert world.failed and not world.success and world.steps < 20
+
+
+def test_a_task_that_is_told_succeeds_on_the_side_that_words_name():
+    name = "metaworld/button-press-topdown-told"
+    world = open_world(find_task(name))
+    left, right = world.task.instructions
+    told = []
+    for seed in range(12):
+        way, _, undecided = demonstration(world, seed)
+        told.append(world.instruction)
+        assert world.success and undecided == []
+        assert (world.sides.lateral(way) > 0) == (told[-1] == right)
+    assert set(told) == {left, right}
+    for seed in (told.index(left), told.index(right)):
+        world.reset(seed)
+        while not world.over:
+            world.step(mirrored(world))
+        assert world.failed and not world.success
+
+
+def mirrored(world):
+    """What the expert would do if words had named the other side."""
+    world._pass = -world._pass
+    action = world.expert_action()
+    world._pass = -world._pass
+    return action
+
+
+def test_nothing_but_words_tells_the_side(world):
+    told = find_task("metaworld/button-press-topdown-told")
+    for observe in ("state", "rgb", "depth"):
+        *seen, words = observation_fields(told, observe)
+        assert words.choices == told.instructions
+        assert tuple(seen) == observation_fields(world.task, observe)
+    assert world.instruction is None and not told.two_sided
