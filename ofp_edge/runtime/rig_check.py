@@ -180,7 +180,9 @@ def _places(
         value = options.get(key)
         if key == "device" and isinstance(value, int):
             value = f"/dev/video{value}"
-        if isinstance(value, str) and (key in _FILES or "/" in value) and not Path(value).exists():
+        if not isinstance(value, str) or value == OPEN:
+            continue
+        if (key in _FILES or "/" in value) and not Path(value).exists():
             lacks.add(key)
             with found.gathering():
                 raise error(f"{where} {key}: {value} does not exist.")
