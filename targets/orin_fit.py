@@ -75,14 +75,18 @@ def fit_lines(fits: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for x in fits:
         times = {ACT: f"{x['evaluations']} x "}
-        each = [f"{times.get(name, '')}{name} {ms:.1f}" for name, ms in x["functions_ms"].items()]
+        each = [f"{times.get(name, '')}{name} {_ms(ms)}" for name, ms in x["functions_ms"].items()]
         lines.append(
-            f"{x['board']}, {x['precision']}: at least {x['chunk_ms']:.1f} ms a chunk "
-            f"({', '.join(each)}); {x['run_bytes'] // _MIB} MiB to run, "
-            f"{x['build_bytes'] // _MIB} to be built, {x['available_bytes'] // _MIB} are there"
+            f"{x['board']}, {x['precision']}: at least {_ms(x['chunk_ms'])} ms a chunk "
+            f"({', '.join(each)}); memory {-(-x['run_bytes'] // _MIB)} MiB to run, "
+            f"{-(-x['build_bytes'] // _MIB)} to be built, {x['available_bytes'] // _MIB} are there"
             f"{'' if x['fits'] else ': too small'}"
         )
     return lines
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def require_board(board: OrinBoard, need: Need, boards: Sequence[OrinBoard]) -> None:

@@ -145,7 +145,9 @@ def _say_of_graphs(output: Output, compiled: Compiled, artefacts: list[dict[str,
     graphs = provenance["tensorrt"]
     for file, layers in (graphs["higher_precision"] if graphs else {}).items():
         if layers:
-            lines.append(f"{file}: not in its precision: {escape(', '.join(layers))}")
+            lines.append(
+                f"{file}: not in its precision: {escape(', '.join(dict.fromkeys(layers)))}"
+            )
     for line in lines:
         output.console.print(line, soft_wrap=True)
 

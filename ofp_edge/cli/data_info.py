@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.table import Column, Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign, printable
@@ -123,16 +124,19 @@ def _say(output: Output, found: Judged) -> None:
     opened, say = found.source, output.console.print
     lengths = opened.lengths
     rates = " and ".join(f"{x:g}" for x in opened.rates_hz) or "unknown"
-    head = f"{opened.path}: {opened.layout}, task {opened.task or 'unknown'}"
-    head += f", robot {opened.robot}" if opened.robot else ""
+    head = f"{opened.path}: {opened.layout}" + f", robot {opened.robot}" * bool(opened.robot)
     say(foreign(head), soft_wrap=True)
+    say(foreign(f"task: {found.tasks}"), soft_wrap=True)
     say(
         f"{len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames, {sum(lengths)} in "
         f"all, {rates} Hz"
     )
     if len(found.episodes) < len(lengths):
         say(f"of these the mapping chooses {len(found.episodes)}")
-    table = Table(Column("key", overflow="fold"), "frame", "type", "smallest", "largest")
+    table = Table(
+        *(Column(x, overflow="fold") for x in ("key", "frame", "type", "smallest", "largest")),
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
     for key in found.survey.keys:
         low, high = ("?" if x is None else f"{x:.4g}" for x in (key.low, key.high))
         part = "" if key.whole else " (of some)"

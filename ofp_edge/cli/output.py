@@ -47,9 +47,14 @@ class _Terminal(Console):
     """What files and other processes say can't move the cursor, turn colours or fill the screen:
     every text is made printable, and its lines short, on its way out."""
 
+    bar_on: Console | None = None
+    """The console of a bar on this very terminal: what is said meanwhile goes above the bar."""
+
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's, but a table's cells are folded where they are too long, and never cut: what
         has to be typed again stands there whole."""
+        if self.bar_on is not None:
+            return self.bar_on.print(*objects, **options)
         for item in objects:
             if isinstance(item, Table):
                 for column in item.columns:
@@ -115,7 +120,14 @@ class Output:
                     line = f"{title}: {done} of {total}{', ' * bool(note)}{printable(note)}"
                     self.log.print(line, markup=False, soft_wrap=True)
 
-            yield move
+            if sys.stderr.isatty() and sys.stdout.isatty() and not self.as_json:
+                self.console.bar_on = self.log
+            try:
+                yield move
+            finally:
+                self.console.bar_on = None
+                if bar.tasks[0].total is None:  # it never moved: nothing to keep
+                    bar.live.transient = True
         if not sys.stderr.isatty():
             self.log.print(f"{title}: done")
 

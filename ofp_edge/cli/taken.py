@@ -15,18 +15,21 @@ _WHOLE = 36
 
 def table_of(taken: Iterable[Taken]) -> Table:
     """Return the table: it reads at 80 columns, and folds what is longer. Keys, which have to be
-    typed, stay whole where they take less than half of that."""
+    typed, stay whole where they take less than half of that; where no key is split, no column says
+    of which numbers of it a row speaks."""
     taken = list(taken)
     whole = max((len(row.key) for row in taken), default=0) <= _WHOLE
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for title, ratio in (("key", 4), ("columns", None), ("taken as", 3), ("why", 5)):
+    split = any(row.columns for row in taken)
+    some = (("columns", None),) if split else ()
+    for title, ratio in (("key", 4), *some, ("taken as", 3), ("why", 5)):
         table.add_column(title, overflow="fold", ratio=ratio, no_wrap=ratio is None)
     if whole:
         table.columns[0].ratio, table.columns[0].no_wrap = None, True
     table.expand = True
     for row in taken:
-        columns = _columns(*row.columns) if row.columns else ""
-        table.add_row(foreign(row.key), columns, foreign(row.taken), foreign(row.why))
+        columns = [_columns(*row.columns) if row.columns else ""] * split
+        table.add_row(foreign(row.key), *columns, foreign(row.taken), foreign(row.why))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from ofp_edge.errors import DatasetError, MissingExtra, OfpError
 from ofp_edge.progress import Progress, silent
 
 Verdict = Literal["ready", "look", "refused"]
+
+_MOST_TASKS = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ class Judged:
     def verdict(self) -> Verdict:
         """ready: nothing is odd. look: it can be trained, and something is."""
         return "refused" if self.refused is not None else "look" if self.odd else "ready"
+
+    @property
+    def tasks(self) -> str:
+        """What was asked for in the episodes that are chosen, in a line."""
+        asked = [self.source.tasks[x] for x in self.episodes] if self.source.tasks else []
+        if not asked:
+            return self.source.task or "unknown"
+        counts = Counter("unknown" if x is None else " ".join(x.split())[:200] for x in asked)
+        listed = [
+            f"{task} ({count} episode{'s' * (count > 1)})"
+            for task, count in counts.most_common(_MOST_TASKS)
+        ]
+        return "; ".join(listed) + "; …" * (len(counts) > _MOST_TASKS)
 
     @property
     def said(self) -> str:

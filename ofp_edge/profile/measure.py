@@ -95,6 +95,7 @@ def measure(bench: Bench, duration_s: float, progress: Progress = silent) -> Mea
             if int(now - counted_from) > shown:
                 shown = int(now - counted_from)
                 progress(shown, round(duration_s), "s")
+        progress(round(duration_s), round(duration_s), "s")
     finally:
         gc.enable()
     return Measured(

@@ -140,9 +140,10 @@ def _limits(spec: PolicySpec, action: ActionField) -> list[Line]:
     if is_cartesian(action):
         lines.append(("max_velocity", DEFAULT_MAX_VELOCITY_M_S, "m/s, the vector's length"))
     else:
-        lines.append(("max_velocity", OPEN, f"{unit}/s: no command moves it faster"))
+        speed = "" if unit == "1" else f"{unit}/s: "
+        lines.append(("max_velocity", OPEN, f"{speed}no command moves it faster"))
     if fits and action.kind == "absolute":
-        said = f"{unit}: a first target further from the robot stops the run"
+        said = f"{unit}: " * (unit != "1") + "a first target further from the robot stops the run"
         lines.append(("max_first_step", OPEN, said))
     return lines
 

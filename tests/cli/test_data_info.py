@@ -42,6 +42,17 @@ def info(*words: object, as_json: bool = True) -> tuple[int, str]:
     return result.exit_code, result.stdout
 
 
+def test_people_read_what_was_asked_for_and_whole_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = info(FIXTURES / "lerobot-v3.0", as_json=False)[1]
+    document = json.loads(info(FIXTURES / "lerobot-v3.0")[1])
+    head, asked, *lines = said.splitlines()
+    assert "task" not in head and asked.startswith("task: ") and "unknown" not in asked
+    for key in document["keys"]:
+        whole = [line for line in lines if line.split() and line.split()[0] == key["name"]]
+        assert len(whole) >= 2, (key["name"], said)  # what it holds, what it is taken for
+
+
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     """A mapping of which nothing is odd."""

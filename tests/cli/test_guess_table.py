@@ -30,13 +30,16 @@ def printed(name: str) -> str:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_table_is_readable_at_80_columns(name: str) -> None:
     lines = printed(name).splitlines()
-    assert lines[1].split() == ["key", "columns", "taken", "as", "why"]
+    source = open_source(FIXTURES / name)
+    rows = look(source).taken
+    split = ["columns"] if any(row.columns for row in rows) else []
+    assert lines[1].split() == ["key", *split, "taken", "as", "why"]
     assert max(len(line) for line in lines) <= 80
     text = "".join(lines)
     assert not any(mark in text for mark in ("…", "\x1b"))
-    source = open_source(FIXTURES / name)
-    keys = "".join(line[: lines[1].index("columns")].strip() for line in lines[3:])
-    folded = "".join(row.key for row in look(source).taken)
+    second = lines[1].index(split[0] if split else "taken")
+    keys = "".join(line[:second].strip() for line in lines[3:])
+    folded = "".join(row.key for row in rows)
     assert keys == folded  # each key in full, in order, and nothing else in that column
 
 

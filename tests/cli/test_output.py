@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+import tty
 from pathlib import Path
 
 import pytest
@@ -69,6 +73,44 @@ def test_people_read_stdout_and_progress_goes_to_stderr() -> None:
     done = work("well")
     assert (done.returncode, done.stdout) == (0, "for people [1, 2]\n")
     assert "working" in done.stderr
+
+
+def on_a_terminal(code: str) -> str:
+    """What a program writes whose stdout and stderr are one terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    env = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+        cwd=ROOT, env=env,
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while part := os.read(ours, 65536):
+                said += part
+        assert child.wait(60) == 0, said
+    os.close(ours)
+    return said.decode()
+
+
+BAR = """
+from ofp_edge.cli.output import Output
+output = Output(as_json=False)
+with output.progress("building") as progress:
+    output.console.print("for people")
+"""
+
+
+def test_what_is_said_beside_a_bar_stands_on_a_line_of_its_own() -> None:
+    said = on_a_terminal(BAR)
+    assert re.search(r"(^|\n|\x1b\[2K)for people\n", said), repr(said)
+
+
+def test_a_bar_that_never_moved_leaves_nothing() -> None:
+    wiped, kept = on_a_terminal(BAR), on_a_terminal(BAR + "    progress(2, 2)\n")
+    assert wiped.rindex("\x1b[2K") > wiped.rindex("building"), repr(wiped)
+    assert "2/2" in kept and kept.rindex("\x1b[2K") < kept.rindex("2/2"), repr(kept)
 
 
 def test_json_is_the_only_thing_on_stdout() -> None:

@@ -81,6 +81,7 @@ def _values(
             plain = np.asarray(read, np.float64).reshape(len(read), -1)
             plain = np.where(np.abs(plain) < 1 / _LARGEST, 0.0, plain)
             made.setdefault(key, {})[episode] = np.clip(plain, -_LARGEST, _LARGEST)
+    progress(len(keys), len(keys))
     return made, broken
 
 

@@ -17,7 +17,7 @@ from ofp_edge.data.page.strips import strips
 from ofp_edge.progress import Progress, silent
 from ofp_edge.report.html import facts, page, table
 
-_MOST_LINES, _MOST_ROWS, _MOST_TASKS, _LARGEST_TEXT = 200, 300, 20, 100_000
+_MOST_LINES, _MOST_ROWS, _MOST_RATES, _LARGEST_TEXT = 200, 300, 20, 100_000
 _ANSWER = re.compile(r"action = \[.*\]")  # lines to paste that an error holds
 
 
@@ -52,9 +52,8 @@ def text_of(name: str) -> str:
 def _head(found: Judged) -> list[tuple[str, Any]]:
     source = found.source
     lengths = [source.lengths[x] for x in found.episodes]
-    tasks = [source.tasks[x] for x in found.episodes] if source.tasks else []
     done = [source.successes[x] for x in found.episodes] if source.successes else []
-    rates = " and ".join(f"{x:g} Hz" for x in source.rates_hz[:_MOST_TASKS])
+    rates = " and ".join(f"{x:g} Hz" for x in source.rates_hz[:_MOST_RATES])
     stated = found.mapping.control_hz if found.mapping else None
     guessed = f"not stated; {stated:g} Hz by the mapping or guess" if stated else "not stated"
     chosen = f"{len(lengths)} of {len(source.lengths)}, which the mapping chooses"
@@ -66,18 +65,12 @@ def _head(found: Judged) -> list[tuple[str, Any]]:
         ("path", text_of(str(source.path))),
         ("layout", source.layout),
         ("robot", source.robot),
-        ("task", _tasks(tasks) or source.task or "unknown"),
+        ("task", found.tasks),
         ("episodes", chosen if len(lengths) < len(source.lengths) else len(lengths)),
         ("frames", f"{sum(lengths)}, {min(lengths)} to {max(lengths)} an episode"),
         ("rate", rates or guessed),
         ("success", success),
     ]
-
-
-def _tasks(tasks: list[str | None]) -> str:
-    counts = Counter("unknown" if x is None else text_of(x)[:200] for x in tasks)
-    listed = [f"{task} ({count} episodes)" for task, count in counts.most_common(_MOST_TASKS)]
-    return "; ".join(listed) + "; …" * (len(counts) > _MOST_TASKS)
 
 
 def _odd(found: Judged) -> str:

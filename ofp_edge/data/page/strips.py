@@ -38,6 +38,7 @@ def strips(found: Judged, progress: Progress) -> str:
         about = f"{read.get(key, 'not read')} · {form.said if form else ''}"
         parts.append(f"<h3>{text(key)}: {text(about)}</h3>")
         parts += [_strip(turned, key, episode, found) for episode in episodes]
+    progress(len(shown), len(shown))
     if not episodes:
         parts.append("<p class='caption'>No episode can be read.</p>")
     if len(keys) > len(shown):

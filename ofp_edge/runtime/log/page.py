@@ -110,6 +110,7 @@ def _actions(story: Story) -> str:
     parts, first, drawn = [], 0, list[Line]()
     for action in story.spec.actions:
         measured = _measured(story, action)
+        stated = "" if action.unit == "1" else action.unit
         plots: list[str] = []
         for number, name in enumerate(story.names[action.name]):
             if len(plots) == _DIMENSIONS:
@@ -121,12 +122,13 @@ def _actions(story: Story) -> str:
                 found += _course_of(story, "state", measured[:, number], _STATE)
             drawn += found
             title = f"{action.name} {name}" if len(story.names[action.name]) > 1 else action.name
-            absolute = "" if action.unit == "1" else action.unit
-            unit = absolute if action.kind == "absolute" else "raw"
+            unit = stated if action.kind == "absolute" else "raw"
             plots.append(_plot(found, title, unit))
         first += action.shape[0]
-        unit = f"{action.scale:g} {action.unit}" if action.kind != "absolute" else action.unit
-        said = f"{action.kind}, raw 1 is {unit}" if action.kind != "absolute" else f"in {unit}"
+        if action.kind != "absolute":
+            said = f"{action.kind}, raw 1 is {action.scale:g}{f' {stated}' * bool(stated)}"
+        else:
+            said = f"in {stated}" if stated else "of no stated unit"
         parts.append(f"<h3>{escape(action.name)}: {escape(said)}</h3>{_pairs(plots)}")
     shown = f" {_PLANS} of {len(story.plans)} plans." if len(story.plans) > _PLANS else ""
     return (

@@ -159,6 +159,7 @@ def read_story(path: Path, progress: Progress = silent) -> Story:
     reader = LogReader(path)
     run = decided_of(reader.header, str(path))
     rows = _Rows()
+    read = 0
     for count, (topic, row) in enumerate(reader.rows(*_TOPICS)):
         if count % 500 == 0:
             progress(count, max(count, 1), "rows")
@@ -171,6 +172,8 @@ def read_story(path: Path, progress: Progress = silent) -> Story:
             rows.events.append(row_of(EventShown, row, what))
         elif topic.startswith("/thumbnail/"):
             _keep(rows, topic.removeprefix("/thumbnail/"), row, what)
+        read = count + 1
+    progress(read, max(read, 1), "rows")
     if not rows.ticks:
         raise OfpError(f"{path}: the run has not made one tick.")
     names = _names(reader.header, run.spec)

@@ -90,7 +90,7 @@ class FieldLimiter:
         self._first = False
         if measured is None:
             return ""
-        limits, unit = self.limits, self.field.unit
+        limits, unit = self.limits, "" if self.field.unit == "1" else f" {self.field.unit}"
         value = raw.astype(np.float64) * self.field.scale
         if (most := limits.max_first_step) is not None:
             if self._absolute:
@@ -99,16 +99,19 @@ class FieldLimiter:
                 away = self._size(value * self._dt_s if self.field.kind == "velocity" else value)
             if away > most:
                 return (
-                    f"the first command for {self.field.name} is {away:.4g} {unit} from where the "
+                    f"the first command for {self.field.name} is {away:.4g}{unit} from where the "
                     f"robot is (max_first_step = {most:g})"
                 )
         if self._absolute and limits.max_velocity is not None:
-            out = self._size(measured - np.clip(measured, *self._ends))
+            beyond = measured - np.clip(measured, *self._ends)
+            out = self._size(beyond)
             if out > (1 + _HAIR) * limits.max_velocity * self._dt_s:
+                one = self._vector or len(beyond) == 1
+                which = "" if one else f"[{int(np.abs(beyond).argmax())}]"
                 return (
-                    f"{self.field.name} is {out:.4g} {unit} outside the range of its commands, "
-                    f"further than max_velocity = {limits.max_velocity:g} goes in a control step. "
-                    "Move it there first"
+                    f"{self.field.name}{which} is {out:.4g}{unit} outside the range of its "
+                    f"commands, further than max_velocity = {limits.max_velocity:g} goes in a "
+                    "control step. Move it there first"
                 )
         return ""
 

@@ -172,6 +172,13 @@ def test_a_robot_further_outside_of_the_range_than_a_step_goes_is_not_commanded(
     )
 
 
+def test_of_several_joints_the_one_outside_is_named_and_a_unit_that_nobody_stated_is_not() -> None:
+    layer = layer_of(field(size=3, unit="1"), measured="q", max_velocity=1.0)
+    layer.measured(RobotState(0, {"q": np.array([0.0, 0.0, -1.2], np.float32)}))
+    fault = layer.check(np.zeros(3, np.float32), holding=False).fault
+    assert "hand[2] is 0.2 outside the range of its commands" in fault
+
+
 # --- the lead ------------------------------------------------------------------------------------
 
 
