@@ -6,6 +6,7 @@
     golden.npz        inputs and outputs to check an engine with (no pickled arrays)
     words.safetensors, prompt.json   of a policy that reads a prompt (words.py, prompt.py)
     time_rows.safetensors            time rows too long for the manifest (time_rows.py)
+    task_rows.safetensors            a row for each instruction of the policy (task_rows.py)
     <function>.<precision>.data      weights of a graph that are too large to stand in it
     <artefact files>  ONNX graphs and ExecuTorch programs
 
@@ -29,10 +30,11 @@ from ofp_edge.errors import BundleError, UnknownName
 from ofp_edge.files import canonical_json, put_back, sha256_bytes, sha256_file
 from ofp_edge.manifest import FILE, Artefact, FileEntry, Manifest
 from ofp_edge.manifest_reader import read_manifest
+from ofp_edge.one_tensor import largest_file
 from ofp_edge.outside import MEBIBYTE, open_plain, read_plain, require_memory, require_size
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import LARGEST_JSON, parse_json, shown
-from ofp_edge.time_rows import largest_file, rows_from
+from ofp_edge.time_rows import rows_from
 
 _MOST_ROWS = 64  # of golden.npz; compile writes 16
 MANIFEST, DIGEST, SIGNATURE, GOLDEN = FILE, "manifest.sha256", "manifest.sig", "golden.npz"

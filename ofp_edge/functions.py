@@ -72,7 +72,12 @@ class Function:
 
 
 def encode_and_act(
-    spec: PolicySpec, feature_dim: int, row_size: int, *, committed: bool = False
+    spec: PolicySpec,
+    feature_dim: int,
+    row_size: int,
+    *,
+    committed: bool = False,
+    task_size: int = 0,
 ) -> tuple[Function, Function]:
     """Return the two functions of a policy whose feature and time are one row each.
 
@@ -82,13 +87,14 @@ def encode_and_act(
     (1, horizon * action_dim) and `time_row` (1, row_size); it gives `chunk`
     (1, (horizon - start_index) * action_dim), whose first action acts at the observation, and
     `chunk_normalised` (1, horizon * action_dim). committed: act also takes what `prefix_of` lists.
-    row_size 0: a deterministic policy, whose act takes neither noise nor a time row.
+    task_size: see `observed`. row_size 0: a deterministic policy, whose act takes neither noise nor
+    a time row.
     """
     flat = (1, spec.horizon * spec.action_dim)
     drawn = (Tensor("z", flat, role="noise"), Tensor("time_row", (1, row_size), role="time"))
     encode = Function(
         ENCODE,
-        observed(spec),
+        observed(spec, task_size),
         (Tensor("feature", (1, feature_dim), role="feature"),),
     )
     act = Function(
@@ -122,10 +128,14 @@ def prefix_of(spec: PolicySpec) -> tuple[Tensor, Tensor]:
     )
 
 
-def observed(spec: PolicySpec) -> tuple[Tensor, ...]:
-    """Return the observation fields as functions take them."""
+def observed(spec: PolicySpec, task_size: int = 0) -> tuple[Tensor, ...]:
+    """Return the observation fields as functions take them. task_size: the length of the row that
+    stands for an instruction; 0: it is its number."""
     return tuple(
-        Tensor(f.name, f.input_shape, f.input_dtype, "observation") for f in spec.observations
+        Tensor(f.name, (1, task_size), role="task")
+        if f.told and task_size
+        else Tensor(f.name, f.input_shape, f.input_dtype, "observation")
+        for f in spec.observations
     )
 
 

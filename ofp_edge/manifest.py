@@ -25,8 +25,8 @@ class FileEntry:
     """A file of the bundle: path relative to it, size in bytes, hex SHA-256.
 
     role: what it holds. "data": weights that an artefact's graph names (`Artefact.data`).
-    "time_rows", "words", "tasks": tables too long for the manifest. "prompt": how a state and an
-    instruction become words. None: of an artefact, or of a bundle of schema 1.
+    "time_rows", "words", "tasks" (task_rows.py): tables too long for the manifest. "prompt": how a
+    state and an instruction become words. None: of an artefact, or of a bundle of schema 1.
     """
 
     file: str

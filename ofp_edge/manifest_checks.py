@@ -14,6 +14,8 @@ from ofp_edge.manifest_rows import ROWS, check_rows, size_of_rows
 from ofp_edge.provenance import check_provenance
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import shown
+from ofp_edge.task_rows import FILE as TASK_ROWS
+from ofp_edge.task_rows import task_size
 
 LARGEST_TENSOR, _MOST_FUNCTIONS = 1 << 26, 16
 _MOST_AXES, _MOST_TENSORS, _MOST_FILES = 8, 512, 4096
@@ -23,10 +25,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # in file names and keys of golden.npz
 _TENSOR_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")  # a field's, which may have spaces
 _ROLES = (
-    "observation", "words", "valid", "feature", "cache", "noise", "time", "committed", "free",
-    "chunk", "chunk_normalised",
+    "observation", "words", "valid", "feature", "cache", "noise", "time", "task", "committed",
+    "free", "chunk", "chunk_normalised",
 )  # fmt: skip
-_FILE_ROLES = (None, "golden", "plan", "words", "prompt", "time_rows", "data")
+_FILE_ROLES = (None, "golden", "plan", "words", "prompt", "time_rows", "tasks", "data")
 _DTYPES = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")
 
 
@@ -104,12 +106,14 @@ def _check_size(tensor: Tensor) -> None:
 def _check_functions(manifest: Manifest) -> None:
     """What `Inference` goes by: where each input comes from, and what `act` takes and gives."""
     spec, (*before, act) = manifest.spec, manifest.functions
+    fed: tuple[str, ...] = ("observation", "task")
     if manifest.prompt is None:
-        seen = [x for f in before for x in f.inputs if x.role == "observation"]
-        require_same("observations", seen, observed(spec))
+        seen = [x for f in before for x in f.inputs if x.role in fed]
+        require_same("observations", seen, observed(spec, task_size(before)))
+        _check_tasks(manifest)
     else:
         check_prompted(manifest)
-    fed = ("observation", *(PROMPT_ROLES if manifest.prompt is not None else ()))
+        fed = ("observation", *PROMPT_ROLES)
     for number, function in enumerate(manifest.functions):
         for tensor in function.outputs:
             if tensor.source is not None or (tensor.name == "chunk" and function is not act):
@@ -140,6 +144,19 @@ def _check_functions(manifest: Manifest) -> None:
             Tensor("chunk_normalised", flat, role="chunk_normalised"),
         ],
     )
+
+
+def _check_tasks(manifest: Manifest) -> None:
+    """The table of task rows is there where a function takes one, and nowhere else."""
+    found = [x.file for x in manifest.files if x.role == "tasks"]
+    taken = [x.name for f in manifest.functions for x in f.inputs if x.role == "task"]
+    if len(taken) > 1:
+        raise BundleError(f"{FILE}: expected one input of role 'task', got {shown(taken)}.")
+    wanted = [TASK_ROWS] if taken else []
+    if found != wanted:
+        raise BundleError(
+            f"{FILE}: files: expected {shown(wanted)} of role 'tasks', got {shown(found)}."
+        )
 
 
 def _width(manifest: Manifest) -> int:

@@ -8,11 +8,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ofp_edge.errors import BundleError
 from ofp_edge.strict import parse_json, shown
 
 _LARGEST_HEADER = 1 << 16
+_FLOAT32 = {"F32": np.dtype("<f4")}
+
+
+def largest_file(count: int, size: int) -> int:
+    """Return the bytes that no file of `count` rows of `size` float32 exceeds."""
+    return 4 * count * size + _LARGEST_HEADER
+
+
+def read_rows(data: bytes, name: str, count: int, size: int, what: str) -> NDArray[np.float32]:
+    """Return the finite float32 rows (count, size) of a file. Raises BundleError, one line that
+    begins with `what`."""
+    _, shape, start = find_tensor(data, name, _FLOAT32, what)
+    if shape != (count, size):
+        raise BundleError(f"{what}: expected {count} rows of {size} numbers, got {shape}.")
+    values: NDArray[np.float32] = np.frombuffer(data, "<f4", offset=start).reshape(shape)
+    if not np.isfinite(values).all():
+        raise BundleError(f"{what}: it holds NaN or infinity.")
+    return values
 
 
 def find_tensor(

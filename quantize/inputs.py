@@ -65,8 +65,9 @@ def _given(function: Function, fields: Named, roles: Named) -> Inputs:
 
 
 def _frames_of(deployed: Deployed, windows: ObservationWindows) -> list[list[tuple[Named, Named]]]:
-    """Per window and frame: each field as functions take it, and by role what a prompt becomes."""
-    prompt, observations = deployed.prompt, deployed.spec.observations
+    """Per window and frame: each field as functions take it, and by role what an instruction
+    becomes."""
+    observations = deployed.spec.observations
     shapes = {x.name: x.shape for x in observed(deployed.spec)}
     found: list[list[tuple[Named, Named]]] = []
     for k in range(len(windows)):
@@ -79,9 +80,19 @@ def _frames_of(deployed: Deployed, windows: ObservationWindows) -> list[list[tup
                 for name, x in shapes.items()
             }  # fmt: skip
             raw = {f.name: fields[f.name].reshape(1, *f.shape) for f in observations}
-            frames.append((fields, {} if prompt is None else prompt.inputs(raw)))
+            frames.append((fields, _said(deployed, raw)))
         found.append(frames)
     return found
+
+
+def _said(deployed: Deployed, raw: Named) -> Named:
+    """By role, what the instruction of these fields becomes: words, or a row."""
+    if deployed.prompt is not None:
+        return deployed.prompt.inputs(raw)
+    if deployed.task_rows is None:
+        return {}
+    number = next(int(raw[f.name]) for f in deployed.spec.observations if f.told)
+    return {"task": torch.from_numpy(deployed.task_rows[number][None].copy())}
 
 
 def calls(

@@ -22,6 +22,8 @@ from ofp_edge.targets.golden import Golden
 from ofp_edge.targets.leave_out import Pair
 from ofp_edge.targets.registry import checked_on
 from ofp_edge.targets.target import Target
+from ofp_edge.task_rows import FILE as TASK_ROWS
+from ofp_edge.task_rows import TENSOR as TASK_TENSOR
 from ofp_edge.time_rows import FILE as ROWS
 from ofp_edge.time_rows import LARGEST_INSIDE, TENSOR
 
@@ -41,6 +43,9 @@ def write_files(
     if rows and len(rows[0]) > LARGEST_INSIDE:
         (folder / ROWS).write_bytes(save({TENSOR: np.asarray(rows, np.float32)}))
         found.append(FileEntry.of(folder, ROWS, "time_rows"))
+    if deployed.task_rows is not None:
+        (folder / TASK_ROWS).write_bytes(save({TASK_TENSOR: deployed.task_rows}))
+        found.append(FileEntry.of(folder, TASK_ROWS, "tasks"))
     if deployed.prompt is not None:
         for role, name in deployed.prompt.files.items():
             if name == PROMPT:  # it may be shorter than the policy's

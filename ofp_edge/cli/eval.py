@@ -33,7 +33,7 @@ KEYS = (
     "start", "engine", "precision", "frames", "words", "latency_ms", "by_latency", "seed",
     "first_seed", "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited",
     "refined", "recorded", "committed_steps", "cuts", "misses", "cross_fade_steps",
-    "actuation_delay_ms", "robot_delay_ms",
+    "actuation_delay_ms", "robot_delay_ms", "instruction",
 )  # fmt: skip
 
 
@@ -141,6 +141,13 @@ def evaluate(
             help="own, or other: tell it another of its instructions, as a control. Default: own."
         ),
     ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            help="What the policy is told in every episode, of its list. Default: the task's own "
+            "words, or else its name."
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes; the result does not depend on it. Default: 2."),
@@ -191,6 +198,7 @@ def evaluate(
             no_committed=no_committed or None,
             frames=frames,
             words=words,
+            instruction=instruction,
             workers=workers,
             video=video,
             video_episodes=video_episodes,
@@ -250,6 +258,7 @@ def evaluate(
             latency,
             played,
             words=told,
+            instruction=instruction,
             rig=limits,
             refine_first_ns=first_ns,
             robot_delay_ms=robot_delay_ms or 0.0,

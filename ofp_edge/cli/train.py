@@ -116,6 +116,13 @@ def train(
             help="How often each dataset is drawn from, as 1,0.5. Default: by its windows."
         ),
     ] = None,
+    instructed: Annotated[
+        bool,
+        typer.Option(
+            "--instructed",
+            help="Tell the policy each episode's task: one network for many, an instruction each.",
+        ),
+    ] = False,
     data: DataOptions = DataOptions(),  # noqa: B008  (options, each of a default of its own)
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     force: Force = False,
@@ -147,6 +154,7 @@ def train(
         mixed=tuple(datasets[1:]),
         weights=None if weights is None else tuple(numbers("--weights", weights, "1,0.5")),
         committed_steps=committed_steps,
+        instructed=instructed,
         horizon=horizon,
         n_action_steps=n_action_steps,
     )

@@ -49,25 +49,28 @@ def told_as(dataset: Dataset, wanted: Sequence[ObservationField]) -> Dataset:
 
 
 def with_tasks(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """Return datasets to be trained together with a text field each, for a policy that is to take
-    instructions: where they have none, it is made of all their tasks. DatasetError without any."""
-    if all(_has_text(dataset) for dataset in datasets):
+    """Return datasets to be trained together with the same text field each, for a policy that is to
+    take instructions: where they have not one in common, it is made of all that they were told, and
+    of their tasks. DatasetError without any."""
+    own = {_text_of(dataset) for dataset in datasets}
+    if len(own) == 1 and None not in own:
         return list(datasets)
     found = [text for x in datasets for text in _asked(x) if text is not None]
     if not found:
         raise DatasetError(f"{datasets[0].path}: {_untold(datasets[0], None)}")
-    field = Text(TASK, choices=tuple(dict.fromkeys(found)))
+    names = {x.name for x in own if x is not None}
+    field = Text(names.pop() if len(names) == 1 else TASK, choices=tuple(dict.fromkeys(found)))
     return [told_as(dataset, (field,)) for dataset in datasets]
 
 
 def _asked(dataset: Dataset) -> Iterable[str | None]:
     """What its episodes were told: a text field's list, or each episode's task, or the one task."""
-    own = next((f for f in dataset.interface.observations if isinstance(f, Text)), None)
+    own = _text_of(dataset)
     return own.choices if own else dict.fromkeys(dataset.tasks or (dataset.task,))
 
 
-def _has_text(dataset: Dataset) -> bool:
-    return any(isinstance(f, Text) for f in dataset.interface.observations)
+def _text_of(dataset: Dataset) -> Text | None:
+    return next((f for f in dataset.interface.observations if isinstance(f, Text)), None)
 
 
 def _texts(dataset: Dataset, field: Text, own: Text | None) -> list[str]:

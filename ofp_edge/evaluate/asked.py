@@ -8,5 +8,8 @@ from ofp_edge.spec import PolicySpec
 
 
 def asked_of(world: World, spec: PolicySpec) -> str | None:
-    """Return the instruction of the world's present episode; None for a policy that takes none."""
-    return world.instruction if instructions_of(spec.observations) else None
+    """Return the instruction of the world's present episode, or its task's name where the task has
+    no words; None for a policy that takes none."""
+    if not instructions_of(spec.observations):
+        return None
+    return world.instruction or world.task.name

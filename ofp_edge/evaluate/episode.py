@@ -31,7 +31,7 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import Contestant, open_contestant
 from ofp_edge.evaluate.seeds import OTHER_EPISODE
 from ofp_edge.evaluate.smoothness import flips, half_ranges, jerk, jump
-from ofp_edge.fields.text import instructions_of
+from ofp_edge.fields.text import instructions_of, told
 from ofp_edge.rig.file import Rig
 from ofp_edge.runtime.camera import Frame
 from ofp_edge.runtime.control.controller import Controller
@@ -50,7 +50,8 @@ Words = Literal["own", "other"]
 @dataclass(frozen=True)
 class Job:
     """The task of every worker. latency_ms: L. frames: the episode's own, or another one's;
-    words: what the episode asks for, or another instruction of the policy's.
+    words: what the episode asks for, or another instruction of the policy's. instruction: what
+    every episode asks for, of the policy's list; None: the world says it.
     fade_steps: control steps over which one plan fades into the next, without a rig. rig: whose
     limits and hand-over hold, at this L. refine_first_ns: what an evaluation takes at its slowest,
     by which there is time for a refining one; one figure for all workers. robot_delay_ms: how long
@@ -62,6 +63,7 @@ class Job:
     latency_ms: float = 0.0
     frames: Frames = "own"
     words: Words = "own"
+    instruction: str | None = None
     fade_steps: int = 0
     rig: Rig | None = None
     refine_first_ns: int = 0
@@ -227,11 +229,12 @@ class Evaluator:
         )
 
     def _asked(self, seed: int) -> str | None:
-        """What the policy is told in an episode. SpecMismatch where the task asks for nothing that
-        its instructions have."""
-        asked = asked_of(self.simulator.world, self.spec)
+        """What the policy is told in an episode. UnknownName where its instructions have nothing
+        that the task asks for."""
+        asked = self.job.instruction or asked_of(self.simulator.world, self.spec)
         if self.job.words == "own":
             return asked
+        told(self.spec.observations, asked)  # one that it knows
         others = [x for x in instructions_of(self.spec.observations) if x != asked]
         if not others:
             raise OfpError("--words other: this policy has no other instruction.")

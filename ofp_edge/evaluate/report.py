@@ -83,6 +83,7 @@ def document(
         "precision": contestant.precision,
         "frames": job.frames,
         "words": job.words,
+        "instruction": job.instruction,
         "by_latency": outcomes,
         "seed": seed,
         "first_seed": runs[0][0].seed,
@@ -115,7 +116,7 @@ def table(values: dict[str, Any]) -> RenderableType:
         ("engine", f"{values['engine']}, {values['precision']}"),
         *_rig_rows(values),
         *([("camera frames", "another episode's (control)")] if control else []),
-        *([("instruction", "another one (control)")] if values["words"] == "other" else []),
+        *_told_rows(values),
         ("time", f"{values['seconds']:.1f} s, {counted(values['workers'], 'worker')}"),
     ]
     grid = Table(box=None, show_header=False)
@@ -162,6 +163,13 @@ def cut_text(item: dict[str, Any]) -> str:
     """Say which limits cut how many of the commands of one latency."""
     each = [f"{name} {_percent(count, item):.1f} %" for name, count in item["cuts"].items()]
     return ", ".join(each) or "nothing"
+
+
+def _told_rows(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the policy was told, where it is not the task's own words."""
+    if values["words"] == "other":
+        return [("instruction", "another one (control)")]
+    return [] if values["instruction"] is None else [("instruction", values["instruction"])]
 
 
 def _rig_rows(values: dict[str, Any]) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from ofp_edge.quantize.plan import read_plan
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.prompt_inputs import PromptInputs
 from ofp_edge.runtime.infer.sampler import Scheme, Step, starting
+from ofp_edge.runtime.infer.task_inputs import TaskInputs
 from ofp_edge.start import Start
 
 ROWS = 16
@@ -192,7 +193,7 @@ def inferences_of(
                 scheme=acting.scheme,
                 guard=guard,
                 committed=deployed.committed,
-                prompt=_prompt_of(deployed, functions, runners),
+                prompt=_told_by(deployed, functions, runners),
             )
         )
     found[0].warm_up(1)  # an nfe that the method can't do is told here
@@ -206,9 +207,11 @@ def _asked(deployed: Deployed, row: int) -> tuple[Function, ...]:
     return (*before, replace(act, inputs=tuple(inputs)))
 
 
-def _prompt_of(
+def _told_by(
     deployed: Deployed, functions: Sequence[Function], runners: Mapping[str, Any]
-) -> PromptInputs | None:
+) -> PromptInputs | TaskInputs | None:
+    if deployed.task_rows is not None:
+        return TaskInputs(functions, runners, deployed.task_rows)
     if (told := deployed.prompt) is None:
         return None
     return PromptInputs(deployed.spec, functions, runners, told.prompt, told.table, told.first)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ofp_edge import manifest
@@ -35,7 +37,8 @@ class Deployed:
     chunk: all rows, or one, and one more to refine. start: the policy's; its cold ladder is among
     the time rows.
     committed: the prefix that `act` can be told; None: not trained with one. prompt: what the
-    functions are given of a prompt; None for a policy that reads none.
+    functions are given of a prompt; None for a policy that reads none. task_rows: (N, W), the row
+    of each instruction, which `encode` takes in its place; None for a policy that has none.
     """
 
     spec: PolicySpec
@@ -47,6 +50,7 @@ class Deployed:
     start: Start
     committed: manifest.Committed | None = None
     prompt: Prompting | None = None
+    task_rows: NDArray[np.float32] | None = None
 
     def function(self, name: str) -> Function:
         """Return the inputs and outputs of one module."""
@@ -105,8 +109,18 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
     walks = bool(rows) and rows[0].name == "ladder"
     nfe = len(rows) if walks else 1 if config.t_refine is None else 2
     told = _committed(network)
-    prompt = config.network.prompting(network)
-    return Deployed(config.spec, functions, modules, rows, walks, nfe, config.start, told, prompt)
+    return Deployed(
+        config.spec,
+        functions,
+        modules,
+        rows,
+        walks,
+        nfe,
+        config.start,
+        told,
+        config.network.prompting(network),
+        config.network.task_rows(network),
+    )
 
 
 def _committed(network: PolicyNetwork) -> manifest.Committed | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.fields import Points, Rgb
+from ofp_edge.fields import Points, Rgb, Text
 from ofp_edge.fields.measured import Measured
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.parts import Encoder
@@ -97,9 +97,25 @@ class PointEncoder(nn.Module):
         return result
 
 
+class TaskRows(nn.Module):
+    """Maps the numbers (B,) of instructions to their rows (B, W). A deployed function is given the
+    row itself, so that its graph looks nothing up: floats (B, W) are passed on."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(count, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the rows."""
+        if x.is_floating_point():
+            return x
+        rows: Tensor = self.table(x.flatten())
+        return rows
+
+
 class ObservationEncoder(Encoder):
-    """Maps the fields of one frame, in spec order, to one feature (B, F): it encodes points and
-    images and passes state on."""
+    """Maps the fields of one frame, in spec order, to one feature (B, F): it encodes points, images
+    and an instruction, and passes state on."""
 
     def __init__(
         self,
@@ -109,9 +125,10 @@ class ObservationEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.fields = tuple(observations)
-        require_parts(self.fields)
+        require_parts(self.fields, told=config.task_features > 0)
         self.normalize = nn.ModuleList(
-            Normalize(_seen(f, statistics), len(f.input_shape)) for f in self.fields
+            nn.Identity() if f.told else Normalize(_seen(f, statistics), len(f.input_shape))
+            for f in self.fields
         )
         self.encoders = nn.ModuleList()
         self._uses: list[int] = []  # which encoder a field goes through: shared ones stand once
@@ -122,12 +139,13 @@ class ObservationEncoder(Encoder):
         lengths = {
             Points.part: config.point_features,
             Rgb.part: config.rgb.features if config.rgb else 0,
+            Text.part: config.task_features,
         }
         self.feature_dim = sum(lengths.get(f.part, math.prod(f.shape)) for f in self.fields)
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """Map state (B, D) in its own units, points (B, 3, 1, N) in metres and images (B, 3, H, W)
-        in 0..1 to (B, F)."""
+        """Map state (B, D) in its own units, points (B, 3, 1, N) in metres, images (B, 3, H, W) in
+        0..1 and an instruction's number (B,), or its row, to (B, F)."""
         by_name = {f.name: x for f, x in zip(self.fields, observations, strict=True)}
         parts = []
         for field, normalize, uses in zip(self.fields, self.normalize, self._uses, strict=True):
@@ -136,6 +154,11 @@ class ObservationEncoder(Encoder):
                 x = x - by_name[field.origin][:, :3].view(-1, 3, 1, 1)
             parts.append(self.encoders[uses](normalize(x)))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    @property
+    def task_rows(self) -> TaskRows | None:
+        """What maps the instruction, None where there is none."""
+        return next((x for x in self.encoders if isinstance(x, TaskRows)), None)
 
     def _twin(self, config: NetworkSizes, field: ObservationField) -> int:
         """The number of the earlier field whose encoder this one shares, else its own."""
@@ -146,9 +169,13 @@ class ObservationEncoder(Encoder):
         return len(self.encoders)
 
 
-def require_parts(fields: Sequence[ObservationField]) -> None:
-    """Raise PolicyError when no network here has a part for one of these fields."""
-    if others := [f for f in fields if f.part not in ("", Points.part, Rgb.part)]:
+def require_parts(fields: Sequence[ObservationField], *, told: bool = False) -> None:
+    """Raise PolicyError when no network here has a part for one of these fields. told: whether it
+    has one for an instruction."""
+    if len(texts := [f.name for f in fields if f.told]) > 1:
+        raise PolicyError(f"expected one instruction, got the text fields {', '.join(texts)}.")
+    known = ("", Points.part, Rgb.part, *((Text.part,) if told else ()))
+    if others := [f for f in fields if f.part not in known]:
         raise PolicyError(
             f"observation {others[0].name!r} is of kind {others[0].kind}, and this network has no "
             "part that takes it. Leave the field out."
@@ -160,6 +187,8 @@ def _encoder(config: NetworkSizes, field: ObservationField) -> nn.Module:
         return nn.Identity() if len(field.shape) == 1 else nn.Flatten(1)
     if field.part == Points.part:
         return PointEncoder(config)
+    if isinstance(field, Text):
+        return TaskRows(len(field.choices), config.task_features)
     if config.rgb is None:
         raise PolicyError(
             f"observation {field.name!r} is an image and this network takes none. Train with a "

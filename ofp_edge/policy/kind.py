@@ -12,7 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
@@ -124,6 +126,7 @@ class Network(ABC):
             network.encoder.feature_dim,
             row_size,
             committed=network.committed_steps > 0,
+            task_size=0 if (rows := self.task_rows(network)) is None else rows.shape[1],
         )
 
     def modules(self, network: PolicyNetwork, method: Sampling) -> dict[str, nn.Module]:
@@ -132,6 +135,11 @@ class Network(ABC):
 
     def prompting(self, network: PolicyNetwork) -> Prompting | None:
         """Return how a prompt becomes inputs of the functions; None where they take none."""
+        return None
+
+    def task_rows(self, network: PolicyNetwork) -> NDArray[np.float32] | None:
+        """Return the row (W,) of each instruction that `encode` takes in its place, (N, W); None
+        where it takes none."""
         return None
 
     def quantised(self, operations: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import Affine, FieldStatistics
@@ -23,7 +25,8 @@ from ofp_edge.policy.trunks.trunk import TimeEmbedding
 from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import shown
 
-_FROM_0 = ("committed_steps", "codes")
+_FROM_0 = ("committed_steps", "codes", "task_features")
+_TASK_FEATURES = 32
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,15 @@ class NetworkConfig(NetworkSizes, Network):
         return self.trunk.kind
 
     def for_spec(self, spec: PolicySpec, committed_steps: int | None, codes: int) -> NetworkConfig:
-        """Return the same sizes, to be told committed prefixes of up to so many steps, and to
-        choose among so many codes."""
-        return replace(self, committed_steps=committed_steps or 0, codes=codes)
+        """Return the same sizes, to be told committed prefixes of up to so many steps, to choose
+        among so many codes, and to be told instructions where the data have any."""
+        told = any(field.told for field in spec.observations)
+        return replace(
+            self,
+            committed_steps=committed_steps or 0,
+            codes=codes,
+            task_features=_TASK_FEATURES if told else 0,
+        )
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
         """Build the network; see Network."""
@@ -61,6 +70,12 @@ class NetworkConfig(NetworkSizes, Network):
             committed_steps=self.committed_steps,
             codes=codes,
         )
+
+    def task_rows(self, network: PolicyNetwork) -> NDArray[np.float32] | None:
+        """Return the encoder's rows; see Network."""
+        encoder = network.encoder
+        rows = encoder.task_rows if isinstance(encoder, ObservationEncoder) else None
+        return None if rows is None else rows.table.weight.detach().cpu().numpy().copy()
 
     def _codes(self, spec: PolicySpec, features: int) -> Codes | None:
         if not self.codes:
@@ -118,7 +133,7 @@ class NetworkConfig(NetworkSizes, Network):
         value = {**asdict(self), "trunk": {"kind": self.trunk.kind, **vars(self.trunk)}}
         for name in _FROM_0:
             if not value[name]:
-                del value[name]  # as it was before there were prefixes and codes
+                del value[name]  # as it was before there were any
         return value
 
     @classmethod

@@ -37,7 +37,8 @@ class NetworkSizes:
     feature. condition: length of the vector that modulates the trunk. time_features: sines and
     cosines of (t, r), a multiple of 4. trunk: its kind and sizes. rgb: sizes of the image encoder;
     None takes no images. committed_steps: the longest committed prefix that it is told; 0: none.
-    codes: the number of codes that a jump chooses among (see codes.py); 0: none.
+    codes: the number of codes that a jump chooses among (see codes.py); 0: none. task_features:
+    length of an instruction's row; 0 takes no instructions.
     """
 
     point_channels: tuple[int, ...]
@@ -48,6 +49,7 @@ class NetworkSizes:
     rgb: RgbConfig | None = None
     committed_steps: int = 0
     codes: int = 0
+    task_features: int = 0
 
 
 def read_sizes(

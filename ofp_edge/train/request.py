@@ -14,8 +14,9 @@ class Request:
     options: the method's numbers that differ from its defaults. distill: `init` is a policy of many
     steps, whose time embedding is widened first. mixed: datasets to mix with the first one.
     weights: how often each is drawn from, by default in proportion to its windows. committed_steps:
-    the longest committed prefix to train with (see policy/prefix.py); by default none. horizon,
-    n_action_steps: in control steps, as in a spec.
+    the longest committed prefix to train with (see policy/prefix.py); by default none. instructed:
+    tell a new policy the task of each episode, in the data's words. horizon, n_action_steps: in
+    control steps, as in a spec.
     """
 
     dataset: Path
@@ -35,5 +36,6 @@ class Request:
     mixed: tuple[Path, ...] = ()
     weights: tuple[float, ...] | None = None
     committed_steps: int | None = None
+    instructed: bool = False
     horizon: int | None = None
     n_action_steps: int | None = None

@@ -12,6 +12,7 @@ from ofp_edge.data.open import open_dataset
 from ofp_edge.data.telling import told_as, with_tasks
 from ofp_edge.errors import PolicyError, SpecMismatch
 from ofp_edge.fields import Rgb
+from ofp_edge.fields.text import instructions_of
 from ofp_edge.files import canonical_json, sha256_bytes, sha256_file
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.folder import Policy, load_policy, read_config
@@ -25,11 +26,16 @@ def opened(
     request: Request, access: Access | None, observations: tuple[ObservationField, ...] | None
 ) -> Dataset | Mixture:
     """Open the request's datasets, told as a policy with these observations is; None: a new one,
-    which reads instructions if its preset does."""
+    which is told instructions where it is asked for or its preset needs them."""
     found = [open_dataset(path, access) for path in (request.dataset, *request.mixed)]
+    if request.instructed and observations is not None and not instructions_of(observations):
+        raise PolicyError(
+            f"--instructed: {request.init or request.output} takes no instruction, and its network "
+            "can't learn to. Leave it out, or train a new policy."
+        )
     if observations is not None:
         found = [told_as(dataset, observations) for dataset in found]
-    elif preset(request.preset or "small").told:
+    elif request.instructed or preset(request.preset or "small").told:
         found = with_tasks(found)
     return mixture_of(found, request.weights)
 

@@ -25,6 +25,7 @@ from ofp_edge.runtime.infer.prefix import FARTHEST, PrefixInputs
 from ofp_edge.runtime.infer.prompt_inputs import PromptInputs
 from ofp_edge.runtime.infer.repeats import Repeats
 from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme
+from ofp_edge.runtime.infer.task_inputs import TaskInputs
 from ofp_edge.runtime.infer.walk import Walk
 from ofp_edge.spec import PolicySpec
 
@@ -59,7 +60,7 @@ class Inference:
     guard: the number of chunks a cold start makes, each from its own noise, to take one that others
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     committed: of the manifest, where `act` is told the start of its chunk; `prefix` writes it.
-    prompt: where functions take words; it writes them at each observation.
+    prompt: where functions take words, or a task's row; it writes them at each observation.
     draws: whether chunks begin from noise; one that is deterministic has no warm start either.
     Raises OfpError for a guard without noise to choose among.
     """
@@ -75,7 +76,7 @@ class Inference:
         scheme: Scheme | None = None,
         guard: int = 1,
         committed: Committed | None = None,
-        prompt: PromptInputs | None = None,
+        prompt: PromptInputs | TaskInputs | None = None,
     ) -> None:
         self.draws = named(functions, ACT).takes("noise")
         check_guard(guard, draws=self.draws)

@@ -9,6 +9,7 @@ from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.prompt_inputs import open_prompt
 from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
+from ofp_edge.runtime.infer.task_inputs import open_tasks
 from ofp_edge.runtime.runners.threads import Threads
 from ofp_edge.start import Start
 
@@ -51,7 +52,7 @@ def load_inference(
         scheme=scheme,
         guard=guard,
         committed=manifest.committed,
-        prompt=open_prompt(bundle, runners),
+        prompt=open_prompt(bundle, runners) or open_tasks(bundle, runners),
     )
     inference.warm_up()
     return inference
