@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -167,10 +168,7 @@ def _show(output: Output, document: Document) -> None:
         megaflops = cost["flops"] / 1e6
         say(f"{function:12} {cost['parameters']:,} parameters, {megaflops:.2f} MFLOP a call")
     if document["layers"]:
-        table = Table("function", "layer", "precision", "why")
-        for x in document["layers"]:
-            table.add_row(*_cells(x["function"], x["name"], x["precision"], x["reason"] or ""))
-        output.console.print(table)
+        _show_layers(output, document["layers"])
     if document["artefacts"]:
         table = Table("function", "engine", "precision", "KB", "delegated", "sha256")
         for x in document["artefacts"]:
@@ -194,6 +192,20 @@ def _show(output: Output, document: Document) -> None:
         say(line)
     for line in agreement_lines(provenance.get("agreement", {})):
         say(f"agreement          {line}")
+
+
+def _show_layers(output: Output, layers: Sequence[dict[str, Any]]) -> None:
+    """A row a layer, then each reason once, with the layers that it holds for."""
+    table = Table("function", "layer", "precision", box=box.SIMPLE_HEAD, pad_edge=False)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for x in layers:
+        table.add_row(*_cells(x["function"], x["name"], x["precision"]))
+        if x["reason"]:
+            reasons.setdefault((x["precision"], x["reason"]), []).append(x["name"])
+    output.console.print(table)
+    for (precision, reason), names in reasons.items():
+        said = f"{precision}: {', '.join(names)}: {reason}"
+        output.console.print(printable(said), markup=False)
 
 
 def _unit(action: ActionField) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from ofp_edge.cli.output import Document, Output, foreign
 
@@ -39,6 +40,13 @@ def listened(
     return found, [note]
 
 
+def _indented(title: str, text: str) -> Table:
+    """A line that is broken between words, under its title."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row(f"  {title:<7}", foreign(text))
+    return table
+
+
 def show(
     output: Output,
     drivers: Sequence[Driver],
@@ -56,9 +64,9 @@ def show(
         if not item.installed():
             console.print(f"  needs    {foreign(install_line(item.extra))}", soft_wrap=True)
         if options := shown_options(item.options()):
-            console.print(f"  options  {foreign(options)}", soft_wrap=True)
+            console.print(_indented("options", options))
         if item.note:
-            console.print(f"  note     {foreign(item.note)}", soft_wrap=True)
+            console.print(_indented("note", item.note))
     console.print("[bold]found[/]" if found else "nothing is plugged in that is known here")
     for device in found:
         fits = f" -> {device.driver}" if device.driver else ""

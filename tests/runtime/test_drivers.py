@@ -87,6 +87,17 @@ def test_what_a_device_says_of_itself_can_not_steer_a_terminal(root: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["robots", "cameras"])
+def test_options_are_broken_between_words_at_80_columns(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(build_app(), [command]).stdout.splitlines()
+    told = [x for x in lines if x.startswith("  ")]
+    assert len(told) > 8 and max(map(len, told)) <= 80, told
+    assert any(x.startswith(" " * 11) for x in told)  # what goes on stands under what begins
+
+
+@pytest.mark.parametrize("command", ["robots", "cameras"])
 def test_the_commands_list_every_driver_with_its_own_options(command: str) -> None:
     result = CliRunner().invoke(build_app(), [command, "--json"])
     assert result.exit_code == 0, result.stderr
