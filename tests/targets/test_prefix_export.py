@@ -1,4 +1,7 @@
-"""A policy that is told a committed prefix: quantised, exported, compiled and judged with one."""
+"""A policy that is told a committed prefix: quantised, exported, compiled and judged with one.
+
+On an MLP; that other trunks lower and agree when they are told is in test_trunks_export.py.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,10 @@ COMMITTED = 3
 KINDS = ["mlp", "unet", "transformer"]
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", params=["mlp", *(pytest.param(x, marks=SLOW) for x in KINDS[1:])])
-def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp(request.param)
-    policy = tiny_policy(root / "policy", "state", trunk=request.param, committed_steps=COMMITTED,
-                         codes=6)  # fmt: skip
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("quantised")
+    policy = tiny_policy(root / "policy", "state", committed_steps=COMMITTED, codes=6)
     data = write_synthetic_dataset(root / "data.zarr", obs="state")
     quantize_policy(policy, "int8", data, root / "int8", samples=16)
     return root / "int8"
@@ -77,10 +76,8 @@ def test_calibration_sees_every_row_with_and_without_a_prefix(tmp_path: Path) ->
     assert masks == {**told, "cold": {0.0}, "warm": {0.0}, "refine": {0.0}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_subgraph_in_float(tmp_path: Path, kind: str) -> None:
-    path = tiny_policy(tmp_path / "p", "state", trunk=kind, committed_steps=COMMITTED)
-    deployed = deploy(load_policy(path))
+def test_one_subgraph_in_float(quantised: Path) -> None:
+    deployed = deploy(load_policy(quantised))
     one_subgraph(deployed.act, deployed)
 
 
