@@ -12,6 +12,7 @@ from ofp_edge import files
 from ofp_edge.calibration.choose import DEFAULT_SAMPLES, check_unseen, choose_samples
 from ofp_edge.calibration.samples import FILE as SAMPLES_FILE
 from ofp_edge.calibration.samples import CalibrationSet, read_samples
+from ofp_edge.counted import counted
 from ofp_edge.data.open import is_dataset
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.policy.deployed import Deployed, deploy
@@ -141,7 +142,8 @@ def _calibration_set(
 
 
 def _described(windows: ObservationWindows) -> str:
-    return f"{len(windows)} windows of {len(set(windows.episode.tolist()))} held-out episodes"
+    episodes = len(set(windows.episode.tolist()))
+    return f"{counted(len(windows), 'window')} of {counted(episodes, 'held-out episode')}"
 
 
 def _measure(

@@ -16,6 +16,7 @@ from ofp_edge.bundle import MANIFEST, open_bundle
 from ofp_edge.cli.agreement import agreement_lines
 from ofp_edge.cli.estimate import delegated_in, delegation_warnings, estimate_lines
 from ofp_edge.cli.output import Document, Output, add_command, printable
+from ofp_edge.counted import counted
 from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import TimeRow
@@ -152,7 +153,8 @@ def _show(output: Output, document: Document) -> None:
     for a in spec.actions:
         say(f"action       {a.name} {a.shape}, {a.kind}, {_unit(a)}")
     say(
-        f"timing       {spec.n_obs_steps} frames in, {spec.horizon} actions out, "
+        f"timing       {counted(spec.n_obs_steps, 'frame')} in, "
+        f"{counted(spec.horizon, 'action')} out, "
         f"{spec.n_action_steps} executed, {spec.control_hz:g} Hz"
     )
     rows = ", ".join(f"{r['name']} {r['t']:g}→{r['r']:g}" for r in document["time_rows"])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ofp_edge.cli.output import Document, Force, Output, add_command, foreign
+from ofp_edge.counted import counted
 from ofp_edge.errors import OfpError
 from ofp_edge.files import check_output_file, write_bytes, write_json
 
@@ -61,7 +62,7 @@ def log(
     held, limited = story.kinds.count("hold"), int(story.cut.sum())
     say = output.console.print
     say(f"{len(story.kinds)} ticks in {seconds:.4g} s, {held} held, {limited} limited")
-    say(f"{len(story.plans)} plans, {late} late; {episodes} episodes")
+    say(f"{counted(len(story.plans), 'plan')}, {late} late; {counted(episodes, 'episode')}")
     for name, times in story.cuts.most_common():
         say(f"  cut by {foreign(name)}: {times}", soft_wrap=True)
     for fault in faults:

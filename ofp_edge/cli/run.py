@@ -15,6 +15,7 @@ from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.cli.run_report import KEYS, run_document, show_run
 from ofp_edge.cli.server_options import NO_SERVER, ServerOptions
 from ofp_edge.cli.start_options import OWN, StartOptions
+from ofp_edge.counted import counted
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.files import check_output_file
 
@@ -234,7 +235,7 @@ def run(
             output.log.print(f"[yellow]note:[/] {escape(choice.note)}", soft_wrap=True)
         if note := _untold(session, request.committed):
             output.log.print(f"[yellow]note:[/] {note}", soft_wrap=True)
-        by = f"{choice.engine}, {choice.precision}, {choice.threads} threads"
+        by = f"{choice.engine}, {choice.precision}, {counted(choice.threads, 'thread')}"
         if request.policy_server is not None:
             by = request.policy_server.url
         output.log.print(

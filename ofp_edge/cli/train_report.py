@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ofp_edge.counted import counted
+
 if TYPE_CHECKING:
     from ofp_edge.train.loop import TrainResult
     from ofp_edge.train.plan import Plan
@@ -15,8 +17,9 @@ def intention(plan: Plan, processes: Processes) -> str:
     config, settings, split = plan.policy.config, plan.settings, plan.dataset.split()
     line = (
         f"{config.method}, preset {config.preset}, {plan.policy.network.parameter_count:,} "
-        f"parameters, on {plan.dataset.path}: {len(split.train)} episodes with "
-        f"{len(plan.dataset.frames(split.train)):,} windows, {len(split.held_out)} held out; "
+        f"parameters, on {plan.dataset.path}: {counted(len(split.train), 'episode')} with "
+        f"{counted(len(plan.dataset.frames(split.train)), 'window')}, "
+        f"{len(split.held_out)} held out; "
     )
     if plan.state.step == settings.steps:
         return f"{line}its {settings.steps} steps are done, nothing is left to train"
@@ -41,7 +44,8 @@ def sources(plan: Plan) -> list[str]:
             for f in dataset.interface.actions
         )
         lines.append(
-            f"{dataset.path}: {share.share:.1%} of the windows, {len(split.train)} episodes, "
+            f"{dataset.path}: {share.share:.1%} of the windows, "
+            f"{counted(len(split.train), 'episode')}, "
             f"{len(split.held_out)} held out; {ranges}"
         )
     return lines
@@ -62,7 +66,7 @@ def outcome(plan: Plan, result: TrainResult) -> str:
     return (
         f"{output}: {config.method}, preset {config.preset}, {result.parameters:,} parameters, "
         f"{result.step} steps{took}\n"
-        f"{loss}on {len(config.training.held_out)} held-out episodes: "
+        f"{loss}on {counted(len(config.training.held_out), 'held-out episode')}: "
         f"{result.validation.loss:.4f}, chunk error {result.validation.chunk_error:.3f} "
         "(RMS, of the normalised range -1..1)"
         + (f"\nbest: step {best.step}, {best.loss:.4f}, in {output / 'best'}" if best else "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ofp_edge.counted import counted
 from ofp_edge.data.dataset import is_ours
 from ofp_edge.data.guess import Guess, look, taken_by
 from ofp_edge.data.labels import chosen_episodes, labels
@@ -53,7 +54,7 @@ class Judged:
             return self.source.task or "unknown"
         counts = Counter("unknown" if x is None else " ".join(x.split())[:200] for x in asked)
         listed = [
-            f"{task} ({count} episode{'s' * (count > 1)})"
+            f"{task} ({counted(count, 'episode')})"
             for task, count in counts.most_common(_MOST_TASKS)
         ]
         return "; ".join(listed) + "; …" * (len(counts) > _MOST_TASKS)
@@ -65,8 +66,7 @@ class Judged:
             return f"cannot be trained as it is: {self.refused}"
         if not self.odd:
             return "ready to train: nothing odd"
-        count = len(self.odd)
-        return f"trainable, {count} thing{'s' * (count > 1)} to look at"
+        return f"trainable, {counted(len(self.odd), 'thing')} to look at"
 
 
 def judge(path: Path, *, every: bool = False, progress: Progress = silent) -> Judged:

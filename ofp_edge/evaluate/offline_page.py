@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ofp_edge.counted import counted
 from ofp_edge.evaluate.offline import ONLY, Offline
 from ofp_edge.evaluate.offline_text import quantity_rows, run_rows, said
 from ofp_edge.evaluate.offline_verdict import BLIND, best_blind
 from ofp_edge.evaluate.quantities import Quantity
-from ofp_edge.evaluate.report import counted
 from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.quantize.units import in_shown_unit
 from ofp_edge.report.bars import Bar, bar_chart
@@ -32,8 +32,9 @@ def render(document: dict[str, Any], found: Offline) -> str:
     said_lines = "".join(f"<li>{escape(line)}</li>" for line in values["verdict"])
     sections = [
         f"<h1>{escape(name)} against recorded episodes</h1>",
-        f"<p class='sub'>{escape(data)} · {len(values['episodes'])} episodes, {values['plans']} "
-        f"plans · {counted(document['nfe'], 'evaluation')} a chunk, {escape(start)} · "
+        f"<p class='sub'>{escape(data)} · {counted(len(values['episodes']), 'episode')}, "
+        f"{counted(values['plans'], 'plan')} · {counted(document['nfe'], 'evaluation')} a chunk, "
+        f"{escape(start)} · "
         f"{escape(document['engine'])} · {escape(document['precision'])}</p>",
         f"<ul>{said_lines}</ul>",
         "<h2>Error of each action</h2>",

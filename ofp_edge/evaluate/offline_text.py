@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ofp_edge.counted import counted
 from ofp_edge.evaluate.offline_verdict import best_blind
-from ofp_edge.evaluate.report import counted, short
+from ofp_edge.evaluate.report import short
 from ofp_edge.quantize.units import shown
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]

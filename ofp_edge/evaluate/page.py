@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ofp_edge.evaluate.report import counted, cut_text, latency_rows
+from ofp_edge.counted import counted
+from ofp_edge.evaluate.report import cut_text, latency_rows
 from ofp_edge.evaluate.start_text import start_text
 from ofp_edge.report.html import page, table
 from ofp_edge.report.svg import curve

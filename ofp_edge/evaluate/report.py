@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ofp_edge.counted import counted
 from ofp_edge.evaluate.contestant import Contestant
 from ofp_edge.evaluate.episode import Episode, Job
 from ofp_edge.evaluate.intervals import wilson_interval
@@ -188,11 +189,6 @@ def _rig_rows(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _percent(count: int, item: dict[str, Any]) -> float:
     return 100 * count / max(1, int(item["ticks"]))
-
-
-def counted(count: int, what: str) -> str:
-    """Return "1 plan", "2 plans"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def short(value: float | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ofp_edge.counted import counted
 from ofp_edge.profile.schedule import schedule_lines
 
 _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter")
@@ -14,7 +15,8 @@ _COLUMNS = ("p50", "p90", "p95", "p99", "p99_9", "max", "jitter")
 
 def show(console: Console, values: dict[str, Any]) -> None:
     """Print the stage table and what follows from it."""
-    where = f"{values['fingerprint']['cpu']}, {values['fingerprint']['threads']} engine thread(s)"
+    machine = values["fingerprint"]
+    where = f"{machine['cpu']}, {counted(machine['threads'], 'engine thread')}"
     title = f"{values['bundle']}: {values['engine']}, {values['precision']} on {where}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("ms")

@@ -10,6 +10,7 @@ import pytest
 
 from ofp_edge.calibration.samples import FILE as SAMPLES
 from ofp_edge.calibration.samples import read_samples
+from ofp_edge.counted import counted
 from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import OfpError, OutputExists, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.files import sha256_file
@@ -46,7 +47,7 @@ def test_samples_come_from_training_episodes_and_errors_from_the_others(
     assert len(found.samples) == quantised.plan.samples == 16
     assert set(found.samples.episode.tolist()) <= set(split.train)
     assert set(found.held_out.episode.tolist()) == set(split.held_out)
-    assert f"{len(split.held_out)} held-out episodes" in quantised.plan.error_measured_on
+    assert counted(len(split.held_out), "held-out episode") in quantised.plan.error_measured_on
 
 
 def test_every_layer_is_in_the_plan_with_its_precision(quantised: Quantised) -> None:
