@@ -6,7 +6,7 @@ the split of the dataset with which the policy was trained. A recording is split
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ofp_edge.calibration.coverage import coverage, farthest_points
 from ofp_edge.calibration.samples import CalibrationSet, read_npz, windows_of
-from ofp_edge.calibration.windows import ObservationWindows, choose_windows
+from ofp_edge.calibration.windows import ObservationWindows, choose_windows, joined
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.open import is_dataset, open_dataset
 from ofp_edge.data.telling import told_as
@@ -41,23 +41,24 @@ _STRETCHES = 10  # parts that a recording of one episode is cut into
 
 
 def choose_samples(
-    source: Path, policy: Policy, count: int, seed: int, progress: Progress = silent
+    sources: Sequence[Path], policy: Policy, count: int, seed: int, progress: Progress = silent
 ) -> CalibrationSet:
     """Choose at most `count` samples and half as many held-out windows; fewer where they exceed 4
     MB.
 
-    `source` is a dataset, or a file of `run --record-calibration`. Raises OfpError (an overlap with
-    held-out episodes, too few episodes), DatasetError, SpecMismatch.
+    `sources` are datasets, each with the same number of candidates, or one file of
+    `run --record-calibration`. Raises OfpError (an overlap with held-out episodes, too few
+    episodes), DatasetError, SpecMismatch.
     """
     if count < 1:
         raise OfpError(f"--samples {count}: expected 1 or more.")
     if seed < 0:
         raise OfpError(f"--seed {seed}: expected 0 or more.")
     deployed = deploy(policy)
-    if is_dataset(source):
-        candidates, held_out, sha256 = _of_dataset(source, policy, deployed, count, seed)
+    if len(sources) == 1 and not is_dataset(sources[0]):
+        candidates, held_out, sha256 = _of_recording(sources[0], deployed, count)
     else:
-        candidates, held_out, sha256 = _of_recording(source, deployed, count)
+        candidates, held_out, sha256 = _of_datasets(sources, policy, deployed, count, seed)
     features = window_features(deployed, candidates, progress)
     order = farthest_points(features, count)
     checking = len(held_out)
@@ -67,7 +68,7 @@ def choose_samples(
         found = CalibrationSet(
             samples,
             held_out.take(spaced),
-            source.name,
+            " + ".join(x.name for x in sources),
             sha256,
             seed,
             coverage(features, order, seed),
@@ -77,18 +78,22 @@ def choose_samples(
             break
         shrink = min(0.9, 0.95 * LIMIT_BYTES / size)
         order, checking = order[: max(1, int(len(order) * shrink))], max(1, int(checking * shrink))
-    found.check_apart(str(source))
+    found.check_apart(_names(sources))
     return found
 
 
-def check_unseen(found: CalibrationSet, policy: Policy, where: Path) -> None:
+def _names(sources: Sequence[Path]) -> str:
+    return ", ".join(map(str, sources))
+
+
+def check_unseen(found: CalibrationSet, policy: Policy, sources: Sequence[Path]) -> None:
     """Raises OfpError when samples come from an episode that the policy's training held out."""
     training = policy.config.training
     unseen = training.held_out_of(found.source_sha256) or ()
     if shared := sorted(set(found.samples.episode.tolist()) & set(unseen)):
         raise OfpError(
-            f"{where}: calibration samples from episode {shared[0]}, which is held out for "
-            "evaluation. Choose them again: ofp-edge calibrate samples."
+            f"{_names(sources)}: calibration samples from episode {shared[0]}, which is held out "
+            "for evaluation. Choose them again: ofp-edge calibrate samples."
         )
 
 
@@ -130,16 +135,27 @@ def _seen(deployed: Deployed, frames: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def _of_dataset(
-    source: Path, policy: Policy, deployed: Deployed, count: int, seed: int
+def _of_datasets(
+    sources: Sequence[Path], policy: Policy, deployed: Deployed, count: int, seed: int
 ) -> tuple[ObservationWindows, ObservationWindows, str]:
-    dataset = told_as(open_dataset(source), deployed.spec.observations)
-    train, held_out = _episodes(dataset, policy)
-    return (
-        choose_windows(dataset, deployed.spec, train, _CANDIDATES * count, seed),
-        choose_windows(dataset, deployed.spec, held_out, max(1, count // 2), seed + 1),
-        dataset.sha256,
-    )
+    """Windows of all, as many of each. Episodes are numbered through, as in training."""
+    spec, first, seen = deployed.spec, 0, dict[str, Path]()
+    known: list[ObservationWindows] = []
+    unseen: list[ObservationWindows] = []
+    most, checking = (-(-x // len(sources)) for x in (_CANDIDATES * count, max(1, count // 2)))
+    for source in sources:
+        if not is_dataset(source):
+            raise OfpError(f"{source}: expected a dataset, as there are several. Give it alone.")
+        dataset = told_as(open_dataset(source), spec.observations)
+        if dataset.sha256 in seen:
+            raise OfpError(f"{source} holds the same as {seen[dataset.sha256]}: give it once.")
+        seen[dataset.sha256] = source
+        train, held_out = _episodes(dataset, policy)
+        known.append(choose_windows(dataset, spec, train, most, seed).numbered_from(first))
+        chosen = choose_windows(dataset, spec, held_out, checking, seed + 1)
+        unseen.append(chosen.numbered_from(first))
+        first += dataset.episodes
+    return joined(known), joined(unseen), policy.config.training.sha256_of(list(seen))
 
 
 def _episodes(dataset: Dataset, policy: Policy) -> tuple[tuple[int, ...], tuple[int, ...]]:

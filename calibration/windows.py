@@ -38,10 +38,23 @@ class ObservationWindows:
         fields = {name: values[index] for name, values in self.fields.items()}
         return ObservationWindows(fields, self.episode[index], self.frame[index])
 
+    def numbered_from(self, first: int) -> ObservationWindows:
+        """Return them with `first` added to the numbers of their episodes."""
+        return ObservationWindows(self.fields, self.episode + first, self.frame)
+
     def distinct(self) -> int:
         """Count how many differ in what is seen."""
         seen = zip(*(values.reshape(len(self), -1) for values in self.fields.values()), strict=True)
         return len({tuple(part.tobytes() for part in parts) for parts in seen})
+
+
+def joined(parts: Sequence[ObservationWindows]) -> ObservationWindows:
+    """Return the windows of all parts, of the same fields, in their order."""
+    return ObservationWindows(
+        {name: np.concatenate([x.fields[name] for x in parts]) for name in parts[0].fields},
+        np.concatenate([x.episode for x in parts]),
+        np.concatenate([x.frame for x in parts]),
+    )
 
 
 def choose_windows(

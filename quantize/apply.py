@@ -51,7 +51,7 @@ class Quantised:
 def quantize_policy(
     policy_folder: Path,
     recipe_name: str,
-    calibration: Path,
+    calibration: Path | Sequence[Path],
     output: Path,
     *,
     method: str = DEFAULT_METHOD,
@@ -64,12 +64,13 @@ def quantize_policy(
 ) -> Quantised:
     """Write a copy of the policy with its plan (quantization.json) and calibration.npz.
 
-    calibration: a dataset, or a file of calibration samples. samples: windows to choose from a
-    dataset. error_budget_percent: how far the mean absolute error of an action dimension may be, in
-    percent of its range. sensitivity: also try every layer alone; recipe `mixed` always does.
-    Raises PolicyError, DatasetError, SpecMismatch, UnknownName, OutputExists, OfpError.
+    calibration: a dataset or several, or a file of calibration samples. samples: windows to choose
+    from datasets. error_budget_percent: how far the mean absolute error of an action dimension may
+    be, in percent of its range. sensitivity: also try every layer alone; recipe `mixed` always
+    does. Raises PolicyError, DatasetError, SpecMismatch, UnknownName, OutputExists, OfpError.
     """
     chosen = recipe(recipe_name)
+    sources = [calibration] if isinstance(calibration, Path) else calibration
     if method not in METHODS:
         raise UnknownName("method", method, METHODS)
     files.check_output(output, force=force, marker=MARKER)
@@ -84,7 +85,7 @@ def quantize_policy(
         raise OfpError(f"{policy_folder} {why}")
     chosen = replace(chosen, operations=policy.config.network.quantised(chosen.operations))
     deployed = deploy(policy)
-    known = _calibration_set(calibration, policy, samples, seed, progress)
+    known = _calibration_set(sources, policy, samples, seed, progress)
     windows, unseen = known.samples, known.held_out
     costs: list[LayerCost] = []
     with files.new_folder(output, force=force, marker=MARKER) as folder:
@@ -131,13 +132,13 @@ def quantize_policy(
 
 
 def _calibration_set(
-    path: Path, policy: Policy, samples: int, seed: int, progress: Progress
+    sources: Sequence[Path], policy: Policy, samples: int, seed: int, progress: Progress
 ) -> CalibrationSet:
-    if not is_dataset(path):
-        found = read_samples(path, policy.config.spec)
+    if len(sources) == 1 and not is_dataset(sources[0]):
+        found = read_samples(sources[0], policy.config.spec)
     else:
-        found = choose_samples(path, policy, samples, seed, progress)
-    check_unseen(found, policy, path)
+        found = choose_samples(sources, policy, samples, seed, progress)
+    check_unseen(found, policy, sources)
     return found
 
 

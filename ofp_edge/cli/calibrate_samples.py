@@ -20,9 +20,12 @@ KEYS = (
 
 def samples(
     output: Output,
-    source: Annotated[
-        Path,
-        typer.Argument(help="Dataset, mapping file, or the file of run --record-calibration."),
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Dataset or mapping file, or several; or the file of run --record-calibration.",
+        ),
     ],
     policy: Annotated[
         Path, typer.Option("--policy", help="Policy folder: its encoder says what is alike.")
@@ -43,8 +46,8 @@ def samples(
 
     opened = load_policy(policy)
     with output.progress("choosing") as progress:
-        found = choose_samples(source, opened, count, seed, progress)
-    check_unseen(found, opened, source)
+        found = choose_samples(sources, opened, count, seed, progress)
+    check_unseen(found, opened, sources)
     data = found.to_bytes()
     write_bytes(out, data)
     known, held = found.samples, found.held_out

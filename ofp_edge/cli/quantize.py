@@ -26,11 +26,11 @@ def quantize(
     output: Output,
     policy: Annotated[Path, typer.Argument(help="Policy folder that train wrote.")],
     calibration: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             "--calibration",
-            help="Dataset (samples come from its training episodes), or what calibrate samples "
-            "wrote.",
+            help="Dataset (samples come from its training episodes; repeatable), or what calibrate "
+            "samples wrote.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--output", help="Policy folder to write.")],

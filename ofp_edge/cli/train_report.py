@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def intention(plan: Plan, processes: Processes) -> str:
     """What the run will do, in a line."""
+    from ofp_edge.fields.text import instructions_of
+
     config, settings, split = plan.policy.config, plan.settings, plan.dataset.split()
     line = (
         f"{config.method}, preset {config.preset}, {plan.policy.network.parameter_count:,} "
@@ -21,6 +23,8 @@ def intention(plan: Plan, processes: Processes) -> str:
         f"{counted(len(plan.dataset.frames(split.train)), 'window')}, "
         f"{len(split.held_out)} held out; "
     )
+    if told := instructions_of(config.spec.observations):
+        line += f"told one of {len(told)} instructions; "
     if plan.state.step == settings.steps:
         return f"{line}its {settings.steps} steps are done, nothing is left to train"
     start = f"{plan.state.step} to {settings.steps}" if plan.state.step else f"{settings.steps}"

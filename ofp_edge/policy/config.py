@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import PolicyError
+from ofp_edge.files import canonical_json, sha256_bytes
 from ofp_edge.policy.imported.act import ActConfig
 from ofp_edge.policy.imported.denoiser import DenoiserConfig
 from ofp_edge.policy.imported.program_config import ProgramConfig
@@ -94,6 +96,15 @@ class TrainingRecord:
         if sha256 == self.dataset_sha256:
             return self.held_out
         return next((x.held_out for x in self.mixture if x.dataset_sha256 == sha256), None)
+
+    def sha256_of(self, datasets: Sequence[str]) -> str:
+        """Return the hash by which datasets of these hashes are known, of one its own: those that
+        it was trained on, in their order, by `dataset_sha256`."""
+        if len(datasets) == 1:
+            return datasets[0]
+        if list(datasets) == [x.dataset_sha256 for x in self.mixture]:
+            return self.dataset_sha256
+        return sha256_bytes(canonical_json(list(datasets)))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ and the planar ones."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ofp_edge.errors import UnknownName
@@ -49,11 +49,12 @@ class Task:
     action is held.
 
     `layout` gives the bounds (low, high) of what Meta-World draws at a reset, where they are not
-    its own; the name then ends in `-wide`. `crop_low` and `crop_high` are the workspace box in the
-    world frame, in metres. `max_steps` is the number of control steps after which an episode has
-    failed. `noise` and `wander` are what `collect` does, unless its arguments say otherwise.
-    `detour` belongs to a task whose name ends in `-two-sided`, and to one that ends in `-told`:
-    there words say on which side the post is to be passed.
+    its own; the name then ends in `-wide`. A name that ends in `-fine` is of 40 Hz, as some
+    experts need, so that all of Meta-World's tasks have one rate. `crop_low` and `crop_high` are
+    the workspace box in the world frame, in metres. `max_steps` is the number of control steps
+    after which an episode has failed. `noise` and `wander` are what `collect` does, unless its
+    arguments say otherwise. `detour` belongs to a task whose name ends in `-two-sided`, and to one
+    that ends in `-told`: there words say on which side the post is to be passed.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Task:
     def env_name(self) -> str:
         """Meta-World's name for the task."""
         name = self.name.partition("/")[2]
-        for suffix in ("-wide", "-two-sided", "-told"):
+        for suffix in ("-wide", "-two-sided", "-told", "-fine"):
             name = name.removesuffix(suffix)
         return f"{name}-v3"
 
@@ -152,8 +153,17 @@ window-open
 PhysicsTask = Task | AdroitTask
 AnyTask = PhysicsTask | PlanarTask
 
+_OWN = tuple(Task(f"metaworld/{n}", **_TUNED.get(n, {})) for n in _METAWORLD)
+_FINE_ALL = tuple(
+    replace(x, name=f"{x.name}-fine", repeat=2, max_steps=x.max_steps * x.repeat // 2)
+    for x in _OWN
+    if x.layout is None and x.detour is None
+)
+FIFTY = tuple(x.name for x in _FINE_ALL)
+"""Meta-World's fifty tasks, at one rate."""
+
 TASKS: Mapping[str, AnyTask] = {
-    **{f"metaworld/{n}": Task(f"metaworld/{n}", **_TUNED.get(n, {})) for n in _METAWORLD},
+    **{task.name: task for task in (*_OWN, *_FINE_ALL)},
     **{task.name: task for task in (*ADROIT, PlanarTask(), BerthsTask())},
 }
 

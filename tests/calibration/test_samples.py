@@ -41,7 +41,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Chosen:
     root = tmp_path_factory.mktemp("s")
     policy = load_policy(tiny_policy(root / "policy"))
     path = write_synthetic_dataset(root / "d.zarr")
-    return Chosen(policy, path, open_dataset(path), choose_samples(path, policy, 24, 0))
+    return Chosen(policy, path, open_dataset(path), choose_samples([path], policy, 24, 0))
 
 
 def test_samples_and_held_out_windows_share_no_episode(chosen: Chosen) -> None:
@@ -63,10 +63,10 @@ def test_samples_of_an_episode_held_out_from_training_are_an_error(chosen: Chose
     )
     policy = replace(chosen.policy, config=replace(chosen.policy.config, training=record))
     with pytest.raises(OfpError, match=r"episode [01], which is held out for evaluation"):
-        check_unseen(chosen.found, policy, chosen.path)
-    again = choose_samples(chosen.path, policy, 24, 0)  # chosen for this policy, they are apart
+        check_unseen(chosen.found, policy, [chosen.path])
+    again = choose_samples([chosen.path], policy, 24, 0)  # chosen for this policy, they are apart
     assert not {0, 1} & set(again.samples.episode.tolist())
-    check_unseen(again, policy, chosen.path)
+    check_unseen(again, policy, [chosen.path])
 
 
 def test_they_cover_better_than_random_ones(chosen: Chosen) -> None:
@@ -91,7 +91,7 @@ def test_the_file_survives_the_round_trip_and_its_bytes_repeat(
 def test_the_file_keeps_to_its_limit(chosen: Chosen, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = len(chosen.found.to_bytes()) * 85 // 100
     monkeypatch.setattr(choose, "LIMIT_BYTES", limit)
-    fewer = choose_samples(chosen.path, chosen.policy, 24, 0)
+    fewer = choose_samples([chosen.path], chosen.policy, 24, 0)
     assert 1 <= len(fewer.samples) < 24 and len(fewer.to_bytes()) <= limit
     kept = set(zip(fewer.samples.episode.tolist(), fewer.samples.frame.tolist(), strict=True))
     both = chosen.found.samples
@@ -129,7 +129,7 @@ def test_what_the_loop_recorded_is_split_by_episode_or_by_time(
             pass
         recorder.write("/observation", k, t_obs_ns=k, inputs=inputs, observe_ns=0, encode_ns=0)
     recorder.close()
-    found = choose_samples(tmp_path / "r.npz", chosen.policy, 12, 0)
+    found = choose_samples([tmp_path / "r.npz"], chosen.policy, 12, 0)
     assert 8 <= len(found.samples) <= 12 and len(found.held_out) >= 1
     assert not set(found.samples.episode.tolist()) & set(found.held_out.episode.tolist())
     latest = found.held_out.frame.min() if episodes == 1 else found.held_out.episode.min()
@@ -140,7 +140,7 @@ def test_what_the_loop_recorded_is_split_by_episode_or_by_time(
 def test_a_policy_s_samples_are_no_source(chosen: Chosen, tmp_path: Path) -> None:
     (tmp_path / "s.npz").write_bytes(chosen.found.to_bytes())
     with pytest.raises(OfpError, match="run --record-calibration"):
-        choose_samples(tmp_path / "s.npz", chosen.policy, 8, 0)
+        choose_samples([tmp_path / "s.npz"], chosen.policy, 8, 0)
 
 
 def test_a_file_of_samples_is_no_pickle_no_bomb_and_no_pipe(chosen: Chosen, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def folder(root: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ten_copies(root: Path, tmp_path: Path) -> Path:
-    found = choose_samples(root / "data.zarr", load_policy(root / "policy"), 32, 0)
+    found = choose_samples([root / "data.zarr"], load_policy(root / "policy"), 32, 0)
     same = replace(found, samples=found.samples.take([0] * 10))
     (tmp_path / "ten.npz").write_bytes(same.to_bytes())
     return tmp_path / "ten.npz"
@@ -84,7 +84,7 @@ def test_ten_copies_of_one_frame_are_caught(root: Path, ten_copies: Path, tmp_pa
 def test_samples_must_be_enough_and_mostly_different(
     root: Path, rows: Sequence[int], good: bool
 ) -> None:
-    found = choose_samples(root / "data.zarr", load_policy(root / "policy"), 32, 0)
+    found = choose_samples([root / "data.zarr"], load_policy(root / "policy"), 32, 0)
     assert check_samples(found.samples.take(list(rows))).passed is good
 
 

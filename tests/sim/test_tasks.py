@@ -5,7 +5,7 @@ import pytest
 
 from ofp_edge.errors import UnknownName
 from ofp_edge.sim.fields import action_fields, observation_fields
-from ofp_edge.sim.tasks import ENV_HZ, TASKS, Task, find_task
+from ofp_edge.sim.tasks import ENV_HZ, FIFTY, TASKS, Task, find_task
 from ofp_edge.sim.view import View
 from ofp_edge.spec import PolicySpec
 from tests.task_spec import spec_of
@@ -16,6 +16,15 @@ def test_every_metaworld_task_is_listed_under_its_name():
     ours = [task for task in TASKS.values() if isinstance(task, Task)]
     assert {task.env_name for task in ours} == set(environments)
     assert all(task.name == name for name, task in TASKS.items())
+
+
+def test_metaworlds_fifty_can_be_one_network():
+    tasks = [find_task(name) for name in FIFTY]
+    assert len({task.env_name for task in tasks}) == 50
+    specs = {str(spec_of(task, "state").to_json()) for task in tasks}
+    assert len(specs) == 1 and tasks[0].control_hz == 40.0
+    slow, fine = (find_task(f"metaworld/door-open{x}") for x in ("", "-fine"))
+    assert fine.max_steps / fine.control_hz == slow.max_steps / slow.control_hz
 
 
 def test_an_unknown_task_lists_what_exists_the_nearest_first():

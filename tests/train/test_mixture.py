@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ofp_edge.calibration.choose import choose_samples
+from ofp_edge.calibration.choose import check_unseen, choose_samples
 from ofp_edge.cli.main import build_app
 from ofp_edge.data.mixture import Mixture, mixture_of
 from ofp_edge.data.open import open_dataset
@@ -143,8 +143,31 @@ def test_held_out_episodes_of_each_stay_out_of_calibration(
     ask: Any, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     train(make_plan(ask(dataset=two[0], mixed=two[1:], output=tmp_path / "p", steps=5)))
-    found = choose_samples(two[1], load_policy(tmp_path / "p"), 64, 0)
+    found = choose_samples([two[1]], load_policy(tmp_path / "p"), 64, 0)
     assert not set(found.samples.episode.tolist()) & {4}
+
+
+def test_calibration_samples_are_of_all_datasets_and_known_as_the_training_knows_them(
+    ask: Any, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    train(make_plan(ask(dataset=two[0], mixed=two[1:], output=tmp_path / "p", steps=5)))
+    policy = load_policy(tmp_path / "p")
+    record = policy.config.training
+    found = choose_samples(two, policy, 64, 0)
+    assert found.source_sha256 == record.dataset_sha256 and found.source == "a.zarr + b.zarr"
+    assert set(found.held_out.episode.tolist()) == set(record.held_out) == {11, 16}
+    first = [open_dataset(x).episodes for x in two][0]
+    samples = found.samples.episode
+    assert (samples < first).any() and (samples >= first).any()
+    check_unseen(found, policy, two)
+    with pytest.raises(OfpError, match="episode 11, which is held out"):
+        check_unseen(replace(found, samples=found.held_out, held_out=found.samples), policy, two)
+    assert choose_samples(two[::-1], policy, 8, 0).source_sha256 != record.dataset_sha256
+    with pytest.raises(OfpError, match=r"holds the same as .*a\.zarr: give it once"):
+        choose_samples((two[0], two[0]), policy, 8, 0)
+    (tmp_path / "s.npz").write_bytes(found.to_bytes())
+    with pytest.raises(OfpError, match=r"s\.npz: expected a dataset, as there are several"):
+        choose_samples((two[0], tmp_path / "s.npz"), policy, 8, 0)
 
 
 def test_what_differs_is_named_field_by_field(two: tuple[Path, Path], tmp_path: Path) -> None:
