@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ofp_edge.cli.output import Document, Output, add_command
+from ofp_edge.counted import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -110,7 +111,8 @@ def _table(artefact: Path, report: ModesReport) -> RenderableType:
         title=f"{artefact} on {report.task}",
         title_justify="left",
         box=None,
-        caption=f"{report.chunks} cold chunks, {contestant.nfe} evaluations each{guard}; "
+        caption=f"{counted(report.chunks, 'cold chunk')}, "
+        f"{counted(contestant.nfe, 'evaluation')} each{guard}; "
         f"{contestant.engine}, {contestant.precision}",
         caption_justify="left",
     )

@@ -27,8 +27,7 @@ CHOICE = (
     "codes.chooser.outlet",
     "codes.embedding",
 )  # the layers of `act` before and after the choice
-_SHARPNESS = 100.0  # of logits, before the softmax
-_LARGEST = 600.0  # logit told apart from larger ones: half precision holds its hundredfold, 60000
+_SHARPNESS = 1000.0  # of the chances, before a second softmax: half precision holds 65504
 _BLOCKS = 2
 _WEIGHT = 0.1  # of the cross-entropy: it counts where gradients are clipped together, only there
 _ROUNDS = 30
@@ -79,8 +78,12 @@ class Codes(nn.Module):
 
 
 def chosen(logits: Tensor) -> Tensor:
-    """Return the code of the largest logit, (B, codes): 1 there, else 0; a mean of equal ones."""
-    return torch.softmax(_SHARPNESS * F.hardtanh(logits, -_LARGEST, _LARGEST), 1)
+    """Return the code of the largest logit, (B, codes): 1 there, else 0; a mean of equal ones.
+
+    A softmax of the logits' own softmax, so that no engine and no precision overflows, whatever the
+    logits are: what is far from all training can make thousands of them.
+    """
+    return torch.softmax(_SHARPNESS * torch.softmax(logits, 1), 1)
 
 
 def choice_loss(

@@ -77,11 +77,21 @@ def test_a_jump_takes_the_code_of_the_largest_logit(tmp_path: Path) -> None:
     assert clear.any()
 
 
-def test_half_precision_can_choose_too() -> None:
-    logits = torch.tensor([[500.0, 499.0, -600.0]]).half()
-    assert chosen(logits).tolist() == [[1.0, 0.0, 0.0]]
-    steep = chosen(1e3 * logits.to(torch.float16)).float()  # half precision: 100 times that is inf
-    assert bool(steep.isfinite().all()) and float(steep.sum()) == pytest.approx(1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("size", [1.0, 30.0, 500.0, 6e4])
+def test_the_largest_logit_is_chosen_however_large_they_are(
+    dtype: torch.dtype, size: float
+) -> None:
+    for place in range(32):
+        logits = -torch.ones(1, 32) * size
+        logits[0, place], logits[0, (place + 7) % 32] = size, 0.9 * size
+        found = chosen(logits.to(dtype)).float()
+        assert found.argmax(1).tolist() == [place] and float(found.max()) > 0.99
+
+
+def test_of_two_equal_ones_the_mean_is_chosen() -> None:
+    found = chosen(torch.tensor([[2.0, 2.0, -1.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.5, 0.0]]))
 
 
 def test_the_chooser_is_told_what_is_committed_and_no_noise_inside(tmp_path: Path) -> None:
