@@ -22,6 +22,7 @@ from tests.documents.lines import ROOT, blocks, lines_of
 JOURNEY = ROOT / "docs/journeys/my-data.md"
 _DRIVER = "ofp_edge.runtime.robots.so101:So101"
 _NOT_HERE = "needs a robot"
+_REACHES = re.compile(r"PIP_|(https?|no)_proxy$", re.IGNORECASE).match  # the package index
 
 
 def steps(*, installs: bool) -> list[str]:
@@ -68,7 +69,7 @@ def play(folder: Path, binaries: Path | None) -> list[str]:
         "PATH": path,
         "COLUMNS": "80",
         "LANG": "C.UTF-8",
-        **{k: os.environ[k] for k in ("PYTHON", "PYTHONPATH") if k in os.environ},
+        **{k: x for k, x in os.environ.items() if k in ("PYTHON", "PYTHONPATH") or _REACHES(k)},
     }
     said = []
     with arm(folder) as port:
