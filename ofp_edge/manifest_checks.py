@@ -110,10 +110,10 @@ def _check_functions(manifest: Manifest) -> None:
     if manifest.prompt is None:
         seen = [x for f in before for x in f.inputs if x.role in fed]
         require_same("observations", seen, observed(spec, task_size(before)))
-        _check_tasks(manifest)
     else:
         check_prompted(manifest)
         fed = ("observation", *PROMPT_ROLES)
+    _check_tasks(manifest)
     for number, function in enumerate(manifest.functions):
         for tensor in function.outputs:
             if tensor.source is not None or (tensor.name == "chunk" and function is not act):

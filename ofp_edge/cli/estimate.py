@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ofp_edge.counted import counted
+
 _MIB = 2**20
-
-
-def pieces(count: int) -> str:
-    """Say in how many pieces a program is delegated."""
-    return f"{count} piece{'' if count == 1 else 's'}"
 
 
 def delegated_in(share: float | None, count: int) -> str:
@@ -25,7 +22,7 @@ def delegation_warnings(artefacts: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line a program of which XNNPACK does not take all, naming the operations."""
     return [
         f"warning: {x['file']}: XNNPACK does not take {', '.join(x['left_out'])}: the rest is in "
-        f"{pieces(x['delegates'])} (compile --strict refuses that)"
+        f"{counted(x['delegates'], 'piece')} (compile --strict refuses that)"
         for x in artefacts
         if x["left_out"]
     ]

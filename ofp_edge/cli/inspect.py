@@ -21,9 +21,9 @@ from ofp_edge.errors import BundleError, OfpError
 from ofp_edge.extras import require
 from ofp_edge.manifest import TimeRow
 from ofp_edge.provenance import Graph
-from ofp_edge.report.scaled import scaled
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.strict import parse_json
+from ofp_edge.unit_text import scaled, stated
 
 if TYPE_CHECKING:
     from ofp_edge.quantize.plan import Plan
@@ -214,7 +214,7 @@ def _unit(action: ActionField) -> str:
     """What a raw 1 is, where that is not 1 of the unit."""
     if action.scale != 1:
         return scaled(action.unit, action.scale)
-    return "without a unit" if action.unit == "1" else f"in {action.unit}"
+    return f"in {unit}" if (unit := stated(action.unit)) else "without a unit"
 
 
 def _cells(*texts: str) -> list[Text]:

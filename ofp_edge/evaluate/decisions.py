@@ -52,7 +52,7 @@ def gather_decisions(
     simulator = open_simulator(task, spec, clock)
     try:
         world = simulator.world
-        if not isinstance(world, SidedWorld):
+        if not isinstance(world, SidedWorld) or not world.task.two_sided:
             raise OfpError(f"{task} has no two sides to choose from. Give a two-sided task.")
         observer = Observer(
             spec,

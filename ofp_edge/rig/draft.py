@@ -18,6 +18,7 @@ from ofp_edge.rig.horizon import longest_latency_ns, plan_ages_ns
 from ofp_edge.rig.safety import DEFAULT_MAX_VELOCITY_M_S, is_cartesian
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.toml import OPEN
+from ofp_edge.unit_text import stated
 
 _USUAL_LATENCY_MS, _USUAL_AGE_MS = 100.0, 500.0
 _MOST_NAMED = 6
@@ -140,10 +141,11 @@ def _limits(spec: PolicySpec, action: ActionField) -> list[Line]:
     if is_cartesian(action):
         lines.append(("max_velocity", DEFAULT_MAX_VELOCITY_M_S, "m/s, the vector's length"))
     else:
-        speed = "" if unit == "1" else f"{unit}/s: "
+        speed = f"{unit}/s: " if stated(unit) else ""
         lines.append(("max_velocity", OPEN, f"{speed}no command moves it faster"))
     if fits and action.kind == "absolute":
-        said = f"{unit}: " * (unit != "1") + "a first target further from the robot stops the run"
+        way = f"{unit}: " if stated(unit) else ""
+        said = f"{way}a first target further from the robot stops the run"
         lines.append(("max_first_step", OPEN, said))
     return lines
 

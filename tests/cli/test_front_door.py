@@ -15,12 +15,13 @@ from torch import nn
 from typer.testing import CliRunner
 
 from ofp_edge.boards.orin import orin_boards
-from ofp_edge.cli.estimate import delegated_in, pieces
+from ofp_edge.cli.estimate import delegated_in
 from ofp_edge.cli.eval_given import own_task
 from ofp_edge.cli.inspect import _unit
 from ofp_edge.cli.main import build_app
 from ofp_edge.cli.output import Output
 from ofp_edge.cli.quantize import _show_sensitivity
+from ofp_edge.counted import counted
 from ofp_edge.errors import DatasetError, OfpError, PolicyError
 from ofp_edge.hub import fetching
 from ofp_edge.quantize import checks
@@ -79,7 +80,7 @@ def test_a_board_given_as_a_target_is_said_to_be_one() -> None:
 
 
 def test_counts_and_units_read_as_they_are_said() -> None:
-    assert (pieces(1), pieces(3)) == ("1 piece", "3 pieces")
+    assert (counted(1, "piece"), counted(3, "piece")) == ("1 piece", "3 pieces")
     assert (delegated_in(1.0, 1), delegated_in(0.98, 3), delegated_in(None, 0)) == (
         "100%", "98% in 3", "",
     )  # fmt: skip

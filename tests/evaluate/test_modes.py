@@ -133,15 +133,16 @@ def test_a_bundle_and_a_policy_are_measured_and_replay(bundle: Path, policy: Pat
         assert measure_modes(path, task, chunks=80, guard=3).shares == shares
 
 
-def test_a_task_without_sides_is_refused(bundle: Path) -> None:
+@pytest.mark.parametrize("name", ["metaworld/door-open", "metaworld/button-press-topdown-told"])
+def test_a_task_without_sides_to_choose_from_is_refused(bundle: Path, name: str) -> None:
     pytest.importorskip("metaworld")
-    task = find_task("metaworld/door-open")
+    task = find_task(name)
     spec = PolicySpec(
-        observation_fields(task, "state"), action_fields(task), 1, 8, 2, task.control_hz
+        observation_fields(task, "state")[:1], action_fields(task), 1, 8, 2, task.control_hz
     )
-    other = write_small_bundle(bundle.parent / "door", spec, {})
-    with pytest.raises(OfpError, match="metaworld/door-open has no two sides"):
-        measure_modes(other, "metaworld/door-open", chunks=5)
+    other = write_small_bundle(bundle.parent / task.env_name, spec, {})
+    with pytest.raises(OfpError, match=f"{name} has no two sides"):
+        measure_modes(other, name, chunks=5)
     with pytest.raises(OfpError, match="does not say on which task"):
         measure_modes(other, chunks=5)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tomlkit
+from tomlkit.exceptions import TOMLKitError
 
 from ofp_edge.rig.file import Rig, read_rig
 from tests.fuzz.damage import COUNTS, RAW, damage_file, damage_folder, damaged_json, usable
@@ -120,7 +121,11 @@ def _entry(rng: np.random.Generator, home: Path) -> str:
         document: Any = tomlkit.parse(path.read_text()).unwrap()
         damaged, how = damaged_json(rng, document)
         path.write_text(_dumped(damaged))
-    except Exception:  # TOML can't hold it: a text is damaged in its place
+    except (
+        TypeError,
+        ValueError,
+        TOMLKitError,
+    ):  # TOML can't hold it: a text is damaged in its place
         return _text(rng, home)
     return how
 

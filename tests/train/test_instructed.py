@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,12 +96,22 @@ def test_what_it_does_follows_the_instruction(trained: Path) -> None:
     assert one[0].jerk != two[0].jerk
 
 
-def test_recorded_episodes_are_told_their_words(trained: Path, data: tuple[Path, Path]) -> None:
-    errors = {}
-    for path in data:
-        found = measure_offline(trained, path, Choice(cold=True), samples=1)
-        errors[path] = found.document["runs"][0]["error"]
-    assert all(x is not None for x in errors.values())
+def test_recorded_episodes_are_told_their_words(
+    trained: Path, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """With the berths' words turned round, the same actions are further off."""
+    turned = Path(shutil.copytree(data[0], tmp_path / "turned.zarr"))
+    attributes = json.loads((turned / ".zattrs").read_text())
+    own = attributes["ofp_edge"]["instructions"]["instruction"]
+    others = [INSTRUCTIONS[(INSTRUCTIONS.index(x) + 1) % 3] for x in own]
+    attributes["ofp_edge"]["instructions"]["instruction"] = others
+    (turned / ".zattrs").write_text(json.dumps(attributes))
+    choice = Choice(cold=True, nfe=4)
+    errors = [
+        measure_offline(trained, x, choice, samples=1).document["runs"][0]["error"]
+        for x in (data[0], turned, data[1])
+    ]
+    assert errors[0] < 0.9 * errors[1] and errors[2] is not None
 
 
 def test_it_is_resumed_bit_for_bit(ask: Ask, tmp_path: Path) -> None:

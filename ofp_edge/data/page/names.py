@@ -9,7 +9,7 @@ from ofp_edge.data.guess.words import is_action, label
 from ofp_edge.data.judge import Judged
 from ofp_edge.data.mapping import Entry
 from ofp_edge.data.source import Source
-from ofp_edge.report.scaled import scaled
+from ofp_edge.unit_text import scaled, stated
 
 _LONGEST = 2000
 
@@ -32,7 +32,7 @@ class Drawn:
         name = f"{self.name}[{column - self.columns[0]}]" if width > 1 else self.name
         if column < len(named):
             name = f"{self.name}: {named[column]}"
-        return f"{name}, {self.unit}" if self.unit not in ("", "1") else name
+        return f"{name}, {unit}" if (unit := stated(self.unit)) else name
 
 
 def drawn_fields(found: Judged) -> list[Drawn]:

@@ -18,6 +18,7 @@ from ofp_edge.report.strip import Row, strip
 from ofp_edge.report.svg import histogram
 from ofp_edge.runtime.log.story import Story
 from ofp_edge.spec import ActionField
+from ofp_edge.unit_text import scaled, stated
 
 _POINTS, _PLANS, _PICTURES, _EVENTS, _DIMENSIONS = 700, 60, 12, 60, 24
 _SENT, _WANTED, _STATE, _PLAN = COLOURS[0], COLOURS[1], COLOURS[2], "#8b93a0"
@@ -110,7 +111,7 @@ def _actions(story: Story) -> str:
     parts, first, drawn = [], 0, list[Line]()
     for action in story.spec.actions:
         measured = _measured(story, action)
-        stated = "" if action.unit == "1" else action.unit
+        own = stated(action.unit)
         plots: list[str] = []
         for number, name in enumerate(story.names[action.name]):
             if len(plots) == _DIMENSIONS:
@@ -122,13 +123,13 @@ def _actions(story: Story) -> str:
                 found += _course_of(story, "state", measured[:, number], _STATE)
             drawn += found
             title = f"{action.name} {name}" if len(story.names[action.name]) > 1 else action.name
-            unit = stated if action.kind == "absolute" else "raw"
+            unit = own if action.kind == "absolute" else "raw"
             plots.append(_plot(found, title, unit))
         first += action.shape[0]
         if action.kind != "absolute":
-            said = f"{action.kind}, raw 1 is {action.scale:g}{f' {stated}' * bool(stated)}"
+            said = f"{action.kind}, raw {scaled(action.unit, action.scale)}"
         else:
-            said = f"in {stated}" if stated else "of no stated unit"
+            said = f"in {own}" if own else "of no stated unit"
         parts.append(f"<h3>{escape(action.name)}: {escape(said)}</h3>{_pairs(plots)}")
     shown = f" {_PLANS} of {len(story.plans)} plans." if len(story.plans) > _PLANS else ""
     return (

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ofp_edge.rig.safety import FieldLimits, is_cartesian
 from ofp_edge.runtime.safety.braking import fastest, share_within
 from ofp_edge.spec import ActionField
+from ofp_edge.unit_text import stated
 
 Array = NDArray[np.float64]
 _HAIR = 1e-6  # relative: float32 actions are not distinguished from their float64 selves
@@ -90,7 +91,7 @@ class FieldLimiter:
         self._first = False
         if measured is None:
             return ""
-        limits, unit = self.limits, "" if self.field.unit == "1" else f" {self.field.unit}"
+        limits, unit = self.limits, f" {stated(self.field.unit)}".rstrip()
         value = raw.astype(np.float64) * self.field.scale
         if (most := limits.max_first_step) is not None:
             if self._absolute:
