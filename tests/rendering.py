@@ -63,23 +63,38 @@ addEventListener("load", () => setTimeout(() => {{
 }}, 500));
 </script></body></html>"""
 WIDTHS = (1200, 400)
+SCHEMES = ("light", "dark")
+
+
+def _browsed(chromium: str, page: Path, folder: Path, *wanted: str, size: str, wait_ms: int) -> str:
+    """What the browser prints of a page, after so long of the page's own time. size: px, "W,H"."""
+    done = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--allow-file-access-from-files", f"--window-size={size}", "--hide-scrollbars",
+         f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
+         f"--virtual-time-budget={wait_ms}", *wanted, page.as_uri()],
+        capture_output=True, text=True, timeout=180, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def _frame(page: Path, width: int, height: int, scheme: str) -> str:
+    return (
+        f'<iframe title="{width} px, {scheme}" src="{page.as_uri()}" style="border:0;'
+        f'display:block;width:{width}px;height:{height}px;color-scheme:{scheme}"></iframe>'
+    )
 
 
 def opened(chromium: str, page: Path, folder: Path, *, wait_ms: int = 5000) -> tuple[str, set[str]]:
     """A page as the browser understood it after so long (of the page's own time), and the hosts it
     asked for."""
     log = folder / "net.json"
-    done = subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--allow-file-access-from-files", "--window-size=1400,2100",
-         f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
-         f"--log-net-log={log}", f"--virtual-time-budget={wait_ms}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=180, check=True,
-    )  # fmt: skip
+    wanted = f"--log-net-log={log}", "--dump-dom"
+    dom = _browsed(chromium, page, folder, *wanted, size="1400,2100", wait_ms=wait_ms)
     hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(encoding="utf-8")))
     own = ("google.com", "googleapis.com", "gstatic.com", "gvt1.com")  # Chromium calls home
-    return done.stdout, {host for host in hosts if not host.endswith(own)}
+    return dom, {host for host in hosts if not host.endswith(own)}
 
 
 def looked_at(
@@ -87,12 +102,7 @@ def looked_at(
 ) -> tuple[list[str], set[str]]:
     """What is wrong with a page at these widths (px), light and dark; the hosts it asked for."""
     wrapper = folder / "wrapper.html"
-    frames = "".join(
-        f'<iframe title="{width} px, {scheme}" src="{page.as_uri()}" style="border:0;'
-        f'display:block;width:{width}px;height:2000px;color-scheme:{scheme}"></iframe>'
-        for width in widths
-        for scheme in ("light", "dark")
-    )
+    frames = "".join(_frame(page, width, 2000, x) for width in widths for x in SCHEMES)
     wrapper.write_text(_WRAPPER.format(frames=frames, look=_LOOK), encoding="utf-8")
     dom, hosts = opened(chromium, wrapper, folder)
     said = re.search(r'<pre id="found">(.*?)</pre>', dom, re.S)
@@ -103,3 +113,13 @@ def looked_at(
 def require_readable(chromium: str, page: Path, folder: Path) -> None:
     """Fail where a report is wider than a telephone or a desk, is cut off, or asks for anything."""
     assert looked_at(chromium, page, folder) == ([], set())
+
+
+def pictured(chromium: str, page: Path, folder: Path, width: int, height: int, scheme: str) -> Path:
+    """A PNG, at least so large (px), with the top left of a page that is so wide."""
+    wrapper, picture = folder / "wrapper.html", folder / "picture.png"
+    frame = _frame(page, width, height, scheme)
+    wrapper.write_text(f'<!doctype html><body style="margin:0">{frame}</body>', encoding="utf-8")
+    size = f"{max(WIDTHS)},{height}"
+    _browsed(chromium, wrapper, folder, f"--screenshot={picture}", size=size, wait_ms=3000)
+    return picture

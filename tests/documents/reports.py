@@ -1,6 +1,6 @@
 """Make one page of every kind that ofp-edge writes, and its pictures for docs/reports.md.
 
-    make demo && python scripts/site/reports.py [--demo demo]
+    make demo && python -m tests.documents.reports [--demo demo]
 
 The pages, in build/reports, are of what `make demo` left, but for the benchmark's, which is the
 published one. The pictures, in docs/images/reports, are of each page's top at 1200 and 400 pixels,
@@ -13,20 +13,18 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.documents.lines import ROOT
+from tests.rendering import SCHEMES, WIDTHS, pictured
+
 PAGES = ROOT / "build/reports"
 PICTURES = ROOT / "docs/images/reports"
 TASK = "metaworld/button-press-topdown-wide"
-WIDTHS = (1200, 400)
 HEIGHT = 900
-_FRAME = (
-    '<!doctype html><body style="margin:0"><iframe src="{page}" style="border:0;display:block;'
-    'width:{width}px;height:{height}px;color-scheme:{scheme}"></iframe></body>'
-)
 
 
 def make(demo: Path) -> list[Path]:
@@ -56,18 +54,11 @@ def _ofp_edge(*arguments: object) -> None:
 
 def picture(page: Path, width: int, scheme: str) -> Path:
     """Take a picture of a page's top, `width` pixels wide. scheme: light or dark."""
-    frame, raw = PAGES / "frame.htm", PAGES / "frame.png"
-    text = _FRAME.format(page=page.as_uri(), width=width, height=HEIGHT, scheme=scheme)
-    frame.write_text(text, encoding="utf-8")
-    subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-         "--allow-file-access-from-files", f"--window-size={WIDTHS[0]},{HEIGHT}",
-         "--virtual-time-budget=3000", f"--screenshot={raw}", frame.as_uri()],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    out = PICTURES / f"{page.stem}-{width}-{scheme}.webp"
-    with Image.open(raw) as image:
-        image.convert("RGB").crop((0, 0, width, HEIGHT)).save(out, quality=60, method=6)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = pictured("chromium", page, Path(folder), width, HEIGHT, scheme)
+        out = PICTURES / f"{page.stem}-{width}-{scheme}.webp"
+        with Image.open(raw) as image:
+            image.convert("RGB").crop((0, 0, width, HEIGHT)).save(out, quality=60, method=6)
     return out
 
 
@@ -81,7 +72,7 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     for page in make(demo):
         for width in WIDTHS:
-            for scheme in ("light", "dark"):
+            for scheme in SCHEMES:
                 print(picture(page, width, scheme).relative_to(ROOT))
 
 
