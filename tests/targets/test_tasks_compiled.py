@@ -44,7 +44,7 @@ schema_version = 1
 instruction_socket = "{socket}"
 [robot]
 driver = "ofp_edge.sim.robot:SimulatedRobot"
-options = {{ task = "planar/berths" }}
+options = {{ task = "planar/berths", world = "told" }}
 [timing]
 latency_ms = 100.0
 max_plan_age_ms = 400.0
