@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from functools import partial
 from typing import Any
@@ -47,6 +48,9 @@ class MetaWorld(PhysicsWorld):
             space = require("gymnasium.spaces", "sim").Box(low, high, dtype=np.float64)
             env._random_reset_space = space
         env.touching_object = partial(_touching_object, env)
+        module = sys.modules[type(env).__module__]
+        if hasattr(module, "Rotation"):
+            module.Rotation = _Rotation  # type: ignore[attr-defined]
         self._env = env
         self._expert: Any = policies[task.env_name]()
         self.reset(seed)
@@ -74,6 +78,17 @@ class MetaWorld(PhysicsWorld):
         """Return what Meta-World's scripted expert would do now, (4,) in [-1, 1]."""
         action = np.asarray(self._expert.get_action(self._observation.copy()), dtype=np.float32)
         return np.clip(action, np.float32(-1.0), np.float32(1.0))
+
+
+class _Rotation:
+    """What a task's environment uses of scipy's Rotation. MuJoCo's matrices are orthogonal: asking
+    whether they are took a fifth of such an environment's step."""
+
+    @staticmethod
+    def from_matrix(matrix: NDArray[np.float64]) -> Any:
+        """Return the rotation of an orthogonal matrix (3, 3)."""
+        rotations = require("scipy.spatial.transform", "sim")
+        return rotations.Rotation.from_matrix(matrix, assume_valid=True)
 
 
 def _touching_object(env: Any, object_geom_id: int) -> bool:

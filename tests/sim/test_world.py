@@ -1,9 +1,13 @@
 """Same seed, same episode, bit for bit; and the traps of Meta-World's reset are closed."""
 
+import sys
+
 import numpy as np
 import pytest
 
 pytest.importorskip("metaworld")
+
+from scipy.spatial.transform import Rotation  # noqa: E402
 
 from ofp_edge.errors import RobotError, SpecMismatch  # noqa: E402
 from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
@@ -119,3 +123,21 @@ def test_the_gripper_touches_what_metaworld_says_it_touches(name):
             assert env.touching_object(geom) == theirs
             touched.add((geom, theirs))
     assert {theirs for _, theirs in touched} == {True, False}
+
+
+@pytest.mark.parametrize("name", ["door-open", "reach", "shelf-place", "stick-push"])
+def test_an_objects_rotation_is_what_metaworld_says_it_is(name):
+    world = MetaWorld(find_task(f"metaworld/{name}"), seed=2)
+    module = sys.modules[type(world._env).__module__]
+    ours, seen = module.Rotation, []
+    assert ours is not Rotation
+    for _ in range(30):
+        world.step(world.expert_action())
+        quaternions = []
+        for rotation in (ours, Rotation):
+            module.Rotation = rotation
+            quaternions.append(np.array(world._env._get_quat_objects()))
+        module.Rotation = ours
+        np.testing.assert_array_equal(*quaternions)
+        seen.append(quaternions[0])
+    assert np.isfinite(seen).all()
