@@ -13,6 +13,7 @@ from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.methods.method import Method
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import draw_prefix
+from ofp_edge.policy.stray import stray
 from ofp_edge.train.batches import Batches, Raw
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.processes import Processes
@@ -74,13 +75,15 @@ class Step:
                         network = self._state.network
                         chunks = network.normalize_actions(actions)  # (B, H*A)
                         most = network.committed_steps
+                        prefix = draw_prefix(chunks, network.spec, most, generator)
+                        chunks, prefix = stray(network, chunks, prefix, generator)
                         losses = self._losses(
                             self._state.average,
                             observations,
                             chunks,
                             progress,
                             generator,
-                            draw_prefix(chunks, network.spec, most, generator),
+                            prefix,
                         )
                     total = torch.stack([x.float() for x in losses.values()]).sum() / count
                     total.backward()  # type: ignore[no-untyped-call]
