@@ -11,6 +11,7 @@ from torch import Tensor
 from ofp_edge.fields import State
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.prefix import Prefix
 from ofp_edge.policy.presets import preset
 from ofp_edge.policy.stray import MOST, RETURN_STEPS, stray
@@ -40,9 +41,13 @@ FIXED = slice(3, 8)
 def network_of(*fields: ActionField, start: int = 0, low: float = -1.0) -> PolicyNetwork:
     seen = State("state", (1,), "m", "base", (-1.0,), (1.0,))
     spec = PolicySpec((seen,), fields, 1 + start, STEPS + start, 1, 20.0, start)
-    unit = {x.name: FieldStatistics.of_range((low,) * x.shape[0], (1.0,) * x.shape[0]) for x in fields}
+    unit = {
+        x.name: FieldStatistics.of_range((low,) * x.shape[0], (1.0,) * x.shape[0]) for x in fields
+    }
     one = FieldStatistics.of_range((-1.0,), (1.0,))
-    return preset("tiny").network.build(spec, {"state": one, **unit})
+    sizes = preset("tiny").network
+    assert isinstance(sizes, NetworkConfig)
+    return sizes.build(spec, {"state": one, **unit})
 
 
 def prefix_of(network: PolicyNetwork, counts: Tensor) -> tuple[Tensor, Prefix]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.network import PolicyNetwork
+from ofp_edge.policy.prefix import Prefix
+from ofp_edge.policy.stray import stray
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import make_plan
@@ -27,6 +32,26 @@ def test_the_policy_says_what_it_was_trained_with_and_learns_it(ask: Ask) -> Non
     policy = load_policy(ask().output)
     assert policy.config.network.committed_steps == policy.network.committed_steps == 3
     assert policy.network.trunk.told.weight.any()
+
+
+def test_prefixes_stray_from_what_was_demonstrated(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def spied(network: PolicyNetwork, chunks: Tensor, *more: Any) -> tuple[Tensor, Prefix | None]:
+        found, prefix = stray(network, chunks, *more)
+        assert prefix is not None
+        inside = prefix.free == 0
+        told.append(((prefix.actions != chunks) & inside).any() and not inside.all())
+        return found, prefix
+
+    monkeypatch.setattr("ofp_edge.train.step.stray", spied)
+    train(make_plan(ask(committed_steps=3, steps=3)))
+    assert told == [True] * 3
+    monkeypatch.setattr("ofp_edge.train.step.stray", lambda _, chunks, prefix, __: (chunks, prefix))
+    train(make_plan(ask(committed_steps=3, steps=3, output=tmp_path / "exact")))
+    assert weights(ask().output) != weights(tmp_path / "exact")
 
 
 def test_none_is_the_run_of_before(ask: Ask, tmp_path: Path) -> None:
