@@ -10,6 +10,7 @@ dataset's content and every setting of its training; it is trained on where it w
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.evaluate.seam import measure_seams
 from ofp_edge.evaluate.seeds import evaluation_seeds
 from ofp_edge.files import read_json, sha256_file, sha256_folder, write_json
+from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.rig.file import Rig, read_rig
 from ofp_edge.rig.timing import Timing
@@ -145,13 +147,14 @@ def cell(
     """Return the episodes of a policy by one row, start and L: read, or run and written. seed: the
     training's, for each of which every row runs the same episodes."""
     told, faded = ROWS[row]
+    timing, spec = Timing(latency_ms, math.inf), load_policy(folder).config.spec
     inputs: Cell = {
         "policy": sha256_folder(folder),
         "task": task,
         "run": seed,
         "episodes": settings.episodes,
         "latency_ms": latency_ms,
-        "cross_fade": faded,
+        "fade_steps": timing.fade_steps(spec, committed=told) if faded else 0,
         "start": STARTS[start],
         "rig": None if settings.rig is None else sha256_file(settings.rig),
     }
@@ -168,12 +171,11 @@ def cell(
 
 
 def _run(settings: Settings, folder: Path, inputs: Cell, choice: Choice) -> Cell:
-    task, latency_ms, faded = inputs["task"], inputs["latency_ms"], inputs["cross_fade"]
+    task, latency_ms, fade = inputs["task"], inputs["latency_ms"], inputs["fade_steps"]
     contestant = open_contestant(folder, choice, alone=True)
     spec, rig = contestant.spec, None
     if settings.rig is not None:
-        rig = _handing_over(read_rig(settings.rig), faded)
-    fade = Timing(latency_ms, spec.plan_steps * spec.dt_s * 1e3).fade_steps(spec) if faded else 0
+        rig = _handing_over(read_rig(settings.rig), fade)
     evaluator = Evaluator(
         Job(folder, task, choice, latency_ms, fade_steps=fade, rig=rig), contestant
     )
@@ -194,9 +196,9 @@ def _run(settings: Settings, folder: Path, inputs: Cell, choice: Choice) -> Cell
     return found
 
 
-def _handing_over(rig: Rig, faded: bool) -> Rig:
+def _handing_over(rig: Rig, fade: int) -> Rig:
     """The rig with its own cross-fade, or with none."""
-    return rig if faded else replace(rig, timing=replace(rig.timing, cross_fade_steps=0))
+    return rig if fade else replace(rig, timing=replace(rig.timing, cross_fade_steps=0))
 
 
 def _trace(sent: Any, seams: list[int], latency_ms: float, spec: PolicySpec) -> Cell:

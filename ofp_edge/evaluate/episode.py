@@ -78,10 +78,13 @@ class Job:
         timing = replace(self.rig.timing, latency_ms=self.latency_ms, cold_latency_ms=cold)
         return replace(self.rig, timing=timing)
 
-    def fades(self, spec: PolicySpec) -> int:
-        """Return over how many control steps one plan fades into the next."""
+    def fades(self, spec: PolicySpec, *, committed: bool) -> int:
+        """Return over how many control steps one plan fades into the next. committed: whether plans
+        are told what is."""
         rig = self.at_latency()
-        return self.fade_steps if rig is None else rig.timing.fade_steps(spec)
+        if rig is None:
+            return self.fade_steps
+        return rig.timing.fade_steps(spec, committed=committed)
 
     def controller(self, spec: PolicySpec, *, committed: bool = False) -> Controller:
         """Build an episode's state machine. Raises RigError where no schedule meets its times."""

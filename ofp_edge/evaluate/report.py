@@ -55,10 +55,11 @@ def document(
     `by_latency` has an outcome for each; those of the first stand at the top too.
     """
     job, prefix = jobs[0], contestant.inference.prefix
+    committed = job.choice.committed and prefix is not None
     outcomes = [
         {
             "latency_ms": job.latency_ms,
-            "cross_fade_steps": job.fades(contestant.spec),
+            "cross_fade_steps": job.fades(contestant.spec, committed=committed),
             **outcome(episodes),
         }
         for job, episodes in zip(jobs, runs, strict=True)

@@ -5,7 +5,7 @@ follows from what is seen. On a robot, what is committed comes of an earlier pla
 the new plan must make that good: its own first steps, which nobody carries out, don't. So training
 moves what is committed off the demonstration. The commands imply a place (a delta and a velocity
 add up, an absolute command is one), which is then off by some distance; in what follows, this
-distance falls to 1 / e by every RETURN_STEPS. ChauffeurNet (Bansal et al. 2018) strays from
+distance falls to 1 / e in every RETURN_STEPS. ChauffeurNet (Bansal et al. 2018) strays from
 demonstrated trajectories in the same way. docs/seam.md has what it does to success.
 """
 
@@ -22,7 +22,7 @@ from ofp_edge.policy.prefix import Prefix
 from ofp_edge.spec import ActionField, PolicySpec
 
 MOST = 0.4  # in the network's scale: each chunk's standard deviation is uniform from 0 to this
-RETURN_STEPS = 1.0
+RETURN_STEPS = 2.0
 _BY_STEP = 0.5  # how far steps of one chunk stray apart, as a share of what they stray together
 
 

@@ -100,7 +100,7 @@ def make_controller(
         round(rig.timing.max_plan_age_ms * 1e6),
         cold_latency_ns=round(rig.timing.cold_ms * 1e6),
         delay_ns=rig.timing.delay_ns,
-        fade_steps=rig.timing.fade_steps(spec),
+        fade_steps=rig.timing.fade_steps(spec, committed=committed),
         safety=SafetyLayer(spec, rig.safety),
         refine=None if refine_first_ns is None else RefineBudget(refine_first_ns),
         committed=committed,

@@ -224,6 +224,7 @@ def _header(
     bundle: Bundle, rig: Rig, choice: EngineChoice, nfe: Nfe, start: Start, refine_first_ns: int,
     request: Request,
 ) -> dict[str, Any]:  # fmt: skip
+    committed = request.committed and bundle.manifest.committed is not None
     return {
         "ofp_edge": __version__,
         "log_version": LOG_VERSION,
@@ -238,14 +239,14 @@ def _header(
         "start": asdict(start),
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
-        "committed": request.committed and bundle.manifest.committed is not None,
+        "committed": committed,
         "instruction": rig.instruction,
         "instructions": list(instructions_of(bundle.spec.observations)) or None,
         "latency_ms": rig.timing.latency_ms,
         "cold_latency_ms": rig.timing.cold_ms,
         "actuation_delay_ms": rig.timing.actuation_delay_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
-        "cross_fade_steps": rig.timing.fade_steps(bundle.spec),
+        "cross_fade_steps": rig.timing.fade_steps(bundle.spec, committed=committed),
         "safety": rig.safety.to_json(),
         "started_unix_ns": time.time_ns(),
     }

@@ -70,9 +70,7 @@ def strayed(network: PolicyNetwork, counts: Tensor, seed: int = 0) -> tuple[Tens
 
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_the_distance_from_the_demonstrated_place_falls_to_1_e_in_every_step(
-    count: int, start: int
-) -> None:
+def test_the_distance_from_the_demonstrated_place_falls_as_stated(count: int, start: int) -> None:
     network = network_of(*FIELDS, start=start)
     before, after, _ = strayed(network, torch.full((ROWS,), count))
     off = (after - before)[:, start:].double()
