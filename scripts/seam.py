@@ -10,7 +10,8 @@ the jerk over the seam (ofp_edge/evaluate/seam.py says which), success, and its 
 from the cross-fade's of the same start, with 95 % intervals of bench's bootstrap over training
 seeds and episodes. `*_of_plain`: as a share of the plain switch's of the same start, and
 `*_of_noisy_plain` of the noisy one's; their intervals are over episodes alone, for these policies
-(`by_seed` shows how far trainings differ). DIR/plots has a page a task of commands around seams.
+(`by_seed` shows how far trainings differ). `demonstrated` has both measures of the demonstrations,
+with a seam every n_action_steps. DIR/plots has a page a task of commands around seams.
 
 DIR keeps demonstrations, policies and cells: the same command goes on where it was ended, and
 other tasks, seeds or L use what is there. --quick: two tasks, one seed, 400 steps, 6 episodes.
@@ -37,7 +38,17 @@ from typing import Any
 import numpy as np
 import seam_plots
 import torch
-from seam_cells import ROWS, STARTS, TASKS, Cell, Settings, cell, collect, policy
+from seam_cells import (
+    ROWS,
+    STARTS,
+    TASKS,
+    Cell,
+    Settings,
+    cell,
+    collect,
+    demonstrated,
+    policy,
+)
 
 from ofp_edge.bench.bootstrap import DIFFERENCE, SUCCESS, estimate
 from ofp_edge.bench.store import slug
@@ -219,6 +230,7 @@ def run(given: argparse.Namespace) -> Document:
             {
                 "task": task,
                 "jerk_unit": jerk_unit(specs[task]),
+                "demonstrated": demonstrated(settings, task, specs[task]),
                 "by_latency": [
                     {"latency_ms": x, "rows": table(cells, [task], x, seeds)} for x in latencies
                 ],

@@ -94,6 +94,20 @@ def collect(settings: Settings, task: str, say: Say) -> Path:
     return path
 
 
+def demonstrated(settings: Settings, task: str, spec: PolicySpec) -> dict[str, float]:
+    """Return what both measures say of the demonstrations, where a plan every n_action_steps would
+    have its seams: means over episodes. What a policy learns is no calmer than this."""
+    data = open_dataset(collect(settings, task, lambda _: None))
+    names = ("jump", "jerk", "jerk_normalised")
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(data.episodes):
+        sent = data.action[data.episode(number)]
+        seams = range(spec.n_action_steps, len(sent), spec.n_action_steps)
+        for name, value in zip(names, measure_seams(sent, seams, spec), strict=True):
+            found[name] += [] if value is None else [value]
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
 def policy(settings: Settings, task: str, seed: int, told: bool, say: Say) -> Path:
     """Return the policy of a training seed, trained, or trained on, where it isn't finished."""
     how, dataset = TASKS[task], collect(settings, task, say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+from ofp_edge.fields import State  # noqa: E402
+from ofp_edge.spec import ActionField, PolicySpec  # noqa: E402
+
 TASK = "planar/obstacle"
+SEEN = (State("state", (1,), "m", "base", (-1.0,), (1.0,)),)
+HAND = ActionField("hand", (2,), "m", "base", "delta", 0.5, (-1.0,) * 2, (1.0,) * 2, 0.0)
+SPEC = PolicySpec(SEEN, (HAND,), 1, 8, 2, 20.0)
 RIG = """
 schema_version = 1
 [robot]
@@ -107,11 +113,13 @@ def test_a_setting_more_is_a_cell_more(cells: ModuleType, tmp_path: Path) -> Non
     settings = cells.Settings(tmp_path, 1, (100.0,), 2)
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy/config.json").write_text("{}")
+    config = SimpleNamespace(spec=SPEC)
 
     def cell(**changes: Any) -> None:
         given = {"seed": 0, "latency_ms": 100.0, "row": "plain", "start": "noisy", **changes}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cells, "_run", lambda *x: asked.append(x) or {"success": []})
+            patch.setattr(cells, "load_policy", lambda _: SimpleNamespace(config=config))
             cells.cell(settings, tmp_path / "policy", TASK, **given, say=lambda _: None)
 
     changed = [{}, {"seed": 1}, {"latency_ms": 50.0}, {"row": "cross-fade"}, {"start": "follower"}]
@@ -125,18 +133,27 @@ def test_a_setting_more_is_a_cell_more(cells: ModuleType, tmp_path: Path) -> Non
 
 
 def test_a_panel_shades_what_is_committed_and_has_units(seam: ModuleType) -> None:
-    from ofp_edge.fields import State
-    from ofp_edge.spec import ActionField, PolicySpec
-
-    seen = (State("state", (1,), "m", "base", (-1.0,), (1.0,)),)
-    two = (-1.0, -1.0), (1.0, 1.0)
-    hand = ActionField("hand", (2,), "m", "base", "delta", 0.5, *two, 0.0)
-    spec = PolicySpec(seen, (hand,), 1, 8, 2, 20.0)
     calm = {"first": -4, "commands": [[0.01 * i, 0.1] for i in range(8)]}
     jumps = {"first": -4, "commands": [[0.0, 0.1]] * 4 + [[0.0, 0.3]] * 4}
     drawn = {100.0: {"noisy": {"plain": [calm, jumps], "told": [calm]}}}
-    page = seam.seam_plots.render(TASK, spec, drawn)
+    page = seam.seam_plots.render(TASK, SPEC, drawn)
     assert page.count('class="committed"') == page.count("<svg") == 2
     assert page.count("<polyline") == 3 and page.count("<circle") == 24
     assert "hand[1], m a step" in page and "ms from the first free command" in page
     assert "prefers-color-scheme: dark" in page
+
+
+def test_what_was_demonstrated_is_measured_at_every_planned_seam(
+    cells: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switched = np.float32([[0, 0]] * 2 + [[0.2, 0]] * 2 + [[0.4, 0]] * 2)  # at both of its seams
+    still = np.zeros((6, 2), np.float32)
+    data = SimpleNamespace(
+        episodes=2, action=np.concatenate([switched, still]),
+        episode=lambda i: slice(6 * i, 6 * i + 6),
+    )  # fmt: skip
+    monkeypatch.setattr(cells, "collect", lambda *_: tmp_path)
+    monkeypatch.setattr(cells, "open_dataset", lambda _: data)
+    found = cells.demonstrated(cells.Settings(tmp_path, 1, (100.0,), 2), TASK, SPEC)
+    assert found["jump"] == pytest.approx(0.5 * 0.2 / np.sqrt(2))
+    assert found["jerk"] > 0
