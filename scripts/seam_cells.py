@@ -161,14 +161,16 @@ def cell(
     """Return the episodes of a policy by one row, start and L: read, or run and written. seed: the
     training's, for each of which every row runs the same episodes."""
     told, faded = ROWS[row]
-    timing, spec = Timing(latency_ms, math.inf), load_policy(folder).config.spec
+    spec = load_policy(folder).config.spec
+    fade = Timing(latency_ms, math.inf).fade_steps(spec)
+    fade = min(fade, spec.n_action_steps) if told else fade  # then one plan is followed alone
     inputs: Cell = {
         "policy": sha256_folder(folder),
         "task": task,
         "run": seed,
         "episodes": settings.episodes,
         "latency_ms": latency_ms,
-        "fade_steps": timing.fade_steps(spec, committed=told) if faded else 0,
+        "fade_steps": fade if faded else 0,
         "start": STARTS[start],
         "rig": None if settings.rig is None else sha256_file(settings.rig),
     }

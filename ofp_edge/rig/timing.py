@@ -41,15 +41,15 @@ class Timing:
 
     def fade_steps(self, spec: PolicySpec, *, committed: bool = False) -> int:
         """Return cross_fade_steps, or its default: what is left of the old plan when the next one
-        takes over, at most 5 steps. committed: whether plans are told what is committed; by default
-        such a one is followed alone before the next one comes, or it would plan what never
-        happens."""
+        takes over, at most 5 steps. committed: whether plans are told what is committed; they go on
+        from it, so by default none fades."""
         if self.cross_fade_steps is not None:
             return self.cross_fade_steps
+        if committed:
+            return 0
         passed = (self.latency_ms + self.actuation_delay_ms) / 1000 / spec.dt_s
         overlap = spec.plan_steps - spec.n_action_steps - math.ceil(passed - 1e-9)
-        most = spec.n_action_steps if committed else MOST_CROSS_FADE_STEPS
-        return max(0, min(MOST_CROSS_FADE_STEPS, most, overlap))
+        return max(0, min(MOST_CROSS_FADE_STEPS, overlap))
 
     def require_fits(self, spec: PolicySpec, path: Path) -> None:
         """Raise RigError, one line, where a policy's plans are too short for these times."""
