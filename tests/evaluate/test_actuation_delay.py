@@ -127,22 +127,32 @@ def test_each_limit_is_counted(bundle: Path, rig: Rig) -> None:
     assert 0 < max(episode.cuts.values()) <= episode.limited <= sum(episode.cuts.values())
 
 
+@pytest.mark.parametrize(
+    ("options", "faded"), [([], [0, 0, 0, 0]), (["--no-committed"], [5, 5, 5, 3])]
+)
 def test_each_latency_of_a_rig_says_success_jump_jerk_and_which_limits_cut(
-    bundle: Path, rig: Rig, tmp_path: Path
+    bundle: Path, rig: Rig, tmp_path: Path, options: list[str], faded: list[int]
 ) -> None:
     """Four latencies in one command, with the cross-fade that `run` would have at each."""
     text = RIG.replace("cross_fade_steps = 2\n", "actuation_delay_ms = 50.0\n")
     rig.path.write_text(text)
     arguments = ["eval", str(bundle), "--task", TASK.name, "--rig", str(rig.path), "--workers", "1",
                  "--episodes", "1", "--robot-delay-ms", "50"]  # fmt: skip
-    several = [*arguments, "--latency-ms", "0,50,100,200", "-o", str(tmp_path / "eval.json")]
+    several = [
+        *arguments,
+        *options,
+        "--latency-ms",
+        "0,50,100,200",
+        "-o",
+        str(tmp_path / "eval.json"),
+    ]
     done = CliRunner().invoke(build_app(), several, env={"COLUMNS": "80"})
     assert done.exit_code == 0, done.output
     document = json.loads((tmp_path / "eval.json").read_text())
     assert (document["actuation_delay_ms"], document["robot_delay_ms"]) == (50.0, 50.0)
     rows = document["by_latency"]
     assert [row["latency_ms"] for row in rows] == [0.0, 50.0, 100.0, 200.0]
-    assert [row["cross_fade_steps"] for row in rows] == [5, 5, 5, 3]
+    assert [row["cross_fade_steps"] for row in rows] == faded
     for row in rows:
         assert row["chunk_boundary_jump"] > 0 and row["jerk"] > 0 and 0 <= row["success"] <= 1
         assert 0 < max(row["cuts"].values()) <= row["limited"] <= row["ticks"]
