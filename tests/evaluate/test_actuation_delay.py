@@ -155,9 +155,11 @@ def test_each_latency_of_a_rig_says_success_jump_jerk_and_which_limits_cut(
     assert [row["cross_fade_steps"] for row in rows] == faded
     for row in rows:
         assert row["chunk_boundary_jump"] > 0 and row["jerk"] > 0 and 0 <= row["success"] <= 1
-        assert 0 < max(row["cuts"].values()) <= row["limited"] <= row["ticks"]
-        share = 100 * row["cuts"]["hand: velocity"] / row["ticks"]
-        assert f"hand: velocity {share:.1f} %" in " ".join(done.output.split())
+        assert max(row["cuts"].values(), default=0) <= row["limited"] <= row["ticks"]
+        for limit, count in row["cuts"].items():
+            share = 100 * count / row["ticks"]
+            assert f"{limit} {share:.1f} %" in " ".join(done.output.split())
+    assert any(row["cuts"] for row in rows)
     assert [row["misses"] > 0 for row in rows] == [True, False, False, False]
     assert "robot's delay        50 ms, actuation_delay_ms 50 ms" in done.output
     assert done.output.count("cross-fade") == 4 and "limited, %" in done.output
