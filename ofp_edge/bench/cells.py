@@ -175,14 +175,13 @@ def finished_training(suite: Suite, store: Store, unit: Unit) -> Cell | None:
 
 
 def tuning_inputs(suite: Suite, unit: Unit, training: Cell, nfe: int) -> Inputs:
-    """Return the inputs of the start that `tune` chooses at an nfe, on as many validation episodes
-    as are evaluated."""
+    """Return the inputs of the start that `tune` chooses at an nfe."""
     return {
         "task": unit.task.name,
         "training": unit.training,
         "seed": unit.seed,
         "weights": training["sha256"],
-        "episodes": suite.evaluate.episodes,
+        "episodes": suite.evaluate.tuned_on,
         "nfe": nfe,
         "chooses": ", ".join(CHOSEN),
     }
@@ -223,7 +222,7 @@ def modes_inputs(suite: Suite, unit: Unit, training: Cell, row: Row, nfe: int) -
 def _tuned(suite: Suite, row: Row) -> Inputs:
     if not row.tuned:
         return {}
-    return {"tuned_on": suite.evaluate.episodes, "tuned": ", ".join(CHOSEN)}
+    return {"tuned_on": suite.evaluate.tuned_on, "tuned": ", ".join(CHOSEN)}
 
 
 def variants(unit: Unit) -> Iterator[tuple[Row, int]]:

@@ -13,6 +13,7 @@ most_episodes = 500            # compared cells: more rounds of `episodes`, whil
 half_width = 0.025             # comparison's interval is wider than this
 margin = 0.03                  # a candidate may be worse by this much
 latency_ms = 0
+tuned_on = 40                  # optional: validation episodes of a tuned row; `episodes` otherwise
 chunks = 2000                  # two-sided tasks: chunks whose side is counted
 [[tasks]]
 name = "metaworld/door-open"
@@ -65,6 +66,7 @@ class Evaluation:
     margin: float
     latency_ms: float
     chunks: int
+    tuned_on: int
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def read_suite(path: Path) -> Suite:
         given.positive("margin", 0.03),
         given.positive("latency_ms", 0.0, allow_zero=True),
         given.count("chunks", 2000),
+        given.count("tuned_on", episodes),
     )
     given.nothing_left()
     suite = Suite(

@@ -133,9 +133,13 @@ def test_a_tuned_row_runs_with_the_time_that_its_policy_is_given(
         return run_episodes(job, *arguments, **named)
 
     monkeypatch.setattr(work, "run_episodes", remembers)
-    suite = edited(a="cold = true -> tuned = true", b="most_episodes = 2 -> most_episodes = 1")
+    suite = edited(
+        a="cold = true -> tuned = true",
+        b="most_episodes = 2 -> most_episodes = 1\ntuned_on = 2",
+    )
     run(suite, tmp_path / "work", here, "*/cold")
     tuning = cell(tmp_path / "work", "tuning")
+    assert tuning["inputs"]["episodes"] == 2
     assert {row["t"] for row in tuning["warm"]} <= set(WARM_TIMES)
     start = {x: tuning["chosen"][x] for x in ("t_w", "noise_cold", "noise_warm")}
     assert chosen == [Choice(nfe=1, **start)]
