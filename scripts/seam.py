@@ -16,10 +16,10 @@ with a seam every n_action_steps. DIR/plots has a page a task of commands around
 DIR keeps demonstrations, policies and cells: the same command goes on where it was ended, and
 other tasks, seeds or L use what is there. --quick: two tasks, one seed, 400 steps, 6 episodes.
 
-To be expected on a small x86, in CPU time: --quick 4 to 5 minutes. The whole table 15 to 30 hours:
-one and a half for its 24 policies (4,000 steps take 105 s, 12,000 320), the rest for its 86,400
-episodes: one of stick-push took 1.5 s beside 15 other processes on 2 cores, and takes less on an
-idle machine; those of planar/obstacle are short. --workers 2 takes half of the time on 2 cores.
+To be expected on a small x86, in CPU time: --quick 3 minutes. The whole table some 9 hours: 2.5 for
+its 24 policies (4,000 steps take 150 to 250 s, 12,000 three times as long), the rest for its 86,400
+episodes of 0.2 to 0.35 s; those of planar/obstacle are shorter. --episodes 100 (300 a cell over
+three seeds) takes half of it, and --workers 2 half of the time on 2 cores.
 """
 
 from __future__ import annotations
