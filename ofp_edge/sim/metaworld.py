@@ -49,8 +49,9 @@ class MetaWorld(PhysicsWorld):
             env._random_reset_space = space
         env.touching_object = partial(_touching_object, env)
         module = sys.modules[type(env).__module__]
-        if hasattr(module, "Rotation"):
-            module.Rotation = _Rotation  # type: ignore[attr-defined]
+        scipys = getattr(module, "Rotation", None)
+        if scipys is not None and not isinstance(scipys, _Rotation):
+            module.Rotation = _Rotation(scipys)  # type: ignore[attr-defined]
         self._env = env
         self._expert: Any = policies[task.env_name]()
         self.reset(seed)
@@ -84,11 +85,16 @@ class _Rotation:
     """What a task's environment uses of scipy's Rotation. MuJoCo's matrices are orthogonal: asking
     whether they are took a fifth of such an environment's step."""
 
-    @staticmethod
-    def from_matrix(matrix: NDArray[np.float64]) -> Any:
+    def __init__(self, scipys: Any) -> None:
+        self._from = partial(scipys.from_matrix, assume_valid=True)
+        try:
+            self._from(np.eye(3))
+        except TypeError:  # before scipy 1.17
+            self._from = scipys.from_matrix
+
+    def from_matrix(self, matrix: NDArray[np.float64]) -> Any:
         """Return the rotation of an orthogonal matrix (3, 3)."""
-        rotations = require("scipy.spatial.transform", "sim")
-        return rotations.Rotation.from_matrix(matrix, assume_valid=True)
+        return self._from(matrix)
 
 
 def _touching_object(env: Any, object_geom_id: int) -> bool:
