@@ -4,11 +4,12 @@
         [--tasks NAME ...] [--seeds 0 1 2] [--episodes 300] [--latency-ms 50 100 200] [--steps N]
 
 Two tasks of Meta-World and both two-sided ones, three training seeds; rows: a plain switch, the
-cross-fade of `run`, a policy that is told what is committed, and both, each with noisy starts (t_w
-.3, noise 1) and as the default follower. Prints one JSON document: by task, L and row the jump and
-the jerk over the seam (ofp_edge/evaluate/seam.py says which), success, and its paired difference
-from the cross-fade's of the same start, with 95 % intervals of bench's bootstrap over training
-seeds and episodes. `*_of_plain`: as a share of the plain switch's of the same start, and
+cross-fade of `run`, a policy that is told what is committed, and both (the cross-fade then of
+n_action_steps at most, so that a plan is followed alone before the next), each with noisy starts
+(t_w .3, noise 1) and as the default follower. Prints one JSON document: by task, L and row the jump
+and the jerk over the seam (ofp_edge/evaluate/seam.py says which), success, and its paired
+difference from the cross-fade's of the same start, with 95 % intervals of bench's bootstrap over
+training seeds and episodes. `*_of_plain`: as a share of the plain switch's of the same start, and
 `*_of_noisy_plain` of the noisy one's; their intervals are over episodes alone, for these policies
 (`by_seed` shows how far trainings differ). `demonstrated` has both measures of the demonstrations,
 with a seam every n_action_steps. DIR/plots has a page a task of commands around seams.
@@ -16,10 +17,10 @@ with a seam every n_action_steps. DIR/plots has a page a task of commands around
 DIR keeps demonstrations, policies and cells: the same command goes on where it was ended, and
 other tasks, seeds or L use what is there. --quick: two tasks, one seed, 400 steps, 6 episodes.
 
-To be expected on a small x86, in CPU time: --quick 3 minutes. The whole table some 9 hours: 2.5 for
-its 24 policies (4,000 steps take 150 to 250 s, 12,000 three times as long), the rest for its 86,400
-episodes of 0.2 to 0.35 s; those of planar/obstacle are shorter. --episodes 100 (300 a cell over
-three seeds) takes half of it, and --workers 2 half of the time on 2 cores.
+To be expected on a small x86, in CPU time: --quick 4 to 5 minutes. The whole table some 9 hours:
+2.5 for its 24 policies (4,000 steps take 150 to 250 s, 12,000 three times as long), the rest for
+its 86,400 episodes of 0.2 to 0.35 s; those of planar/obstacle are shorter. --episodes 100 (300 a
+cell over three seeds) takes half of it, and --workers 2 half of the time on 2 cores.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.intervals import paired_difference
 from ofp_edge.evaluate.smoothness import jerk_unit
 from ofp_edge.files import json_bytes, write_bytes
-from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.folder import read_config
 from ofp_edge.report.fingerprint import fingerprint
 from ofp_edge.sim.tasks import find_task
 
@@ -219,7 +220,7 @@ def run(given: argparse.Namespace) -> Document:
         given.rig,
     )
     cells = measure(settings, tasks, seeds, given.workers)
-    specs = {x: load_policy(policy(settings, x, seeds[0], False, say)).config.spec for x in tasks}
+    specs = {x: read_config(policy(settings, x, seeds[0], False, say)).spec for x in tasks}
     document = {
         "command": sys.argv[1:],
         "seeds": seeds,

@@ -27,7 +27,7 @@ from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.evaluate.seam import measure_seams
 from ofp_edge.evaluate.seeds import evaluation_seeds
 from ofp_edge.files import read_json, sha256_file, sha256_folder, write_json
-from ofp_edge.policy.folder import load_policy
+from ofp_edge.policy.folder import read_config
 from ofp_edge.policy.weights import MODEL
 from ofp_edge.rig.file import Rig, read_rig
 from ofp_edge.rig.timing import Timing
@@ -161,8 +161,10 @@ def cell(
     """Return the episodes of a policy by one row, start and L: read, or run and written. seed: the
     training's, for each of which every row runs the same episodes."""
     told, faded = ROWS[row]
-    spec = load_policy(folder).config.spec
-    fade = Timing(latency_ms, math.inf).fade_steps(spec)
+    spec = read_config(folder).spec
+    rig = None if settings.rig is None else read_rig(settings.rig).timing
+    timing = Timing(latency_ms, math.inf) if rig is None else replace(rig, latency_ms=latency_ms)
+    fade = timing.fade_steps(spec)
     fade = min(fade, spec.n_action_steps) if told else fade  # then one plan is followed alone
     inputs: Cell = {
         "policy": sha256_folder(folder),
@@ -213,8 +215,8 @@ def _run(settings: Settings, folder: Path, inputs: Cell, choice: Choice) -> Cell
 
 
 def _handing_over(rig: Rig, fade: int) -> Rig:
-    """The rig with its own cross-fade, or with none."""
-    return rig if fade else replace(rig, timing=replace(rig.timing, cross_fade_steps=0))
+    """The rig with so many steps of cross-fade, told or not."""
+    return replace(rig, timing=replace(rig.timing, cross_fade_steps=fade))
 
 
 def _trace(sent: Any, seams: list[int], latency_ms: float, spec: PolicySpec) -> Cell:

@@ -55,11 +55,11 @@ def document(
     `by_latency` has an outcome for each; those of the first stand at the top too.
     """
     job, prefix = jobs[0], contestant.inference.prefix
-    committed = job.choice.committed and prefix is not None
+    committed = prefix.steps if prefix is not None and job.choice.committed else 0
     outcomes = [
         {
             "latency_ms": job.latency_ms,
-            "cross_fade_steps": job.fades(contestant.spec, committed=committed),
+            "cross_fade_steps": job.fades(contestant.spec, committed=committed > 0),
             **outcome(episodes),
         }
         for job, episodes in zip(jobs, runs, strict=True)
@@ -80,7 +80,7 @@ def document(
         "t_w": contestant.t_w,
         "guard": job.choice.guard,
         "start": contestant.own_start,
-        "committed_steps": prefix.steps if prefix is not None and job.choice.committed else 0,
+        "committed_steps": committed,
         "engine": contestant.engine,
         "precision": contestant.precision,
         "frames": job.frames,

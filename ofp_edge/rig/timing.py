@@ -17,7 +17,8 @@ MOST_CROSS_FADE_STEPS = 5
 @dataclass(frozen=True)
 class Timing:
     """[timing]: the constant latency L, the age past which a plan is no longer followed, over how
-    many control steps one plan fades into the next (None: the two plans' overlap, at most 5), how
+    many control steps one plan fades into the next (None: the two plans' overlap, at most 5,
+    and 0 where plans are told what is committed), how
     far apart the frames of one observation may have been taken, the latency of an episode's first
     plan (None: L), and how long after its command the robot moves: a command is the plan's action
     of so much later."""

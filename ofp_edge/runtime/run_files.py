@@ -61,6 +61,11 @@ class RunFiles:
     choice: EngineChoice
     load: Callable[..., Inference] = load_inference
 
+    @property
+    def committed(self) -> bool:
+        """Return whether plans are told what is committed: trained so, and not asked otherwise."""
+        return self.request.committed and self.bundle.manifest.committed is not None
+
 
 def read_run(request: Request) -> RunFiles:
     """Read the bundle and the rig, once. Raises OfpError (one line) when they do not fit."""

@@ -30,7 +30,7 @@ from ofp_edge.runtime.log.schemas import LOG_VERSION
 from ofp_edge.runtime.log.telemetry import McapLog, NoTelemetry, Several, Telemetry
 from ofp_edge.runtime.observer import Observer
 from ofp_edge.runtime.robot import Robot, goal_range_of
-from ofp_edge.runtime.run_files import Request, RunFiles, make_controller
+from ofp_edge.runtime.run_files import RunFiles, make_controller
 from ofp_edge.runtime.safety.heartbeat import Heartbeat
 from ofp_edge.runtime.safety.stop_input import StopInput
 from ofp_edge.runtime.supervisor.supervision import Supervision, supervised_robot
@@ -163,13 +163,13 @@ def open_session(
             bundle.spec,
             rig,
             first_ns if nfe == "auto" else None,
-            committed=request.committed and bundle.manifest.committed is not None,
+            committed=files.committed,
             foresees=getattr(robot, "foresees", False),
         )
         log, recorder = None, None
         if request.log is not None:
             names = names_in(bundle.spec, getattr(robot, "joint_names", None))
-            header = _header(bundle, rig, choice, nfe, start, first_ns, request)
+            header = _header(files, rig, nfe, start, first_ns)
             log = McapLog(
                 request.log,
                 {**header, "names": names},
@@ -221,10 +221,10 @@ def _supervised(
 
 
 def _header(
-    bundle: Bundle, rig: Rig, choice: EngineChoice, nfe: Nfe, start: Start, refine_first_ns: int,
-    request: Request,
-) -> dict[str, Any]:  # fmt: skip
-    committed = request.committed and bundle.manifest.committed is not None
+    files: RunFiles, rig: Rig, nfe: Nfe, start: Start, refine_first_ns: int
+) -> dict[str, Any]:
+    """What a log says of its run. rig: with the robot's own limits."""
+    request, bundle, choice = files.request, files.bundle, files.choice
     return {
         "ofp_edge": __version__,
         "log_version": LOG_VERSION,
@@ -239,14 +239,14 @@ def _header(
         "start": asdict(start),
         "refine_first_ns": refine_first_ns if nfe == "auto" else None,
         "guard": request.guard,
-        "committed": committed,
+        "committed": files.committed,
         "instruction": rig.instruction,
         "instructions": list(instructions_of(bundle.spec.observations)) or None,
         "latency_ms": rig.timing.latency_ms,
         "cold_latency_ms": rig.timing.cold_ms,
         "actuation_delay_ms": rig.timing.actuation_delay_ms,
         "max_plan_age_ms": rig.timing.max_plan_age_ms,
-        "cross_fade_steps": rig.timing.fade_steps(bundle.spec, committed=committed),
+        "cross_fade_steps": rig.timing.fade_steps(bundle.spec, committed=files.committed),
         "safety": rig.safety.to_json(),
         "started_unix_ns": time.time_ns(),
     }

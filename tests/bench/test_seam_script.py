@@ -113,13 +113,12 @@ def test_a_setting_more_is_a_cell_more(cells: ModuleType, tmp_path: Path) -> Non
     settings = cells.Settings(tmp_path, 1, (100.0,), 2)
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy/config.json").write_text("{}")
-    config = SimpleNamespace(spec=SPEC)
 
     def cell(**changes: Any) -> None:
         given = {"seed": 0, "latency_ms": 100.0, "row": "plain", "start": "noisy", **changes}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cells, "_run", lambda *x: asked.append(x) or {"success": []})
-            patch.setattr(cells, "load_policy", lambda _: SimpleNamespace(config=config))
+            patch.setattr(cells, "read_config", lambda _: SimpleNamespace(spec=SPEC))
             cells.cell(settings, tmp_path / "policy", TASK, **given, say=lambda _: None)
 
     changed = [{}, {"seed": 1}, {"latency_ms": 50.0}, {"row": "cross-fade"}, {"start": "follower"}]
@@ -157,3 +156,12 @@ def test_what_was_demonstrated_is_measured_at_every_planned_seam(
     found = cells.demonstrated(cells.Settings(tmp_path, 1, (100.0,), 2), TASK, SPEC)
     assert found["jump"] == pytest.approx(0.5 * 0.2 / np.sqrt(2))
     assert found["jerk"] > 0
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_with_a_rig_told_plans_fade_as_the_cell_says(
+    cells: ModuleType, tmp_path: Path, steps: int
+) -> None:
+    (tmp_path / "rig.toml").write_text(RIG)
+    rig = cells._handing_over(cells.read_rig(tmp_path / "rig.toml"), steps)
+    assert rig.timing.fade_steps(SPEC, committed=True) == rig.timing.fade_steps(SPEC) == steps

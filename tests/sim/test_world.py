@@ -10,7 +10,7 @@ pytest.importorskip("metaworld")
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 from ofp_edge.errors import RobotError, SpecMismatch  # noqa: E402
-from ofp_edge.sim.metaworld import MetaWorld  # noqa: E402
+from ofp_edge.sim.metaworld import MetaWorld, _Rotation  # noqa: E402
 from ofp_edge.sim.open import shared_world  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 
@@ -141,3 +141,13 @@ def test_an_objects_rotation_is_what_metaworld_says_it_is(name):
         np.testing.assert_array_equal(*quaternions)
         seen.append(quaternions[0])
     assert np.isfinite(seen).all()
+
+
+def test_a_scipy_that_always_asks_is_left_to_ask():
+    class Older:
+        @staticmethod
+        def from_matrix(matrix):
+            return "asked", matrix
+
+    matrix = np.eye(3)
+    assert _Rotation(Older).from_matrix(matrix) == ("asked", matrix)
