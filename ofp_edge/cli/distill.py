@@ -14,6 +14,7 @@ from ofp_edge.cli.train import (
     KEYS,
     BatchSize,
     CheckpointEvery,
+    Draws,
     LearningRate,
     MethodOption,
     PolicyOutput,
@@ -44,6 +45,7 @@ def distill(
     steps: Steps = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    draws: Draws = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = 500,
     validate_every: ValidateEvery = 500,
@@ -75,6 +77,7 @@ def distill(
         force,
         named_numbers(option or []),
         distill=True,
+        draws=draws,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

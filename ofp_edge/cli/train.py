@@ -34,6 +34,14 @@ BatchSize = Annotated[
 LearningRate = Annotated[
     float | None, typer.Option(help="Peak of the schedule, per step. Default: the preset's.")
 ]
+Draws = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Draws of noise for each window of a step, which is encoded once. Default: the "
+        "preset's.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Of weights, batches and noise. Default: 0.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Optimiser steps between checkpoints.")]
 ValidateEvery = Annotated[
@@ -74,6 +82,7 @@ def train(
     steps: Steps = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    draws: Draws = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = 500,
     validate_every: ValidateEvery = 500,
@@ -157,6 +166,7 @@ def train(
         instructed=instructed,
         horizon=horizon,
         n_action_steps=n_action_steps,
+        draws=draws,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

@@ -38,7 +38,8 @@ class TrainingConfig:
     jitter_m: standard deviation of independent noise on every point. shift_m: the largest common
     displacement of cloud and hand, along x and along y. train_points: points of each cloud that a
     step sees, a random subset (cheaper, and the policy learns to miss some); 0: all of them.
-    shift_px: the largest displacement of an image, along each axis, pixels.
+    shift_px: the largest displacement of an image, along each axis, pixels. draws: how often a step
+    draws noise and times for each window, which it encodes once; losses are means over all.
     """
 
     steps: int
@@ -52,6 +53,7 @@ class TrainingConfig:
     shift_m: float
     train_points: int
     shift_px: int = 0
+    draws: int = 1
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]
 
 
 def _settings(request: Request, base: TrainingConfig, method: Method) -> TrainingConfig:
-    for name in ("steps", "batch_size", "learning_rate"):
+    for name in ("steps", "batch_size", "learning_rate", "draws"):
         value = getattr(request, name)
         if value is not None and not value > 0:
             raise OfpError(f"{name}: expected a positive number, got {value}.")
@@ -268,6 +268,7 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
         "steps": settings.steps,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "draws": settings.draws,
         "seed": config.training.seed,
         "committed_steps": config.network.committed_steps,
         "horizon": config.spec.horizon,

@@ -16,7 +16,7 @@ class Request:
     weights: how often each is drawn from, by default in proportion to its windows. committed_steps:
     the longest committed prefix to train with (see policy/prefix.py); by default none. instructed:
     tell a new policy the task of each episode, in the data's words. horizon, n_action_steps: in
-    control steps, as in a spec.
+    control steps, as in a spec. draws: as in TrainingConfig.
     """
 
     dataset: Path
@@ -39,3 +39,4 @@ class Request:
     instructed: bool = False
     horizon: int | None = None
     n_action_steps: int | None = None
+    draws: int | None = None

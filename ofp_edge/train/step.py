@@ -74,6 +74,7 @@ class Step:
                     with self._compute.casting(ours.device):
                         network = self._state.network
                         chunks = network.normalize_actions(actions)  # (B, H*A)
+                        chunks = chunks.repeat(settings.draws, 1)
                         most = network.committed_steps
                         prefix = draw_prefix(chunks, network.spec, most, generator)
                         chunks, prefix = stray(network, chunks, prefix, generator)

@@ -25,7 +25,7 @@ from ofp_edge.errors import PolicyError
 from ofp_edge.extras import require
 from ofp_edge.policy import times
 from ofp_edge.policy.draws import integers
-from ofp_edge.policy.methods.method import Method
+from ofp_edge.policy.methods.method import Method, encoded
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, telling
 
@@ -59,7 +59,7 @@ class Diffusion(Method):
     ) -> dict[str, Tensor]:
         """Compute the loss; see Method."""
         count, rows = int(self.train_steps), len(actions)
-        features = network.encode(observations)
+        features = encoded(network, observations, len(actions))
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         eps = times.noise_like(actions, generator)
         k = integers(count, rows, generator)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ofp_edge.policy import times
-from ofp_edge.policy.methods.method import Method
+from ofp_edge.policy.methods.method import Method, encoded
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, telling
 
@@ -38,7 +38,7 @@ class Flow(Method):
         prefix: Prefix | None = None,
     ) -> dict[str, Tensor]:
         """Compute the loss; see Method."""
-        features = network.encode(observations)
+        features = encoded(network, observations, len(actions))
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         eps = times.noise_like(actions, generator)
         t = times.uniform(len(actions), generator)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ofp_edge.policy import times
-from ofp_edge.policy.methods.method import Method
+from ofp_edge.policy.methods.method import Method, encoded
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, part_of, telling
 
@@ -69,7 +69,7 @@ class MeanFlow(Method):
         # Of a sorted pair t alone is no uniform draw: these rows draw anew.
         t = torch.cat([times.uniform(same, generator), t[same:]])
         z, v = times.between(eps, actions, t), actions - eps
-        features = network.encode(observations)
+        features = encoded(network, observations, len(actions))
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
 
         first = part_of(prefix, slice(same))

@@ -20,6 +20,14 @@ EULER_STEPS = 10
 """The Euler steps that a policy takes without --nfe if it learned velocities at r = t alone."""
 
 
+def encoded(network: PolicyNetwork, observations: Sequence[Tensor], rows: int) -> Tensor:
+    """Return the features (rows, To*F) of windows (B, To, ...) whose chunks, B at a time, are asked
+    for over and over: each window is encoded once."""
+    features = network.encode(observations)
+    times = -(-rows // len(features))
+    return features if times == 1 else features.repeat(times, 1)[:rows]
+
+
 class Sampling:
     """The way a network is asked for a chunk.
 

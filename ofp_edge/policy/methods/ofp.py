@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ofp_edge.policy import times
-from ofp_edge.policy.methods.method import Method
+from ofp_edge.policy.methods.method import Method, encoded
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, part_of, telling
 
@@ -67,7 +67,7 @@ class Ofp(Method):
         m = t + (r - t) * times.cosine_contraction(progress) * share
         z_flow, z_t, z_m = (times.between(eps, actions, s) for s in (t_flow, t, m))
 
-        features = network.encode(observations)
+        features = encoded(network, observations, rows)
         dropped = times.uniform(rows, generator) < self.p_drop
         condition = torch.where(dropped[:, None], network.null, features)
         one = torch.ones_like(t)
@@ -82,7 +82,7 @@ class Ofp(Method):
 
         with torch.no_grad():
             shared = teacher.encoder is network.encoder
-            seen = features if shared else teacher.encode(observations)
+            seen = features if shared else encoded(teacher, observations, rows)
             seen_or_null = torch.where(dropped[:, None], teacher.null, seen)
             a_hat = z_flow + (1 - t_flow)[:, None] * u_one
             z_renoised = times.between(eps2, a_hat, t_renoised)

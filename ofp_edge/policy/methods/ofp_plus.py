@@ -28,7 +28,7 @@ from torch import Tensor
 from ofp_edge.errors import PolicyError
 from ofp_edge.policy import times
 from ofp_edge.policy.codes import choice_loss
-from ofp_edge.policy.methods.method import Method
+from ofp_edge.policy.methods.method import Method, encoded
 from ofp_edge.policy.methods.ofp import consistency_target, guidance_target
 from ofp_edge.policy.methods.rollout import rollout_losses
 from ofp_edge.policy.network import PolicyNetwork
@@ -126,7 +126,7 @@ class OfpPlus(Method):
         m = t + (r - t) * rho * (self.m_smallest + (1 - self.m_smallest) * share)
         z_t = times.between(eps, actions, t)
 
-        features = network.encode(observations)
+        features = encoded(network, observations, rows)
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         z_jump, t_jump, m, r = z_t[jump], t[jump], m[jump], r[jump]
         z_guide, t_guide, seen = z_t[guide], t[guide], features[guide]

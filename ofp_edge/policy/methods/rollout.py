@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ofp_edge.policy import times
 from ofp_edge.policy.codes import choice_loss
+from ofp_edge.policy.methods.method import encoded
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix, part_of, telling
 
@@ -44,7 +45,7 @@ def rollout_losses(
     t, r = t.masked_fill(cold, 0.0)[some], r.masked_fill(cold, 1.0)[some]
     z_flow, z_t = times.between(eps, actions, t_flow), times.between(eps2[some], actions[some], t)
 
-    features = network.encode(observations)
+    features = encoded(network, observations, rows)
     condition = times.drop_condition(features, network.null, p_drop, generator)
     jumps = part_of(prefix, some)
     codes = network.codes
@@ -52,7 +53,7 @@ def rollout_losses(
         if teacher.encoder is network.encoder:
             seen = features[some]
         else:
-            seen = teacher.encode([field[some] for field in observations])
+            seen = encoded(teacher, [x[some] for x in observations], jumping)
         if codes is None:
             at, end = torch.full_like(t, steps).long(), r
         else:

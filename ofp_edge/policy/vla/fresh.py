@@ -66,6 +66,7 @@ class FreshVla:
             shards=1,
             state=states,
             own_every=self.own_every,
+            causal=False,
         )
 
 

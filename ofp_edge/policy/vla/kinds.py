@@ -22,6 +22,8 @@ from ofp_edge.spec import PolicySpec
 class SmolVlaConfig(VlaConfig):
     """SmolVLA. state: numbers of the state as the network has it, of which the robot's are the
     first. own_every: each so many layers, from the first, the actions see each other too; 0: never.
+    causal: they then see those before them alone, as the published network's do, so that two actions
+    need not agree on what the noise of a later one decides; otherwise all of the chunk.
     """
 
     kind: ClassVar[str | None] = "smolvla"
@@ -29,6 +31,7 @@ class SmolVlaConfig(VlaConfig):
     centred: ClassVar[bool] = False
     state: int
     own_every: int
+    causal: bool = True
 
     @property
     def refusals(self) -> Mapping[str, str]:
@@ -60,7 +63,10 @@ class SmolVlaConfig(VlaConfig):
             pictures, cameras, states, self.state, self.language, self.crosses, length
         )
         time = Time(self.expert.width, self.flow)
-        return module, time, SmolVlaExpert(self.expert, self.flow, self.crosses, spec.horizon)
+        expert = SmolVlaExpert(
+            self.expert, self.flow, self.crosses, spec.horizon, causal=self.causal
+        )
+        return module, time, expert
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,16 @@ class SmolVlaExpert(nn.Module):
     exact_buffers = ("frequencies",)
     frequencies: Tensor
     places: Tensor
-    later: Tensor
+    among: Tensor
 
     def __init__(
-        self, sizes: DecoderSizes, flow: FlowSizes, crosses: tuple[bool, ...], horizon: int
+        self,
+        sizes: DecoderSizes,
+        flow: FlowSizes,
+        crosses: tuple[bool, ...],
+        horizon: int,
+        *,
+        causal: bool,
     ) -> None:
         super().__init__()
         self.sizes, self.horizon, self.crosses = sizes, horizon, crosses
@@ -121,15 +127,16 @@ class SmolVlaExpert(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
         places = torch.arange(horizon, dtype=torch.float32)[None]
         self.register_buffer("places", places, persistent=False)
-        later = mask_of(torch.ones(horizon, horizon).tril())[None, None]
-        self.register_buffer("later", later, persistent=False)
+        seen = torch.ones(horizon, horizon)
+        among = mask_of(seen.tril() if causal else seen)[None, None]
+        self.register_buffer("among", among, persistent=False)
 
     def forward(self, z: Tensor, kv: Tensor, valid: Tensor, time: Tensor) -> Tensor:
         """Map z (B, H * M) normalised, kv and valid of `encode`, time (B, W) to u (B, H * M)."""
         x = self.mixed(F.silu(self.mix(self.enter(actions_in(z, self.horizon))) + time[:, None]))
         prefix = mask_of(valid)[:, None, None, :]
         wide = prefix.expand(-1, -1, self.horizon, -1)
-        both = torch.cat([wide, self.later.expand(len(z), -1, -1, -1)], 3)
+        both = torch.cat([wide, self.among.expand(len(z), -1, -1, -1)], 3)
         after = valid.float().sum(1, keepdim=True)
         alone = rotation_of(self.places, self.frequencies)
         behind = rotation_of(self.places + after, self.frequencies)
