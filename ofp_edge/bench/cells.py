@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -57,6 +57,7 @@ def units(suite: Suite, only: tuple[str, ...] = ()) -> list[Unit]:
             for row in _with_starts(suite, rows):
                 shared.setdefault(row.training, []).append(row)
             found += [Unit(task, name, seed, tuple(rows)) for name, rows in shared.items()]
+    found = _with_leaders(suite, found)
     if not found:
         name = f"{suite.tasks[0].name}/{suite.rows[0].name}/{suite.seeds[0]}"
         raise OfpError(f"--only {' '.join(only)}: nothing matches. A name is {name}.")
@@ -72,6 +73,27 @@ def _with_starts(suite: Suite, rows: list[Row]) -> list[Row]:
     while more := {suite.row(x).start for x in names} - names - {None}:
         names |= {x for x in more if x is not None}
     return [row for row in suite.rows if row.name in names]
+
+
+def _with_leaders(suite: Suite, found: list[Unit]) -> list[Unit]:
+    """These units, and of each policy that tasks share the one that trains it."""
+    there = {(unit.training, unit.seed) for unit in found if leads(suite, unit)}
+    more = {
+        (unit.training, unit.seed): replace(unit, task=suite.tasks[0])
+        for unit in found
+        if (unit.training, unit.seed) not in there
+    }
+    return [*more.values(), *found]
+
+
+def leads(suite: Suite, unit: Unit) -> bool:
+    """Say whether a unit trains its policy: of tasks that share one, the first one's does."""
+    return not unit.row.together or unit.task == suite.tasks[0]
+
+
+def tasks_of(suite: Suite, unit: Unit) -> tuple[TaskEntry, ...]:
+    """Return the tasks whose demonstrations this unit's policy is trained on."""
+    return suite.tasks if unit.row.together else (unit.task,)
 
 
 def start_of(suite: Suite, unit: Unit) -> Unit | None:
@@ -115,10 +137,10 @@ def needs_timing(suite: Suite, unit: Unit) -> bool:
 def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
     """Return the inputs of the timing run that sets a row's steps; None before the dataset
     exists."""
-    dataset = store.read("dataset", dataset_inputs(suite, unit.task))
+    trained = _trained(suite, store, unit)
     reference = suite.row(suite.reference or "")
-    return dataset and {
-        **_trained(suite, unit, dataset),
+    return trained and {
+        **trained,
         **_before(suite, unit.row),
         "reference": {
             "method": reference.method, "options": reference.options, **_before(suite, reference),
@@ -136,8 +158,8 @@ def _before(suite: Suite, row: Row) -> Inputs:
 
 def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
     """Return the inputs of the policy; None before everything that it needs exists."""
-    dataset = store.read("dataset", dataset_inputs(suite, unit.task))
-    if dataset is None:
+    trained = _trained(suite, store, unit)
+    if trained is None:
         return None
     start: Inputs = {}
     if (before := start_of(suite, unit)) is not None:
@@ -152,18 +174,26 @@ def training_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
             return None
         steps = suite.row(suite.reference or "").steps or unit.task.steps
         steps = max(1, round(steps * timing["reference_s_per_step"] / timing["s_per_step"]))
-    return {**_trained(suite, unit, dataset), "seed": unit.seed, "steps": steps, **start}
+    return {**trained, "seed": unit.seed, "steps": steps, **start}
 
 
-def _trained(suite: Suite, unit: Unit, dataset: Cell) -> Inputs:
+def _trained(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
+    """What a training is of; None before its datasets are there."""
+    tasks = tasks_of(suite, unit)
+    datasets = [store.read("dataset", dataset_inputs(suite, task)) for task in tasks]
+    if not all(datasets):
+        return None
+    names, shas = [task.name for task in tasks], [x["sha256"] for x in datasets if x]
+    one = not unit.row.together
     return {
-        "task": unit.task.name,
+        "task": names[0] if one else "together",
+        **({} if one else {"tasks": names}),
         "training": unit.training,
         "method": unit.method,
         "options": unit.options,
         "preset": suite.preset,
-        "dataset": dataset["sha256"],
-        "learning_rate": unit.task.learning_rate,
+        "dataset": shas[0] if one else shas,
+        "learning_rate": unit.task.learning_rate if one else None,
     }
 
 

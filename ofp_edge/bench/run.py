@@ -9,7 +9,7 @@ from ofp_edge.bench.cells import Unit
 from ofp_edge.bench.comparisons import Compared, compare_all
 from ofp_edge.bench.pool import Job, Pool
 from ofp_edge.bench.store import Store
-from ofp_edge.bench.suite import Side, Suite
+from ofp_edge.bench.suite import Side, Suite, TaskEntry
 from ofp_edge.progress import Progress, silent
 
 
@@ -20,10 +20,9 @@ def run_suite(
     narrow enough or has its most. Raises what a job raised; finished work stays."""
     from ofp_edge.bench import work
 
-    tasks = {unit.task.name: unit.task for unit in chosen}
     collecting: list[Job] = [
         (work.collect, (suite, store, task))
-        for task in tasks.values()
+        for task in _tasks(suite, chosen)
         if not store.read("dataset", cells.dataset_inputs(suite, task))
     ]
     _do(pool, "datasets", collecting, progress)
@@ -36,6 +35,11 @@ def run_suite(
         _do(pool, "trainings and episodes", jobs, progress)
         if not jobs:
             return
+
+
+def _tasks(suite: Suite, chosen: list[Unit]) -> list[TaskEntry]:
+    """The tasks whose demonstrations are needed."""
+    return list(dict.fromkeys(x for unit in chosen for x in cells.tasks_of(suite, unit)))
 
 
 def _untimed(suite: Suite, store: Store, chosen: list[Unit]) -> list[Unit]:
@@ -70,13 +74,16 @@ def _missing(
     for unit, episodes in _wanted(suite, store, chosen):
         if cells.training_inputs(suite, store, unit) is None:
             continue
+        if not cells.leads(suite, unit) and not cells.finished_training(suite, store, unit):
+            continue  # another's job trains the policy that they share
         if pending(suite, store, unit, episodes):
             yield function, (suite, store, unit, episodes)
 
 
 def remaining(suite: Suite, store: Store, chosen: list[Unit]) -> list[str]:
     """Say in words what remains to be done, as far as it is known now."""
-    datasets = {unit.task.name: cells.dataset_inputs(suite, unit.task) for unit in chosen}
+    tasks = _tasks(suite, chosen)
+    datasets = {task.name: cells.dataset_inputs(suite, task) for task in tasks}
     found = [f"collect {n}" for n, inputs in datasets.items() if not store.read("dataset", inputs)]
     for unit, episodes in _wanted(suite, store, chosen):
         found += pending(suite, store, unit, episodes)
@@ -118,7 +125,8 @@ def pending(
     """Say in words which cells of a unit are missing."""
     training = cells.finished_training(suite, store, unit)
     if training is None:
-        return [f"train {unit}", *(f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit))]
+        evaluated = [f"evaluate {unit} @{nfe}" for _, nfe in cells.variants(unit)]
+        return [f"train {unit}", *evaluated] if cells.leads(suite, unit) else evaluated
     missing = []
     for row, nfe in cells.variants(unit):
         name = f"{unit.task.name}/{row.name}/{unit.seed} @{nfe}"

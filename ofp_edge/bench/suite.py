@@ -30,6 +30,7 @@ options = { lambda_c = 0.0 }   # optional: the method's numbers
 start = "flow"                 # optional: goes on from this row's policy of the same seed, which it
                                # distils if that takes many steps
 steps = 15000                  # optional, of this row, whatever the budget; the task's otherwise
+together = false               # optional: one policy for all tasks, told which (train --instructed)
 frames = "other"               # optional: a control, shown another episode's images;
 words = "other"                # optional: or told another instruction
 cold = false                   # optional: every chunk starts from noise
@@ -99,6 +100,7 @@ class Row:
     cold_nfe: int | None = None
     start: str | None = None
     steps: int | None = None
+    together: bool = False
     frames: Literal["own", "other"] = "own"
     words: Literal["own", "other"] = "own"
 
@@ -119,6 +121,7 @@ class Row:
         given = [f"{k}={v:g}" for k, v in sorted(self.options.items())]
         given += [f"start={self.start}"] if self.start else []
         given += [f"steps={self.steps}"] if self.steps else []
+        given += ["together"] if self.together else []
         return " ".join([self.method, *given])
 
 

@@ -90,6 +90,7 @@ def _row(table: Table) -> Row:
         table.count("cold_nfe", 1) if "cold_nfe" in table.values else None,
         table.take("start", str, "") or None,
         table.count("steps") if "steps" in table.values else None,
+        table.take("together", bool, False),
         _whose(table, "frames"),
         _whose(table, "words"),
     )
@@ -102,6 +103,11 @@ def _row(table: Table) -> Row:
         raise SuiteError(
             f"{table.path}: {table.where('tuned')}: `tune` chooses t_w and noise: give tuned, or "
             "cold and noise."
+        )
+    if row.together and (row.start is not None or row.steps is None):
+        raise SuiteError(
+            f"{table.path}: {table.where('together')}: one policy for all tasks starts from none "
+            "and needs steps of its own: give steps, and no start."
         )
     table.nothing_left()
     return row
@@ -170,6 +176,8 @@ def _check(suite: Suite) -> None:
         raise SuiteError(f'{suite.path}: reference: missing; budget = "time" needs a row.')
     if suite.reference is not None and suite.reference not in rows:
         raise SuiteError(f"{suite.path}: reference: {_unknown(suite.reference, rows)}")
+    if suite.reference is not None and rows[suite.reference].together:
+        raise SuiteError(f"{suite.path}: reference: expected a row of one task, not together.")
     for row in suite.rows:
         names = [row.name]
         while (start := rows[names[-1]].start) is not None:
@@ -177,6 +185,8 @@ def _check(suite: Suite) -> None:
                 raise SuiteError(f"{suite.path}: row {names[-1]!r}: start: {_unknown(start, rows)}")
             if start in names:
                 raise SuiteError(f"{suite.path}: row {start!r}: start: it starts from itself.")
+            if rows[start].together:
+                raise SuiteError(f"{suite.path}: row {names[-1]!r}: start: {start!r} is together.")
             names.append(start)
     for comparison in suite.comparisons:
         for side in (comparison.candidate, comparison.against):

@@ -84,15 +84,19 @@ def time_training(suite: Suite, store: Store, unit: Unit) -> None:
 
 def request_of(suite: Suite, store: Store, unit: Unit, output: Path, steps: int) -> Request:
     """Return the request for a unit's training, from the policy that it starts from, if any."""
+    tasks = cells.tasks_of(suite, unit)
+    dataset, *mixed = (store.dataset(cells.dataset_inputs(suite, task)) for task in tasks)
     request = Request(
-        store.dataset(cells.dataset_inputs(suite, unit.task)),
+        dataset,
         output,
         unit.method,
         suite.preset,
         steps=steps,
         seed=unit.seed,
-        learning_rate=unit.task.learning_rate,
+        learning_rate=None if unit.row.together else unit.task.learning_rate,
         options=unit.options or None,
+        mixed=tuple(mixed),
+        instructed=unit.row.together,
     )
     if (start := cells.start_of(suite, unit)) is None:
         return request
@@ -150,9 +154,11 @@ def _train(suite: Suite, store: Store, unit: Unit) -> Cell:
     cell, policy = store.read("training", inputs), store.policy(inputs)
     if cell and cell["finished"] and (policy / MODEL).exists():
         return cell
+    if not cells.leads(suite, unit):
+        raise OfpError(f"{policy} is gone: remove the work folder's cell of its training too.")
     request = request_of(suite, store, unit, policy, inputs["steps"])
     if cell and policy.exists():  # this code began it
-        request = Request(request.dataset, policy, resume=True)
+        request = Request(request.dataset, policy, resume=True, mixed=request.mixed)
     else:
         store.write("training", inputs, {"finished": False})
         shutil.rmtree(policy, ignore_errors=True)  # other code made it
