@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.evaluate.contestant import POLICY, Contestant
 from ofp_edge.evaluate.decisions import Decision
+from ofp_edge.image import as_input
 from ofp_edge.progress import Progress
 from ofp_edge.runtime.infer.guard import choose
 
@@ -57,7 +58,7 @@ def drawn_in_batches(
         batch = decisions[first : first + _BATCH]
         with torch.no_grad():
             seen = [
-                torch.from_numpy(np.stack([d.observations[field.name] for d in batch]))
+                torch.from_numpy(as_input(np.stack([d.observations[field.name] for d in batch])))
                 for field in contestant.spec.observations
             ]
             features = network.encode(seen)

@@ -54,7 +54,9 @@ class PolicyNetwork(nn.Module):
 
     def encode(self, observations: Sequence[Tensor]) -> Tensor:
         """Map raw fields, in spec order, to (B, To*F): state (B, To, D), points (B, To, 3, N) and
-        images (B, To, 3, H, W) in 0..1."""
+        images (B, To, 3, H, W) in 0..1. TypeError for images as they are stored."""
+        if any(x.dtype == torch.uint8 for x in observations):
+            raise TypeError("images are encoded as 0..1, not as uint8: see image.as_input")
         batch, steps = observations[0].shape[:2]
         frames = [
             x.flatten(0, 1).unsqueeze(2)

@@ -50,7 +50,19 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained for a moment only, on two past frames; then shaken, so that noise matters."""
     folder = tmp_path_factory.mktemp("modes")
     collect_demonstrations(NAME, 8, folder / "data", observe="state")
-    train(make_plan(Request(folder / "data", folder / "policy", preset="tiny", steps=2)))
+    return shaken(folder, "tiny")
+
+
+@pytest.fixture(scope="module")
+def looking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of one that sees the disc on two cameras' images alone."""
+    folder = tmp_path_factory.mktemp("looking")
+    collect_demonstrations("planar/berths", 8, folder / "data", observe="rgb", image_size=(32, 32))
+    return shaken(folder, "vla")
+
+
+def shaken(folder: Path, preset: str) -> Path:
+    train(make_plan(Request(folder / "data", folder / "policy", preset=preset, steps=2)))
     loaded = load_policy(folder / "policy")
     torch.manual_seed(0)
     for parameter in loaded.network.parameters():
@@ -110,6 +122,17 @@ def test_decision_states_come_from_unseen_seeds_and_hold_the_past(bundle: Path) 
     assert 0.02 < np.linalg.norm(moved) < 0.04
     np.testing.assert_allclose(later.observations["state"][1, :2], later.place, atol=1e-6)
     assert len({tuple(d.place) for d in found}) == 60
+
+
+def test_a_batch_sees_what_the_robots_inference_sees(looking: Path) -> None:
+    contestant = open_contestant(looking, Choice(cold=True, nfe=1))
+    found = gather_decisions("planar/berths", contestant, 20, evaluation_seeds(0, 100))
+    assert found[0].observations["rgb_front"].dtype == np.uint8
+    batched = draw.drawn_in_batches(looking, contestant, found, 1, 9, lambda *_: None)
+    singly = draw.drawn_one_by_one(contestant, found, 9, lambda *_: None)
+    np.testing.assert_allclose(np.stack(batched), np.stack(singly), atol=1e-4)
+    with pytest.raises(TypeError, match="not as uint8"):
+        load_policy(looking).network.encode([torch.zeros(1, 1, 3, 8, 8, dtype=torch.uint8)])
 
 
 @pytest.mark.parametrize("guard", [1, 5])

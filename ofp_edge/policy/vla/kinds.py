@@ -22,8 +22,8 @@ from ofp_edge.spec import PolicySpec
 class SmolVlaConfig(VlaConfig):
     """SmolVLA. state: numbers of the state as the network has it, of which the robot's are the
     first. own_every: each so many layers, from the first, the actions see each other too; 0: never.
-    causal: they then see those before them alone, as the published network's do, so that two actions
-    need not agree on what the noise of a later one decides; otherwise all of the chunk.
+    causal: they then see only those before them, as the published network's do, so that no action
+    goes by the noise of a later one; otherwise all of the chunk.
     """
 
     kind: ClassVar[str | None] = "smolvla"
