@@ -82,8 +82,8 @@ _UNGUIDED = {"ofp-plus": {"guide_from": 1.0}, "ofp": {"lambda_g": 0.0}}
 
 
 def _decoder(width: int, hidden: int) -> DecoderSizes:
-    """Four heads of 16 that share two keys, in two layers."""
-    return DecoderSizes(width, 2, 4, 2, 16, hidden, "silu", 1e-5, 100.0)
+    """Four heads of 16 that share two keys, in three layers."""
+    return DecoderSizes(width, 3, 4, 2, 16, hidden, "silu", 1e-5, 100.0)
 
 
 PRESETS = {
@@ -143,13 +143,13 @@ PRESETS = {
             n_obs_steps=1, horizon=16, n_action_steps=2, t_w=0.3, t_refine=0.5,
         ),
         Preset(
-            "vla", "0.2 M parameters: a SmolVLA in small, for pictures and instructions",
+            "vla", "0.25 M parameters: a SmolVLA in small, for pictures and instructions",
             FreshVla(
                 VisionSizes(image=32, patch=8, side=4, width=48, layers=1, heads=4, hidden=96,
                             epsilon=1e-6, shuffle=2, bias=False),
-                _decoder(width=64, hidden=128), _decoder(width=64, hidden=128), own_every=2,
+                _decoder(width=64, hidden=128), _decoder(width=64, hidden=128), own_every=1,
             ),
-            replace(_IMAGES, batch_size=32, shift_px=0), n_obs_steps=1, horizon=8,
+            replace(_IMAGES, batch_size=32, learning_rate=2e-3, shift_px=0, draws=8), n_obs_steps=1, horizon=8,
             n_action_steps=6, t_w=0.3, t_refine=0.5, method_options=_UNGUIDED,
         ),
     )
