@@ -149,8 +149,9 @@ PRESETS = {
                             epsilon=1e-6, shuffle=2, bias=False),
                 _decoder(width=64, hidden=128), _decoder(width=64, hidden=128), own_every=1,
             ),
-            replace(_IMAGES, batch_size=32, learning_rate=2e-3, shift_px=0, draws=8), n_obs_steps=1, horizon=8,
-            n_action_steps=6, t_w=0.3, t_refine=0.5, method_options=_UNGUIDED,
+            replace(_IMAGES, batch_size=32, learning_rate=2e-3, shift_px=0, draws=8),
+            n_obs_steps=1, horizon=8, n_action_steps=6, t_w=0.3, t_refine=0.5,
+            method_options=_UNGUIDED,
         ),
     )
 }  # fmt: skip
