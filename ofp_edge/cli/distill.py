@@ -14,6 +14,7 @@ from ofp_edge.cli.train import (
     KEYS,
     BatchSize,
     CheckpointEvery,
+    ColorJitter,
     Draws,
     LearningRate,
     MethodOption,
@@ -46,6 +47,7 @@ def distill(
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
     draws: Draws = None,
+    color_jitter: ColorJitter = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = 500,
     validate_every: ValidateEvery = 500,
@@ -78,6 +80,7 @@ def distill(
         named_numbers(option or []),
         distill=True,
         draws=draws,
+        color_jitter=color_jitter,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

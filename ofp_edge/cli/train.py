@@ -42,6 +42,13 @@ Draws = Annotated[
         "preset's.",
     ),
 ]
+ColorJitter = Annotated[
+    float | None,
+    typer.Option(
+        help="Brightness, contrast and saturation of images change by up to this share. Default: "
+        "the preset's."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Of weights, batches and noise. Default: 0.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Optimiser steps between checkpoints.")]
 ValidateEvery = Annotated[
@@ -83,6 +90,7 @@ def train(
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
     draws: Draws = None,
+    color_jitter: ColorJitter = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = 500,
     validate_every: ValidateEvery = 500,
@@ -167,6 +175,7 @@ def train(
         horizon=horizon,
         n_action_steps=n_action_steps,
         draws=draws,
+        color_jitter=color_jitter,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

@@ -40,6 +40,7 @@ class TrainingConfig:
     step sees, a random subset (cheaper, and the policy learns to miss some); 0: all of them.
     shift_px: the largest displacement of an image, along each axis, pixels. draws: how often a step
     draws noise and times for each window, which it encodes once; losses are means over all.
+    color_jitter: how much the light of images changes, see train/augment.py; 0: not at all.
     """
 
     steps: int
@@ -54,6 +55,7 @@ class TrainingConfig:
     train_points: int
     shift_px: int = 0
     draws: int = 1
+    color_jitter: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ofp_edge.image import UNIT
 from ofp_edge.policy.config import TrainingConfig
 from ofp_edge.policy.draws import draw, indices, place_of
 from ofp_edge.spec import PolicySpec
-from ofp_edge.train.augment import shift_images
+from ofp_edge.train.augment import jitter_colors, shift_images
 from ofp_edge.train.scene_shift import scene_shift
 
 Raw = tuple[list[Tensor], Tensor]
@@ -65,12 +65,18 @@ class Batches:
     def augmented(
         self, raw: Raw, settings: TrainingConfig, generator: torch.Generator
     ) -> tuple[list[Tensor], Tensor]:
-        """Return what `read` gave in the form of `take`, augmented, on the generator's device."""
+        """Return what `read` gave in the form of `take`, augmented, on the generator's device: see
+        `_augment`, and then each camera's images have another light."""
         observations, actions = raw
         place = place_of(generator)
         observations = [x.to(place, non_blocking=True) for x in observations]
         self._augment(observations, settings, generator)
-        return [_as_input(x) for x in observations], actions.to(place, non_blocking=True)
+        observations = [_as_input(x) for x in observations]
+        for i, field in enumerate(self.spec.observations):
+            if isinstance(field, Rgb):
+                x = observations[i]
+                observations[i] = jitter_colors(x, settings.color_jitter, generator)
+        return observations, actions.to(place, non_blocking=True)
 
     def _augment(
         self, observations: list[Tensor], settings: TrainingConfig, generator: torch.Generator

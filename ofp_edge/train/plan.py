@@ -255,6 +255,13 @@ def _settings(request: Request, base: TrainingConfig, method: Method) -> Trainin
             raise OfpError(f"{name}: expected a positive number, got {value}.")
         if value is not None:
             base = replace(base, **{name: value})
+    if request.color_jitter is not None:
+        if not 0 <= request.color_jitter < 1:
+            raise OfpError(
+                f"--color-jitter {request.color_jitter:g}: expected 0 or more, below 1. 0.2 changes"
+                " light by up to a fifth."
+            )
+        base = replace(base, color_jitter=request.color_jitter)
     if method.teacher_decay is not None:
         base = replace(base, ema_decay=method.teacher_decay)
     return base
@@ -269,6 +276,7 @@ def _require_same(request: Request, config: PolicyConfig) -> None:
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "draws": settings.draws,
+        "color_jitter": settings.color_jitter,
         "seed": config.training.seed,
         "committed_steps": config.network.committed_steps,
         "horizon": config.spec.horizon,
