@@ -28,6 +28,7 @@ from ofp_edge.policy.presets import preset
 from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.start import Start
+from ofp_edge.train.asked import asked_settings, require_same
 from ofp_edge.train.coding import chosen_method, find_centres, with_codes
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.mixed import batches_of
@@ -90,7 +91,7 @@ def make_plan(request: Request, access: Access | None = None) -> Plan:
         if not place.exists():
             raise PolicyError(f"{request.output} does not exist: nothing to resume.")
         saved = load_policy(place)
-        _require_same(request, saved.config)
+        require_same(request, saved.config)
         dataset = opened(request, access, saved.config.spec.observations)
         _require_same_data(dataset, saved.config)
         return _resumed(request, dataset, saved, place)
@@ -163,7 +164,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     spec = PolicySpec.of(interface, chunking)
     # Weights mean nothing without the normalisation they were trained with.
     statistics = start.statistics if start else dataset.statistics(split.train)
-    settings = _settings(request, chosen.training, method)
+    settings = asked_settings(request, chosen.training, method)
     seed = 0 if request.seed is None else request.seed
     record = TrainingRecord(
         settings,
@@ -246,57 +247,6 @@ def _seeded_network(config: PolicyConfig, statistics: dict[str, FieldStatistics]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         return config.network.begin(config.network.build(config.spec, statistics))
-
-
-def _settings(request: Request, base: TrainingConfig, method: Method) -> TrainingConfig:
-    for name in ("steps", "batch_size", "learning_rate", "draws"):
-        value = getattr(request, name)
-        if value is not None and not value > 0:
-            raise OfpError(f"{name}: expected a positive number, got {value}.")
-        if value is not None:
-            base = replace(base, **{name: value})
-    if request.color_jitter is not None:
-        if not 0 <= request.color_jitter < 1:
-            raise OfpError(
-                f"--color-jitter {request.color_jitter:g}: expected 0 or more, below 1. 0.2 changes"
-                " light by up to a fifth."
-            )
-        base = replace(base, color_jitter=request.color_jitter)
-    if method.teacher_decay is not None:
-        base = replace(base, ema_decay=method.teacher_decay)
-    return base
-
-
-def _require_same(request: Request, config: PolicyConfig) -> None:
-    settings = config.training.settings
-    have = {
-        "method": config.method,
-        "preset": config.preset,
-        "steps": settings.steps,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "draws": settings.draws,
-        "color_jitter": settings.color_jitter,
-        "seed": config.training.seed,
-        "committed_steps": config.network.committed_steps,
-        "horizon": config.spec.horizon,
-        "n_action_steps": config.spec.n_action_steps,
-    }
-    for name, value in have.items():
-        got = getattr(request, name)
-        if got is not None and got != value:
-            raise PolicyError(
-                f"{request.output} was trained with {name} {value}, got {got}. A resumed run "
-                "keeps its settings: leave the option out, or train anew with --force."
-            )
-    wanted = options_of(build_method(config.method, request.options))
-    trained = options_of(build_method(config.method, config.method_options))
-    for name in request.options or {}:
-        if wanted[name] != trained[name]:
-            raise PolicyError(
-                f"{request.output} was trained with {name} {trained[name]:g}, got "
-                f"{wanted[name]:g}. A resumed run keeps its settings: leave --option out."
-            )
 
 
 def _require_same_data(dataset: Dataset | Mixture, config: PolicyConfig) -> None:
