@@ -13,6 +13,8 @@ from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
 from ofp_edge.errors import SuiteError
 from ofp_edge.policy.folder import load_policy
+from ofp_edge.train.plan import make_plan
+from ofp_edge.train.request import Request
 from tests.bench.conftest import Edit, HerePool
 
 NAMES = ("metaworld/door-open-fine", "metaworld/reach-fine")
@@ -69,6 +71,10 @@ def test_one_policy_is_trained_and_evaluated_on_every_task(
     assert [x["task"] for x in found] == list(NAMES)
     assert found[0]["training"]["sha256"] == found[1]["training"]["sha256"]
     assert found[0]["training"]["steps"] == 6 and values["comparisons"][0]["pairs"] == 2
+    # A run that was stopped goes on with the same data and words.
+    data = [next((folder / "datasets").glob(f"{x.replace('/', '-')}-*")) for x in NAMES]
+    path = next(folder.glob(f"policies/*/{trained[0]}"))
+    assert make_plan(Request(data[0], path, resume=True, mixed=(data[1],))).resumed_from == 6
     # Nothing is done again.
     here.done.clear()
     run(suite, folder, here)
