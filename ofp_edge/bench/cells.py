@@ -193,7 +193,7 @@ def _trained(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
         "options": unit.options,
         "preset": suite.preset,
         "dataset": shas[0] if one else shas,
-        "learning_rate": unit.task.learning_rate if one else None,
+        "learning_rate": unit.task.learning_rate,
     }
 
 

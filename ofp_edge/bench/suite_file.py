@@ -176,6 +176,12 @@ def _check(suite: Suite) -> None:
         raise SuiteError(f'{suite.path}: reference: missing; budget = "time" needs a row.')
     if suite.reference is not None and suite.reference not in rows:
         raise SuiteError(f"{suite.path}: reference: {_unknown(suite.reference, rows)}")
+    shared = [row.name for row in suite.rows if row.together]
+    if shared and len({task.learning_rate for task in suite.tasks}) > 1:
+        raise SuiteError(
+            f"{suite.path}: row {shared[0]!r}: together: its tasks have several learning rates. "
+            "Give all tasks one, or none."
+        )
     if suite.reference is not None and rows[suite.reference].together:
         raise SuiteError(f"{suite.path}: reference: expected a row of one task, not together.")
     for row in suite.rows:

@@ -93,7 +93,7 @@ def request_of(suite: Suite, store: Store, unit: Unit, output: Path, steps: int)
         suite.preset,
         steps=steps,
         seed=unit.seed,
-        learning_rate=None if unit.row.together else unit.task.learning_rate,
+        learning_rate=unit.task.learning_rate,
         options=unit.options or None,
         mixed=tuple(mixed),
         instructed=unit.row.together,

@@ -101,6 +101,7 @@ def test_a_task_asked_for_alone_has_all_tasks_policy(
             "start: 'many' is together",
         ),
         ('preset = "tiny" -> preset = "tiny"\nreference = "many"', "reference: .*not together"),
+        ("steps = 4 -> steps = 4\nlearning_rate = 2e-3", "'many': together: .* learning rates"),
     ],
 )
 def test_what_tasks_can_not_share_is_one_line(edited: Edit, change: str, says: str) -> None:

@@ -79,6 +79,7 @@ def test_chunks_and_features_of_a_row_are_of_the_same_window(
 
     monkeypatch.setattr(Flow, "losses", spied)
     train(plan)
+    assert len(met) > 2
     for actions, windows in met[:-1]:  # the last is of validation
         assert len(windows) == 4 and actions.shape[0] == 12
         assert torch.equal(actions[:4], actions[4:8]) and torch.equal(actions[:4], actions[8:])
