@@ -120,7 +120,8 @@ def dataset_inputs(suite: Suite, task: TaskEntry) -> Inputs:
     """Return the inputs of the demonstrations."""
     values = {"task": task.name, "observe": suite.observe, "demonstrations": task.demonstrations}
     size = None if suite.image_size is None else list(suite.image_size)
-    more = {"noise": task.noise, "wander": task.wander, "image_size": size}
+    more = {"noise": task.noise, "wander": task.wander, "image_size": size,
+            "expert_sha256": task.expert_sha256}  # fmt: skip
     return {**values, **{name: value for name, value in more.items() if value is not None}}
 
 

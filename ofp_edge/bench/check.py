@@ -10,11 +10,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ofp_edge.bench.suite import Row, Suite
+from ofp_edge.bench.suite import Row, Suite, TaskEntry
 from ofp_edge.errors import OfpError, SuiteError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.presets import preset
+from ofp_edge.sim.adroit_task import AdroitTask
 from ofp_edge.sim.fields import Observe
 from ofp_edge.sim.tasks import find_task
 
@@ -29,8 +30,19 @@ def check_names(suite: Suite) -> None:
     _must(suite, "preset", preset, suite.preset)
     for task in suite.tasks:
         _must(suite, "[[tasks]]", find_task, task.name)
+        _check_expert(suite, task)
     for row in suite.rows:
         _must(suite, f"[[rows]] {row.name}", _check_row, row)
+
+
+def _check_expert(suite: Suite, task: TaskEntry) -> None:
+    without = isinstance(find_task(task.name), AdroitTask)
+    if without == (task.expert is not None):
+        return
+    said = (
+        "missing. The task has none of its own" if without else "the task has its own. Leave it out"
+    )
+    raise SuiteError(f"{suite.path}: [[tasks]] {task.name}: expert: {said}.")
 
 
 def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> None:

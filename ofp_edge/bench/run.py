@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from ofp_edge.bench import cells
 from ofp_edge.bench.cells import Unit
@@ -12,16 +13,32 @@ from ofp_edge.bench.store import Store
 from ofp_edge.bench.suite import Side, Suite, TaskEntry
 from ofp_edge.progress import Progress, silent
 
+if TYPE_CHECKING:
+    from ofp_edge.sim.adroit import Expert
+
+
+Experts = Callable[[TaskEntry], "Expert | None"]
+
+
+def no_experts(task: TaskEntry) -> None:
+    """Give no task an expert: every one has its own."""
+
 
 def run_suite(
-    suite: Suite, store: Store, chosen: list[Unit], pool: Pool, progress: Progress = silent
+    suite: Suite,
+    store: Store,
+    chosen: list[Unit],
+    pool: Pool,
+    progress: Progress = silent,
+    experts: Experts = no_experts,
 ) -> None:
     """Do what is missing of the chosen units, then rounds of episodes until every comparison is
-    narrow enough or has its most. Raises what a job raised; finished work stays."""
+    narrow enough or has its most. `experts` gives who shows a task, where the suite names one.
+    Raises what a job raised; finished work stays."""
     from ofp_edge.bench import work
 
     collecting: list[Job] = [
-        (work.collect, (suite, store, task))
+        (work.collect, (suite, store, task, experts(task)))
         for task in _tasks(suite, chosen)
         if not store.read("dataset", cells.dataset_inputs(suite, task))
     ]

@@ -22,6 +22,8 @@ steps = 4000
 group = "standard"             # or "two-sided"; comparisons are pooled over a group
 noise = 0.3                    # optional, as collect's; wander too
 learning_rate = 2e-3           # optional, of every row; the preset's otherwise
+expert = "door-v0.pickle"      # where a task has none of its own: a file in the folder --experts,
+expert_sha256 = "288d..."      # and what it has to hold
 [[rows]]
 name = "ofp-plus"
 method = "ofp-plus"
@@ -73,7 +75,8 @@ class Evaluation:
 @dataclass(frozen=True)
 class TaskEntry:
     """One entry of [[tasks]]. Where a number is None, `noise` and `wander` are `collect`'s, and
-    `learning_rate` is the preset's."""
+    `learning_rate` is the preset's. `expert` is the name of a file, for a task without one of its
+    own."""
 
     name: str
     demonstrations: int
@@ -82,6 +85,8 @@ class TaskEntry:
     noise: float | None = None
     wander: int | None = None
     learning_rate: float | None = None
+    expert: str | None = None
+    expert_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,20 @@ def _task(table: Table) -> TaskEntry:
         table.positive("noise", allow_zero=True) if "noise" in table.values else None,
         table.count("wander", least=0) if "wander" in table.values else None,
         table.positive("learning_rate") if "learning_rate" in table.values else None,
+        table.take("expert", str, "") or None,
+        table.take("expert_sha256", str, "") or None,
     )
     if entry.group not in GROUPS:
         raise SuiteError(f"{table.path}: {table.where('group')}: {_unknown(entry.group, GROUPS)}")
+    if entry.expert is not None and (set(entry.expert) & set("/\\") or entry.expert == ".."):
+        raise SuiteError(
+            f"{table.path}: {table.where('expert')}: expected the name of a file, got "
+            f"{entry.expert!r}. Give its folder as --experts."
+        )
+    if (entry.expert is None) != (entry.expert_sha256 is None):
+        raise SuiteError(
+            f"{table.path}: {table.where('expert')}: give expert and expert_sha256 together."
+        )
     table.nothing_left()
     return entry
 

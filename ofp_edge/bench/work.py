@@ -31,6 +31,7 @@ from ofp_edge.files import sha256_file
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.weights import MODEL
+from ofp_edge.sim.adroit import Expert
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import make_plan
@@ -42,8 +43,8 @@ _OVERFLOWED = 1e300  # a few of them can still be added
 _EPISODE = tuple(entry.name for entry in fields(Episode))
 
 
-def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
-    """Collect the task's demonstrations."""
+def collect(suite: Suite, store: Store, task: TaskEntry, expert: Expert | None = None) -> None:
+    """Collect the task's demonstrations, of `expert` where the suite names one."""
     inputs = cells.dataset_inputs(suite, task)
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
@@ -53,6 +54,7 @@ def collect(suite: Suite, store: Store, task: TaskEntry) -> None:
         task.name,
         task.demonstrations,
         output,
+        expert=expert,
         observe=suite.observe,  # type: ignore[arg-type]
         force=output.exists(),
         **more,

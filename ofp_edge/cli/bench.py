@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,9 @@ def bench(
         list[str] | None,
         typer.Option(help="task/row/seed or its first parts, * for anything; may be repeated."),
     ] = None,
+    experts: Annotated[
+        Path, typer.Option(help="Folder of the files that the suite names as experts.")
+    ] = Path(),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is done and what is to do; do nothing.")
     ] = False,
@@ -65,6 +69,7 @@ def bench(
     from ofp_edge.bench.run import remaining, run_suite
     from ofp_edge.bench.store import open_store
     from ofp_edge.bench.tables import findings
+    from ofp_edge.cli.expert import expert_of
 
     check_names(read)
     chosen = units(read, tuple(only or ()))
@@ -76,7 +81,8 @@ def bench(
             if ray is not None:
                 pool = RayPool(ray)
             with output.progress(read.name) as progress:
-                run_suite(read, store, chosen, pool, progress)
+                found_experts = partial(expert_of, read, folder=experts)
+                run_suite(read, store, chosen, pool, progress, found_experts)
         command = ["ofp-edge", *sys.argv[1:]]
         found = gather(read, store, command=command, pool=pool.name, workers=pool.workers)
         if not dry_run:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ofp_edge.cli.expert import read_expert
 from ofp_edge.cli.output import Document, Force, Output, add_command
 from ofp_edge.errors import UnknownName
 
 if TYPE_CHECKING:
-    from ofp_edge.imports.mjrl import MlpExpert
     from ofp_edge.sim.fields import Observe
 
 KEYS = ("dataset", "task", "observations", "episodes", "steps", "failed", "depth_by", "seconds")
@@ -72,7 +72,7 @@ def collect(
             task,
             n,
             dataset,
-            expert=None if expert is None else _read(expert),
+            expert=None if expert is None else read_expert(expert),
             observe=observe,
             noise=noise,
             wander=wander,
@@ -97,15 +97,6 @@ def collect(
         "depth_by": done.depth_by,
         "seconds": done.seconds,
     }
-
-
-def _read(path: Path) -> MlpExpert:
-    from ofp_edge.extras import require
-
-    require("torch", "train")
-    from ofp_edge.imports.mjrl import read_expert
-
-    return read_expert(path)
 
 
 def add(app: typer.Typer) -> None:

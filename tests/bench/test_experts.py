@@ -1,0 +1,92 @@
+"""A task that has no expert of its own: a suite says which file shows it, and what that holds."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("gymnasium_robotics")
+
+from ofp_edge.bench import work
+from ofp_edge.bench.check import check_names
+from ofp_edge.bench.suite_file import read_suite
+from ofp_edge.cli.main import build_app
+from ofp_edge.errors import SuiteError
+from ofp_edge.files import sha256_file
+from ofp_edge.sim.collect import collect_demonstrations
+from tests.bench.conftest import Edit, HerePool, write_suite
+from tests.imports.mjrl_pickle import still
+
+EASY = 8  # a seed in which the pen lies almost as it should, and falls into place
+PEN = "metaworld/button-press-topdown-wide -> adroit/pen"
+
+
+def shown(sha256: str) -> str:
+    return f'steps = 4 -> steps = 4\nexpert = "pen.pickle"\nexpert_sha256 = "{sha256}"'
+
+
+def bench(suite: Path, *words: object) -> tuple[int, dict[str, str]]:
+    said = CliRunner().invoke(build_app(), ["bench", *map(str, (suite, *words)), "--json"])
+    return said.exit_code, json.loads(said.stdout)
+
+
+def test_demonstrations_are_those_of_the_file_that_the_suite_means(
+    tmp_path: Path, here: HerePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "collect_demonstrations", partial(collect_demonstrations, seed=EASY))
+    monkeypatch.setattr("ofp_edge.bench.pool.LocalPool", lambda workers: here)
+    (tmp_path / "experts").mkdir()
+    expert = still(tmp_path / "experts/pen.pickle", 45, 24)
+    suite = write_suite(tmp_path / "tiny.toml", [PEN, shown(sha256_file(expert))])
+    folder = tmp_path / "work"
+
+    code, said = bench(suite, "-o", folder)  # looks in this folder
+    assert code == 1 and "there is no pen.pickle. Download it" in said["error"]
+    assert not list(folder.glob("datasets/*")) and here.done == []
+
+    code, said = bench(suite, "-o", folder, "--experts", tmp_path / "experts")
+    assert code == 0, said
+    attributes = json.loads(next(folder.glob("datasets/*/.zattrs")).read_text())["ofp_edge"]
+    assert attributes["collector"]["expert_sha256"] == sha256_file(expert)
+    assert "train_and_evaluate adroit/pen/ours+cold/0" in here.done
+
+    expert.unlink()  # what is collected needs it no more
+    assert bench(suite, "-o", folder)[0] == 0
+
+    other = still(tmp_path / "experts/pen.pickle", 45, 23)
+    assert bench(suite, "-o", folder, "--experts", tmp_path / "experts")[0] == 0
+    suite = write_suite(suite, [PEN, shown("0" * 64)])
+    code, said = bench(suite, "-o", folder, "--experts", tmp_path / "experts")
+    assert code == 1
+    assert f"expected {'0' * 64}, got {sha256_file(other)}" in said["error"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ((PEN,), "adroit/pen: expert: missing. The task has none of its own"),
+        ((shown("0" * 64),), "topdown-wide: expert: the task has its own"),
+    ],
+)
+def test_a_suite_says_who_shows_what_alone_needs_it(
+    edited: Edit, changes: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(SuiteError, match=says):
+        check_names(edited(**dict(zip("ab", changes, strict=False))))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("steps = 4 -> steps = 4\nexpert = 'x'", "give expert and expert_sha256 together"),
+        ("steps = 4 -> steps = 4\nexpert_sha256 = 'x'", "give expert and expert_sha256 together"),
+        ("steps = 4 -> steps = 4\nexpert = '../x'\nexpert_sha256 = 'x'", "the name of a file"),
+    ],
+)
+def test_an_expert_is_a_file_by_name_and_hash(tmp_path: Path, change: str, says: str) -> None:
+    with pytest.raises(SuiteError, match=says):
+        read_suite(write_suite(tmp_path / "s.toml", [change]))
