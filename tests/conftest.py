@@ -78,6 +78,21 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `compile` exports is exported once, for all processes of this run of the tests."""
+    from ofp_edge.targets.export import FORMS
+    from tests.targets.once import once
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for form, export in list(FORMS.items()):
+            patch.setitem(FORMS, form, once(export, form, folder))
+        yield
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium that can open a report without a screen; absent fails in CI."""
     for name in ("chromium", "chromium-browser", "google-chrome"):

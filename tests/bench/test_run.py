@@ -150,6 +150,19 @@ def test_a_tuned_row_runs_with_the_time_that_its_policy_is_given(
     assert chosen[1:] == [Choice(nfe=1, cold=True)]
 
 
+def test_a_tuned_row_of_a_method_that_never_starts_warm_has_its_noise(
+    edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = {"t_w": None, "noise_cold": 0.5, "noise_warm": 1.0}
+    monkeypatch.setattr(
+        work, "_tuned", lambda _, store, *x: store.write("tuning", x[-1], {"chosen": tuned})
+    )
+    suite = edited(a='"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 1]\ntuned = true')
+    run(suite, tmp_path / "work", here, "*/flow")
+    episodes = cell(tmp_path / "work", "episodes")
+    assert len(episodes["seed"]) == 1 and episodes["inputs"]["tuned"]
+
+
 def bench(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ofp_edge", "bench", *map(str, arguments)]
 

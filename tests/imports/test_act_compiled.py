@@ -25,6 +25,8 @@ from tests.imports.act_fixtures import MOMENTS, answers, checkpoint, seen
 from tests.needs import needs_engines
 from tests.synthetic import write_raw
 
+pytestmark = pytest.mark.usefixtures("exports")
+
 RATE_HZ, EPISODES, STEPS = 30.0, 4, 20
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from ofp_edge.files import sha256_file
 from ofp_edge.quantize.apply import quantize_policy
 from ofp_edge.quantize.gate import Check, Gate, write_gate
 from ofp_edge.targets.compile import Compiled, compile_policy
-from ofp_edge.targets.export import FORMS
 from tests.needs import needs_engines
 from tests.synthetic import tiny_policy, write_synthetic_dataset
-from tests.targets.once import once
 
 
 @dataclass
@@ -31,15 +28,8 @@ class Built:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What `compile` exports is exported once, for all processes of this run of the tests."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
-    folder.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for form, export in list(FORMS.items()):
-            patch.setitem(FORMS, form, once(export, form, folder))
-        yield
+def always(exports: None) -> None:
+    """All tests of this folder export so."""
 
 
 @pytest.fixture(scope="session")
