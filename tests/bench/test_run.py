@@ -157,7 +157,7 @@ def test_a_tuned_row_of_a_method_that_never_starts_warm_has_its_noise(
     monkeypatch.setattr(
         work, "_tuned", lambda _, store, *x: store.write("tuning", x[-1], {"chosen": tuned})
     )
-    suite = edited(a='"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2, 1]\ntuned = true')
+    suite = edited(a='"flow"\nnfe = [2, 1] -> "diffusion"\nnfe = [2]\ntuned = true')
     run(suite, tmp_path / "work", here, "*/flow")
     episodes = cell(tmp_path / "work", "episodes")
     assert len(episodes["seed"]) == 1 and episodes["inputs"]["tuned"]
