@@ -37,6 +37,8 @@ from ofp_edge.targets.compile import compile_policy
 from ofp_edge.train.plan import make_plan
 from ofp_edge.train.request import Request
 
+pytestmark = pytest.mark.usefixtures("exports")
+
 H, A, TO, D = 8, 3, 2, 5
 SPEC = PolicySpec(
     (State("state", (D,), "m", "base", (-1.0,) * D, (2.0,) * D),),

@@ -26,6 +26,8 @@ from ofp_edge.train.plan import make_plan
 from ofp_edge.train.request import Request
 from tests.needs import needs_engines
 
+pytestmark = pytest.mark.usefixtures("exports")
+
 TRUNK = '''
 """`toy`: one hidden layer over noise, features and time."""
 
