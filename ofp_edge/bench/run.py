@@ -11,6 +11,7 @@ from ofp_edge.bench.comparisons import Compared, compare_all
 from ofp_edge.bench.pool import Job, Pool
 from ofp_edge.bench.store import Store
 from ofp_edge.bench.suite import Side, Suite, TaskEntry
+from ofp_edge.errors import OfpError
 from ofp_edge.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run_suite(
 ) -> None:
     """Do what is missing of the chosen units, then rounds of episodes until every comparison is
     narrow enough or has its most. `experts` gives who shows a task, where the suite names one.
-    Raises what a job raised; finished work stays."""
+    Raises what a job raised, and OfpError where jobs leave nothing; finished work stays."""
     from ofp_edge.bench import work
 
     collecting: list[Job] = [
@@ -43,15 +44,20 @@ def run_suite(
         if not store.read("dataset", cells.dataset_inputs(suite, task))
     ]
     _do(pool, "datasets", collecting, progress)
-    while True:  # what starts from another row's policy comes in a later round
+    before: list[str] = []
+    while left := remaining(suite, store, chosen):
+        if left == before:
+            raise OfpError(
+                f"{store.root}: {left[0]}: the jobs ended, and wrote nothing here. On a "
+                "cluster every machine has to see this folder under this path."
+            )
+        before = left  # what starts from another row's policy comes in a later round
         timing: list[Job] = [
             (work.time_training, (suite, store, x)) for x in _untimed(suite, store, chosen)
         ]
         _do(pool, "timing runs", timing, progress)
         jobs = list(_missing(suite, store, chosen, work.train_and_evaluate))
         _do(pool, "trainings and episodes", jobs, progress)
-        if not jobs:
-            return
 
 
 def _tasks(suite: Suite, chosen: list[Unit]) -> list[TaskEntry]:

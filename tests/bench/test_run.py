@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ofp_edge.bench import pool as pools
 from ofp_edge.bench import work
 from ofp_edge.bench.cells import units
 from ofp_edge.bench.comparisons import compare_all
@@ -22,7 +24,7 @@ from ofp_edge.bench.results import gather
 from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
-from ofp_edge.errors import CheckFailed
+from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, run_episodes
 from ofp_edge.evaluate.tuning import WARM_TIMES
@@ -161,6 +163,26 @@ def test_a_tuned_row_of_a_method_that_never_starts_warm_has_its_noise(
     run(suite, tmp_path / "work", here, "*/flow")
     episodes = cell(tmp_path / "work", "episodes")
     assert len(episodes["seed"]) == 1 and episodes["inputs"]["tuned"]
+
+
+def test_jobs_that_leave_nothing_here_are_an_error(edited: Edit, tmp_path: Path) -> None:
+    """As on a cluster whose machines each have a folder of that name."""
+
+    class ElsewherePool(HerePool):
+        def run(self, jobs: Sequence[pools.Job]) -> Iterator[int]:
+            assert len(self.done) < 9, "for ever"
+            self.done += [job[0].__name__ for job in jobs]
+            yield from range(len(jobs))
+
+    elsewhere = ElsewherePool()
+    with pytest.raises(OfpError, match="collect .*: the jobs ended, and wrote nothing here"):
+        run(edited(), tmp_path / "work", elsewhere)
+    here = HerePool()
+    run(edited(), tmp_path / "work", here, "*/flow")
+    elsewhere.done.clear()
+    with pytest.raises(OfpError, match="train .*ours.*wrote nothing here"):
+        run(edited(), tmp_path / "work", elsewhere)
+    assert elsewhere.done == ["train_and_evaluate"]
 
 
 def bench(*arguments: object) -> list[str]:
