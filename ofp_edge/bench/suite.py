@@ -33,6 +33,7 @@ start = "flow"                 # optional: goes on from this row's policy of the
                                # distils if that takes many steps
 steps = 15000                  # optional, of this row, whatever the budget; the task's otherwise
 together = false               # optional: one policy for all tasks, told which (train --instructed)
+color_jitter = 0.2             # optional, and shift_px, as train's; the preset's otherwise
 frames = "other"               # optional: a control, shown another episode's images;
 words = "other"                # optional: or told another instruction
 cold = false                   # optional: every chunk starts from noise
@@ -106,6 +107,8 @@ class Row:
     start: str | None = None
     steps: int | None = None
     together: bool = False
+    color_jitter: float | None = None
+    shift_px: int | None = None
     frames: Literal["own", "other"] = "own"
     words: Literal["own", "other"] = "own"
 
@@ -121,12 +124,19 @@ class Row:
         return {name: value for name, value in given.items() if value is not None}
 
     @property
+    def augmentation(self) -> dict[str, Any]:
+        """Return what is given of how training changes images."""
+        given = {x: getattr(self, x) for x in ("color_jitter", "shift_px")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
     def training(self) -> str:
         """The method and all that is given of training; rows of the same training share it."""
         given = [f"{k}={v:g}" for k, v in sorted(self.options.items())]
         given += [f"start={self.start}"] if self.start else []
         given += [f"steps={self.steps}"] if self.steps else []
         given += ["together"] if self.together else []
+        given += [f"{k}={v:g}" for k, v in self.augmentation.items()]
         return " ".join([self.method, *given])
 
 

@@ -102,6 +102,8 @@ def _row(table: Table) -> Row:
         table.take("start", str, "") or None,
         table.count("steps") if "steps" in table.values else None,
         table.take("together", bool, False),
+        _number(table, "color_jitter"),
+        table.count("shift_px", least=0) if "shift_px" in table.values else None,
         _whose(table, "frames"),
         _whose(table, "words"),
     )

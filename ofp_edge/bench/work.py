@@ -101,6 +101,7 @@ def request_of(suite: Suite, store: Store, unit: Unit, output: Path, steps: int)
         options=unit.options or None,
         mixed=tuple(mixed),
         instructed=unit.row.together,
+        **unit.row.augmentation,
     )
     if (start := cells.start_of(suite, unit)) is None:
         return request

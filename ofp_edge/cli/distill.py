@@ -20,6 +20,7 @@ from ofp_edge.cli.train import (
     MethodOption,
     PolicyOutput,
     Seed,
+    ShiftPx,
     Steps,
     TensorBoard,
     ValidateEvery,
@@ -48,6 +49,7 @@ def distill(
     learning_rate: LearningRate = None,
     draws: Draws = None,
     color_jitter: ColorJitter = None,
+    shift_px: ShiftPx = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = 500,
     validate_every: ValidateEvery = 500,
@@ -81,6 +83,7 @@ def distill(
         distill=True,
         draws=draws,
         color_jitter=color_jitter,
+        shift_px=shift_px,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

@@ -49,6 +49,12 @@ ColorJitter = Annotated[
         "the preset's."
     ),
 ]
+ShiftPx = Annotated[
+    int | None,
+    typer.Option(
+        help="Images move by up to so many pixels along either axis. Default: the preset's."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Of weights, batches and noise. Default: 0.")]
 CheckpointEvery = Annotated[int, typer.Option(min=1, help="Optimiser steps between checkpoints.")]
 ValidateEvery = Annotated[
@@ -91,6 +97,7 @@ def train(
     learning_rate: LearningRate = None,
     draws: Draws = None,
     color_jitter: ColorJitter = None,
+    shift_px: ShiftPx = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = 500,
     validate_every: ValidateEvery = 500,
@@ -176,6 +183,7 @@ def train(
         n_action_steps=n_action_steps,
         draws=draws,
         color_jitter=color_jitter,
+        shift_px=shift_px,
     )
     return perform(output, request, data, compute, checkpoint_every, validate_every, tensorboard)
 

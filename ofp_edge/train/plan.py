@@ -164,7 +164,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     spec = PolicySpec.of(interface, chunking)
     # Weights mean nothing without the normalisation they were trained with.
     statistics = start.statistics if start else dataset.statistics(split.train)
-    settings = asked_settings(request, chosen.training, method)
+    settings = asked_settings(request, chosen.training, method, spec)
     seed = 0 if request.seed is None else request.seed
     record = TrainingRecord(
         settings,

@@ -16,7 +16,8 @@ class Request:
     weights: how often each is drawn from, by default in proportion to its windows. committed_steps:
     the longest committed prefix to train with (see policy/prefix.py); by default none. instructed:
     tell a new policy the task of each episode, in the data's words. horizon, n_action_steps: in
-    control steps, as in a spec. draws, color_jitter: as in TrainingConfig.
+    control steps, as in a spec. draws, color_jitter, shift_px: as in
+    TrainingConfig.
     """
 
     dataset: Path
@@ -41,3 +42,4 @@ class Request:
     n_action_steps: int | None = None
     draws: int | None = None
     color_jitter: float | None = None
+    shift_px: int | None = None

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ofp_edge.bench.cells import units
 from ofp_edge.bench.check import check_names
+from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import SHIPPED, find_suite
 from ofp_edge.bench.suite_file import read_suite
+from ofp_edge.bench.work import request_of
 from ofp_edge.errors import SuiteError, UnknownName
 from tests.bench.conftest import Edit, write_suite
 
@@ -32,6 +35,7 @@ def test_every_shipped_suite_names_what_exists(path: Path) -> None:
         ("cold = true -> cold = true\ntuned = true", "give tuned, or cold and noise"),
         ("cold = true -> tuned = true\nnoise_cold = 0.0", "give tuned, or cold and noise"),
         ("cold = true -> noise_cold = -1", "noise_cold"),
+        ("cold = true -> shift_px = -1", "shift_px: expected 0 or more"),
         ('"cold" -> "ours"', "'ours' is there twice"),
         ('"cold" -> "c/d"', "expected a word without /"),
         ('["flow", 2] -> ["flow", 9]', "evaluated at nfe"),
@@ -81,3 +85,19 @@ def test_rows_of_one_method_and_options_share_a_training(edited: Edit) -> None:
     assert ours.training == cold.training != flow.training
     other = edited(a="cold = true -> options = { lambda_c = 0 }").rows[1]
     assert other.training == "ofp-plus lambda_c=0"
+
+
+def test_rows_whose_images_are_changed_otherwise_are_trained_apart(
+    edited: Edit, tmp_path: Path
+) -> None:
+    suite = edited(a="cold = true -> color_jitter = 0.2\nshift_px = 0")
+    row = suite.row("cold")
+    assert row.training == "ofp-plus color_jitter=0.2 shift_px=0"
+    assert row.augmentation == {"color_jitter": 0.2, "shift_px": 0}
+    assert suite.row("ours").augmentation == {}
+    with open_store(tmp_path / "work", suite.name, any_code=False) as store:
+        asked = {
+            x.rows[0].name: request_of(suite, store, x, tmp_path / "p", 4) for x in units(suite)
+        }
+    assert (asked["cold"].color_jitter, asked["cold"].shift_px) == (0.2, 0)
+    assert (asked["ours"].color_jitter, asked["ours"].shift_px) == (None, None)
