@@ -24,6 +24,7 @@ from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.strict import read_json_file
 
 CONFIG, STATISTICS = "config.json", "statistics.json"
+BEST = "best"
 MARKER = CONFIG
 
 

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.files import read_json, write_json
-from ofp_edge.policy.folder import Policy, load_policy, save_policy
+from ofp_edge.policy.folder import BEST, Policy, load_policy, save_policy
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.strict import read_as
 from ofp_edge.train.validation import Validation
 
-CURVE, BEST = "validation.json", "best"
+CURVE = "validation.json"
 
 
 @dataclass(frozen=True)

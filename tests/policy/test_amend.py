@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,26 @@ def test_flags_state_single_entries_and_a_dry_run_changes_nothing(policy: Path) 
     assert "action move, unit: 1 -> deg" in dry.stdout and sha256_folder(policy) == before
     assert CliRunner().invoke(build_app(), asked).exit_code == 0
     assert read_config(policy).spec.actions[0].unit == "deg"
+
+
+def test_the_policy_of_lowest_validation_loss_is_stated_alike(policy: Path) -> None:
+    best = policy / "best"
+    shutil.copytree(unstated(policy.parent / "other"), best)
+    weights = others(best)
+    said = Statement({"move": {"unit": "deg"}}, {})
+    assert [x.what for x in amend_policy(policy, said)] == ["action move, unit"]
+    assert read_config(best).spec.actions[0].unit == "deg" and others(best) == weights
+    load_policy(best)
+    assert amend_policy(policy, said) == []
+    # One that was left behind, as by an older `policy set`, catches up.
+    shutil.rmtree(best)
+    shutil.copytree(policy.parent / "other", best)
+    assert [x.what for x in amend_policy(policy, said, dry_run=True)] == [
+        "best/, action move, unit"
+    ]
+    assert read_config(best).spec.actions[0].unit == "1"
+    amend_policy(policy, said)
+    assert read_config(best).spec.actions[0].unit == "deg"
 
 
 @pytest.mark.parametrize(
