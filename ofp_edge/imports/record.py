@@ -12,7 +12,6 @@ from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import COLD, REFINE, WARM, PolicyConfig, TrainingConfig, TrainingRecord
 from ofp_edge.policy.folder import MARKER, Policy, save_policy
 from ofp_edge.policy.kind import Network
-from ofp_edge.policy.methods import build_method, options_of
 from ofp_edge.policy.presets import IMPORTED
 from ofp_edge.spec import PolicySpec
 
@@ -71,7 +70,7 @@ def config_of(
     )
     return PolicyConfig(
         method=method,
-        method_options=options_of(build_method(method)) if network.draws else {},
+        method_options={},
         preset=IMPORTED,
         network=network,
         spec=spec,

@@ -117,8 +117,9 @@ class PolicyConfig:
 
     time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1); a
     deterministic policy has none. method_options: the method's own numbers (loss weights, time
-    laws), all of them. refine: whether a chunk takes the refining evaluation by default.
-    plan_sha256: the hash of the quantization.json that belongs to it; a float policy has none.
+    laws), all of them; imported policies have none. refine: whether a chunk takes the refining
+    evaluation by default. plan_sha256: the hash of the quantization.json that belongs to it; a
+    float policy has none.
     start: the noise of cold and warm starts, and a cold chunk's evaluations; folders of before draw
     as much as training. files: SHA-256 of the weights and of the policy's other files, by name;
     older folders have none.
@@ -171,6 +172,8 @@ class PolicyConfig:
                 f"policy schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
             )
         value = {"refine": False, "plan_sha256": None, **value}  # folders of before
+        if value.get("method") == "diffusion" and isinstance(value.get("method_options"), dict):
+            value["method_options"] = {"predicts_data": 0.0, **value["method_options"]}
         network = network_from_json(value.get("network"))
         if isinstance(value.get("training"), dict):  # the forms written before there were images
             value["training"] = {"rgb_weights_sha256": None, **value["training"]}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.evaluate.torch_inference import SampledAct
+from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.policy.deployed import deploy, split
 from ofp_edge.policy.folder import Policy, load_policy
 from ofp_edge.policy.methods import build_method
@@ -35,8 +36,9 @@ def kept(t: Tensor) -> Tensor:
 class Exact(nn.Module):
     """All data is DATA, so the noise in z is known. Records the times it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: Diffusion) -> None:
         super().__init__()
+        self.method = method
         self.null, self.counted = nn.Parameter(torch.zeros(2)), None
         self.times: list[Tensor] = []
 
@@ -47,29 +49,40 @@ class Exact(nn.Module):
     def forward(self, z: Tensor, t: Tensor, r: Tensor, features: Tensor) -> Tensor:
         assert torch.equal(t, r)
         self.times.append(t)
+        if self.method.predicts_data:
+            return DATA.expand_as(z)
         share = kept(t)[:, None]
         return (z - share.sqrt() * DATA) / (1 - share).sqrt()
 
 
-def test_the_exact_noise_has_no_loss() -> None:
-    network: Any = Exact()
-    found = Diffusion().losses(
+METHODS = {"data": Diffusion(), "noise": Diffusion(predicts_data=0)}
+
+
+@pytest.mark.parametrize("predicted", METHODS)
+def test_an_exact_prediction_has_no_loss(predicted: str) -> None:
+    method = METHODS[predicted]
+    network: Any = Exact(method)
+    found = method.losses(
         network, network, [torch.ones(512, 2)], DATA.expand(512, 4), 0.0,
         torch.Generator().manual_seed(0),
     )  # fmt: skip
-    assert set(found) == {"noise"}
-    assert float(found["noise"].detach()) < 1e-5
+    assert set(found) == {predicted}
+    assert float(torch.as_tensor(found[predicted]).detach()) < 1e-5
     (asked,) = network.times
     assert (float(asked.min()), float(asked.max())) == (0.0, pytest.approx(0.99))
 
 
+@pytest.mark.parametrize("predicted", METHODS)
 @pytest.mark.parametrize("nfe", [1, 2, 3, 7, 10, 29, 64, 97, 100])
-def test_ddim_on_the_exact_noise_ends_at_the_data(nfe: int) -> None:
-    network: Any = Exact()
+def test_ddim_on_an_exact_prediction_ends_at_the_data(nfe: int, predicted: str) -> None:
+    method = METHODS[predicted]
+    network: Any = Exact(method)
     noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        chunk = Diffusion().sample(network, torch.zeros(5, 2), noise, nfe)
-    tolerance = 0.15 if nfe == 1 else 1e-3  # at k = 99 almost nothing of the data is left in z
+        chunk = method.sample(network, torch.zeros(5, 2), noise, nfe)
+    tolerance = (
+        0.15 if nfe == 1 and predicted == "noise" else 1e-3
+    )  # at k = 99 almost nothing of the data is left in z
     torch.testing.assert_close(chunk, DATA.expand(5, 4), atol=tolerance, rtol=0)
     asked = torch.stack(network.times)[:, 0]
     assert len(asked) == nfe
@@ -86,15 +99,19 @@ def test_sampling_twice_gives_the_same(policy: Policy) -> None:
     assert float(first.detach().abs().max()) <= 1  # clip_sample
 
 
+@pytest.mark.parametrize(("predicted", "called"), [("data", "sample"), ("noise", "epsilon")])
 @pytest.mark.parametrize("nfe", [1, 5, 20])
-def test_where_diffusers_own_steps_are_right_the_answer_is_theirs(policy: Policy, nfe: int) -> None:
+def test_where_diffusers_own_steps_are_right_the_answer_is_theirs(
+    policy: Policy, nfe: int, predicted: str, called: str
+) -> None:
     from diffusers import DDIMScheduler
 
-    method, features = Diffusion(), torch.randn(2, policy.network.null.numel())
+    method, features = METHODS[predicted], torch.randn(2, policy.network.null.numel())
     noise = torch.randn(2, policy.network.chunk_size)
     scheduler: Any = DDIMScheduler(
-        num_train_timesteps=100, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing"
-    )
+        num_train_timesteps=100, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing",
+        prediction_type=called,
+    )  # fmt: skip
     scheduler.set_timesteps(nfe)
     with torch.no_grad():
         z = noise
@@ -116,9 +133,9 @@ def test_uneven_steps_go_to_the_noise_of_the_next_one(nfe: int) -> None:
             seen.append((z, t))
             return super().forward(z, t, r, features)
 
-    network: Any = Listening()
+    network: Any = Listening(METHODS["noise"])
     with torch.no_grad():
-        Diffusion().sample(network, torch.zeros(1, 2), noise, nfe)
+        METHODS["noise"].sample(network, torch.zeros(1, 2), noise, nfe)
     (first, start), *rest = seen
     share = kept(start)
     eps = (first - share.sqrt() * DATA) / (1 - share).sqrt()
@@ -159,7 +176,8 @@ def test_the_sampled_act_is_the_methods_sample_in_raw_units(tmp_path: Path) -> N
         chunk, normalised = SampledAct(policy.network, policy.sampling, 10)(
             features, z, torch.zeros(1, 1)
         )
-        expected = build_method("diffusion").sample(policy.network, features, z, 10)
+        method = build_method("diffusion", policy.config.method_options)
+        expected = method.sample(policy.network, features, z, 10)
     assert torch.equal(normalised, expected)
     raw = policy.network.denormalize_actions(expected).flatten(1)
     torch.testing.assert_close(chunk, raw)
@@ -176,3 +194,17 @@ def test_a_flow_policy_is_asked_for_the_velocity_it_learned(tmp_path: Path) -> N
         at = policy.network.time(torch.tensor([0.25]), torch.tensor([0.25]))[0]
     assert euler.row == (*at.tolist(), 0.5)
     assert jump.row[-1] == 0.5 and jump.row[:-1] != euler.row[:-1]
+
+
+def test_folders_of_before_predict_the_noise(tmp_path: Path) -> None:
+    """Their configuration does not say, and a wrong guess is a wrong answer without a word."""
+    folder = as_method(tiny_policy(tmp_path / "p"), "diffusion")
+    assert "predicts_data" not in json.loads((folder / "config.json").read_text())["method_options"]
+    assert load_policy(folder).sampling == METHODS["noise"]
+    config = load_policy(folder).config
+    again = PolicyConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert again.method_options["predicts_data"] == 0
+    said = {**config.to_json(), "method_options": {"predicts_data": 1.0}}
+    assert PolicyConfig.from_json(said).method_options == {"predicts_data": 1.0}
+    with pytest.raises(PolicyError, match="predicts_data = 2: expected 1, the chunk, or 0"):
+        Diffusion(predicts_data=2)

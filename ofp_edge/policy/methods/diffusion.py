@@ -2,9 +2,12 @@
 
 Ho et al., NeurIPS 2020; Song et al., ICLR 2021; Chi et al., RSS 2023. The schedulers are
 diffusers'; squared-cosine betas, clipped samples. The network is the same as every method's, but it
-predicts the noise in its input, not a velocity:
+predicts the chunk without its noise, not a velocity, as in DP3 (Ze et al., RSS 2024):
 
-    z_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps,      L = || e(z_k, t_k, t_k | o) - eps ||^2
+    z_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps,      L = || a(z_k, t_k, t_k | o) - a ||^2
+
+With predicts_data = 0 it predicts the noise, L = || e(z_k, t_k, t_k | o) - eps ||^2. All the
+numbers of z have to pass through the trunk then, and a narrow one fails: see docs/benchmark.md.
 
 Its time is the scheduler's step k = 0 .. T-1 turned round, t_k = 1 - (k + 1) / T: the noisiest step
 is at t = 0, and data would be at 1, as everywhere here. r = t always.
@@ -32,7 +35,8 @@ from ofp_edge.policy.prefix import Prefix, telling
 
 @dataclass(frozen=True)
 class Diffusion(Method):
-    """T is train_steps, a whole number. p_drop: share of samples without condition, as in OFP."""
+    """T is train_steps, a whole number. p_drop: share of samples without condition, as in OFP.
+    predicts_data: 1: the network predicts the chunk, 0: the noise."""
 
     name: ClassVar[str] = "diffusion"
     summary: ClassVar[str] = "DDPM with DDIM sampling: the many-step baseline, not deployable"
@@ -41,6 +45,14 @@ class Diffusion(Method):
     deployable: ClassVar[bool] = False
     train_steps: float = 100
     p_drop: float = 0.1
+    predicts_data: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.predicts_data not in (0, 1):
+            raise PolicyError(
+                f"method {self.name}: predicts_data = {self.predicts_data:g}: expected 1, the "
+                "chunk, or 0, the noise."
+            )
 
     @property
     def own_nfe(self) -> int:
@@ -63,10 +75,16 @@ class Diffusion(Method):
         condition = times.drop_condition(features, network.null, self.p_drop, generator)
         eps = times.noise_like(actions, generator)
         k = integers(count, rows, generator)
-        noisy = _scheduler("DDPMScheduler", count).add_noise(actions, eps, k)
+        noisy = _scheduler("DDPMScheduler", count, self._predicts).add_noise(actions, eps, k)
         t = self.time_of(k)
         found = telling(network, prefix)(noisy, t, t, condition)
-        return {"noise": times.squared_error(found, eps, prefix, network.counted).mean()}
+        wanted = actions if self.predicts_data else eps
+        name = "data" if self.predicts_data else "noise"
+        return {name: times.squared_error(found, wanted, prefix, network.counted).mean()}
+
+    @property
+    def _predicts(self) -> str:
+        return "sample" if self.predicts_data else "epsilon"
 
     def sample(
         self,
@@ -85,7 +103,7 @@ class Diffusion(Method):
             )
         # Evenly spaced as diffusers' "trailing"; its own list is one too long for some nfe.
         steps = [round(count * i / nfe) - 1 for i in range(nfe, 0, -1)]
-        scheduler = _scheduler("DDIMScheduler", count)
+        scheduler = _scheduler("DDIMScheduler", count, self._predicts)
         z, told = noise, telling(network, prefix)
         for k, after in zip(steps, [*steps[1:], -1], strict=True):
             # Its `step` goes back by T // num_inference_steps, which is uneven here: the exact
@@ -101,11 +119,11 @@ class Diffusion(Method):
 
 
 @lru_cache(maxsize=8)
-def _scheduler(name: str, count: int) -> Any:
+def _scheduler(name: str, count: int, predicts: str) -> Any:
     kind = getattr(require("diffusers", "train"), name)
     return kind(
         num_train_timesteps=count,
         beta_schedule="squaredcos_cap_v2",
         clip_sample=True,
-        prediction_type="epsilon",
+        prediction_type=predicts,
     )
