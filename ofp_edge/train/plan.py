@@ -29,7 +29,8 @@ from ofp_edge.policy.resnet_weights import load_resnet_weights
 from ofp_edge.spec import Chunking, PolicySpec
 from ofp_edge.start import Start
 from ofp_edge.train.asked import asked_settings, require_same
-from ofp_edge.train.coding import chosen_method, find_centres, with_codes
+from ofp_edge.train.choice import chosen_method, method_of
+from ofp_edge.train.coding import find_centres, with_codes
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.mixed import batches_of
 from ofp_edge.train.request import Request
@@ -139,10 +140,11 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         raise PolicyError(f"--method {method.name}: expected one that jumps: ofp or ofp-plus.")
     if start:
         start = with_codes(start, method, f"--init {request.init}")
-    if start and own and build_method(start.config.method).velocity != method.velocity:
+    if start and own and (before := method_of(start).predicts) != method.predicts:
         raise PolicyError(
-            f"{request.init}: its method is {start.config.method}, got {method.name}: one predicts "
-            "noise, the other a velocity. Leave --init out, or keep the method."
+            f"{request.init}: it was trained to predict {before}, of method "
+            f"{start.config.method}, got {method.name}, which predicts {method.predicts}. Leave "
+            "--init out, or keep the method and what it predicts."
         )
     times = start.config.spec if start else chosen
     chunking = Chunking(

@@ -55,7 +55,7 @@ class Exact(nn.Module):
         return (z - share.sqrt() * DATA) / (1 - share).sqrt()
 
 
-METHODS = {"data": Diffusion(), "noise": Diffusion(predicts_data=0)}
+METHODS = {"chunk": Diffusion(), "noise": Diffusion(predicts_data=0)}
 
 
 @pytest.mark.parametrize("predicted", METHODS)
@@ -99,7 +99,7 @@ def test_sampling_twice_gives_the_same(policy: Policy) -> None:
     assert float(first.detach().abs().max()) <= 1  # clip_sample
 
 
-@pytest.mark.parametrize(("predicted", "called"), [("data", "sample"), ("noise", "epsilon")])
+@pytest.mark.parametrize(("predicted", "called"), [("chunk", "sample"), ("noise", "epsilon")])
 @pytest.mark.parametrize("nfe", [1, 5, 20])
 def test_where_diffusers_own_steps_are_right_the_answer_is_theirs(
     policy: Policy, nfe: int, predicted: str, called: str

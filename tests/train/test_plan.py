@@ -193,8 +193,21 @@ def test_init_with_another_preset_is_refused(ask: Ask, tmp_path: Path) -> None:
 
 def test_init_from_noise_to_velocity_is_refused(ask: Ask, tmp_path: Path) -> None:
     train(make_plan(ask(steps=1)))
-    with pytest.raises(PolicyError, match="its method is ofp-plus, got diffusion"):
+    says = "to predict a velocity, of method ofp-plus, got diffusion, which predicts the chunk"
+    with pytest.raises(PolicyError, match=says):
         make_plan(ask(init=ask().output, method="diffusion", output=tmp_path / "on"))
+
+
+def test_what_learned_to_predict_the_noise_goes_on_so(ask: Ask, tmp_path: Path) -> None:
+    train(make_plan(ask(steps=1, method="diffusion", options={"predicts_data": 0})))
+    on = make_plan(ask(init=ask().output, steps=1, output=tmp_path / "on"))
+    assert on.policy.config.method_options["predicts_data"] == 0
+    assert make_plan(ask(resume=True)).policy.config.method_options["predicts_data"] == 0
+    says = "to predict the noise, of method diffusion, got diffusion, which predicts the chunk"
+    with pytest.raises(PolicyError, match=says):
+        make_plan(ask(init=ask().output, options={"predicts_data": 1}, output=tmp_path / "x"))
+    fresh = make_plan(ask(steps=1, method="diffusion", output=tmp_path / "new"))
+    assert fresh.policy.config.method_options["predicts_data"] == 1
 
 
 def test_init_and_resume_exclude_each_other(ask: Ask) -> None:

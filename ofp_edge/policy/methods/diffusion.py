@@ -55,6 +55,11 @@ class Diffusion(Method):
             )
 
     @property
+    def predicts(self) -> str:
+        """What the network answers with; see Method."""
+        return "the chunk" if self.predicts_data else "the noise"
+
+    @property
     def own_nfe(self) -> int:
         """The number of steps that training has."""
         return int(self.train_steps)
@@ -79,7 +84,7 @@ class Diffusion(Method):
         t = self.time_of(k)
         found = telling(network, prefix)(noisy, t, t, condition)
         wanted = actions if self.predicts_data else eps
-        name = "data" if self.predicts_data else "noise"
+        name = "chunk" if self.predicts_data else "noise"
         return {name: times.squared_error(found, wanted, prefix, network.counted).mean()}
 
     @property

@@ -195,6 +195,11 @@ class Method(Sampling, ABC):
         return None
 
     @property
+    def predicts(self) -> str:
+        """What the network answers with: weights that learned one can't go on with another."""
+        return "a velocity"
+
+    @property
     def code_count(self) -> int:
         """The codes that a new network's jumps choose among (see codes.py); none here."""
         return 0
