@@ -172,8 +172,10 @@ class PolicyConfig:
                 f"policy schema version {shown(version)}, this ofp-edge reads {SCHEMA_VERSION}."
             )
         value = {"refine": False, "plan_sha256": None, **value}  # folders of before
-        if value.get("method") == "diffusion" and isinstance(value.get("method_options"), dict):
-            value["method_options"] = {"predicts_data": 0.0, **value["method_options"]}
+        options = value.get("method_options")
+        if value.get("method") == "diffusion" and isinstance(options, dict):
+            if "predicts_data" not in options:
+                value["method_options"] = {**options, "predicts_data": 0.0}
         network = network_from_json(value.get("network"))
         if isinstance(value.get("training"), dict):  # the forms written before there were images
             value["training"] = {"rgb_weights_sha256": None, **value["training"]}
