@@ -173,7 +173,7 @@ class PolicyConfig:
             )
         value = {"refine": False, "plan_sha256": None, **value}  # folders of before
         options = value.get("method_options")
-        if value.get("method") == "diffusion" and isinstance(options, dict):
+        if value.get("method") == "diffusion" and isinstance(options, dict) and options:
             if "predicts_data" not in options:
                 value["method_options"] = {**options, "predicts_data": 0.0}
         network = network_from_json(value.get("network"))

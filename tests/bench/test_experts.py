@@ -31,6 +31,7 @@ def shown(sha256: str) -> str:
 
 def bench(suite: Path, *words: object) -> tuple[int, dict[str, str]]:
     said = CliRunner().invoke(build_app(), ["bench", *map(str, (suite, *words)), "--json"])
+    assert isinstance(said.exception, SystemExit | None), said.exception
     return said.exit_code, json.loads(said.stdout)
 
 

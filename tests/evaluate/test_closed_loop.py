@@ -262,7 +262,6 @@ def test_a_policy_answers_as_its_method_samples(
 ) -> None:
     torch = pytest.importorskip("torch")
     from ofp_edge.policy.folder import load_policy
-    from ofp_edge.policy.methods import build_method
 
     if method == "diffusion":
         pytest.importorskip("diffusers")
@@ -280,7 +279,7 @@ def test_a_policy_answers_as_its_method_samples(
     )
     with torch.no_grad():
         features = torch.from_numpy(inference.act.inputs["features"].copy())
-        expected = build_method(method).sample(
+        expected = policy.sampling.sample(
             policy.network, features, torch.from_numpy(draw[None]), nfe or 100
         )
     np.testing.assert_allclose(chunk.normalised.reshape(1, -1), expected, atol=2e-5)

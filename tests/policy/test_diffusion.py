@@ -156,6 +156,7 @@ def as_method(folder: Path, name: str) -> Path:
     """Rewrite a policy folder as if `name` had trained it."""
     config = json.loads((folder / "config.json").read_text())
     config["method"] = name
+    config["method_options"] = {"p_drop": 0.1}  # as in folders of before, where it is diffusion
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
