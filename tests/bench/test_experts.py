@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from typer.testing import CliRunner
@@ -12,8 +14,12 @@ from typer.testing import CliRunner
 pytest.importorskip("gymnasium_robotics")
 
 from ofp_edge.bench import work
+from ofp_edge.bench.cells import dataset_inputs
 from ofp_edge.bench.check import check_names
+from ofp_edge.bench.pool import Job
+from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite_file import read_suite
+from ofp_edge.cli.expert import read_expert
 from ofp_edge.cli.main import build_app
 from ofp_edge.errors import SuiteError
 from ofp_edge.files import sha256_file
@@ -35,35 +41,50 @@ def bench(suite: Path, *words: object) -> tuple[int, dict[str, str]]:
     return said.exit_code, json.loads(said.stdout)
 
 
-def test_demonstrations_are_those_of_the_file_that_the_suite_means(
-    tmp_path: Path, here: HerePool, monkeypatch: pytest.MonkeyPatch
+class IdlePool(HerePool):
+    """Does nothing, and remembers who shows each task."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[int]:
+        self.done += [getattr(job[1][3], "sha256", "nobody") for job in jobs]
+        yield from range(len(jobs))
+
+
+def test_a_suite_is_shown_by_the_file_that_it_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "collect_demonstrations", partial(collect_demonstrations, seed=EASY))
-    monkeypatch.setattr("ofp_edge.bench.pool.LocalPool", lambda workers: here)
+    pool = IdlePool()
+    monkeypatch.setattr("ofp_edge.bench.pool.LocalPool", lambda workers: pool)
     (tmp_path / "experts").mkdir()
     expert = still(tmp_path / "experts/pen.pickle", 45, 24)
-    suite = write_suite(tmp_path / "tiny.toml", [PEN, shown(sha256_file(expert))])
-    folder = tmp_path / "work"
+    meant = sha256_file(expert)
+    suite = write_suite(tmp_path / "tiny.toml", [PEN, shown(meant)])
 
-    code, said = bench(suite, "-o", folder)  # looks in this folder
+    code, said = bench(suite, "-o", tmp_path / "work")  # looks in this folder
     assert code == 1 and "there is no pen.pickle. Download it" in said["error"]
-    assert not list(folder.glob("datasets/*")) and here.done == []
+    assert pool.done == []
 
-    code, said = bench(suite, "-o", folder, "--experts", tmp_path / "experts")
-    assert code == 0, said
-    attributes = json.loads(next(folder.glob("datasets/*/.zattrs")).read_text())["ofp_edge"]
-    assert attributes["collector"]["expert_sha256"] == sha256_file(expert)
-    assert "train_and_evaluate adroit/pen/ours+cold/0" in here.done
-
-    expert.unlink()  # what is collected needs it no more
-    assert bench(suite, "-o", folder)[0] == 0
+    found = "--experts", tmp_path / "experts"
+    code, said = bench(suite, "-o", tmp_path / "work", *found)
+    assert pool.done == [meant] and "wrote nothing here" in said["error"]
 
     other = still(tmp_path / "experts/pen.pickle", 45, 23)
-    assert bench(suite, "-o", folder, "--experts", tmp_path / "experts")[0] == 0
-    suite = write_suite(suite, [PEN, shown("0" * 64)])
-    code, said = bench(suite, "-o", folder, "--experts", tmp_path / "experts")
-    assert code == 1
-    assert f"expected {'0' * 64}, got {sha256_file(other)}" in said["error"]
+    code, said = bench(suite, "-o", tmp_path / "work", *found)
+    assert code == 1 and f"expected {meant}, got {sha256_file(other)}" in said["error"]
+    assert pool.done == [meant]
+
+
+def test_its_demonstrations_are_collected(edited: Edit, tmp_path: Path) -> None:
+    expert = read_expert(still(tmp_path / "pen.pickle", 45, 24))
+    suite = edited(a=PEN, b=shown(expert.sha256))
+    with (
+        patch.object(work, "collect_demonstrations", partial(collect_demonstrations, seed=EASY)),
+        open_store(tmp_path / "work", suite.name, any_code=False) as store,
+    ):
+        work.collect(suite, store, suite.tasks[0], expert)
+        cell = store.read("dataset", dataset_inputs(suite, suite.tasks[0]))
+        assert cell is not None and cell["steps"] > 2
+    attributes = json.loads(next(tmp_path.glob("work/datasets/*/.zattrs")).read_text())["ofp_edge"]
+    assert attributes["collector"]["expert_sha256"] == expert.sha256
 
 
 @pytest.mark.parametrize(
