@@ -69,7 +69,7 @@ def _task(table: Table) -> TaskEntry:
     )
     if entry.group not in GROUPS:
         raise SuiteError(f"{table.path}: {table.where('group')}: {_unknown(entry.group, GROUPS)}")
-    if entry.expert is not None and (set(entry.expert) & set("/\\") or entry.expert == ".."):
+    if entry.expert is not None and Path(entry.expert).name != entry.expert:
         raise SuiteError(
             f"{table.path}: {table.where('expert')}: expected the name of a file, got "
             f"{entry.expert!r}. Give its folder as --experts."

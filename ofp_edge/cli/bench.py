@@ -81,8 +81,8 @@ def bench(
             if ray is not None:
                 pool = RayPool(ray)
             with output.progress(read.name) as progress:
-                found_experts = partial(expert_of, read, folder=experts)
-                run_suite(read, store, chosen, pool, progress, found_experts)
+                shown_by = partial(expert_of, read, folder=experts)
+                run_suite(read, store, chosen, pool, progress, shown_by)
         command = ["ofp-edge", *sys.argv[1:]]
         found = gather(read, store, command=command, pool=pool.name, workers=pool.workers)
         if not dry_run:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofp_edge.bench.suite import Suite, TaskEntry
 from ofp_edge.errors import SuiteError
 
 if TYPE_CHECKING:
+    from ofp_edge.bench.suite import Suite, TaskEntry
     from ofp_edge.imports.mjrl import MlpExpert
 
 

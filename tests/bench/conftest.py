@@ -63,6 +63,18 @@ class HerePool:
             yield number
 
 
+class IdlePool(HerePool):
+    """Ends every job without doing it, as a cluster does whose machines see another folder."""
+
+    jobs: Sequence[Job] = ()
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[int]:
+        assert len(self.done) < 9, "for ever"
+        self.done += [job[0].__name__ for job in jobs]
+        self.jobs = [*self.jobs, *jobs]
+        yield from range(len(jobs))
+
+
 @pytest.fixture
 def here() -> HerePool:
     return HerePool()

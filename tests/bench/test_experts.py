@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -16,7 +15,6 @@ pytest.importorskip("gymnasium_robotics")
 from ofp_edge.bench import work
 from ofp_edge.bench.cells import dataset_inputs
 from ofp_edge.bench.check import check_names
-from ofp_edge.bench.pool import Job
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite_file import read_suite
 from ofp_edge.cli.expert import read_expert
@@ -24,7 +22,7 @@ from ofp_edge.cli.main import build_app
 from ofp_edge.errors import SuiteError
 from ofp_edge.files import sha256_file
 from ofp_edge.sim.collect import collect_demonstrations
-from tests.bench.conftest import Edit, HerePool, write_suite
+from tests.bench.conftest import Edit, IdlePool, write_suite
 from tests.imports.mjrl_pickle import still
 
 EASY = 8  # a seed in which the pen lies almost as it should, and falls into place
@@ -41,14 +39,6 @@ def bench(suite: Path, *words: object) -> tuple[int, dict[str, str]]:
     return said.exit_code, json.loads(said.stdout)
 
 
-class IdlePool(HerePool):
-    """Does nothing, and remembers who shows each task."""
-
-    def run(self, jobs: Sequence[Job]) -> Iterator[int]:
-        self.done += [getattr(job[1][3], "sha256", "nobody") for job in jobs]
-        yield from range(len(jobs))
-
-
 def test_a_suite_is_shown_by_the_file_that_it_means(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,16 +51,17 @@ def test_a_suite_is_shown_by_the_file_that_it_means(
 
     code, said = bench(suite, "-o", tmp_path / "work")  # looks in this folder
     assert code == 1 and "there is no pen.pickle. Download it" in said["error"]
-    assert pool.done == []
+    assert not pool.jobs
 
     found = "--experts", tmp_path / "experts"
     code, said = bench(suite, "-o", tmp_path / "work", *found)
-    assert pool.done == [meant] and "wrote nothing here" in said["error"]
+    assert [job[1][3].sha256 for job in pool.jobs] == [meant]
+    assert code == 1 and "wrote nothing here" in said["error"]
 
     other = still(tmp_path / "experts/pen.pickle", 45, 23)
     code, said = bench(suite, "-o", tmp_path / "work", *found)
     assert code == 1 and f"expected {meant}, got {sha256_file(other)}" in said["error"]
-    assert pool.done == [meant]
+    assert len(pool.jobs) == 1
 
 
 def test_its_demonstrations_are_collected(edited: Edit, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_an_exact_prediction_has_no_loss(predicted: str) -> None:
         torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert set(found) == {predicted}
-    assert float(torch.as_tensor(found[predicted]).detach()) < 1e-5
+    assert float(found[predicted].detach()) < 1e-5
     (asked,) = network.times
     assert (float(asked.min()), float(asked.max())) == (0.0, pytest.approx(0.99))
 
@@ -80,9 +80,8 @@ def test_ddim_on_an_exact_prediction_ends_at_the_data(nfe: int, predicted: str) 
     noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         chunk = method.sample(network, torch.zeros(5, 2), noise, nfe)
-    tolerance = (
-        0.15 if nfe == 1 and predicted == "noise" else 1e-3
-    )  # at k = 99 almost nothing of the data is left in z
+    # At k = 99 almost nothing of the data is left in z.
+    tolerance = 0.15 if nfe == 1 and predicted == "noise" else 1e-3
     torch.testing.assert_close(chunk, DATA.expand(5, 4), atol=tolerance, rtol=0)
     asked = torch.stack(network.times)[:, 0]
     assert len(asked) == nfe
