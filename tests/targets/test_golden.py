@@ -77,6 +77,14 @@ def test_inputs_on_a_border_deep_inside_are_not_chosen(deployed: Deployed) -> No
     steps = np.round(golden.arrays["input/encode/state"][:, 0] * 32)
     assert not (steps % 2).any()
     assert golden.wobble["encode", "int8", "feature"].max() < 1e-3
+    # What stands beside them is the reference's own answer, disturbed by nothing.
+    inputs = (golden.arrays[f"input/encode/{x}"] for x in ("state", "points"))
+    for state, points, told in zip(
+        *inputs, golden.arrays["output/encode/int8/feature"], strict=True
+    ):
+        with torch.no_grad():
+            answer = Deep()(*(torch.from_numpy(x[None]) for x in (state, points)))
+        np.testing.assert_array_equal(answer[0].numpy(), told)
 
 
 def test_tolerance_is_three_times_the_difference() -> None:
