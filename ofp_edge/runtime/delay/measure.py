@@ -120,7 +120,10 @@ class DelayLoop:
             a, b = (x[0] for x in (np.searchsorted(t, [first]) for t in (sent, read)))
             c, d = (x[0] for x in (np.searchsorted(t, [last]) for t in (sent, read)))
             if c - a < 4 or d - b < 4:
-                raise RobotError("too few commands went out in time: nothing was measured.")
+                raise RobotError(
+                    f"{c - a} commands went out and {d - b} readings came in one trial, expected 4 "
+                    "of each: nothing was measured. Measure again with nothing else running."
+                )
             found.append(estimate(sent[a:c], told[a:c], read[b:d], seen[b:d], self.wish.longest_ms))
         return found
 
