@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,14 @@ NOT_WORSE, BETTER, WORSE, OPEN = "not worse", "better", "worse", "open"
 class Compared:
     """One comparison in one group.
 
+    `against` is the comparison's own, or the best other row, as far as there is one yet.
     `estimate` is candidate minus against, in shares of the episodes, and None before any pair
     exists. `episodes` is the number for each training seed, the fewest of any pair. `pairs` and
     `planned` count the pairs (task, training seed) that are done and that there will be.
     """
 
     comparison: Comparison
+    against: Side | None
     group: str
     estimate: Estimate | None
     episodes: int
@@ -58,22 +61,46 @@ def compare(suite: Suite, store: Store, comparison: Comparison, group: str) -> C
     """Compare candidate minus against over paired episodes: the same task, training seed and
     episode seed."""
     members = [task for task in suite.tasks if task.group == group]
+    candidate = _done(suite, store, members, comparison.candidate)
+    side = comparison.against or _best_other(suite, store, members, comparison.candidate, candidate)
+    against = _done(suite, store, members, side) if side else {}
     pairs: dict[str, list[Values]] = {}
-    for task in members:
-        for seed in suite.seeds:
-            sides = [
-                episodes_of(suite, store, task, side, seed)
-                for side in (comparison.candidate, comparison.against)
-            ]
-            if all(sides):
-                pairs.setdefault(task.name, []).append(_difference(*sides))  # type: ignore[arg-type]
+    for (task, seed), cell in candidate.items():
+        if (task, seed) in against:
+            pairs.setdefault(task, []).append(_difference(cell, against[task, seed]))
     flat = [x for seeds in pairs.values() for x in seeds]
     # Every pair has the same number of episodes: no training weighs more for having run longer.
     least = min((len(x) for x in flat), default=0)
     cut = [[x[:least] for x in seeds] for seeds in pairs.values()]
     found = estimate(cut, DIFFERENCE) if least else None
     planned = len(members) * len(suite.seeds)
-    return Compared(comparison, group, found, least, len(flat), planned, tuple(pairs))
+    return Compared(comparison, side, group, found, least, len(flat), planned, tuple(pairs))
+
+
+def _done(
+    suite: Suite, store: Store, tasks: list[TaskEntry], side: Side
+) -> dict[tuple[str, int], Cell]:
+    """Return the episodes of a row at an nfe that there are, by task and training seed."""
+    found = {
+        (task.name, seed): episodes_of(suite, store, task, side, seed)
+        for task in tasks
+        for seed in suite.seeds
+    }
+    return {key: cell for key, cell in found.items() if cell is not None}
+
+
+def _best_other(
+    suite: Suite, store: Store, tasks: list[TaskEntry], candidate: Side, own: dict[Any, Cell]
+) -> Side | None:
+    """Return the side of another method that succeeds most often where the candidate has episodes,
+    the same for all tasks. One that lacks any of those can't be it."""
+    method, means = suite.row(candidate.row).method, {}
+    for row in suite.rows:
+        for nfe in row.nfe if row.method != method else ():
+            cells_of = _done(suite, store, tasks, side := Side(row.name, nfe))
+            if own and own.keys() <= cells_of.keys():
+                means[side] = np.mean([np.mean(cells_of[key]["success"]) for key in own])
+    return max(means, key=lambda side: means[side], default=None)
 
 
 def episodes_of(suite: Suite, store: Store, task: TaskEntry, side: Side, seed: int) -> Cell | None:

@@ -207,7 +207,7 @@ def _comparison(suite: Suite, result: Compared) -> Document:
     found: Estimate | None = result.estimate
     return {
         "candidate": str(result.comparison.candidate),
-        "against": str(result.comparison.against),
+        "against": _against(result),
         "group": result.group,
         "tasks": result.tasks,
         "pairs": result.pairs,
@@ -218,6 +218,12 @@ def _comparison(suite: Suite, result: Compared) -> Document:
         "estimate": found and {**asdict(found), "half_width": found.half_width},
         "narrow_enough": bool(found and found.half_width <= suite.evaluate.half_width),
     }
+
+
+def _against(result: Compared) -> str:
+    if result.comparison.against is not None:
+        return str(result.comparison.against)
+    return "the best other" + (f", {result.against}" if result.against else "")
 
 
 def write_reports(folder: Path, values: Document) -> tuple[Path, Path, Path]:

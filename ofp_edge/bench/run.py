@@ -132,11 +132,11 @@ def wanted_episodes(suite: Suite, compared: list[Compared]) -> dict[tuple[str, S
     """Return the episodes per training seed of the sides whose comparison is not yet sure."""
     wanted: dict[tuple[str, Side], int] = {}
     for result in compared:
-        if result.estimate is None:
+        if result.estimate is None or result.against is None:
             continue
         enough = result.estimate.half_width <= suite.evaluate.half_width
         count = result.episodes + (0 if enough else suite.evaluate.episodes)
-        for side in (result.comparison.candidate, result.comparison.against):
+        for side in (result.comparison.candidate, result.against):
             key = result.group, side
             wanted[key] = max(wanted.get(key, 0), min(count, suite.evaluate.most_episodes))
     return wanted

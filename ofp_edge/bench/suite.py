@@ -42,7 +42,7 @@ noise_cold = 1.0               # optional, and noise_warm and cold_nfe: the poli
 guard = 1                      # optional: candidates of a guarded choice at a cold start
 [[compare]]
 candidate = ["ofp-plus", 1]    # row and nfe
-against = ["flow", 100]
+against = ["flow", 100]        # or "best": the best row of any other method
 """
 
 from __future__ import annotations
@@ -153,10 +153,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The question whether `candidate` is at least as good as `against`."""
+    """The question whether `candidate` is at least as good as `against`; None: as whichever row of
+    another method, at whichever nfe, has the highest mean success in the group."""
 
     candidate: Side
-    against: Side
+    against: Side | None
 
 
 @dataclass(frozen=True)

@@ -127,17 +127,23 @@ def _row(table: Table) -> Row:
 
 
 def _comparison(table: Table) -> Comparison:
-    sides = []
-    for key in ("candidate", "against"):
-        value: Any = table.take(key, list)
-        if [type(x) for x in value] != [str, int]:
-            raise SuiteError(
-                f"{table.path}: {table.where(key)}: expected a row and its nfe, such as "
-                f'["flow", 100], got {value!r}.'
-            )
-        sides.append(Side(*value))
+    candidate = _side(table, "candidate")
+    best = table.values.get("against") == "best"
+    against = None if best else _side(table, "against")
+    if best:
+        table.take("against", str)
     table.nothing_left()
-    return Comparison(*sides)
+    return Comparison(candidate, against)
+
+
+def _side(table: Table, key: str) -> Side:
+    value: Any = table.take(key, list)
+    if [type(x) for x in value] != [str, int]:
+        raise SuiteError(
+            f"{table.path}: {table.where(key)}: expected a row and its nfe, such as "
+            f'["flow", 100], got {value!r}.'
+        )
+    return Side(*value)
 
 
 def _size(table: Table) -> tuple[int, int] | None:
@@ -209,6 +215,8 @@ def _check(suite: Suite) -> None:
             names.append(start)
     for comparison in suite.comparisons:
         for side in (comparison.candidate, comparison.against):
+            if side is None:
+                continue
             if side.row not in rows:
                 raise SuiteError(f"{suite.path}: [[compare]]: {_unknown(side.row, rows)}")
             if side.nfe not in rows[side.row].nfe:
@@ -218,6 +226,11 @@ def _check(suite: Suite) -> None:
                 )
         if comparison.candidate == comparison.against:
             raise SuiteError(f"{suite.path}: [[compare]]: {comparison.candidate} against itself.")
+        own = rows[comparison.candidate.row].method
+        if comparison.against is None and all(row.method == own for row in suite.rows):
+            raise SuiteError(
+                f'{suite.path}: [[compare]]: against = "best": every row has the method {own}.'
+            )
 
 
 def _unknown(got: str, known: Any) -> str:

@@ -41,6 +41,7 @@ def test_every_shipped_suite_names_what_exists(path: Path) -> None:
         ('["flow", 2] -> ["flow", 9]', "evaluated at nfe"),
         ('["flow", 2] -> ["fow", 2]', "Did you mean 'flow'"),
         ('["flow", 2] -> "flow"', r"\[compare 1\] against: expected list"),
+        ('["flow", 2] -> "bst"', r"\[compare 1\] against: expected list"),
         ("seeds = [0] -> seeds = [0]\nbudget = 'time'", "reference: missing"),
         ("seeds = [0] -> seeds = [0", "not valid TOML"),
     ],
@@ -50,6 +51,13 @@ def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> No
     with pytest.raises(SuiteError, match=says) as caught:
         read_suite(path)
     assert str(path) in str(caught.value)
+
+
+def test_the_best_of_no_other_method_is_refused(edited: Edit) -> None:
+    with pytest.raises(
+        SuiteError, match='against = "best": every row has the method ofp-plus'
+    ):
+        edited(a='["flow", 2] -> "best"', b='"flow"\nnfe = [2, 1] -> "ofp-plus"\nnfe = [2, 1]')
 
 
 @pytest.mark.parametrize(
