@@ -84,8 +84,9 @@ class UnknownName(OfpError):
 
     def __init__(self, what: str, got: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(got, names, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        folded = {name.casefold(): name for name in reversed(names)}
+        near = difflib.get_close_matches(got.casefold(), folded, n=1)
+        hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
         super().__init__(f"unknown {what} {got!r}.{hint} Known: {', '.join(names)}")
 
 

@@ -35,6 +35,10 @@ def provenance(
         "training_steps": policy.config.training.step,
         "dataset_sha256": policy.config.training.dataset_sha256,
         "held_out": list(policy.config.training.held_out),
+        "mixture": [
+            {"sha256": part.dataset_sha256, "held_out": list(part.held_out)}
+            for part in policy.config.training.mixture
+        ],
         "recipe": plan.recipe if plan else None,
         "ranges": plan.method if plan else None,
         "plan_sha256": sha256_file(folder / PLAN_FILE) if plan else None,

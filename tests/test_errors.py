@@ -29,6 +29,12 @@ def test_an_unknown_name_lists_what_exists_and_the_nearest() -> None:
     )
 
 
+def test_the_nearest_is_found_whatever_the_case() -> None:
+    said = str(UnknownName("instruction", "OPEN THE DOOR", ["close it", "open the door"]))
+    assert "'OPEN THE DOOR'. Did you mean 'open the door'?" in said
+    assert "Did you mean 'Open'" in str(UnknownName("name", "open", ["Open", "shut"]))
+
+
 def test_a_far_off_name_gets_no_guess() -> None:
     assert "Did you mean" not in str(UnknownName("task", "xyz", ["door-open"]))
 

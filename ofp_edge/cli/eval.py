@@ -217,6 +217,8 @@ def evaluate(
         )
     refuse("with --task every chunk is made once", samples=samples)
     played, told = own_or_other("--frames", frames), own_or_other("--words", words)
+    if told == "other" and instruction is not None:
+        raise OfpError("--words other: leave out --instruction, which is what the policy is told.")
     if video is not None:
         from ofp_edge.evaluate.video import check_video
 

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from ofp_edge.cli.output import Document, Force, Output, add_command
-from ofp_edge.errors import UnknownName
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.extras import require_installed
 
 if TYPE_CHECKING:
@@ -71,8 +71,11 @@ def quantize(
         str | None, typer.Option(help="Task of the gate's episodes. Default: the policy's own.")
     ] = None,
     episodes: Annotated[
-        int, typer.Option(help="Pairs of the gate's closed loop, at least 100; 0 leaves it out.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            help="Pairs of the gate's closed loop, at least 100; 0 leaves it out. Default: 500."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes of the gate's episodes.")] = 2,
     force: Force = False,
 ) -> Document:
@@ -91,9 +94,16 @@ def quantize(
     from ofp_edge.quantize.apply import quantize_policy
 
     if gate:
-        from ofp_edge.evaluate.gate import check_episodes, run_gate
+        from ofp_edge.evaluate.gate import EPISODES, check_episodes, run_gate
+        from ofp_edge.policy.folder import read_config
 
-        check_episodes(episodes)
+        pairs = EPISODES if episodes is None else episodes
+        check_episodes(pairs)
+        if episodes and task is None and read_config(policy).task is None:
+            raise OfpError(
+                f"--episodes {episodes}: {policy} was not trained on one task that they could be "
+                "run on. Give a simulated one with --task."
+            )
     with output.progress("quantising") as progress:
         done = quantize_policy(
             policy,
@@ -121,7 +131,7 @@ def quantize(
     judged = None
     if gate:
         with output.progress("gate") as progress:
-            judged = run_gate(out, task=task, episodes=episodes, workers=workers, progress=progress)
+            judged = run_gate(out, task=task, episodes=pairs, workers=workers, progress=progress)
         _show_gate(output, judged)
     return _document(out, done, judged)
 

@@ -106,11 +106,14 @@ def service(
     if not 0.1 <= watchdog <= 3600:
         raise OfpError(f"--watchdog {watchdog:g}: expected 0.1..3600 s.")
     from ofp_edge.bundle import open_bundle
+    from ofp_edge.fields.text import told
     from ofp_edge.rig.file import read_rig
     from ofp_edge.runtime.kernel.realtime import user_name
 
     opened = open_bundle(bundle)
-    read_rig(rig).require_fits(opened.spec)
+    fitting = read_rig(rig)
+    fitting.require_fits(opened.spec)
+    told(opened.spec.observations, fitting.instruction)
     user = (user_name() or str(os.getuid())) if user is None else user
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?", user):
         raise OfpError(f"--user {user!r}: expected the name or number of a user.")

@@ -7,10 +7,12 @@ from dataclasses import fields
 
 from ofp_edge.camera_parameters import UNKNOWN
 from ofp_edge.errors import SpecMismatch
+from ofp_edge.fields import Text
 from ofp_edge.spec import ActionField, ObservationField
 
 _RANGE = ("low", "high")
 _STATED = ("unit", "frame")
+_TOLD = "Train with --instructed: every dataset's episodes then tell the policy their own words."
 _REMEDY = "Give data recorded like it, or a mapping that says how its keys are meant."
 
 
@@ -28,7 +30,9 @@ def require_alike(
     theirs = {field.name: field for field in have}
     names = [field.name for field in wanted]
     if set(names) - set(theirs) or exact and set(theirs) != set(names):
-        raise SpecMismatch(f"{what} fields", ", ".join(names), ", ".join(theirs), _REMEDY)
+        differ = [x for x in (*wanted, *have) if (x.name in names) != (x.name in theirs)]
+        todo = _TOLD if any(isinstance(x, Text) for x in differ) else _REMEDY
+        raise SpecMismatch(f"{what} fields", ", ".join(names), ", ".join(theirs), todo)
     for field in wanted:
         other = theirs[field.name]
         if type(other) is not type(field):

@@ -34,7 +34,7 @@ def several_tasks(tasks: Sequence[str | None], episodes: Sequence[int] | None = 
     return (
         f"{len(counts)} tasks ({listed}{more}), and a policy of these fields takes no instruction: "
         f"choose with {wrote}`tasks = [{name}]` in a mapping, or say there what they are together: "
-        '`task = "…"`'
+        '`task = "…"`, or tell the policy each episode\'s own: `train --instructed`'
     )
 
 

@@ -14,10 +14,13 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.data.alike import require_alike, require_same_rate
 from ofp_edge.data.dataset import Dataset, Split
 from ofp_edge.errors import DatasetError, OfpError, SpecMismatch
-from ofp_edge.fields import State
+from ofp_edge.fields import State, Text
 from ofp_edge.files import canonical_json, sha256_bytes
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.spec import ActionField, Interface
+from ofp_edge.strict import shown
+
+_MOST_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,19 @@ class Mixture:
 
     @property
     def odd(self) -> tuple[str, ...]:
-        """What is odd about each dataset."""
-        return tuple(f"{x.path.name}: {line}" for x in self.parts for line in x.odd)
+        """What is odd about each dataset, and that they are of several tasks, where the policy is
+        told none."""
+        own = tuple(f"{x.path.name}: {line}" for x in self.parts for line in x.odd)
+        tasks = dict.fromkeys(x.task for x in self.parts if x.task is not None)
+        if len(tasks) < 2 or any(isinstance(x, Text) for x in self.interface.observations):
+            return own
+        listed = ", ".join(map(shown, list(tasks)[:_MOST_SHOWN]))
+        more = ", …" * (len(tasks) > _MOST_SHOWN)
+        return (
+            *own,
+            f"{len(tasks)} tasks ({listed}{more}), and the policy is not told which: --instructed "
+            "tells it",
+        )
 
     @property
     def mapped(self) -> list[str]:

@@ -27,10 +27,12 @@ TORCH = "torch"
 @dataclass(frozen=True)
 class TrainedOn:
     """What is known of the data a contestant was trained on. sha256: of the dataset. held_out: its
-    episodes that were kept apart. ranges: low and high of each field (D,) in training."""
+    episodes that were kept apart. parts: the same of each dataset of a mixture, by its hash.
+    ranges: low and high of each field (D,) in training."""
 
     sha256: str | None = None
     held_out: tuple[int, ...] | None = None
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
 
 
@@ -153,6 +155,7 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
         training=TrainedOn(
             manifest.provenance.get("dataset_sha256") or None,
             None if held_out is None else tuple(held_out),
+            {x["sha256"]: tuple(x["held_out"]) for x in manifest.provenance.get("mixture", ())},
         ),
         start=choice.start(manifest.start),
     )
@@ -223,6 +226,7 @@ def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
         TrainedOn(
             record.dataset_sha256 or None,
             record.held_out if known else None,
+            {x.dataset_sha256: x.held_out for x in record.mixture},
             {name: (x.low, x.high) for name, x in policy.statistics.items() if x.count},
         ),
         choice.start(config.start),

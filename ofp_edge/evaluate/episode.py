@@ -234,7 +234,9 @@ class Evaluator:
     def _asked(self, seed: int) -> str | None:
         """What the policy is told in an episode. UnknownName where its instructions have nothing
         that the task asks for."""
-        asked = self.job.instruction or asked_of(self.simulator.world, self.spec)
+        asked = self.job.instruction
+        if asked is None:
+            asked = asked_of(self.simulator.world, self.spec)
         if self.job.words == "own":
             return asked
         told(self.spec.observations, asked)  # one that it knows

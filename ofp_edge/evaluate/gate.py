@@ -128,7 +128,9 @@ def _closed_loop(
     folder: Path, plan: Plan, task: str | None, episodes: int, workers: int, progress: Progress
 ) -> Check:
     if episodes < 1 or task is None:
-        why = "no simulated task" if task is None else "0 episodes asked for"
+        why = "0 episodes asked for"
+        if task is None:
+            why = "the policy is not of one simulated task, and none was given: --task"
         return Check(CLOSED_LOOP, None, f"not run: {why}", {})
     jobs = [Job(folder, task, Choice(precision=p)) for p in ("fp32", plan.precision)]
     try:

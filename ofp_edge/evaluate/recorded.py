@@ -73,7 +73,9 @@ def _choose(
     path, known = dataset.path, contestant.training
     every = range(dataset.episodes)
     held_out: tuple[int, ...] | None = None
-    if known.sha256 is None:
+    if (own := known.parts.get(dataset.sha256)) is not None:
+        held_out = tuple(e for e in own if e in every)
+    elif known.sha256 is None:
         why = "what it was trained on is not known, nor whether it knows these episodes"
     elif known.sha256 != dataset.sha256:
         why = "it was not trained on this data: whether it knows these episodes is not known"

@@ -14,7 +14,8 @@ from ofp_edge.fields.field import ObservationField
 from ofp_edge.normalize import FieldStatistics
 from ofp_edge.strict import shown
 
-_MOST, _LONGEST = 1000, 200
+_MOST, LONGEST = 1000, 200
+"""How many instructions a list may have, and how many characters one."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ class Text(ObservationField):
             raise SpecMismatch(f"{what}, shape", "()", self.shape)
         if not 1 <= len(self.choices) <= _MOST:
             raise SpecMismatch(f"{what}, choices", f"1..{_MOST}", len(self.choices))
-        texts = {text for text in self.choices if text.strip() and len(text) <= _LONGEST}
+        texts = {text for text in self.choices if text.strip() and len(text) <= LONGEST}
         if len(texts) != len(self.choices):
-            expected = f"texts of 1..{_LONGEST} characters, each once"
+            expected = f"texts of 1..{LONGEST} characters, each once"
             raise SpecMismatch(f"{what}, choices", expected, shown(self.choices))
 
     def number_of(self, text: str) -> int:
         """Return its place in `choices`. UnknownName, with the nearest one, when it has none."""
         if text not in self.choices:
-            raise UnknownName(f"instruction of {self.name!r}:", str(text)[:_LONGEST], self.choices)
+            raise UnknownName(f"instruction of {self.name!r}:", str(text)[:LONGEST], self.choices)
         return self.choices.index(text)
 
     def statistics(self, values: NDArray[Any]) -> FieldStatistics | None:
@@ -82,7 +83,7 @@ def told(
     """
     texts = [item for item in fields if isinstance(item, Text)]
     if texts and instruction is None:
-        todo = "Give --instruction, or instruction in the rig."
+        todo = "State instruction in the rig; run and serve also take --instruction."
         raise SpecMismatch(f"observation {texts[0].name!r}", texts[0].shown(), "none", todo)
     if instruction is not None and not texts:
         raise SpecMismatch("instruction", "none, for the policy takes none", repr(instruction))

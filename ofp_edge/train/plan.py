@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ofp_edge.data.alike import require_same_rate
 from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import SPLIT_RULE, Dataset
 from ofp_edge.data.mixture import Mixture
+from ofp_edge.data.telling import require_all_trained
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.fields import Rgb
 from ofp_edge.files import check_output, put_back, sha256_file
@@ -157,6 +159,8 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     dataset.require_task()
     split = dataset.split()
     interface = dataset.interface
+    if start is None:
+        require_all_trained(_of_each(dataset, split.train))
     if start:  # a network knows its fields by their order, a dataset by their names
         require_fits(start.config, dataset, f"--init {request.init}")
         require_same_rate(
@@ -219,6 +223,12 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
 def _start_of(method: Method, start: Start) -> Start:
     """A cold ladder is for methods that jump: the others take all their steps at every start."""
     return start if method.jumps else replace(start, cold_nfe=None)
+
+
+def _of_each(
+    dataset: Dataset | Mixture, episodes: Sequence[int]
+) -> Iterable[tuple[Dataset, Sequence[int]]]:
+    return dataset.of_each(episodes) if isinstance(dataset, Mixture) else [(dataset, episodes)]
 
 
 def _shares(dataset: Dataset | Mixture) -> tuple[Share, ...]:

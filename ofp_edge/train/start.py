@@ -9,7 +9,7 @@ from ofp_edge.data.cache.access import Access
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.mixture import Mixture, mixture_of
 from ofp_edge.data.open import open_dataset
-from ofp_edge.data.telling import told_as, with_tasks
+from ofp_edge.data.telling import all_told, told_as, with_tasks
 from ofp_edge.errors import PolicyError, SpecMismatch
 from ofp_edge.fields import Rgb
 from ofp_edge.fields.text import instructions_of
@@ -35,7 +35,7 @@ def opened(
         )
     if observations is not None:
         found = [told_as(dataset, observations) for dataset in found]
-    elif request.instructed or preset(request.preset or "small").told:
+    elif request.instructed or preset(request.preset or "small").told or all_told(found):
         found = with_tasks(found)
     return mixture_of(found, request.weights)
 

@@ -54,9 +54,7 @@ def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> No
 
 
 def test_the_best_of_no_other_method_is_refused(edited: Edit) -> None:
-    with pytest.raises(
-        SuiteError, match='against = "best": every row has the method ofp-plus'
-    ):
+    with pytest.raises(SuiteError, match='against = "best": every row has the method ofp-plus'):
         edited(a='["flow", 2] -> "best"', b='"flow"\nnfe = [2, 1] -> "ofp-plus"\nnfe = [2, 1]')
 
 

@@ -43,7 +43,9 @@ def work(
             progress(i + 1, times)
     output.console.print("for people [1, 2]", markup=False)
     if how == "mistake":
-        raise OfpError("camera 'wrist': expected [480, 640],\\n got [1, 2]. " + "Look at it. " * 12)
+        raise OfpError("camera 'wrist': expected [480, 640],\\ngot [1, 2]. " + "Look at it. " * 12)
+    if how == "spaces":
+        raise OfpError("unknown name 'the  left'. Did you mean 'the left'?")
     if how == "bug":
         raise KeyError("ours")
     if how == "stop":
@@ -130,6 +132,11 @@ def test_a_users_mistake_is_one_line_and_exit_1() -> None:
     assert last.startswith("error: camera 'wrist': expected [480, 640], got [1, 2]. Look at it.")
     assert last.endswith("Look at it.") and len(last) > 80  # not wrapped
     assert "Traceback" not in done.stderr
+
+
+def test_spaces_by_which_alone_two_names_differ_stay() -> None:
+    for done in (work("spaces").stderr, work("spaces", "--json").stdout):
+        assert "'the  left'. Did you mean 'the left'?" in done
 
 
 def test_a_users_mistake_under_json_is_an_error_document() -> None:

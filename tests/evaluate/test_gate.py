@@ -65,7 +65,10 @@ def test_a_good_plan_passes_and_the_file_says_so(folder: Path) -> None:
         "samples": True, "weights": True, "ranges": True, "error": True, "jerk": True,
         "closed-loop": None,
     }  # fmt: skip
-    assert gate.checks[-1].says == "not run: no simulated task"
+    assert (
+        gate.checks[-1].says
+        == "not run: the policy is not of one simulated task, and none was given: --task"
+    )
 
 
 def test_ten_copies_of_one_frame_are_caught(root: Path, ten_copies: Path, tmp_path: Path) -> None:

@@ -242,6 +242,19 @@ def test_a_bundle_knows_which_episodes_were_held_out(
         measure_offline(older, data, Choice())
 
 
+def test_a_bundle_knows_them_of_each_dataset_of_a_mixture(
+    data: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    known = {
+        "dataset_sha256": "0" * 64, "held_out": [1, 2, 13],
+        "mixture": [{"sha256": "1" * 64, "held_out": [1]},
+                    {"sha256": dataset.sha256, "held_out": [2, 5]}],
+    }  # fmt: skip
+    write_small_bundle(tmp_path / "bundle", spec(), {}, provenance=known)
+    document = measure_offline(tmp_path / "bundle", data, Choice(), samples=2).document
+    assert (document["episodes"], document["unseen"]) == ([2, 5], True)
+
+
 def test_a_bundle_of_before_does_not_know_them(
     data: Path, dataset: Dataset, tmp_path: Path
 ) -> None:

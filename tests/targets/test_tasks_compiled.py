@@ -199,3 +199,18 @@ def test_a_task_that_is_not_in_the_list_is_one_line(
     with pytest.raises(SpecMismatch, match="one of 3 instructions: 'dock at the left berth'"):
         read_run(Request(*files))
     assert len(instructions_of(open_bundle(root / "bundle").spec.observations)) == 3
+
+
+def test_a_service_is_not_written_for_a_rig_that_tells_it_nothing(
+    root: Path, made: Compiled, tmp_path: Path
+) -> None:
+    """The unit could not start, and nobody would be there."""
+    rig, unit = tmp_path / "rig.toml", tmp_path / "x.service"
+    words = ["service", str(root / "bundle"), "--rig", str(rig), "-o", str(unit)]
+    text = RIG.format(socket=tmp_path / "told")
+    for line, says in (("", "State instruction in the rig"), ('instruction = "fly"', "'fly'")):
+        rig.write_text(line + text)
+        said = CliRunner().invoke(build_app(), words)
+        assert said.exit_code == 1 and says in said.stderr and not unit.exists(), said.output
+    rig.write_text(f"instruction = {INSTRUCTIONS[0]!r}" + text)
+    assert CliRunner().invoke(build_app(), words).exit_code == 0 and unit.exists()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 pytest.importorskip("zarr")
 
 from ofp_edge.cli.main import build_app
+from ofp_edge.data.open import open_dataset
 from ofp_edge.errors import DatasetError, OfpError, PolicyError, SpecMismatch, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import run_episodes
@@ -107,11 +108,15 @@ def test_recorded_episodes_are_told_their_words(
     attributes["ofp_edge"]["instructions"]["instruction"] = others
     (turned / ".zattrs").write_text(json.dumps(attributes))
     choice = Choice(cold=True, nfe=4)
-    errors = [
-        measure_offline(trained, x, choice, samples=1).document["runs"][0]["error"]
-        for x in (data[0], turned, data[1])
+    found = [
+        measure_offline(trained, x, choice, samples=1).document for x in (data[0], turned, data[1])
     ]
+    errors = [x["runs"][0]["error"] for x in found]
     assert errors[0] < 0.9 * errors[1] and errors[2] is not None
+    # Each set of the mixture is known by its own hash, with the episodes that were held out of it.
+    assert [x["unseen"] for x in found] == [True, None, True]
+    held_out = [list(open_dataset(x).split().held_out) for x in data]
+    assert [found[0]["episodes"], found[2]["episodes"]] == held_out
 
 
 def test_it_is_resumed_bit_for_bit(ask: Ask, tmp_path: Path) -> None:
@@ -175,5 +180,36 @@ def test_the_command_tells_it_and_says_what_it_told(trained: Path) -> None:
     words = ["eval", str(trained), "--episodes", "1", "--workers", "1", "--json", "--task"]
     said = CliRunner().invoke(build_app(), [*words, BERTHS, "--instruction", INSTRUCTIONS[2]])
     assert said.exit_code == 0 and json.loads(said.stdout)["instruction"] == INSTRUCTIONS[2]
-    said = CliRunner().invoke(build_app(), [*words, BERTHS, "--instruction", "dock at the lft"])
-    assert said.exit_code == 1 and "Did you mean 'dock at the left berth'" in said.stderr
+    for given, says in (
+        (["dock at the lft"], "Did you mean 'dock at the left berth'"),
+        (["dock at the  left berth"], "'dock at the  left berth'. Did you mean 'dock at the left"),
+        ([""], "unknown instruction of 'instruction': ''"),
+        ([INSTRUCTIONS[0], "--words", "other"], "--words other: leave out --instruction"),
+    ):
+        said = CliRunner().invoke(build_app(), [*words, BERTHS, "--instruction", *given])
+        assert said.exit_code == 1 and says in said.stderr, said.output
+
+
+def test_the_gate_of_several_tasks_asks_which_one_is_to_be_run(
+    trained: Path, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    words = ["quantize", trained, "--calibration", data[0], "-o", tmp_path / "int8", "--gate"]
+    said = CliRunner().invoke(build_app(), [*map(str, words), "--episodes", "100"])
+    assert said.exit_code == 1 and "Give a simulated one with --task." in said.stderr
+    assert not (tmp_path / "int8").exists(), "and before anything is quantised"
+
+
+def test_data_of_several_tasks_say_how_they_can_be_told_apart(
+    ask: Ask, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SpecMismatch, match="Train with --instructed"):
+        make_plan(ask(instructed=False))
+    other = Path(shutil.copytree(data[1], tmp_path / "other.zarr"))
+    attributes = json.loads((other / ".zattrs").read_text())
+    attributes["ofp_edge"]["task"] = "fly"
+    (other / ".zattrs").write_text(json.dumps(attributes))
+    two = {"dataset": data[1], "mixed": (other,)}
+    (line,) = make_plan(ask(**two, instructed=False)).dataset.odd
+    assert line.startswith("2 tasks ('planar/obstacle', 'fly')") and "--instructed" in line
+    assert not make_plan(ask(**two)).dataset.odd
