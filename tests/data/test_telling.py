@@ -11,7 +11,7 @@ import pytest
 
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.data.open import open_dataset
-from ofp_edge.data.telling import told_as, with_tasks
+from ofp_edge.data.telling import require_all_trained, told_as, with_tasks
 from ofp_edge.errors import DatasetError, UnknownName
 from ofp_edge.fields import Text
 from tests.synthetic import write_synthetic_dataset
@@ -98,6 +98,48 @@ def test_one_task_that_a_mapping_states_is_every_episode_s(made: Dataset) -> Non
     choices = several[0].interface.observations[-1].choices  # type: ignore[attr-defined]
     assert choices == ("follow", "open the drawer", "close it", "wipe", "fold")
     assert numbers(several[2], "task") == [4, 4, 4, 4]
+
+
+def test_what_no_episode_was_told_is_in_no_list(made: Dataset) -> None:
+    """A text field may declare more than its episodes say."""
+    data = told_as(replace(made, task=None, tasks=TASKS), (FIELD,))
+    for datasets in ([data], [data, replace(made, task="hang it up")]):
+        first = with_tasks(datasets)[0].interface.observations[-1]
+        choices = first.choices  # type: ignore[attr-defined]
+        assert choices[:3] == ("wipe", "close it", "open the drawer"), "fold is no episode's"
+        assert len(choices) == 2 + len(datasets)
+    assert numbers(with_tasks([data])[0]) == [2, 1, 2, 0]
+
+
+def test_what_only_held_out_episodes_were_told_is_refused(made: Dataset) -> None:
+    (data,) = with_tasks([replace(made, task=None, tasks=TASKS)])
+    require_all_trained([(data, [0, 1, 3])])
+    require_all_trained([(data, [0, 1]), (data, [3])])
+    require_all_trained([(made, [])])  # told nothing
+    for trained in ([(data, [0, 1, 2])], [(data, [0]), (data, [1])]):
+        with pytest.raises(DatasetError, match="instruction 'wipe': no episode that is trained on"):
+            require_all_trained(trained)
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("x" * 201, "it has 201 characters, expected 1..200"),
+        ("wipe ", "expected no space at its ends"),
+        ("a\nb", "nothing that can't be printed"),
+        ("a\x1b[31m", "nothing that can't be printed"),
+        ("Close  IT", "differ by case or spaces alone"),
+        ("  ", "no task says what episode 1 did"),
+    ],
+)
+def test_an_instruction_that_could_not_be_told_is_refused(
+    made: Dataset, task: str, says: str
+) -> None:
+    data = replace(made, task=None, tasks=("close it", task, "close it", "wipe it"))
+    with pytest.raises(DatasetError) as caught:
+        with_tasks([data])
+    assert says in str(caught.value) and str(made.path) in str(caught.value)
+    assert "\n" not in str(caught.value) and "mapping" in str(caught.value)
 
 
 def test_converted_data_keeps_its_tasks(made: Dataset, tmp_path: Path) -> None:
