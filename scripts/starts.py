@@ -24,6 +24,7 @@ from ofp_edge.evaluate.closed_loop import Job, run_jobs
 from ofp_edge.evaluate.report import outcome
 from ofp_edge.evaluate.seeds import validation_seeds
 from ofp_edge.files import sha256_folder
+from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk, Repeated
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.repeats import Repeats
 
@@ -38,11 +39,12 @@ _QUANTILES = (0.05, 0.1, 0.5, 0.9)
 def _watched(*, restart: bool, state_noise: float) -> list[float]:
     """Let this process's runs add noise to states, and note how far plans are from the last one."""
     seen: list[float] = []
-    same, observe, random = Repeats.same, Inference.observe, np.random.default_rng(0)
+    look, observe, random = Repeats.look, Inference.observe, np.random.default_rng(0)
 
-    def watched(self: Repeats, plan: Any, last: Any) -> bool:
-        seen.append(float(np.sqrt(np.mean((plan - last) ** 2))))
-        return same(self, plan, last) and restart
+    def watched(self: Repeats, plan: Any, previous: Chunk, *, afresh: bool) -> Repeated:
+        seen.append(float(np.sqrt(np.mean((plan - previous.normalised) ** 2))))
+        found = look(self, plan, previous, afresh=afresh)
+        return found if restart else NOT_REPEATED
 
     def noisy(self: Inference, t_capture_ns: int, observations: Mapping[str, Any]) -> None:
         heard = {
@@ -51,7 +53,7 @@ def _watched(*, restart: bool, state_noise: float) -> list[float]:
         }
         observe(self, t_capture_ns, heard)
 
-    Repeats.same = watched  # type: ignore[method-assign]
+    Repeats.look = watched  # type: ignore[method-assign]
     if state_noise:
         Inference.observe = noisy  # type: ignore[method-assign]
     return seen

@@ -12,6 +12,20 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
+class Repeated:
+    """Whether a plan repeats the one that it started warm from (infer/repeats.py). near: the
+    normalised plan that it and the `stayed` plans before it have stayed near; None: looked at none.
+    """
+
+    again: bool = False
+    near: NDArray[np.float32] | None = None
+    stayed: int = 0
+
+
+NOT_REPEATED = Repeated()
+
+
+@dataclass(frozen=True, eq=False)
 class Chunk:
     """A plan of `horizon` actions made from one observation.
 
@@ -20,8 +34,8 @@ class Chunk:
     normalised: the same plan in the policy's own scale, unclamped; the next warm start's source.
     (horizon, M): its actions may be wider than the robot's, which are the first action_dim.
     Both arrays belong to the chunk and are not written again. refined: one evaluation more was
-    spent on it than on the chunk of the same observation that came before it. repeats: it is the
-    plan that it started warm from again (infer/repeats.py).
+    spent on it than on the chunk of the same observation that came before it. repeated: whether it
+    is the plan that it started warm from again.
     """
 
     t_obs_ns: int
@@ -29,7 +43,7 @@ class Chunk:
     actions: NDArray[np.float32]
     normalised: NDArray[np.float32]
     refined: bool = False
-    repeats: bool = False
+    repeated: Repeated = NOT_REPEATED
 
     def index(self, t_ns: int) -> float:
         """Return (t - t_obs) / dt: below 0 before the plan begins; the last is horizon - 1."""

@@ -108,7 +108,7 @@ def test_a_plan_repeats_itself_by_the_robots_part_alone() -> None:
         plan[:, ACTION:] = first.normalised[:, ACTION:] + 10 * REPEATED
 
     inference.act.function = padding_moves  # type: ignore[attr-defined]
-    assert inference.infer(0, first).repeats
+    assert inference.infer(0, first).repeated.again
 
 
 def test_a_run_is_logged_and_replayed_bit_for_bit(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ofp_edge.errors import SpecMismatch
 from ofp_edge.functions import ACT, Function, Tensor, named
 from ofp_edge.image import as_input
 from ofp_edge.manifest import Committed, TimeRow
-from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk
 from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
 from ofp_edge.runtime.infer.prefix import FARTHEST, PrefixInputs
@@ -123,7 +123,7 @@ class Inference:
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
         self._afresh = self._walk.prepare(self.scheme.afresh)
-        self._repeats = None
+        self._repeats, self._repeated = None, NOT_REPEATED
         if self.scheme.afresh:
             self._repeats = Repeats((spec.horizon, spec.action_dim))
         self.prompt = prompt
@@ -244,6 +244,7 @@ class Inference:
             chunk = self._warm_chunk(t_obs_ns, previous)
         else:
             chunk = self._cold_chunk(t_obs_ns)
+        self._repeated = chunk.repeated
         self.timings.nfe = len(self._from_warm if self.started_warm else self._cold)
         self.timings.infer_ns = time.perf_counter_ns() - start
         return chunk
@@ -258,7 +259,8 @@ class Inference:
         self.timings.nfe += len(self._refining)
         self.timings.evaluations = len(self._refining)
         self.timings.infer_ns = time.perf_counter_ns() - start
-        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), self._normalised.copy(), True)
+        made = self._chunk.copy(), self._normalised.copy()
+        return Chunk(t_obs_ns, self._dt_ns, *made, refined=True, repeated=self._repeated)
 
     def warm_up(self, runs: int = 3) -> None:
         """Run every engine, so that no first call falls into the control loop. If the scheme
@@ -278,15 +280,16 @@ class Inference:
 
     def _warm_chunk(self, t_obs_ns: int, previous: Chunk) -> Chunk:
         np.clip(self._warm_flat, -FARTHEST, FARTHEST, out=self._warm_flat)
-        if previous.repeats and self._afresh:
+        afresh = previous.repeated.again and bool(self._afresh)
+        if afresh:
             self.timings.act_ns = self._walk.cold(self._afresh)
         else:
             self.timings.act_ns = self._walk.warm(self._from_warm, self._warm_flat)
         self.timings.evaluations = len(self._from_warm)
-        normalised, repeats = self._normalised.copy(), False
+        normalised, repeated = self._normalised.copy(), NOT_REPEATED
         if self._repeats is not None:
-            repeats = self._repeats.same(normalised, previous.normalised)
-        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), normalised, repeats=repeats)
+            repeated = self._repeats.look(normalised, previous, afresh=afresh)
+        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), normalised, repeated=repeated)
 
     def _cold_chunk(self, t_obs_ns: int) -> Chunk:
         engine_ns = 0
