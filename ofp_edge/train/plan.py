@@ -159,7 +159,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     dataset.require_task()
     split = dataset.split()
     interface = dataset.interface
-    if start is None:
+    if start is None and not chosen.told:  # a VLA reads words, the others have a row for each text
         require_all_trained(_of_each(dataset, split.train))
     if start:  # a network knows its fields by their order, a dataset by their names
         require_fits(start.config, dataset, f"--init {request.init}")

@@ -97,6 +97,26 @@ def test_what_it_does_follows_the_instruction(trained: Path) -> None:
     assert one[0].jerk != two[0].jerk
 
 
+def test_an_instruction_of_held_out_episodes_alone_would_have_an_untrained_row(
+    ask: Ask, data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(data[0], tmp_path / "other.zarr"))
+    attributes = json.loads((other / ".zattrs").read_text())
+    for of_held_out in INSTRUCTIONS[:2]:
+        texts = [INSTRUCTIONS[0]] * 100
+        for episode in open_dataset(other).split().held_out:
+            texts[episode] = of_held_out
+        attributes["ofp_edge"]["instructions"]["instruction"] = texts
+        (other / ".zattrs").write_text(json.dumps(attributes))
+        request = ask(dataset=other, mixed=(), instructed=False)
+        if of_held_out == INSTRUCTIONS[0]:
+            known = instructions_of(make_plan(request).policy.config.spec.observations)
+            assert known == INSTRUCTIONS[:1], "and what no episode was told is left out"
+            continue
+        with pytest.raises(DatasetError, match=f"'{of_held_out}': no episode that is trained on"):
+            make_plan(request)
+
+
 def test_recorded_episodes_are_told_their_words(
     trained: Path, data: tuple[Path, Path], tmp_path: Path
 ) -> None:
