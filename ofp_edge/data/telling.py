@@ -50,15 +50,19 @@ def told_as(dataset: Dataset, wanted: Sequence[ObservationField]) -> Dataset:
     return replace(dataset, interface=interface, fields=fields)
 
 
-def with_tasks(datasets: Sequence[Dataset]) -> list[Dataset]:
+def with_tasks(datasets: Sequence[Dataset], *, reads_words: bool = False) -> list[Dataset]:
     """Return datasets to be trained together with the same text field each, for a policy that is to
-    take instructions: of all that their episodes were told, in a text field or as their tasks. What
-    no episode was told is in no list. DatasetError without any, or where two can't be told apart.
+    take instructions: of all that their episodes were told, in a text field or as their tasks.
+
+    reads_words: a network that reads them, and may be told what a text field lists and no episode
+    says; a row of another's would be untrained. DatasetError without any instruction, or where two
+    can't be told apart.
     """
     own = [x for x in map(_text_of, datasets) if x is not None]
     asked: dict[str, Path] = {}
     for dataset in datasets:
-        for text in _asked(dataset):
+        named = _text_of(dataset) if reads_words else None
+        for text in named.choices if named else _asked(dataset):
             asked.setdefault(text, dataset.path)
     listed = (text for x in own for text in x.choices)
     texts = tuple(text for text in dict.fromkeys((*listed, *asked)) if text in asked)

@@ -35,8 +35,8 @@ def opened(
         )
     if observations is not None:
         found = [told_as(dataset, observations) for dataset in found]
-    elif request.instructed or preset(request.preset or "small").told or all_told(found):
-        found = with_tasks(found)
+    elif (reads := preset(request.preset or "small").told) or request.instructed or all_told(found):
+        found = with_tasks(found, reads_words=reads)
     return mixture_of(found, request.weights)
 
 

@@ -109,6 +109,8 @@ def test_what_no_episode_was_told_is_in_no_list(made: Dataset) -> None:
         assert choices[:3] == ("wipe", "close it", "open the drawer"), "fold is no episode's"
         assert len(choices) == 2 + len(datasets)
     assert numbers(with_tasks([data])[0]) == [2, 1, 2, 0]
+    (whole,) = with_tasks([data], reads_words=True)
+    assert whole.interface.observations[-1] == FIELD, "a network that reads words knows fold, too"
 
 
 def test_what_only_held_out_episodes_were_told_is_refused(made: Dataset) -> None:
