@@ -46,7 +46,8 @@ class OfpError(Exception):
     exit_code = 1
 
     def __init__(self, line: object = "") -> None:
-        text = str(line)
+        # A line's end and what indents the next one are one space; other spaces may be a name's.
+        text = " ".join(x.strip() for x in str(line).splitlines())
         if not text.isprintable():
             text = "".join(x if x.isprintable() else " " if x.isspace() else "\ufffd" for x in text)
         super().__init__(text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…")

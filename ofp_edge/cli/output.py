@@ -160,7 +160,7 @@ def add_command(
             with interrupts_raise():
                 document = function(output, **arguments)
         except OfpError as error:
-            _fail(output, str(error).strip(), error.exit_code)
+            _fail(output, str(error), error.exit_code)
         except KeyboardInterrupt as wish:
             output.log.print("stopped.")
             raise typer.Exit(wish.exit_code if isinstance(wish, Interrupted) else 130) from None

@@ -13,7 +13,7 @@ episode and field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,10 @@ class Dataset:
         """Return the frame numbers of these episodes, in order."""
         parts = [np.arange(self.episode(e).start, self.episode(e).stop) for e in episodes]
         return np.concatenate(parts).astype(np.int64)
+
+    def of_each(self, episodes: Sequence[int]) -> Iterator[tuple[Dataset, list[int]]]:
+        """Yield this dataset with these episodes, as a Mixture does each of its own."""
+        yield self, list(episodes)
 
     def statistics(self, episodes: Sequence[int]) -> dict[str, FieldStatistics]:
         """Compute the statistics of every field that has any, over these episodes."""

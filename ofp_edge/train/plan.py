@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -160,7 +159,7 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
     split = dataset.split()
     interface = dataset.interface
     if start is None and not chosen.told:  # a VLA reads words, the others have a row for each text
-        require_all_trained(_of_each(dataset, split.train))
+        require_all_trained(dataset.of_each(split.train))
     if start:  # a network knows its fields by their order, a dataset by their names
         require_fits(start.config, dataset, f"--init {request.init}")
         require_same_rate(
@@ -223,12 +222,6 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
 def _start_of(method: Method, start: Start) -> Start:
     """A cold ladder is for methods that jump: the others take all their steps at every start."""
     return start if method.jumps else replace(start, cold_nfe=None)
-
-
-def _of_each(
-    dataset: Dataset | Mixture, episodes: Sequence[int]
-) -> Iterable[tuple[Dataset, Sequence[int]]]:
-    return dataset.of_each(episodes) if isinstance(dataset, Mixture) else [(dataset, episodes)]
 
 
 def _shares(dataset: Dataset | Mixture) -> tuple[Share, ...]:

@@ -43,7 +43,7 @@ def work(
             progress(i + 1, times)
     output.console.print("for people [1, 2]", markup=False)
     if how == "mistake":
-        raise OfpError("camera 'wrist': expected [480, 640],\\ngot [1, 2]. " + "Look at it. " * 12)
+        raise OfpError("camera 'wrist': expected [480, 640],\\n got [1, 2]. " + "Look at it. " * 12)
     if how == "spaces":
         raise OfpError("unknown name 'the  left'. Did you mean 'the left'?")
     if how == "bug":

@@ -140,22 +140,19 @@ def installed(shell: Shell, checkout: Path, dist: Path) -> Installed:
     return Installed(shell, checkout, dist)
 
 
+@pytest.mark.parametrize("extra", ["train", "executorch"])
 @pytest.mark.parametrize(
     "how", [pytest.param(x, marks=() if x in HOW[2:] else pytest.mark.slow) for x in HOW]
 )
-def test_the_printed_lines_bring_their_extras(
-    how: str, installed: Installed, shell: Shell, dist: Path, tmp_path: Path
+def test_a_printed_line_brings_the_extra(
+    how: str, extra: str, installed: Installed, shell: Shell, dist: Path, tmp_path: Path
 ) -> None:
-    """ExecuTorch is ours to build, and so has a line of another kind. One pip takes both lines."""
-    lines = installed.lines(how)
-    for extra in ("train", "executorch"):
-        ours = how == "find-links" and extra == "executorch"
-        assert ("--find-links DIST " in lines[extra] and "(DIST: " in lines[extra]) == ours
-    lines["executorch"] = lines["executorch"].partition(" (DIST: ")[0]
-    lines["executorch"] = lines["executorch"].replace("DIST", shlex.quote(str(dist)))
-    parts = [lines[x].partition("pip install ") for x in ("train", "executorch")]
-    line = f"{parts[0][0]}pip install {parts[0][2]} {parts[1][2]}"
-    assert needs("train", "executorch") - needs() <= shell.resolve(line, tmp_path)
+    line = installed.lines(how)[extra]
+    if how == "find-links" and extra == "executorch":
+        assert "--find-links DIST " in line and "(DIST: " in line
+        line = line.partition(" (DIST: ")[0].replace("DIST", shlex.quote(str(dist)))
+    assert "DIST" not in line
+    assert needs(extra) - needs() <= shell.resolve(line, tmp_path)
 
 
 def test_every_other_extras_line_names_one_that_resolves(
