@@ -108,14 +108,24 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One dataset of a mixture, and which of its own episodes the policy has not seen."""
+
+    sha256: str
+    held_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Provenance:
     """A manifest's `provenance`. dataset_sha256, held_out: what the policy was trained on, and the
-    episodes of it that it has not seen; older bundles do not say. costs: by function. graphs: by
+    episodes of it that it has not seen; older bundles do not say. mixture: the same of each of
+    several datasets. costs: by function. graphs: by
     file. left_out: why, by what."""
 
     task: str | None = None
     dataset_sha256: str | None = None
     held_out: tuple[int, ...] = ()
+    mixture: tuple[Part, ...] = ()
     recipe: str | None = None
     machine: str | None = None
     costs: dict[str, Cost] = field(default_factory=dict)

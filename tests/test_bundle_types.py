@@ -68,6 +68,10 @@ def test_what_compile_writes_is_shown(folder: Path, capsys: pytest.CaptureFixtur
         ("estimate", {"board": "b", "threads": 1, "floors": {}, "memory": {"needed_bytes": 3}}),
         ("machine", ["x86_64"]),
         ("task", {}),
+        ("mixture", 5),
+        ("mixture", [{"sha256": "0"}]),
+        ("mixture", [{"sha256": 0, "held_out": [1]}]),
+        ("mixture", [{"sha256": "0", "held_out": ["1"]}]),
     ],
 )
 def test_an_origin_of_other_types_is_one_line_at_the_border(
