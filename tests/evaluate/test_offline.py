@@ -28,7 +28,6 @@ from ofp_edge.policy import folder as policy_folder  # noqa: E402
 from ofp_edge.policy.folder import Policy, load_policy, save_policy  # noqa: E402
 from tests.evaluate.waves import ACTIONS, spec, write_waves  # noqa: E402
 from tests.rendering import require_readable
-from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
 from tests.synthetic import tiny_policy  # noqa: E402
 
 COLD = Choice(cold=True)
@@ -223,46 +222,6 @@ def test_by_default_it_starts_warm_and_cold_with_few_evaluations_and_more(
     assert measure_offline(path, data, Choice(), samples=2).document == document
     other = measure_offline(path, data, Choice(), samples=2, seed=1).document
     assert other["runs"][0]["error"] != warm["error"]
-
-
-def test_a_bundle_knows_which_episodes_were_held_out(
-    data: Path, dataset: Dataset, tmp_path: Path
-) -> None:
-    known = {"dataset_sha256": dataset.sha256, "held_out": [2, 5]}
-    write_small_bundle(tmp_path / "bundle", spec(), {}, provenance=known)
-    found = measure_offline(tmp_path / "bundle", data, Choice(), samples=2)
-    assert found.contestant.engine == "onnxruntime"
-    document = found.document
-    assert [(run["nfe"], run["start"]) for run in document["runs"]] == [
-        (1, "warm"), (1, "cold"), (2, "warm"), (2, "cold"),
-    ]  # fmt: skip
-    assert (document["episodes"], document["unseen"]) == ([2, 5], True)
-    older = write_small_bundle(tmp_path / "older", spec(), {}, provenance={**known, "held_out": []})
-    with pytest.raises(OfpError, match="held out none of its episodes"):
-        measure_offline(older, data, Choice())
-
-
-def test_a_bundle_knows_them_of_each_dataset_of_a_mixture(
-    data: Path, dataset: Dataset, tmp_path: Path
-) -> None:
-    known = {
-        "dataset_sha256": "0" * 64, "held_out": [1, 2, 13],
-        "mixture": [{"sha256": "1" * 64, "held_out": [1]},
-                    {"sha256": dataset.sha256, "held_out": [2, 5]}],
-    }  # fmt: skip
-    write_small_bundle(tmp_path / "bundle", spec(), {}, provenance=known)
-    document = measure_offline(tmp_path / "bundle", data, Choice(), samples=2).document
-    assert (document["episodes"], document["unseen"]) == ([2, 5], True)
-
-
-def test_a_bundle_of_before_does_not_know_them(
-    data: Path, dataset: Dataset, tmp_path: Path
-) -> None:
-    known = {"dataset_sha256": dataset.sha256}
-    write_small_bundle(tmp_path / "bundle", spec(), {}, provenance=known)
-    document = measure_offline(tmp_path / "bundle", data, COLD, samples=1).document
-    assert document["episodes"] == list(range(20)) and document["unseen"] is None
-    assert "does not say which episodes" in document["why"]
 
 
 def test_data_it_was_not_trained_on_is_used_whole_and_said(path: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ With little noise a warm start is a function of the observation and of the last 
 neither changes, the plan is the same again, and stays so: a fixed point, which no noise leaves.
 On peg-insert-side, where most episodes end so, half of the plans differ by 0.0015 and less from the
 one before (RMS, of the normalised range), on stick-push by 0.056 and more: docs/starts.md. In int8
-each plan of such a standstill differs from the one before by 0.02 to 0.04, and none leads away: so
+half the plans of such a standstill differ by 0.03 from the one before, and none leads away: so
 plans that stay near one of them repeat themselves, too. The chunk after a repeated plan is made
 from noise alone, as much as training draws.
 """
