@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import SpecMismatch
-from ofp_edge.functions import ACT, Function, Tensor, named
+from ofp_edge.functions import ACT, Function, named
 from ofp_edge.image import as_input
 from ofp_edge.manifest import Committed, TimeRow
 from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk
@@ -27,6 +26,7 @@ from ofp_edge.runtime.infer.repeats import Repeats
 from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme
 from ofp_edge.runtime.infer.task_inputs import TaskInputs
 from ofp_edge.runtime.infer.walk import Walk
+from ofp_edge.runtime.infer.wiring import handed_on, observed, require_buffer, source_of
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:
@@ -96,25 +96,18 @@ class Inference:
         width = max(act.outputs["chunk_normalised"].size // spec.horizon, spec.action_dim)
         size = spec.horizon * width
         if self.draws:
-            self._check("act z", act.inputs["z"], (1, size))
-        self._check("act chunk_normalised", act.outputs["chunk_normalised"], (1, size))
+            require_buffer("act z", act.inputs["z"], (1, size))
+        require_buffer("act chunk_normalised", act.outputs["chunk_normalised"], (1, size))
         plan = spec.plan_steps * spec.action_dim
-        self._check("act chunk", act.outputs["chunk"], (1, plan))
+        require_buffer("act chunk", act.outputs["chunk"], (1, plan))
         self._committed = committed
         self._features = np.empty(0, np.float32)
         self._feature = self._features
         if stacked is not None:
-            self._check("act features", act.inputs[stacked.name], stacked.shape)
+            require_buffer("act features", act.inputs[stacked.name], stacked.shape)
             self._features = act.inputs[stacked.name].reshape(-1)
-            self._feature = _source(stacked, runners).reshape(-1)
-        self._handed_on = [
-            [
-                (runners[function.name].inputs[x.name], _source(x, runners))
-                for x in function.inputs
-                if x.source is not None and not x.resident and x is not stacked
-            ]
-            for function in functions
-        ]
+            self._feature = source_of(stacked, runners).reshape(-1)
+        self._handed_on = handed_on(functions, runners, stacked)
         self._chunk = act.outputs["chunk"].reshape(spec.plan_steps, spec.action_dim)
         self._normalised = act.outputs["chunk_normalised"].reshape(spec.horizon, width)
         self.prefix = None if committed is None else PrefixInputs(act, spec, committed)
@@ -127,20 +120,8 @@ class Inference:
         if self.scheme.afresh:
             self._repeats = Repeats((spec.horizon, spec.action_dim))
         self.prompt = prompt
-        taken: dict[str, list[NDArray[Any]]] = {field.name: [] for field in spec.observations}
-        for function in functions:
-            for x in function.inputs:
-                if x.role == "observation":
-                    taken[x.name].append(runners[function.name].inputs[x.name])
+        self._fields = observed(spec, functions, runners)
         said = {field.name for field in spec.observations if field.told}
-        for field in spec.observations:
-            if field.told and not taken[field.name]:  # the prompt says it
-                taken[field.name] = [np.zeros(field.shape, field.dtype)]
-        self._fields = [
-            (field.name, view.reshape(field.shape))
-            for field in spec.observations
-            for view in taken[field.name]
-        ]
         # Copies: the engines may have seen another stream's observation since.
         self._told = [(name, view.copy()) for name, view in self._fields if name in said]
         self._warm = np.empty((spec.horizon, width), dtype=np.float32)
@@ -203,8 +184,8 @@ class Inference:
             self.prompt.write(observations)
         row = self.history.slot(t_capture_ns)
         before = time.perf_counter_ns()
-        for runner, handed_on in zip(self.before, self._handed_on, strict=False):
-            for into, source in handed_on:
+        for runner, fed in zip(self.before, self._handed_on, strict=False):
+            for into, source in fed:
                 np.copyto(into, source)
             runner.infer()
         after = time.perf_counter_ns()
@@ -307,14 +288,3 @@ class Inference:
             self._candidates_raw[taken].copy(),
             self._candidates[taken].copy(),
         )
-
-    @staticmethod
-    def _check(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-        if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
-            got = f"{array.shape} {array.dtype}"
-            raise SpecMismatch(f"{what} buffer", f"{shape} float32, contiguous", got)
-
-
-def _source(tensor: Tensor, runners: Mapping[str, Runner]) -> NDArray[Any]:
-    where, output = tensor.fed_by
-    return runners[where].outputs[output]
