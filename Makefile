@@ -1,6 +1,6 @@
 # Each target sets itself up: a fresh clone needs nothing but make, bash and Python 3.11-3.13.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock test-lock wheels demo results performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-vla test-interop test-ros2 site stranger attack fuzz fuzz-structure check lint format clean distclean
+.PHONY: help setup lock test-lock wheels demo results bench-small performance soak test test-aarch64 test-cpus test-cpus-all test-tensorrt test-vla test-interop test-ros2 site stranger attack fuzz fuzz-structure check lint format clean distclean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -36,6 +36,9 @@ stranger: setup ## A new user by the documents alone, in an empty folder: data t
 results: setup ## Measure again what docs/results states of the shipped policy, and within limits (15 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/results
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/limits
+
+bench-small: setup ## One row of each table in docs/benchmark.md, trained anew, beside what is published (10 minutes)
+	@$(BIN)/python scripts/bench_small.py
 
 performance: setup ## Measure again what docs/performance.md states (10 minutes, an idle machine)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/performance

@@ -40,8 +40,7 @@ def run_suite(
 
     collecting: list[Job] = [
         (work.collect, (suite, store, task, experts(task)))
-        for task in _tasks(suite, chosen)
-        if not store.read("dataset", cells.dataset_inputs(suite, task))
+        for task in _uncollected(suite, store, chosen)
     ]
     _do(pool, "datasets", collecting, progress)
     before: list[str] = []
@@ -63,6 +62,19 @@ def run_suite(
 def _tasks(suite: Suite, chosen: list[Unit]) -> list[TaskEntry]:
     """The tasks whose demonstrations are needed."""
     return list(dict.fromkeys(x for unit in chosen for x in cells.tasks_of(suite, unit)))
+
+
+def _uncollected(suite: Suite, store: Store, chosen: list[Unit]) -> list[TaskEntry]:
+    """The tasks without demonstrations, or whose own are gone while there is work to do on them."""
+    busy = _tasks(
+        suite, [x for x, n in _wanted(suite, store, chosen) if pending(suite, store, x, n)]
+    )
+    return [
+        task
+        for task in _tasks(suite, chosen)
+        if not store.read("dataset", inputs := cells.dataset_inputs(suite, task))
+        or (task in busy and not store.dataset(inputs).exists())
+    ]
 
 
 def _untimed(suite: Suite, store: Store, chosen: list[Unit]) -> list[Unit]:

@@ -26,7 +26,7 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, evaluation_seeds, run_episodes
 from ofp_edge.evaluate.tune import tune_policy
 from ofp_edge.evaluate.tuning import CHOSEN
-from ofp_edge.files import sha256_file
+from ofp_edge.files import remove_folder, sha256_file
 from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.weights import MODEL
@@ -43,7 +43,10 @@ _EPISODE = tuple(entry.name for entry in fields(Episode))
 
 
 def collect(suite: Suite, store: Store, task: TaskEntry, expert: Expert | None = None) -> None:
-    """Collect the task's demonstrations, of `expert` where the suite names one."""
+    """Collect the task's demonstrations, of `expert` where the suite names one.
+
+    Cells may come without their datasets, as published ones do: those are collected again, and
+    OfpError is raised where they are no longer the same."""
     inputs = cells.dataset_inputs(suite, task)
     output = store.dataset(inputs)
     more: dict[str, Any] = {k: inputs[k] for k in ("noise", "wander") if k in inputs}
@@ -59,7 +62,15 @@ def collect(suite: Suite, store: Store, task: TaskEntry, expert: Expert | None =
         **more,
     )
     values = {"steps": found.steps, "failed": found.failed, "seconds": found.seconds}
-    store.write("dataset", inputs, {"sha256": open_dataset(output).sha256, **values})
+    sha256, before = open_dataset(output).sha256, store.read("dataset", inputs)
+    if before is not None and before["sha256"] != sha256:
+        remove_folder(output)
+        raise OfpError(
+            f"{task.name}: collected again, its demonstrations are not those of {store.root}'s "
+            f"cells (SHA-256 {sha256[:12]}, expected {before['sha256'][:12]}): another simulator "
+            "or processor. Begin anew in another folder."
+        )
+    store.write("dataset", inputs, {"sha256": sha256, **values})
 
 
 def time_training(suite: Suite, store: Store, unit: Unit) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +72,40 @@ def test_runs_through_then_only_what_a_change_makes_necessary(
     run(more, folder, here, "*/flow")
     assert here.done[:1] == [f"train_and_evaluate {WORK}/flow/0"]
     assert len(list(folder.glob("policies/*/*"))) == 3
+
+
+def published(folder: Path, to: Path) -> Path:
+    """What is published of a work folder: its marker and its cells."""
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("datasets", "policies"))
+    return to
+
+
+def test_published_cells_go_on_elsewhere(edited: Edit, here: HerePool, tmp_path: Path) -> None:
+    run(edited(), tmp_path / "work", here, "*/flow")
+    folder = published(tmp_path / "work", tmp_path / "elsewhere")
+    here.done.clear()
+    run(edited(), folder, here, "*/flow")
+    assert here.done == [], "nothing is left to do, so nothing is collected"
+    run(edited(a="seeds = [0] -> seeds = [0, 1]"), folder, here, "*/flow")
+    assert here.done == [f"collect {WORK}", f"train_and_evaluate {WORK}/flow/1"]
+    assert len(list(folder.glob("datasets/*"))) == len(list(folder.glob("policies/*/*"))) == 1
+
+
+def test_published_cells_of_other_demonstrations_are_refused(
+    edited: Edit, here: HerePool, tmp_path: Path
+) -> None:
+    run(edited(), tmp_path / "work", here, "*/flow")
+    folder = published(tmp_path / "work", tmp_path / "elsewhere")
+    (path,) = folder.glob("cells/dataset-*")
+    path.write_text(re.sub('"sha256": "...', '"sha256": "0ff', path.read_text()))
+    more = edited(a="seeds = [0] -> seeds = [0, 1]")
+    for _ in range(2):  # what was refused once is not there for the next
+        with (
+            open_store(folder, more.name, any_code=False) as store,
+            pytest.raises(OfpError, match=f"^{WORK}: collected again, .*Begin anew in another"),
+        ):
+            work.collect(more, store, more.tasks[0])
+        assert not list(folder.glob("datasets/*"))
 
 
 def test_a_two_sided_task_has_its_modes_measured_too(
