@@ -69,7 +69,7 @@ def apart(one: Success, other: Success) -> bool:
     )
     difference = high.share - low.share
     spread = ((high.share - above[0]) ** 2 + (below[1] - low.share) ** 2) ** 0.5
-    return difference - spread > APART
+    return bool(difference - spread > APART)
 
 
 def run_again(suite: str, row: str, folder: Path) -> dict[int, Success]:
