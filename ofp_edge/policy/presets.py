@@ -71,7 +71,8 @@ _TRAINING = TrainingConfig(
 _IMAGES = replace(_TRAINING, batch_size=64, shift_m=0.0, jitter_m=0.0, shift_px=3)
 
 _LARGE = replace(_TRAINING, learning_rate=5e-4, warmup_steps=500)
-# Where the trunk is all that a step costs: with jumps on every row it is three to four of flow's.
+# Where the trunk is all that a step costs: with jumps on every row it is three to four of flow's
+# (docs/results/training-cost). `small` has them on every third.
 _FEWER_JUMPS = {"ofp-plus": {"jump_every": 2.0, "guide_every": 4.0}}
 
 _PRETRAINED = replace(
@@ -92,7 +93,8 @@ PRESETS = {
         Preset(
             "small", "0.6 M parameters: for CPUs",
             NetworkConfig((32, 64, 128), 64, 128, 32, MlpConfig(width=192, blocks=3)),
-            _TRAINING, n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3, t_refine=0.5,
+            replace(_TRAINING, steps=6000), n_obs_steps=1, horizon=8, n_action_steps=2, t_w=0.3,
+            t_refine=0.5, method_options={"ofp-plus": {"jump_every": 3.0}},
         ),
         Preset(
             "tiny", "18 k parameters: to try things out, learns little",
