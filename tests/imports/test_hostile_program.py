@@ -17,7 +17,7 @@ from ofp_edge.imports import program as importing
 from ofp_edge.imports.program import import_program
 from ofp_edge.policy.imported.archive import clean_archive, load_program
 from ofp_edge.policy.imported.operations import is_allowed
-from tests.imports.test_program import Own, arguments, entry, repacked, saved, spec_file
+from tests.imports.program_parts import Own, arguments, entry, repacked, saved, spec_file
 
 
 class Small(nn.Module):

@@ -21,8 +21,8 @@ from ofp_edge.imports.lerobot import import_lerobot
 from ofp_edge.imports.unpickle import read_checkpoint
 from ofp_edge.policy.imported.archive import clean_archive
 from ofp_edge.policy.imported.onnx_graph import read_graph
+from tests.imports.program_parts import entry, repacked
 from tests.imports.test_hostile_program import Small
-from tests.imports.test_program import entry, repacked
 
 
 def one_line(call: Callable[..., Any], *arguments: Any) -> str:

@@ -20,7 +20,7 @@ from ofp_edge.policy.imported.binding import Names, Signature, bind
 from ofp_edge.policy.imported.onnx_functions import encode_graph
 from ofp_edge.policy.imported.program import as_module
 from ofp_edge.policy.imported.program_config import ProgramFile
-from tests.imports.test_program import Own, saved, spec_file
+from tests.imports.program_parts import Own, saved, spec_file
 
 ONE = (1,)
 NETWORK = Signature({"z": (1, 8, 3), "t": ONE, "r": ONE, "observations": (1, 2, 5)}, "u", (1, 8, 3))

@@ -22,7 +22,7 @@ from ofp_edge.policy.folder import load_policy
 from ofp_edge.policy.imported.operations import is_allowed
 from ofp_edge.quantize.gate import read_gate
 from ofp_edge.quantize.plan import FILE, plan_from_json
-from tests.imports.test_program import Own, arguments, repacked, saved, spec_file
+from tests.imports.program_parts import Own, arguments, repacked, saved, spec_file
 
 FILES = ("config.json", "model.safetensors", "statistics.json")
 
