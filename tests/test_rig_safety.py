@@ -16,7 +16,7 @@ from ofp_edge.rig.safety import FieldLimits, SafetyEntry, Workspace
 from ofp_edge.runtime.robot import RobotState
 from ofp_edge.runtime.safety.layer import SafetyLayer
 from ofp_edge.spec import ActionField, PolicySpec
-from tests.test_rig import GOOD
+from tests.rig_text import GOOD
 
 Q = State("q", (4,), "m", "base", (-9.0,) * 4, (9.0,) * 4)
 POINTS = Points("p", (3, 8), "m", "base", (-1.0,) * 3, (1.0,) * 3, "front")

@@ -22,9 +22,9 @@ from ofp_edge.runtime.run_files import Request, read_run
 from ofp_edge.spec import PolicySpec
 from ofp_edge.train.batches import Batches
 from tests.fields.carrying import logged, observe, spec_with, write_dataset
+from tests.rig_text import GOOD
 from tests.runtime.small_bundle import write_small_bundle
 from tests.synthetic import action_fields, state_field
-from tests.test_rig import GOOD
 
 TASK = Text("task", choices=("open the door", "close the door", "press the bell"))
 

@@ -32,11 +32,11 @@ from ofp_edge.runtime.log.telemetry import McapLog
 from ofp_edge.runtime.replay import controller_of, replay
 from ofp_edge.runtime.run_files import Request, read_run
 from ofp_edge.spec import PolicySpec
+from tests.rig_text import GOOD
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import DT, ROWS, make_chunk, make_runners, make_spec
 from tests.runtime.test_loop import SPEC, Stand
 from tests.runtime.test_replay import header
-from tests.test_rig import GOOD
 
 OPEN, CLOSE = "open the door", "close the door"
 TASK = Text("task", choices=(OPEN, CLOSE))
