@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ofp_edge.bench import cells
@@ -125,6 +126,17 @@ def remaining(suite: Suite, store: Store, chosen: list[Unit]) -> list[str]:
     return found
 
 
+def require_this_code(suite: Suite, store: Store, chosen: list[Unit]) -> None:
+    """Raise OfpError where cells of other code would be made anew: hours, and not asked for."""
+    kept = remaining(suite, replace(store, any_code=True), chosen)
+    anew = [what for what in remaining(suite, store, chosen) if what not in kept]
+    if anew:
+        raise OfpError(
+            f"{store.root}: other code of ofp-edge did {len(anew)} of the things to do here "
+            f"({anew[0]}): expected --any-code to keep them, or --this-code to do them anew."
+        )
+
+
 def _wanted(
     suite: Suite, store: Store, chosen: list[Unit]
 ) -> Iterator[tuple[Unit, dict[tuple[str, int], int]]]:
@@ -170,8 +182,9 @@ def pending(
             missing.append(f"tune {name}")
         inputs = cells.episodes_inputs(suite, unit, training, row, nfe)
         cell = store.read("episodes", inputs)
-        if cell is None or len(cell["seed"]) < episodes[row.name, nfe]:
-            missing.append(f"evaluate {name}")
+        done = 0 if cell is None else len(cell["seed"])
+        if done < episodes[row.name, nfe]:
+            missing.append(f"evaluate {name}" + (f" beyond {done} episodes" if done else ""))
         if cells.has_modes(unit, row):
             inputs = cells.modes_inputs(suite, unit, training, row, nfe)
             if store.read("modes", inputs) is None:

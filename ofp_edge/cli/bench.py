@@ -43,13 +43,18 @@ def bench(
         bool, typer.Option("--dry-run", help="Say what is done and what is to do; do nothing.")
     ] = False,
     any_code: Annotated[
-        bool, typer.Option("--any-code", help="Keep cells that other versions of the code made.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--any-code/--this-code",
+            help="Keep what other versions of the code made, or make it anew. Default: neither: "
+            "such a folder is refused.",
+        ),
+    ] = None,
 ) -> Document:
     """Compare methods over tasks and training seeds, and write Markdown, JSON and an HTML report.
 
     Killed and started again it goes on where it was; a changed entry of the suite reruns only what
-    follows from it.
+    follows from it. A folder of which another version of the code made a part asks which to keep.
     """
     # Before torch starts its threads: the processes are the parallelism.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -66,7 +71,7 @@ def bench(
     from ofp_edge.bench.check import check_names
     from ofp_edge.bench.pool import LocalPool, Pool, RayPool
     from ofp_edge.bench.results import gather, write_reports
-    from ofp_edge.bench.run import remaining, run_suite
+    from ofp_edge.bench.run import remaining, require_this_code, run_suite
     from ofp_edge.bench.store import open_store
     from ofp_edge.bench.tables import findings
     from ofp_edge.cli.expert import expert_of
@@ -74,7 +79,9 @@ def bench(
     check_names(read)
     chosen = units(read, tuple(only or ()))
     cores = len(os.sched_getaffinity(0))
-    with open_store(folder, read.name, any_code=any_code, write=not dry_run) as store:
+    with open_store(folder, read.name, any_code=bool(any_code), write=not dry_run) as store:
+        if any_code is None and not dry_run:
+            require_this_code(read, store, chosen)
         values: dict[str, Any] = {"results": None, "markdown": None, "report": None}
         pool: Pool = LocalPool(cores if workers is None else workers)
         if not dry_run:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from ofp_edge.bench import work
 from ofp_edge.bench.cells import units
@@ -24,6 +25,7 @@ from ofp_edge.bench.results import gather
 from ofp_edge.bench.run import remaining, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
+from ofp_edge.cli.main import build_app
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, run_episodes
@@ -106,6 +108,34 @@ def test_published_cells_of_other_demonstrations_are_refused(
         ):
             work.collect(more, store, more.tasks[0])
         assert not list(folder.glob("datasets/*"))
+
+
+def test_what_other_code_did_is_asked_about_before_it_is_lost(
+    edited: Edit, here: HerePool, tmp_path: Path
+) -> None:
+    suite, folder = edited(a="nfe = [2, 1] -> nfe = [2]"), tmp_path / "work"
+    run(suite, folder, here, "*/flow")
+    (done,) = folder.glob("cells/episodes-*")
+    whole = done.read_text()
+    done.write_text(re.sub('"code": "[^"]*"', '"code": "of before"', whole))
+    before = {x: x.read_bytes() for x in folder.glob("cells/*")}
+
+    def bench(*more: str) -> tuple[int, str]:
+        words = "bench", str(tmp_path / "tiny.toml"), "-o", str(folder), "--workers", "1"
+        found = CliRunner().invoke(build_app(), [*words, *more], env={"COLUMNS": "300"})
+        return found.exit_code, found.stderr
+
+    code, line = bench("--only", "*/flow")
+    assert code == 1 and line.count("\n") == 1
+    assert "other code of ofp-edge did 1 of the things to do here" in line
+    assert "--any-code to keep them, or --this-code to do them anew" in line
+    assert bench("--only", "*/flow", "--dry-run")[0] == 0
+    assert bench("--only", "*/flow", "--any-code")[0] == 0
+    assert before == {x: x.read_bytes() for x in folder.glob("cells/*")}
+    assert bench("--only", "*/ours")[0] == 0, "none of what is asked for is concerned"
+    assert bench("--only", "*/flow", "--this-code")[0] == 0, "one side gets its episodes anew"
+    assert "of before" not in done.read_text()
+    assert json.loads(done.read_text())["steps"] == json.loads(whole)["steps"]
 
 
 def test_a_two_sided_task_has_its_modes_measured_too(
