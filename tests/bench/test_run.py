@@ -135,7 +135,7 @@ def test_what_other_code_did_is_asked_about_before_it_is_lost(
     assert bench("--only", "*/ours")[0] == 0, "none of what is asked for is concerned"
     assert bench("--only", "*/flow", "--this-code")[0] == 0, "one side gets its episodes anew"
     assert "of before" not in done.read_text()
-    assert json.loads(done.read_text())["steps"] == json.loads(whole)["steps"]
+    assert json.loads(done.read_text())["steps"][:1] == json.loads(whole)["steps"]
 
 
 def test_a_two_sided_task_has_its_modes_measured_too(
