@@ -9,8 +9,6 @@ from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.presets import Preset
 from ofp_edge.train.request import Request
 
-_KEPT = "predicts_data"
-
 
 def chosen_method(request: Request, name: str, preset: Preset, start: Policy | None) -> Method:
     """Build the method: of the user's options, then the preset's. A network that goes on training
@@ -18,10 +16,8 @@ def chosen_method(request: Request, name: str, preset: Preset, start: Policy | N
     options = {**preset.method_options.get(name, {}), **(request.options or {})}
     goes_on = start is not None and not request.distill
     if start and goes_on and name == start.config.method:
-        options = {
-            **{k: v for k, v in start.config.method_options.items() if k == _KEPT},
-            **options,
-        }
+        kept = method_of(start).kept
+        options = {**{k: v for k, v in start.config.method_options.items() if k in kept}, **options}
     method = build_method(name, options)
     if not method.code_count or "codes" in options:
         return method

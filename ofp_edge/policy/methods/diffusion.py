@@ -43,6 +43,7 @@ class Diffusion(Method):
     jumps: ClassVar[bool] = False
     velocity: ClassVar[bool] = False
     deployable: ClassVar[bool] = False
+    kept: ClassVar[tuple[str, ...]] = ("predicts_data",)
     train_steps: float = 100
     p_drop: float = 0.1
     predicts_data: float = 1.0

@@ -183,11 +183,13 @@ class Method(Sampling, ABC):
 
     teacher_decay: decay of the averaged weights that `losses` uses as a teacher; None when the
     method has none (the preset's decay then serves evaluation alone). compiles: torch.compile can
-    take its networks, because it differentiates backward alone.
+    take its networks, because it differentiates backward alone. kept: the options that say what a
+    network predicts, which goes on with its weights.
     """
 
     summary: ClassVar[str]
     compiles: ClassVar[bool] = True
+    kept: ClassVar[tuple[str, ...]] = ()
 
     @property
     def teacher_decay(self) -> float | None:
