@@ -55,6 +55,8 @@ def _must(suite: Suite, where: str, check: Callable[[T], object], what: T) -> No
 def _check_row(row: Row) -> None:
     method = build_method(row.method, row.options)
     Choice(cold=row.cold, guard=row.guard, **row.starts)
+    if not method.velocity and (given := set(row.starts) - {"noise_cold"}):
+        raise OfpError(f"{min(given)}: every chunk of method {row.method} starts alike.")
     for nfe in row.nfe:  # asked with a network that does nothing, because a method may have a most
         method.sample(_Still(), torch.zeros(1, 1), torch.zeros(1, 1), nfe)  # type: ignore[arg-type]
 

@@ -38,7 +38,8 @@ frames = "other"               # optional: a control, shown another episode's im
 words = "other"                # optional: or told another instruction
 cold = false                   # optional: every chunk starts from noise
 tuned = false                  # optional: t_w and noise as `tune` chooses them at each nfe
-noise_cold = 1.0               # optional, and noise_warm and cold_nfe: the policy's own otherwise
+t_w = 0.3                      # optional, and noise_cold, noise_warm and cold_nfe: the policy's own
+                               # otherwise
 guard = 1                      # optional: candidates of a guarded choice at a cold start
 [[compare]]
 candidate = ["ofp-plus", 1]    # row and nfe
@@ -101,6 +102,7 @@ class Row:
     cold: bool = False
     tuned: bool = False
     guard: int = 1
+    t_w: float | None = None
     noise_cold: float | None = None
     noise_warm: float | None = None
     cold_nfe: int | None = None
@@ -120,7 +122,7 @@ class Row:
     @property
     def starts(self) -> dict[str, Any]:
         """Return what is given of how chunks start."""
-        given = {x: getattr(self, x) for x in ("noise_cold", "noise_warm", "cold_nfe")}
+        given = {x: getattr(self, x) for x in ("t_w", "noise_cold", "noise_warm", "cold_nfe")}
         return {name: value for name, value in given.items() if value is not None}
 
     @property

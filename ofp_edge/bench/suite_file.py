@@ -18,6 +18,7 @@ from ofp_edge.bench.suite import (
     TaskEntry,
 )
 from ofp_edge.errors import SuiteError, UnknownName
+from ofp_edge.evaluate.tuning import CHOSEN
 from ofp_edge.toml import Table, read_toml
 
 
@@ -96,6 +97,7 @@ def _row(table: Table) -> Row:
         table.take("cold", bool, False),
         table.take("tuned", bool, False),
         table.count("guard", 1),
+        _number(table, "t_w"),
         _number(table, "noise_cold"),
         _number(table, "noise_warm"),
         table.count("cold_nfe", 1) if "cold_nfe" in table.values else None,
@@ -112,10 +114,10 @@ def _row(table: Table) -> Row:
             f"{table.path}: {table.where('name')}: expected a word without / * ? [ ] @ | or space, "
             f"got {row.name!r}."
         )
-    if row.tuned and (row.cold or "noise_cold" in row.starts or "noise_warm" in row.starts):
+    if row.tuned and (row.cold or set(row.starts) & set(CHOSEN)):
         raise SuiteError(
             f"{table.path}: {table.where('tuned')}: `tune` chooses t_w and noise: give tuned, or "
-            "cold and noise."
+            "cold, t_w and noise."
         )
     if row.together and (row.start is not None or row.steps is None):
         raise SuiteError(

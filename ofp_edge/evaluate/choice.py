@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ofp_edge.errors import OfpError
 from ofp_edge.runtime.infer.guard import check_guard
 from ofp_edge.start import Start
 
@@ -15,9 +16,10 @@ class Choice:
     nfe: network evaluations a chunk; by default 1, or what its method needs. t_w: time of the warm
     start, 0..1. cold: never start warm. t_refine: the second evaluation re-noises the first one's
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
-    chooses among, 1 or 3 and more; OfpError for another number. if_time: one evaluation, and a
+    chooses among, 1 or 3 and more (else OfpError). if_time: one evaluation, and a
     bundle's refining one where there is time for it. noise_cold, noise_warm, cold_nfe: see Start.
-    committed: whether a policy that can be told what is committed of its chunk is told.
+    committed: whether a policy that can be told what is committed of its chunk is told. OfpError
+    for times outside 0..1, and where both cold and t_w are given.
     """
 
     nfe: int | None = None
@@ -35,6 +37,11 @@ class Choice:
 
     def __post_init__(self) -> None:
         check_guard(self.guard)
+        if self.cold and self.t_w is not None:
+            raise OfpError("--cold and --t-w exclude each other.")
+        for name, t in (("t_w", self.t_w), ("t_refine", self.t_refine)):
+            if t is not None and not 0 <= t < 1:
+                raise OfpError(f"--{name.replace('_', '-')} {t:g}: expected 0 <= {name} < 1.")
         self.start(Start())
 
     def start(self, own: Start) -> Start:

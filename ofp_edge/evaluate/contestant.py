@@ -97,11 +97,6 @@ def open_contestant(path: Path, choice: Choice, *, alone: bool = False) -> Conte
     alone: one inference suffices, as no episode runs beside another. Raises OfpError when it is
     neither, or when `choice` asks for what it can't do.
     """
-    if choice.cold and choice.t_w is not None:
-        raise OfpError("--cold and --t-w exclude each other.")
-    for name, t in (("t_w", choice.t_w), ("t_refine", choice.t_refine)):
-        if t is not None and not 0 <= t < 1:
-            raise OfpError(f"--{name.replace('_', '-')} {t:g}: expected 0 <= {name} < 1.")
     if (path / MANIFEST).exists():
         return _open_bundle(path, choice)
     if (path / "config.json").exists():

@@ -189,8 +189,6 @@ def test_with_latency_the_first_actions_come_later(bundle: Path) -> None:
     [
         (Choice(nfe=3), "a bundle takes 1 .one step. or 2"),
         (Choice(t_w=0.5), "compiled for t_w 0.3"),
-        (Choice(t_w=0.3, cold=True), "exclude each other"),
-        (Choice(t_w=1.0), "0 <= t_w < 1"),
     ],
 )
 def test_what_a_bundle_cannot_do_is_refused_in_one_line(
@@ -198,6 +196,19 @@ def test_what_a_bundle_cannot_do_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(OfpError, match=what):
         open_contestant(bundle, choice)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"t_w": 0.3, "cold": True}, "exclude each other"),
+        ({"t_w": 1.0}, "0 <= t_w < 1"),
+        ({"t_refine": -0.1}, "0 <= t_refine < 1"),
+    ],
+)
+def test_what_nothing_can_do_is_no_choice(given: dict[str, Any], what: str) -> None:
+    with pytest.raises(OfpError, match=what):
+        Choice(**given)
 
 
 def test_a_bundle_may_refine_by_default(bundle: Path, tmp_path: Path) -> None:
