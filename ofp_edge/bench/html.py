@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from ofp_edge.bench import plots, tables
+from ofp_edge.bench import findings, plots, tables
+from ofp_edge.bench.document import Document
 from ofp_edge.bench.markdown import summary
-from ofp_edge.bench.tables import Document, TextTable
+from ofp_edge.bench.tables import TextTable
 from ofp_edge.report.html import facts, flat, page, table
 
 
@@ -17,7 +18,7 @@ def render(values: Document) -> str:
         f"<h1>Benchmark {escape(suite['name'])}</h1>",
         f"<p class='sub'>{escape(summary(values))}</p>",
         _findings(values),
-        _table(tables.comparisons(values)),
+        _table(findings.comparisons(values)),
         _table(tables.success(values)),
         _success_plots(values),
         _nfe_plots(values),
@@ -42,7 +43,7 @@ def render(values: Document) -> str:
 
 
 def _findings(values: Document) -> str:
-    said = tables.findings(values)
+    said = findings.findings(values)
     lines = "".join(f"<li>{escape(line)}</li>" for line in said)
     return f"<ul>{lines}</ul>" if said else ""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from ofp_edge.bench import tables
-from ofp_edge.bench.tables import Document, TextTable
+from ofp_edge.bench import findings, tables
+from ofp_edge.bench.document import Document, many
+from ofp_edge.bench.tables import TextTable
 
 WIDTH = 100
 
@@ -14,10 +15,10 @@ def markdown(values: Document) -> str:
     """Return the whole document."""
     suite, machine = values["suite"], values["fingerprint"]
     parts = [f"# Benchmark {suite['name']}", _wrapped(summary(values))]
-    if said := tables.findings(values):
+    if said := findings.findings(values):
         parts.append("\n".join(_wrapped(line, "- ") for line in said))
     for found in (
-        tables.comparisons(values),
+        findings.comparisons(values),
         tables.success(values),
         tables.modes(values),
         tables.tuning(values),
@@ -48,7 +49,7 @@ def summary(values: Document) -> str:
     )
     latency = suite["evaluate"]["latency_ms"]
     return (
-        f"{tables.many(len(suite['tasks']), 'simulated task')}, observations {suite['observe']}, "
+        f"{many(len(suite['tasks']), 'simulated task')}, observations {suite['observe']}, "
         f"preset {suite['preset']}, training seeds {', '.join(map(str, suite['seeds']))}; {budget}."
         + (f" Latency L {latency:g} ms." if latency else "")
     )

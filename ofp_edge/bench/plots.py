@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from ofp_edge.bench.tables import Document, find_row, short_names, variants
+from ofp_edge.bench.document import Document, find_row, short_names, variants
 from ofp_edge.report.bars import Bar, bar_chart
 from ofp_edge.report.lines import COLOURS
 from ofp_edge.report.svg import Plot, Scale

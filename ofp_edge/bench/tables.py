@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ofp_edge.bench.document import Document, find_row, many, points, short_names, variants
 from ofp_edge.evaluate.tuning import CHOSEN
-
-Document = dict[str, Any]
-_SIGN = "−"
 
 
 @dataclass(frozen=True)
@@ -24,20 +21,46 @@ class TextTable:
 
 
 def success(values: Document) -> TextTable:
-    """Return success in %, with a line for each row and nfe and a column for each task."""
+    """Return success in %, with a line for each row and nfe and a column for each task, after the
+    means over the tasks of a group that every row has."""
     tasks = [task["name"] for task in values["suite"]["tasks"]]
-    short = short_names(tasks)
+    short, shown = short_names(tasks), variants(values)
+    means = {title: held for title, held in _in_all_rows(values).items() if len(held) > 1}
     rows = []
-    for name, nfe in variants(values):
-        entry = [find_row(values, task, name, nfe) for task in tasks]
-        rows.append((f"{name} @{nfe}", *(_rate(e) for e in entry)))
+    for name, nfe in shown:
+        entry = {task: find_row(values, task, name, nfe) for task in tasks}
+        mean = [sum(entry[t]["success"] for t in held) / len(held) for held in means.values()]
+        rows.append(
+            (
+                f"{name} @{nfe}",
+                *(f"{100 * x:.1f}" for x in mean),
+                *(_rate(entry[task]) for task in tasks),
+            )
+        )
     seeds, e = values["suite"]["seeds"], values["suite"]["evaluate"]
     caption = (
         f"Mean over {many(len(seeds), 'training seed')}, in brackets its 95 % interval (bootstrap "
         "over training seeds and episodes). @: network evaluations a chunk. "
         f"{e['episodes']} or more unseen episodes a training seed, the same for every row."
     )
-    return TextTable("Success, %", ("row", *(short[t] for t in tasks)), rows, caption)
+    if any(len(held) < len(tasks) for held in means.values()):
+        caption += " A mean is over the tasks that every row has."
+    return TextTable("Success, %", ("row", *means, *(short[t] for t in tasks)), rows, caption)
+
+
+def _in_all_rows(values: Document) -> dict[str, list[str]]:
+    """The tasks of each group of which every shown row has a result, by what their mean is called;
+    without the group's name where all tasks are of one."""
+    shown = variants(values)
+    groups: dict[str, list[str]] = {}
+    for task in values["suite"]["tasks"]:
+        if all(find_row(values, task["name"], *x)["success"] is not None for x in shown):
+            groups.setdefault(task["group"], []).append(task["name"])
+    one = len({task["group"] for task in values["suite"]["tasks"]}) == 1
+    return {
+        f"mean of {len(held)}" + ("" if one else f", {group}"): held
+        for group, held in groups.items()
+    }
 
 
 def modes(values: Document) -> TextTable | None:
@@ -99,7 +122,7 @@ def tuning(values: Document) -> TextTable | None:
     if not found:
         return None
     short = short_names([task["name"] for task in values["suite"]["tasks"]])
-    rows = []
+    e, rows = values["suite"]["evaluate"], []
     for (task, name), of_seed in found.items():
         tuned = of_seed.values()
         best = [max(t["refine"], key=lambda x: x["difference"]) for t in tuned if t["refine"]]
@@ -116,8 +139,8 @@ def tuning(values: Document) -> TextTable | None:
             )
         )
     caption = (
-        f"A figure a training seed, on {values['suite']['evaluate']['episodes']} validation "
-        "episodes a setting, none of them among the evaluated ones. cold, warm: the noise of a "
+        f"A figure a training seed, on {e.get('tuned_on', e['episodes'])} validation episodes a "
+        "setting, none of them among the evaluated ones. cold, warm: the noise of a "
         "start without and with a last plan, of training's. a2 − a1: success of a "
         "refined chunk less that of one evaluation, in points, at the t_refine where it is "
         "largest, so too high by choice; refined: where it was shown to be more than 0. The rows "
@@ -182,121 +205,8 @@ def _range(values: Collection[float]) -> str:
     return low if low == high else f"{low} … {high}"
 
 
-def comparisons(values: Document) -> TextTable | None:
-    """Return the verdicts; None without any."""
-    rows = []
-    for c in values["comparisons"]:
-        e = c["estimate"]
-        if e is None:
-            continue
-        rows.append(
-            (
-                f"{c['candidate']} − {c['against']}",
-                c["group"],
-                points(e["mean"]),
-                f"{points(e['low'])} … {points(e['high'])}",
-                f"{c['pairs']} × {c['episodes']}",
-                c["verdict"],
-            )
-        )
-    if not rows:
-        return None
-    margin = 100 * values["suite"]["evaluate"]["margin"]
-    caption = (
-        "Mean difference in success over paired episodes (same task, training seed, episode), in "
-        "points; 95 % interval by resampling training seeds, then episodes. Pairs: trainings × "
-        f"episodes each. better: the interval lies above 0. not worse: above {_SIGN}{margin:g}. "
-        f"worse: below {_SIGN}{margin:g}. open: none of these."
-    )
-    head = ("difference", "group", "points", "95 % interval", "pairs", "verdict")
-    return TextTable("Comparisons", head, rows, caption, 2)
-
-
-def findings(values: Document) -> list[str]:
-    """Return the comparisons as sentences, which say plainly where they fall short."""
-    said = []
-    target = values["suite"]["evaluate"]["half_width"]
-    for c in values["comparisons"]:
-        e, who = c["estimate"], f"{c['candidate']} against {c['against']} on {c['group']} tasks"
-        if e is None:
-            said.append(f"{who}: nothing to compare yet.")
-            continue
-        margin = f"{100 * c['margin']:g} points"
-        text = {
-            "better": "better: the whole interval is above 0",
-            "not worse": f"not worse by more than {margin}",
-            "worse": f"worse, by more than {margin}",
-            "open": f"not shown to be within {margin}, nor to be worse by more",
-        }[c["verdict"]]
-        line = f"{who}: {text} ({points(e['mean'])}, {points(e['low'])} … {points(e['high'])})."
-        if not c["narrow_enough"]:
-            line += f" Asked for: ± {100 * target:g}; measured: ± {100 * e['half_width']:.1f}"
-            if (e["seed_share"] or 0) > 0.5:
-                line += ", more than half its variance from the training seeds"
-            line += "."
-        if e["seed_share"] is None:
-            line += " One training seed: it speaks of these weights, not of the method."
-        if c["pairs"] < c["planned"]:
-            line += f" {c['pairs']} of {c['planned']} trainings so far."
-        said.append(line)
-    done, planned = len(values["cells"]), values["cells_planned"]
-    if done < planned:
-        said.append(f"{planned - done} of {planned} cells are not done: tables show a –.")
-    said += _ran_away(values)
-    made = {cell["made_by"] for cell in values["cells"]}
-    if len(made) > 1:
-        said.append(f"The episodes were run by {len(made)} versions of the code.")
-    return said
-
-
-def _ran_away(values: Document) -> list[str]:
-    """Return a line for each row and task that says which trainings ended before their last
-    step."""
-    ended: dict[tuple[str, str], dict[int, int]] = {}
-    for cell in values["cells"]:
-        if cell["training"].get("diverged"):
-            last = ended.setdefault((cell["row"], cell["task"]), {})
-            last[cell["seed"]] = cell["training"]["steps"]
-    return [
-        f"{row} on {task}: the loss ran away at {many(len(last), 'training seed')} "
-        f"({', '.join(map(str, last))}); evaluated is the last checkpoint before it "
-        f"(step {', '.join(map(str, last.values()))})."
-        for (row, task), last in ended.items()
-    ]
-
-
-def points(value: float) -> str:
-    """Format a difference of shares in points, with its sign."""
-    number = f"{100 * abs(value):.1f}"
-    return ("+" if value > 0 else _SIGN if value < 0 else "") + number
-
-
-def variants(values: Document) -> list[tuple[str, int]]:
-    """Return the pairs (row, nfe), in the suite's order."""
-    return [(row["name"], nfe) for row in values["suite"]["rows"] for nfe in row["nfe"]]
-
-
-def find_row(values: Document, task: str, name: str, nfe: int) -> Document:
-    """Return the entry of the success table."""
-    found: Document = next(
-        r for r in values["rows"] if (r["task"], r["row"], r["nfe"]) == (task, name, nfe)
-    )
-    return found
-
-
-def short_names(tasks: Sequence[str]) -> dict[str, str]:
-    """Return the names without `metaworld/`, where that leaves them different."""
-    ends = [task.rpartition("/")[2] for task in tasks]
-    return {t: e if ends.count(e) == 1 else t for t, e in zip(tasks, ends, strict=True)}
-
-
 def _rate(entry: Document) -> str:
     if entry["success"] is None:
         return "–"
     low, high = entry["interval"]
     return f"{100 * entry['success']:.1f} ({100 * low:.0f}–{100 * high:.0f})"
-
-
-def many(count: int, what: str, plural: str = "") -> str:
-    """Count in words: 1 task, 2 tasks."""
-    return f"{count} {what}" if count == 1 else f"{count} {plural or what + 's'}"

@@ -69,11 +69,11 @@ def bench(
     require("zarr", "sim")
     from ofp_edge.bench.cells import units
     from ofp_edge.bench.check import check_names
+    from ofp_edge.bench.findings import findings
     from ofp_edge.bench.pool import LocalPool, Pool, RayPool
     from ofp_edge.bench.results import gather, write_reports
     from ofp_edge.bench.run import remaining, require_this_code, run_suite
     from ofp_edge.bench.store import open_store
-    from ofp_edge.bench.tables import findings
     from ofp_edge.cli.expert import expert_of
 
     check_names(read)

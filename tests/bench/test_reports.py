@@ -120,7 +120,7 @@ def test_what_tune_chose_is_a_figure_a_training_seed(edited: Edit, tmp_path: Pat
 
 
 def test_says_plainly_where_it_falls_short(edited: Edit, tmp_path: Path) -> None:
-    from ofp_edge.bench.tables import findings
+    from ofp_edge.bench.findings import findings
 
     suite = edited(a='["ours", 1]\nagainst = ["flow", 2] -> ["flow", 1]\nagainst = ["ours", 1]')
     found = filled(suite, tmp_path / "work")
@@ -132,7 +132,7 @@ def test_says_plainly_where_it_falls_short(edited: Edit, tmp_path: Path) -> None
 
 
 def test_trainings_that_ran_away_are_one_line_a_row_and_task(edited: Edit, tmp_path: Path) -> None:
-    from ofp_edge.bench.tables import findings
+    from ofp_edge.bench.findings import findings
 
     found = filled(edited(a="seeds = [0] -> seeds = [0, 1, 2]"), tmp_path / "work", 2)
     for cell in found["cells"]:
