@@ -41,9 +41,11 @@ def _watched(*, restart: bool, state_noise: float) -> list[float]:
     seen: list[float] = []
     look, observe, random = Repeats.look, Inference.observe, np.random.default_rng(0)
 
-    def watched(self: Repeats, plan: Any, previous: Chunk, *, afresh: bool) -> Repeated:
+    def watched(
+        self: Repeats, plan: Any, actions: Any, previous: Chunk, *, noisier: bool
+    ) -> Repeated:
         seen.append(float(np.sqrt(np.mean((plan - previous.normalised) ** 2))))
-        found = look(self, plan, previous, afresh=afresh)
+        found = look(self, plan, actions, previous, noisier=noisier)
         return found if restart else NOT_REPEATED
 
     def noisy(self: Inference, t_capture_ns: int, observations: Mapping[str, Any]) -> None:

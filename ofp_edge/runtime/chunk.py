@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Repeated:
-    """Whether a plan repeats the one that it started warm from (infer/repeats.py). near: the
-    normalised plan that it and the `stayed` plans before it have stayed near; None: looked at none.
+    """Whether a plan repeats the one that it started warm from, and what is done about it
+    (infer/repeats.py). near: the normalised plan that it and the `stayed` plans before it have
+    stayed near; None: looked at none. tries: how often a standstill was left and came back, this
+    time included; 0: not lately. owed: how many chunks from here on are made from more noise.
+    followed: how many were followed since the last of those.
     """
 
-    again: bool = False
     near: NDArray[np.float32] | None = None
     stayed: int = 0
+    tries: int = 0
+    owed: int = 0
+    followed: int = 0
+
+    @property
+    def again(self) -> bool:
+        """Whether the next chunk is to be made from more noise."""
+        return self.owed > 0
 
 
 NOT_REPEATED = Repeated()

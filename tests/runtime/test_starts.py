@@ -12,9 +12,7 @@ from ofp_edge.manifest import TimeRow
 from ofp_edge.runtime.chunk import Chunk
 from ofp_edge.runtime.control.controller import Controller
 from ofp_edge.runtime.control.events import ChunkReady, PlanStarted
-from ofp_edge.runtime.control.handover import cross_fade
 from ofp_edge.runtime.infer.inference import Inference
-from ofp_edge.runtime.infer.repeats import STAYS, Repeats
 from ofp_edge.runtime.infer.sampler import Nfe, shipped_scheme
 from ofp_edge.start import FROM_COLD, Start
 from tests.runtime.standins import DT, ROWS, make_chunk, make_runners, make_spec
@@ -72,99 +70,6 @@ def test_a_start_from_noise_draws_all_of_it_wherever_its_ladder_begins() -> None
         np.testing.assert_allclose(
             flat(inference.infer(0)), noise * eps() + 0.9 * 0.5, rtol=1e-5, atol=1e-6
         )
-
-
-STILL = {"state": np.array([0.5, 1, 2, 3], np.float32)}
-
-
-def standing(noise: float, value: float = 0.5) -> tuple[Inference, Chunk]:
-    """A follower whose plan is the last one again: 0.3 of it and 0.7 of what it sees, 0.5."""
-    inference = seeing(Start(noise_warm=noise))
-    inference.observe(DT, STILL)
-    plan = np.full((SPEC.horizon, SPEC.action_dim), value, np.float32)
-    return inference, inference.infer(DT, Chunk(0, DT, plan, plan))
-
-
-def test_a_plan_that_repeats_itself_is_followed_by_a_start_from_noise() -> None:
-    inference, chunk = standing(0.0, value=0.5)
-    np.testing.assert_allclose(flat(chunk), 0.5, atol=1e-5)
-    inference.observe(2 * DT, STILL)
-    moved = inference.infer(2 * DT, chunk)
-    rng = np.random.Generator(np.random.PCG64(3))
-    drawn = [rng.standard_normal(SIZE, dtype=np.float32) for _ in range(2)]
-    np.testing.assert_allclose(flat(moved), drawn[1] + 0.5, rtol=1e-4, atol=1e-5)
-    assert inference.started_warm and inference.timings.nfe == 1  # a replay is told of the plan
-    inference.observe(3 * DT, STILL)
-    after = inference.infer(3 * DT, moved)  # it changed: there is nothing to leave
-    shifted = np.clip(moved.shifted_normalised(1).reshape(-1), -2, 2)
-    np.testing.assert_allclose(flat(after), 0.3 * shifted + 0.35, rtol=1e-4, atol=1e-5)
-
-
-def test_a_plan_that_changes_is_followed_without_noise() -> None:
-    inference, chunk = standing(0.0, value=0.9)
-    inference.observe(2 * DT, STILL)
-    expected = 0.3 * chunk.shifted_normalised(1).reshape(-1) + 0.35
-    np.testing.assert_allclose(flat(inference.infer(2 * DT, chunk)), expected, atol=1e-5)
-
-
-def test_that_a_plan_repeats_is_said_of_the_plan_whatever_else_is_made_between() -> None:
-    """One inference makes plans of several streams in turn, as `eval --dataset` does."""
-    inference, chunk = standing(0.0)
-    assert chunk.repeated.again
-    inference.infer(DT)
-    inference.infer(DT, make_chunk(SPEC, 0, value=0.9))
-    inference.draw_from(5)
-    moved = inference.infer(DT, chunk)
-    np.testing.assert_allclose(flat(moved), eps(5) + 0.5, rtol=1e-4, atol=1e-5)
-    assert not moved.repeated.again
-    faded = cross_fade(SPEC, make_chunk(SPEC, 0), chunk, DT, 2)
-    assert faded.repeated.again and faded.normalised is chunk.normalised
-
-
-def plans_of(kind: str) -> list[np.ndarray]:
-    """Twelve plans of a follower, whose robot's actions are two of three numbers."""
-    rng, way = np.random.default_rng(0), np.full((4, 3), 1.0, np.float32)
-    noise = [rng.normal(0, 0.03, (4, 3)).astype(np.float32) for _ in range(12)]
-    return {
-        "as in int8, near one place": [way * 0.4 + x for x in noise],
-        "slowly on": [way * 0.03 * i for i in range(1, 13)],
-        "slowly on, as in int8": [way * 0.05 * i + x for i, x in enumerate(noise)],
-        "only what is no robot's moves": [way * [0.4, 0.4, i] for i in range(12)],
-    }[kind]
-
-
-@pytest.mark.parametrize(
-    ("kind", "stands"),
-    [("as in int8, near one place", True), ("slowly on", False), ("slowly on, as in int8", False),
-     ("only what is no robot's moves", True)],
-)  # fmt: skip
-def test_plans_that_stay_near_one_repeat_themselves(kind: str, stands: bool) -> None:
-    repeats, last = Repeats((4, 2)), Chunk(0, DT, np.empty(0), np.zeros((4, 3), np.float32))
-    found = []
-    for plan in plans_of(kind):
-        repeated = repeats.look(plan.astype(np.float32), last, afresh=False)
-        last = Chunk(0, DT, np.empty(0), plan.astype(np.float32), repeated=repeated)
-        found.append(repeated.again)
-    assert any(found) == stands
-    if kind.startswith("as in int8"):
-        assert found.index(True) == STAYS, "four that stay near the first one of them"
-        fresh = repeats.look(last.normalised + np.float32(0.03), last, afresh=True)
-        assert not fresh.again and fresh.stayed == 0, "a fresh one has time to lead away"
-
-
-def test_a_refined_plan_is_held_against_what_its_first_form_was() -> None:
-    """Else a robot that refines would never be told that it stands still."""
-    inference = seeing(Start(noise_warm=0.0), nfe="auto")
-    inference.observe(DT, STILL)
-    plan = np.full((SPEC.horizon, SPEC.action_dim), 0.5, np.float32)
-    first = inference.infer(DT, Chunk(0, DT, plan, plan))
-    assert first.repeated.again and inference.refine(DT).repeated is first.repeated
-
-
-def test_only_a_start_with_less_noise_than_training_looks_for_repeats() -> None:
-    for noise, looks in ((0.0, True), (0.99, True), (1.0, False), (2.0, False)):
-        assert bool(shipped_scheme(WITH_LADDER, 1, Start(noise_warm=noise)).afresh) == looks
-    assert shipped_scheme(WITH_LADDER, 1, Start(noise_warm=0.0), warm=False).afresh == ()
 
 
 def test_without_noise_every_seed_gives_the_same_chunk() -> None:

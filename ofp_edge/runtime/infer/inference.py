@@ -22,8 +22,8 @@ from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
 from ofp_edge.runtime.infer.prefix import FARTHEST, PrefixInputs
 from ofp_edge.runtime.infer.prompt_inputs import PromptInputs
-from ofp_edge.runtime.infer.repeats import Repeats
-from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme
+from ofp_edge.runtime.infer.repeats import SHAKEN, Repeats
+from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme, starting
 from ofp_edge.runtime.infer.task_inputs import TaskInputs
 from ofp_edge.runtime.infer.walk import Walk
 from ofp_edge.runtime.infer.wiring import handed_on, observed, require_buffer, source_of
@@ -116,9 +116,10 @@ class Inference:
         self._from_warm = self._walk.prepare(self.scheme.warm or ())
         self._refining = self._walk.prepare(self.scheme.refining)
         self._afresh = self._walk.prepare(self.scheme.afresh)
-        self._repeats, self._repeated = None, NOT_REPEATED
-        if self.scheme.afresh:
-            self._repeats = Repeats((spec.horizon, spec.action_dim))
+        self._repeats, self._repeated, self._shaken = None, NOT_REPEATED, self._from_warm
+        if self.scheme.afresh and self.scheme.warm:
+            self._repeats = Repeats(spec)
+            self._shaken = self._walk.prepare(starting(self.scheme.warm, SHAKEN))
         self.prompt = prompt
         self._fields = observed(spec, functions, runners)
         said = {field.name for field in spec.observations if field.told}
@@ -207,7 +208,7 @@ class Inference:
         previous: the newest plan made, or None for a cold start (a new episode, a gap, a plan that
         was abandoned). It is shifted by the control steps that have passed between the two
         observations; when none of it is left, or time went backwards, the start is cold. A policy
-        that starts warm with little noise leaves a plan that repeated itself: it starts from noise.
+        that starts warm with little noise leaves a plan that repeated itself: it takes more noise.
         committed: the first d actions from the observation on, normalised (d, action_dim), which
         are decided already and stand in the chunk as they are; None: none.
         Raises ValueError when nothing was observed, or for more than `prefix.steps` committed.
@@ -261,16 +262,17 @@ class Inference:
 
     def _warm_chunk(self, t_obs_ns: int, previous: Chunk) -> Chunk:
         np.clip(self._warm_flat, -FARTHEST, FARTHEST, out=self._warm_flat)
-        afresh = previous.repeated.again and bool(self._afresh)
-        if afresh:
+        leave = previous.repeated if self._repeats is not None else NOT_REPEATED
+        if leave.again and leave.tries == 1:
             self.timings.act_ns = self._walk.cold(self._afresh)
         else:
-            self.timings.act_ns = self._walk.warm(self._from_warm, self._warm_flat)
+            steps = self._shaken if leave.again else self._from_warm
+            self.timings.act_ns = self._walk.warm(steps, self._warm_flat)
         self.timings.evaluations = len(self._from_warm)
-        normalised, repeated = self._normalised.copy(), NOT_REPEATED
+        normalised, raw, repeated = self._normalised.copy(), self._chunk.copy(), NOT_REPEATED
         if self._repeats is not None:
-            repeated = self._repeats.look(normalised, previous, afresh=afresh)
-        return Chunk(t_obs_ns, self._dt_ns, self._chunk.copy(), normalised, repeated=repeated)
+            repeated = self._repeats.look(normalised, raw, previous, noisier=leave.again)
+        return Chunk(t_obs_ns, self._dt_ns, raw, normalised, repeated=repeated)
 
     def _cold_chunk(self, t_obs_ns: int) -> Chunk:
         engine_ns = 0

@@ -5,8 +5,12 @@ neither changes, the plan is the same again, and stays so: a fixed point, which 
 On peg-insert-side, where most episodes end so, half of the plans differ by 0.0015 and less from the
 one before (RMS, of the normalised range), on stick-push by 0.056 and more: docs/starts.md. In int8
 half the plans of such a standstill differ by 0.03 from the one before, and none leads away: so
-plans that stay near one of them repeat themselves, too. The chunk after a repeated plan is made
-from noise alone, as much as training draws.
+plans that stay near one of them repeat themselves, too.
+
+The chunk after a repeated plan is made from noise alone, as much as training draws. Where that does
+not help, and the plan is to stay where the robot is, more chunks after it are shaken: warm starts
+with more noise than training draws. A plan that pushes or pulls is not: there a chunk from noise
+lets go of what it holds.
 """
 
 from __future__ import annotations
@@ -15,33 +19,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofp_edge.runtime.chunk import Chunk, Repeated
+from ofp_edge.spec import PolicySpec
 
 REPEATED = 0.015
 """The RMS difference between two plans, normalised and not shifted, below which they are one."""
 NEAR, STAYS = 0.06, 4
 """So many plans in a row, each within that RMS difference of the one before them, repeat it."""
+AT_REST = 0.25
+"""The RMS of a plan, in half ranges from staying in place, below which it is to stay there."""
+OWED = (1, 8, 64)
+"""Chunks that are made from more noise the first time that a standstill comes, and when it comes
+back; the first is from noise alone."""
+SHAKEN = 1.5
+"""The standard deviation of the noise of a shaken chunk."""
+FORGOTTEN = 8
+"""After so many chunks that were followed, a standstill is a new one."""
 
 
 class Repeats:
     """Compares plans (H, M), normalised float32, without allocating: the robot's part of each
-    action, its first numbers. shape: (H, A) of that."""
+    action, its first numbers. spec: the policy's."""
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self._difference = np.empty(shape, np.float32)
+    def __init__(self, spec: PolicySpec) -> None:
+        self._difference = np.empty((spec.horizon, spec.action_dim), np.float32)
+        self._motion = np.empty((spec.plan_steps, spec.action_dim), np.float32)
+        parts = [(f, f.shape[0]) for f in spec.actions]
+        self._absolute = np.repeat([f.hold is None for f, _ in parts], [n for _, n in parts])
+        self._place = np.repeat(
+            np.array([f.hold or 0.0 for f, _ in parts], np.float32), [n for _, n in parts]
+        )
+        reach = np.concatenate([np.subtract(f.high, f.low) for f in spec.actions]) / 2
+        self._half_range = reach.astype(np.float32)
 
-    def look(self, plan: NDArray[np.float32], previous: Chunk, *, afresh: bool) -> Repeated:
+    def look(
+        self,
+        plan: NDArray[np.float32],
+        actions: NDArray[np.float32],
+        previous: Chunk,
+        *,
+        noisier: bool,
+    ) -> Repeated:
         """Return whether `plan`, which started from `previous`, repeats it, and what the next one
-        is to be held against. afresh: it was made from noise, so nothing is held against it."""
-        near, stayed = previous.repeated.near, previous.repeated.stayed + 1
+        is to be held against. actions: the same plan, raw (steps, A). noisier: it was made from
+        more noise, so nothing is held against it."""
+        before = previous.repeated
+        near, stayed = before.near, before.stayed + 1
         if near is None:
             near = previous.normalised
-        if afresh or not self._within(NEAR, plan, near):
+        if noisier or not self._within(NEAR, plan, near):
             near, stayed = plan, 0
-        again = self._within(REPEATED, plan, previous.normalised) or stayed >= STAYS
-        return Repeated(again, near, stayed)
+        if noisier:
+            return Repeated(near, stayed, before.tries, before.owed - 1)
+        if self._within(REPEATED, plan, previous.normalised) or stayed >= STAYS:
+            tries = before.tries + 1 if self._at_rest(actions) else 1
+            return Repeated(near, stayed, tries, OWED[min(tries, len(OWED)) - 1])
+        followed = before.followed + 1
+        return Repeated(near, stayed, before.tries if followed < FORGOTTEN else 0, 0, followed)
 
     def _within(self, least: float, plan: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
         size = self._difference.shape[1]
         np.subtract(plan[:, :size], other[:, :size], out=self._difference)
-        flat = self._difference.reshape(-1)
-        return bool(np.dot(flat, flat) < least**2 * flat.size)
+        return _mean_square(self._difference) < least**2
+
+    def _at_rest(self, actions: NDArray[np.float32]) -> bool:
+        """Whether raw actions command to stay: deltas and velocities theirs, places one place."""
+        np.copyto(self._place, actions[0], where=self._absolute)
+        np.subtract(actions, self._place, out=self._motion)
+        np.divide(self._motion, self._half_range, out=self._motion)
+        return _mean_square(self._motion) < AT_REST**2
+
+
+def _mean_square(values: NDArray[np.float32]) -> float:
+    flat = values.reshape(-1)
+    return float(np.dot(flat, flat)) / flat.size
