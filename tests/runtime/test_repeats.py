@@ -130,11 +130,11 @@ REST = np.array([[0.1, -2.0]] * 4, np.float32)
         (REST + np.float32([0, 2.9]), True),  # one place, wherever it is
     ],
 )
-def test_a_standstill_that_comes_back_is_left_by_ever_more_chunks(
+def test_a_standstill_that_comes_back_is_left_by_more_chunks_and_then_let_be(
     raw: np.ndarray, rests: bool
 ) -> None:
     owed = standstills(raw)
-    assert owed[:4] == [*OWED, OWED[-1]] if rests else set(owed) == {OWED[0]}
+    assert owed[:5] == [*OWED, 1, 1] if rests else set(owed) == {OWED[0]}
 
 
 def test_a_standstill_after_the_robot_moved_on_is_a_new_one() -> None:
@@ -168,3 +168,11 @@ def test_what_comes_back_is_shaken() -> None:
     np.testing.assert_allclose(flat(made), expected, rtol=1e-4, atol=1e-5)
     assert made.repeated.owed == 1 and made.repeated.tries == 2
     assert inference.timings.evaluations == inference.timings.nfe == 1
+
+
+@pytest.mark.parametrize("tries", [1, len(OWED) + 1])
+def test_the_first_time_and_after_all_others_it_is_a_chunk_from_noise_alone(tries: int) -> None:
+    inference = seeing(Start(noise_warm=0.0))
+    plan = np.full((SPEC.horizon, SPEC.action_dim), 0.5, np.float32)
+    shown = Chunk(0, DT, plan, plan, repeated=Repeated(tries=tries, owed=1))
+    np.testing.assert_allclose(flat(inference.infer(DT, shown)), eps() + 0.5, rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
 from ofp_edge.runtime.infer.prefix import FARTHEST, PrefixInputs
 from ofp_edge.runtime.infer.prompt_inputs import PromptInputs
-from ofp_edge.runtime.infer.repeats import SHAKEN, Repeats
+from ofp_edge.runtime.infer.repeats import SHAKEN, Repeats, is_shaken
 from ofp_edge.runtime.infer.sampler import Scheme, shipped_scheme, starting
 from ofp_edge.runtime.infer.task_inputs import TaskInputs
 from ofp_edge.runtime.infer.walk import Walk
@@ -263,7 +263,7 @@ class Inference:
     def _warm_chunk(self, t_obs_ns: int, previous: Chunk) -> Chunk:
         np.clip(self._warm_flat, -FARTHEST, FARTHEST, out=self._warm_flat)
         leave = previous.repeated if self._repeats is not None else NOT_REPEATED
-        if leave.again and leave.tries == 1:
+        if leave.again and not is_shaken(leave):
             self.timings.act_ns = self._walk.cold(self._afresh)
         else:
             steps = self._shaken if leave.again else self._from_warm

@@ -29,11 +29,17 @@ AT_REST = 0.25
 """The RMS of a plan, in half ranges from staying in place, below which it is to stay there."""
 OWED = (1, 8, 64)
 """Chunks that are made from more noise the first time that a standstill comes, and when it comes
-back; the first is from noise alone."""
+back; the first is from noise alone. What none of them leads out of may be where the robot ought to
+stand: from then on every repeat is followed by one chunk from noise alone."""
 SHAKEN = 1.5
 """The standard deviation of the noise of a shaken chunk."""
 FORGOTTEN = 8
 """After so many chunks that were followed, a standstill is a new one."""
+
+
+def is_shaken(before: Repeated) -> bool:
+    """Say whether the chunk after this one is to be a warm start with more noise."""
+    return before.again and 1 < before.tries <= len(OWED)
 
 
 class Repeats:
@@ -72,7 +78,7 @@ class Repeats:
             return Repeated(near, stayed, before.tries, before.owed - 1)
         if self._within(REPEATED, plan, previous.normalised) or stayed >= STAYS:
             tries = before.tries + 1 if self._at_rest(actions) else 1
-            return Repeated(near, stayed, tries, OWED[min(tries, len(OWED)) - 1])
+            return Repeated(near, stayed, tries, OWED[tries - 1] if tries <= len(OWED) else 1)
         followed = before.followed + 1
         return Repeated(near, stayed, before.tries if followed < FORGOTTEN else 0, 0, followed)
 
