@@ -27,10 +27,11 @@ NEAR, STAYS = 0.06, 4
 """So many plans in a row, each within that RMS difference of the one before them, repeat it."""
 AT_REST = 0.25
 """The RMS of a plan, in half ranges from staying in place, below which it is to stay there."""
-OWED = (1, 8, 64)
+OWED = (1, 1, 8, 64)
 """Chunks that are made from more noise the first time that a standstill comes, and when it comes
-back; the first is from noise alone. What none of them leads out of may be where the robot ought to
-stand: from then on every repeat is followed by one chunk from noise alone."""
+back. A single one is from noise alone, more are shaken: not at once, as a robot also stands while a
+gripper closes. What none of them leads out of may be where the robot ought to stand: from then on
+every repeat is followed by a single one."""
 SHAKEN = 1.5
 """The standard deviation of the noise of a shaken chunk."""
 FORGOTTEN = 8
@@ -39,7 +40,7 @@ FORGOTTEN = 8
 
 def is_shaken(before: Repeated) -> bool:
     """Say whether the chunk after this one is to be a warm start with more noise."""
-    return before.again and 1 < before.tries <= len(OWED)
+    return before.again and _owed(before.tries) > 1
 
 
 class Repeats:
@@ -78,7 +79,7 @@ class Repeats:
             return Repeated(near, stayed, before.tries, before.owed - 1)
         if self._within(REPEATED, plan, previous.normalised) or stayed >= STAYS:
             tries = before.tries + 1 if self._at_rest(actions) else 1
-            return Repeated(near, stayed, tries, OWED[tries - 1] if tries <= len(OWED) else 1)
+            return Repeated(near, stayed, tries, _owed(tries))
         followed = before.followed + 1
         return Repeated(near, stayed, before.tries if followed < FORGOTTEN else 0, 0, followed)
 
@@ -93,6 +94,10 @@ class Repeats:
         np.subtract(actions, self._place, out=self._motion)
         np.divide(self._motion, self._half_range, out=self._motion)
         return _mean_square(self._motion) < AT_REST**2
+
+
+def _owed(tries: int) -> int:
+    return OWED[tries - 1] if 1 <= tries <= len(OWED) else 1
 
 
 def _mean_square(values: NDArray[np.float32]) -> float:
