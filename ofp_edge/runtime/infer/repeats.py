@@ -8,8 +8,8 @@ half the plans of such a standstill differ by 0.03 from the one before, and none
 plans that stay near one of them repeat themselves, too.
 
 The chunk after a repeated plan is made from noise alone, as much as training draws. Where that does
-not help, and the plan is to stay where the robot is, more chunks after it are shaken: warm starts
-with more noise than training draws. A plan that pushes or pulls is not: there a chunk from noise
+not help twice, and the plan is to stay where the robot is, more chunks after it are shaken: warm
+starts with more noise than training draws. A plan that pushes or pulls is not: there a chunk from noise
 lets go of what it holds.
 """
 
