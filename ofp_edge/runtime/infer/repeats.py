@@ -9,8 +9,8 @@ plans that stay near one of them repeat themselves, too.
 
 The chunk after a repeated plan is made from noise alone, as much as training draws. Where that does
 not help twice, and the plan is to stay where the robot is, more chunks after it are shaken: warm
-starts with more noise than training draws. A plan that pushes or pulls is not: there a chunk from noise
-lets go of what it holds.
+starts with more noise than training draws. A plan that pushes or pulls is not shaken: there a chunk
+from noise lets go of what it holds.
 """
 
 from __future__ import annotations
