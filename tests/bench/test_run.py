@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from ofp_edge.bench import work
 from ofp_edge.bench.cells import units
 from ofp_edge.bench.comparisons import compare_all
 from ofp_edge.bench.results import gather
-from ofp_edge.bench.run import remaining, run_suite
+from ofp_edge.bench.run import remaining, require_this_code, run_suite
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
-from ofp_edge.cli.main import build_app
 from ofp_edge.errors import CheckFailed, OfpError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Episode, Job, run_episodes
@@ -120,22 +118,37 @@ def test_what_other_code_did_is_asked_about_before_it_is_lost(
     done.write_text(re.sub('"code": "[^"]*"', '"code": "of before"', whole))
     before = {x: x.read_bytes() for x in folder.glob("cells/*")}
 
-    def bench(*more: str) -> tuple[int, str]:
-        words = "bench", str(tmp_path / "tiny.toml"), "-o", str(folder), "--workers", "1"
-        found = CliRunner().invoke(build_app(), [*words, *more], env={"COLUMNS": "300"})
-        return found.exit_code, found.stderr
+    def ended(*more: str) -> tuple[int, str]:
+        words = bench(tmp_path / "tiny.toml", "-o", folder, "--workers", 1, "--only", "*/flow")
+        found = subprocess.run([*words, *more], capture_output=True, text=True, check=False)
+        return found.returncode, found.stderr.strip()
 
-    code, line = bench("--only", "*/flow")
-    assert code == 1 and line.count("\n") == 1
+    code, line = ended()
+    assert code == 1 and len(line.splitlines()) == 1, line
     assert "other code of ofp-edge did 1 of the things to do here" in line
     assert "--any-code to keep them, or --this-code to do them anew" in line
-    assert bench("--only", "*/flow", "--dry-run")[0] == 0
-    assert bench("--only", "*/flow", "--any-code")[0] == 0
+    code, said = ended("--any-code")
+    assert code == 0, said
     assert before == {x: x.read_bytes() for x in folder.glob("cells/*")}
-    assert bench("--only", "*/ours")[0] == 0, "none of what is asked for is concerned"
-    assert bench("--only", "*/flow", "--this-code")[0] == 0, "one side gets its episodes anew"
+    with open_store(folder, suite.name, any_code=False, write=False) as store:
+        require_this_code(suite, store, units(suite, ("*/ours",)))  # which nothing was done of
+    code, said = ended("--this-code")
+    assert code == 0, said
     assert "of before" not in done.read_text()
-    assert json.loads(done.read_text())["steps"][:1] == json.loads(whole)["steps"]
+    assert json.loads(done.read_text())["steps"] == json.loads(whole)["steps"]
+
+
+def test_one_side_of_a_comparison_gets_its_episodes_anew(
+    edited: Edit, here: HerePool, tmp_path: Path
+) -> None:
+    """In rounds, each of which leaves as many things to do as the one before."""
+    suite, folder = edited(a="nfe = [2, 1] -> nfe = [2]"), tmp_path / "work"
+    run(suite, folder, here)
+    (done,) = folder.glob("cells/episodes-*-flow-*")
+    whole = json.loads(done.read_text())
+    done.unlink()
+    run(suite, folder, here)
+    assert json.loads(done.read_text())["steps"] == whole["steps"] and len(whole["steps"]) == 2
 
 
 def test_a_two_sided_task_has_its_modes_measured_too(
