@@ -198,19 +198,6 @@ def test_what_a_bundle_cannot_do_is_refused_in_one_line(
         open_contestant(bundle, choice)
 
 
-@pytest.mark.parametrize(
-    ("given", "what"),
-    [
-        ({"t_w": 0.3, "cold": True}, "exclude each other"),
-        ({"t_w": 1.0}, "0 <= t_w < 1"),
-        ({"t_refine": -0.1}, "0 <= t_refine < 1"),
-    ],
-)
-def test_what_nothing_can_do_is_no_choice(given: dict[str, Any], what: str) -> None:
-    with pytest.raises(OfpError, match=what):
-        Choice(**given)
-
-
 def test_a_bundle_may_refine_by_default(bundle: Path, tmp_path: Path) -> None:
     from ofp_edge.bundle import open_bundle, write_manifest
 

@@ -12,8 +12,8 @@ from ofp_edge.runtime.infer.repeats import FORGOTTEN, OWED, SHAKEN, STAYS, Repea
 from ofp_edge.runtime.infer.sampler import shipped_scheme
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.start import Start
+from tests.runtime.seeing import SIZE, SPEC, WITH_LADDER, eps, flat, seeing
 from tests.runtime.standins import DT, make_chunk, state_field
-from tests.runtime.test_starts import SIZE, SPEC, WITH_LADDER, eps, flat, seeing
 
 STILL = {"state": np.array([0.5, 1, 2, 3], np.float32)}
 MOVE = ActionField("move", (1,), "m", "base", "delta", 0.1, (-1.0,), (1.0,), 0.0)

@@ -97,7 +97,7 @@ class Repeats:
 
 
 def _owed(tries: int) -> int:
-    return OWED[tries - 1] if 1 <= tries <= len(OWED) else 1
+    return OWED[tries - 1] if tries <= len(OWED) else 1
 
 
 def _mean_square(values: NDArray[np.float32]) -> float:
