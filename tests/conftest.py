@@ -24,6 +24,7 @@ LONGEST = (
     "runtime/ends/test_ends.py", "packaging/test_wheel.py", "train/test_loop.py",
     "targets/test_leave_out.py", "targets/test_jetson_orin.py", "targets/test_unsigned.py",
     "targets/test_starts_compiled.py", "imports/test_program.py", "bench/test_run.py",
+    "bench/test_goes_on.py",
     "packaging/test_install_lines.py", "packaging/test_lock_renewal.py", "cli/test_run_ends.py",
     "evaluate/test_closed_loop.py", "evaluate/test_lanes.py", "runtime/test_runner_executorch.py",
     "runtime/test_loop_simulated.py", "train/test_toy_trunk.py", "targets/test_toy_engine.py",

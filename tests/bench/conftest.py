@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("metaworld")
 
+from ofp_edge.bench.cells import units  # noqa: E402
 from ofp_edge.bench.pool import Job, answer_of  # noqa: E402
+from ofp_edge.bench.run import run_suite  # noqa: E402
+from ofp_edge.bench.store import open_store  # noqa: E402
 from ofp_edge.bench.suite import Suite  # noqa: E402
 from ofp_edge.bench.suite_file import read_suite  # noqa: E402
 
+WORK = "metaworld/button-press-topdown-wide"
 TEXT = """
 name = "tiny"
 observe = "state"
@@ -102,3 +108,14 @@ def write_suite(path: Path, changes: object = ()) -> Path:
         text = text.replace(old, new, 1)
     path.write_text(text)
     return path
+
+
+def run(suite: Suite, folder: Path, pool: HerePool, *only: str) -> None:
+    with open_store(folder, suite.name, any_code=False) as store:
+        run_suite(suite, store, units(suite, only), pool)
+
+
+def cell(folder: Path, kind: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"cells/{kind}-*")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
