@@ -47,8 +47,8 @@ def bar_chart(
         return ""
     longest = min(_LONGEST_LABEL, max(len(bar.label) for bar in bars))
     label_width = label_width or round(longest * _LETTER) + 12
-    furthest = max(bar.start + bar.value for bar in bars) or 1.0
-    scale = Scale(0.0, furthest if top is None else top)
+    furthest = max(bar.start + bar.value for bar in bars) if top is None else top
+    scale = Scale(0.0, furthest or 1.0)  # every bar may be 0
     said = max(len(bar.said) for bar in bars)
     room, bottom = width - label_width - max(60, 10 + _LETTER * said), _TOP + _LINE * len(bars)
 

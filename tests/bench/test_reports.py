@@ -15,10 +15,12 @@ from ofp_edge.bench.results import Document, gather, write_reports
 from ofp_edge.bench.store import open_store
 from ofp_edge.bench.suite import Suite
 from ofp_edge.bench.suite_file import read_suite
+from ofp_edge.bench.tables import success
 from ofp_edge.cli.main import build_app
 from tests.bench.conftest import Edit, write_suite
 from tests.rendering import require_readable
 
+FLOWS = "flow @2", "flow @1"
 RATES = {"ofp-plus": 0.9, "flow": 0.5}
 
 
@@ -117,6 +119,39 @@ def test_what_tune_chose_is_a_figure_a_training_seed(edited: Edit, tmp_path: Pat
     for part in (rf"wide +\| cold @1 +\| {starts}", refined):
         assert re.search(part, markdown.read_text())
     assert "What tune chooses" in page.read_text()
+
+
+def test_a_mean_is_over_the_tasks_that_every_row_with_a_result_has(
+    edited: Edit, tmp_path: Path
+) -> None:
+    more = [f"[[tasks]]\nname = 'metaworld/{x}'\nsteps = 4\n" for x in ("reach", "door-open")]
+    suite = edited(a="steps = 4\n -> steps = 4\n" + "".join(more))
+    found = filled(suite, tmp_path / "work")
+    rates = {r["task"]: r for r in found["rows"] if r["row"] == "ours"}
+    head, rows = success(found).head, {row[0]: row for row in success(found).rows}
+    assert head[:2] == ("row", "mean of 3") and set(rows) == {"ours @1", "cold @1", *FLOWS}
+    mean = sum(r["success"] for r in rates.values()) / 3
+    assert rows["ours @1"][1] == f"{100 * mean:.1f}"
+
+    for entry in found["rows"]:
+        if entry["row"] == "cold" or (entry["row"] == "flow" and "reach" in entry["task"]):
+            entry["success"] = None
+    head, rows = success(found).head, {row[0]: row for row in success(found).rows}
+    assert head[1] == "mean of 2" and set(rows) == {"ours @1", *FLOWS}
+    mean = sum(r["success"] for task, r in rates.items() if "reach" not in task) / 2
+    assert rows["ours @1"][1] == f"{100 * mean:.1f}"
+    assert "over the tasks that every row has" in success(found).caption
+
+
+def test_trainings_that_needed_no_more_memory_are_a_report_too(
+    edited: Edit, tmp_path: Path
+) -> None:
+    """A process whose imports once needed more than the training after them."""
+    found = filled(edited(), tmp_path / "work", 2)
+    for cost in found["costs"]:
+        cost["training_memory_mib"] = 0.0
+    _, _, page = write_reports(tmp_path / "out", found)
+    assert "Memory of training, MiB" in page.read_text()
 
 
 def test_says_plainly_where_it_falls_short(edited: Edit, tmp_path: Path) -> None:
