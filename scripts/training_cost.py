@@ -1,7 +1,9 @@
 """What a training step costs, each method against flow, for each preset. Prints one JSON document.
 
     python scripts/training_cost.py DATASET --presets small unet transformer --steps 40 --rounds 3
+    python scripts/training_cost.py DATASET --presets small --methods flow ofp-plus:jump_every=1
 
+A method may have options, NAME=VALUE with commas between, behind a colon.
 One torch thread and processor time; every method trains so many steps from start to end, so what
 begins late has its share. Methods take turns; medians over the rounds. Memory: the most that a
 process of its own held, and what it held before the first step.
@@ -32,8 +34,12 @@ def measure(dataset: Path, preset: str, method: str, steps: int) -> dict[str, fl
 
     torch.set_num_threads(1)
     before = memory_mib("VmRSS")
+    name, _, more = method.partition(":")
+    options = {key: float(x) for key, x in (o.split("=") for o in more.split(",") if more)}
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(dataset, Path(folder) / "p", method, preset, seed=0, steps=steps)
+        request = Request(
+            dataset, Path(folder) / "p", name, preset, seed=0, steps=steps, options=options or None
+        )
         seconds = seconds_a_step(request)
     return {"s_per_step": seconds, "before_mib": before, "peak_mib": memory_mib("VmHWM")}
 
