@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ofp_edge.errors import SpecMismatch
 from ofp_edge.strict import read_as, shown
 
-_SMALLEST_SPAN = 1e-4  # a dimension that hardly moves is centred, not blown up
+SMALLEST_SPAN = 1e-4  # a dimension that hardly moves is centred, not blown up
+STATE_BOUND = 1.5
+"""Where a new network cuts off the numbers of a state, which were -1 to 1 in the demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Affine:
     def of(statistics: FieldStatistics) -> Affine:
         """Map the observed range to [-1, 1]; a constant dimension maps to 0."""
         low, high = np.asarray(statistics.low), np.asarray(statistics.high)
-        span = np.where(high - low < _SMALLEST_SPAN, 2.0, high - low)
+        span = np.where(high - low < SMALLEST_SPAN, 2.0, high - low)
         return Affine(((low + high) / 2).astype(np.float32), (span / 2).astype(np.float32))
 
     @staticmethod

@@ -170,7 +170,7 @@ def tiny_policy(
     import torch
 
     from ofp_edge.camera_parameters import CameraTolerance
-    from ofp_edge.normalize import FieldStatistics
+    from ofp_edge.normalize import STATE_BOUND, FieldStatistics
     from ofp_edge.policy.config import PolicyConfig, TrainingRecord
     from ofp_edge.policy.folder import Policy, save_policy
     from ofp_edge.policy.presets import preset
@@ -181,8 +181,9 @@ def tiny_policy(
         "state": (state_field(7),),
     }[obs]  # fmt: skip
     sizes = replace(
-        chosen.network, trunk=tiny_trunk(trunk), committed_steps=committed_steps, codes=codes
-    )
+        chosen.network, trunk=tiny_trunk(trunk), committed_steps=committed_steps, codes=codes,
+        state_bound=STATE_BOUND,
+    )  # fmt: skip
     spec = spec or PolicySpec(
         observations, action_fields(), chosen.n_obs_steps, horizon, chosen.n_action_steps,
         CONTROL_HZ,

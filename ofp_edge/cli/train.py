@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEYS = (
     "policy", "method", "preset", "steps", "loss", "validation_loss", "chunk_error", "best_step",
     "best_validation_loss", "parameters", "seconds", "resumed_from", "interrupted", "processes",
-    "mixture", "precision", "mapped", "data_wait_s",
+    "mixture", "precision", "mapped", "data_wait_s", "far",
 )  # fmt: skip
 
 # What `train` and `distill` ask alike.
@@ -211,6 +211,7 @@ def perform(
     tensorboard: Path | None,
 ) -> Document:
     """Run what `train` or `distill` were asked for, and say what came of it."""
+    from ofp_edge.train.beyond import beyond
     from ofp_edge.train.loop import train as run
     from ofp_edge.train.plan import make_plan
     from ofp_edge.train.processes import joined_processes
@@ -223,13 +224,15 @@ def perform(
         paths = (request.dataset, *request.mixed)
         access = processes.agree(lambda: data.access(paths, progress, processes.here))
         plan = processes.agree(lambda: make_plan(request, access))
-    mapped = plan.dataset.mapped
+    mapped, far = plan.dataset.mapped, beyond(plan)
     config = plan.policy.config
     output.console.print(intention(plan, processes), soft_wrap=True)
     for line in sources(plan):
         output.console.print(line, soft_wrap=True, markup=False)
     if config.training.cloud_shift is not None:
         output.console.print(printable(config.training.cloud_shift), soft_wrap=True, markup=False)
+    for line in far:
+        output.log.print(f"[yellow]far:[/] {foreign(line)}", soft_wrap=True)
     for line in plan.dataset.guessed:
         output.console.print(f"guess: {line}", soft_wrap=True, markup=False)
     for line in plan.dataset.odd:
@@ -269,6 +272,7 @@ def perform(
         "precision": plan.precision,
         "mapped": mapped,
         "data_wait_s": result.data_wait_s,
+        "far": far,
     }
 
 

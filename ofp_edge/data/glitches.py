@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ofp_edge.normalize import SMALLEST_SPAN
+
 CLIP = "or write `clip = true` for this field there"
 """How each line that says a glitch ends."""
 _FEWEST = 10  # frames; fewer have no range of their own
 _FRAMES, _SHARE, _EPISODES = 2, 1000, 10
 _SHRINKS, _JUMPS = 5.0, 5.0
-_STILL = 1e-4  # normalize.py takes a smaller span for a constant
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _judged(
     rest = np.ones(count, bool)
     rest[rows] = False
     span = float(low[rest].min()), float(high[rest].max())
-    if span[1] - span[0] < _STILL or _SHRINKS * (span[1] - span[0]) >= whole[1] - whole[0]:
+    if span[1] - span[0] < SMALLEST_SPAN or _SHRINKS * (span[1] - span[0]) >= whole[1] - whole[0]:
         return None
     first = int(rows[0])
     value = low[first] if span[0] - low[first] > high[first] - span[1] else high[first]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.fields import Points, Rgb, Text
+from ofp_edge.fields import Points, Rgb, State, Text
 from ofp_edge.fields.measured import Measured
 from ofp_edge.normalize import Affine, FieldStatistics
 from ofp_edge.policy.parts import Encoder
@@ -28,13 +28,17 @@ _CACHE_CLOUDS = 16  # clouds whose activations stay in a core's cache
 
 
 class Normalize(nn.Module):
-    """Maps x (B, D, ...) in physical units to about [-1, 1], by constants that are not trained."""
+    """Maps x (B, D, ...) in physical units to about [-1, 1], by constants that are not trained.
+
+    bound: where the result is cut off on both sides; 0 cuts nothing off.
+    """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, statistics: FieldStatistics, axes: int) -> None:
+    def __init__(self, statistics: FieldStatistics, axes: int, bound: float = 0.0) -> None:
         super().__init__()
+        self.bound = bound
         affine = Affine.of(statistics)
         shape = (1, -1) + (1,) * (axes - 2)
         # One multiplication and one addition: the scale that INT8 sees is that of the result.
@@ -46,7 +50,8 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x normalised, in the same shape."""
-        return x * self.scale + self.offset
+        x = x * self.scale + self.offset
+        return x.clamp(-self.bound, self.bound) if self.bound else x
 
 
 class PointEncoder(nn.Module):
@@ -127,7 +132,13 @@ class ObservationEncoder(Encoder):
         self.fields = tuple(observations)
         require_parts(self.fields, told=config.task_features > 0)
         self.normalize = nn.ModuleList(
-            nn.Identity() if f.told else Normalize(_seen(f, statistics), len(f.input_shape))
+            nn.Identity()
+            if f.told
+            else Normalize(
+                _seen(f, statistics),
+                len(f.input_shape),
+                config.state_bound if isinstance(f, State) else 0.0,
+            )
             for f in self.fields
         )
         self.encoders = nn.ModuleList()

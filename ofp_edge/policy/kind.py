@@ -42,12 +42,14 @@ class Network(ABC):
 
     kind: its name in config.json; our own networks have none. one_row: its functions take one row a
     call, so they cannot run batches. committed_steps: the longest committed prefix that it is told.
-    codes: the number of codes that a jump chooses among.
+    codes: the number of codes that a jump chooses among. state_bound: where the numbers of a state
+    are cut off, in half-ranges of the demonstrations; 0: nowhere.
     """
 
     kind: ClassVar[str | None] = None
     committed_steps: int = 0
     codes: int = 0
+    state_bound: float = 0.0
     one_row: ClassVar[bool] = False
     keeps_encoder: ClassVar[bool] = False
     """Whether training on from given weights leaves the encoder as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ofp_edge.errors import PolicyError
-from ofp_edge.normalize import Affine, FieldStatistics
+from ofp_edge.normalize import STATE_BOUND, Affine, FieldStatistics
 from ofp_edge.policy.codes import Codes
 from ofp_edge.policy.encoder import ObservationEncoder
 from ofp_edge.policy.kind import Network
@@ -26,6 +27,7 @@ from ofp_edge.spec import PolicySpec
 from ofp_edge.strict import shown
 
 _FROM_0 = ("committed_steps", "codes", "task_features")
+_LATER = (*_FROM_0, "state_bound")  # written where it is not 0
 _TASK_FEATURES = 32
 
 
@@ -40,13 +42,15 @@ class NetworkConfig(NetworkSizes, Network):
 
     def for_spec(self, spec: PolicySpec, committed_steps: int | None, codes: int) -> NetworkConfig:
         """Return the same sizes, to be told committed prefixes of up to so many steps, to choose
-        among so many codes, and to be told instructions where the data have any."""
+        among so many codes, to be told instructions where the data have any, and to see a state no
+        further off than STATE_BOUND."""
         told = any(field.told for field in spec.observations)
         return replace(
             self,
             committed_steps=committed_steps or 0,
             codes=codes,
             task_features=_TASK_FEATURES if told else 0,
+            state_bound=STATE_BOUND,
         )
 
     def build(self, spec: PolicySpec, statistics: Mapping[str, FieldStatistics]) -> PolicyNetwork:
@@ -131,7 +135,7 @@ class NetworkConfig(NetworkSizes, Network):
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; see Network."""
         value = {**asdict(self), "trunk": {"kind": self.trunk.kind, **vars(self.trunk)}}
-        for name in _FROM_0:
+        for name in _LATER:
             if not value[name]:
                 del value[name]  # as it was before there were any
         return value
@@ -164,4 +168,10 @@ class NetworkConfig(NetworkSizes, Network):
                     f"config.network.rgb.blocks: expected one number for each of "
                     f"{len(rgb.channels)} channels, got {len(rgb.blocks)}."
                 )
-        return read_sizes(cls, value, "config.network", from_0=_FROM_0, trunk=sizes, rgb=rgb)
+        made = read_sizes(cls, value, "config.network", from_0=_FROM_0, trunk=sizes, rgb=rgb)
+        if made.state_bound and not 1 <= made.state_bound < math.inf:
+            raise PolicyError(
+                "config.network.state_bound: expected 0 or a number from 1 on, got "
+                f"{made.state_bound:g}."
+            )
+        return made

@@ -38,7 +38,9 @@ class NetworkSizes:
     cosines of (t, r), a multiple of 4. trunk: its kind and sizes. rgb: sizes of the image encoder;
     None takes no images. committed_steps: the longest committed prefix that it is told; 0: none.
     codes: the number of codes that a jump chooses among (see codes.py); 0: none. task_features:
-    length of an instruction's row; 0 takes no instructions.
+    length of an instruction's row; 0 takes no instructions. state_bound: where a number of the
+    state, -1 to 1 over the demonstrations, is cut off on both sides; 0: nowhere. Of one that
+    spanned a millimetre there, 10 cm is 200, and what a network makes of that is anything.
     """
 
     point_channels: tuple[int, ...]
@@ -50,6 +52,7 @@ class NetworkSizes:
     committed_steps: int = 0
     codes: int = 0
     task_features: int = 0
+    state_bound: float = 0.0
 
 
 def read_sizes(

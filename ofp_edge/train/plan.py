@@ -35,7 +35,7 @@ from ofp_edge.train.coding import find_centres, with_codes
 from ofp_edge.train.history import History, load_history
 from ofp_edge.train.mixed import batches_of
 from ofp_edge.train.request import Request
-from ofp_edge.train.scene_shift import with_shift
+from ofp_edge.train.scene_shift import shown_range, with_shift
 from ofp_edge.train.start import opened, require_fits, settings_of, start_of, weights_sha256
 from ofp_edge.train.state import FOLDER, TrainState, load_state, new_state
 
@@ -203,14 +203,16 @@ def _new(request: Request, dataset: Dataset | Mixture, start: Policy | None) -> 
         training=record,
         start=_start_of(method, start.config.start) if start else first,
     )
+    config = with_shift(config, dataset.parts)
+    if not start:
+        statistics = shown_range(statistics, config, dataset.parts)
     network = start.network if start else _seeded_network(config, statistics)
     if start and start.config.network.keeps_encoder:
         network.encoder.requires_grad_(False)
     if request.rgb_weights:
         load_resnet_weights(network, request.rgb_weights)
-        record = replace(record, rgb_weights_sha256=sha256_file(request.rgb_weights))
-        config = replace(config, training=record)
-    config = with_shift(config, dataset.parts)
+        digest = sha256_file(request.rgb_weights)
+        config = replace(config, training=replace(config.training, rgb_weights_sha256=digest))
     if network.codes is not None:
         find_centres(network, batches_of(dataset, split.train, spec), seed)
     state = new_state(network, config.training.settings, seed)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.data.dataset import Dataset
 from ofp_edge.fields import Points, Rgb, State, Text
+from ofp_edge.normalize import FieldStatistics
 from ofp_edge.policy.config import PolicyConfig
 from ofp_edge.spec import ActionField, PolicySpec
 
@@ -90,6 +91,24 @@ def with_shift(config: PolicyConfig, datasets: Sequence[Dataset]) -> PolicyConfi
         record = replace(record, settings=replace(record.settings, shift_m=0.0))
     said = shift.said(record.settings.shift_m)
     return replace(config, training=replace(record, cloud_shift=said))
+
+
+def shown_range(
+    statistics: dict[str, FieldStatistics], config: PolicyConfig, datasets: Sequence[Dataset]
+) -> dict[str, FieldStatistics]:
+    """Widen the range of the positions that move along by how far training moves them."""
+    shift, by = scene_shift(config.spec, datasets[0].fields), config.training.settings.shift_m
+    if shift is None or shift.columns is None or not by:
+        return statistics
+    widened = dict(statistics)
+    for field, columns in zip(config.spec.observations, shift.columns, strict=True):
+        for start in columns:
+            own = widened[field.name]
+            most = np.zeros(len(own.low))
+            most[start : start + 2] = by
+            low, high = np.subtract(own.low, most), np.add(own.high, most)
+            widened[field.name] = replace(own, low=tuple(low.tolist()), high=tuple(high.tolist()))
+    return widened
 
 
 def _is_loose(field: State) -> bool:

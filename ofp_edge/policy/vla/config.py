@@ -16,8 +16,9 @@ from ofp_edge.fields import Rgb, State, Text
 from ofp_edge.fields.text import instructions_of
 from ofp_edge.functions import ACT, ENCODE, Function
 from ofp_edge.manifest import FileRole
-from ofp_edge.normalize import FieldStatistics, joined
+from ofp_edge.normalize import STATE_BOUND, FieldStatistics, joined
 from ofp_edge.outside import said_by
+from ofp_edge.policy.encoder import Normalize
 from ofp_edge.policy.imported.normalize import NORMALIZATIONS, ModeNormalize
 from ofp_edge.policy.kind import Network, require_many_steps
 from ofp_edge.policy.methods.method import Sampling
@@ -47,6 +48,7 @@ from ofp_edge.strict import shown
 
 AT = "config.network"
 _LARGEST_VOCABULARY = 1 << 24
+BOUNDED = "bounded"  # of states of networks that are trained here: as our own networks see them
 _LATER = "is a vision-language-action policy, which"
 REFUSALS = {
     "pte": "ExecuTorch takes no vision-language-action policy: too much of it is outside XNNPACK.",
@@ -60,7 +62,7 @@ class VlaConfig(Network):
     """What SmolVLA and pi0.5 share. words: the longest prompt; vocabulary: rows of the table.
 
     steps: evaluations of a chunk, as the checkpoint had it. normalization: by field, one of
-    NORMALIZATIONS. shards: files that hold the weights.
+    NORMALIZATIONS, of a state also "bounded". shards: files that hold the weights.
     """
 
     vision: VisionSizes
@@ -117,7 +119,8 @@ class VlaConfig(Network):
         check_decoder(expert, f"{AT}.expert")
         check_pair(language, expert, AT)
         for name, mode in made.normalization.items():
-            require_one_of(f"{AT}.normalization.{shown(name)[1:-1]}", mode, NORMALIZATIONS)
+            what = f"{AT}.normalization.{shown(name)[1:-1]}"
+            require_one_of(what, mode, (*NORMALIZATIONS, BOUNDED))
         return made
 
     @abstractmethod
@@ -132,7 +135,9 @@ class VlaConfig(Network):
             self.vision, self.language.width, cameras, modes, dict(statistics), centred=self.centred
         )
         states = nn.ModuleList(
-            ModeNormalize(modes[f.name], statistics[f.name], 2)
+            Normalize(statistics[f.name], 2, STATE_BOUND)
+            if modes[f.name] == BOUNDED
+            else ModeNormalize(modes[f.name], statistics[f.name], 2)
             for f in spec.observations
             if isinstance(f, State) and self.stated
         )
@@ -165,6 +170,9 @@ class VlaConfig(Network):
             raise PolicyError(f"{AT}.normalization: expected one entry for each field.")
         if len({self.normalization[f.name] for f in spec.actions}) != 1:
             raise PolicyError(f"{AT}.normalization: expected the same for all actions.")
+        for name in (*(f.name for f in cameras), *(f.name for f in spec.actions)):
+            what = f"{AT}.normalization.{shown(name)[1:-1]}"
+            require_one_of(what, self.normalization[name], NORMALIZATIONS)
         check_flow(self.flow, spec.action_dim, f"{AT}.flow")
         return cameras
 

@@ -14,6 +14,7 @@ import torch
 from ofp_edge.errors import PolicyError
 from ofp_edge.fields import Rgb, State
 from ofp_edge.fields.text import instructions_of
+from ofp_edge.policy.vla.config import BOUNDED
 from ofp_edge.policy.vla.kinds import SmolVlaConfig
 from ofp_edge.policy.vla.sizes import DecoderSizes, FlowSizes, VisionSizes
 from ofp_edge.policy.vla.words import Words
@@ -53,7 +54,7 @@ class FreshVla:
         modes = {f.name: "min_max" for f in spec.actions}
         for field in spec.observations:
             if not field.told:
-                modes[field.name] = "identity" if isinstance(field, Rgb) else "min_max"
+                modes[field.name] = "identity" if isinstance(field, Rgb) else BOUNDED
         return SmolVlaConfig(
             vision=self.vision,
             language=self.language,
