@@ -135,10 +135,15 @@ def needs_timing(suite: Suite, unit: Unit) -> bool:
     )
 
 
+def timed(suite: Suite, unit: Unit) -> Unit:
+    """Return the unit whose timing run sets this one's steps."""
+    return replace(unit, task=suite.timed(unit.task))
+
+
 def timing_inputs(suite: Suite, store: Store, unit: Unit) -> Inputs | None:
     """Return the inputs of the timing run that sets a row's steps; None before the dataset
     exists."""
-    trained = _trained(suite, store, unit)
+    trained = _trained(suite, store, timed(suite, unit))
     reference = suite.row(suite.reference or "")
     return trained and {
         **trained,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.policy.methods import build_method
 from ofp_edge.policy.presets import preset
 from ofp_edge.sim.adroit_task import AdroitTask
-from ofp_edge.sim.fields import Observe
+from ofp_edge.sim.fields import IMAGE_SIZE, Observe, action_fields, observation_fields
 from ofp_edge.sim.tasks import find_task
 
 T = TypeVar("T")
@@ -31,8 +31,27 @@ def check_names(suite: Suite) -> None:
     for task in suite.tasks:
         _must(suite, "[[tasks]]", find_task, task.name)
         _check_expert(suite, task)
+    if suite.timed_on is not None:
+        _check_sizes(suite, suite.timed_on)
     for row in suite.rows:
         _must(suite, f"[[rows]] {row.name}", _check_row, row)
+
+
+def _check_sizes(suite: Suite, timed_on: str) -> None:
+    """A step of another task costs the same where its network has the same sizes."""
+    sizes = {task.name: _sizes(suite, task) for task in suite.tasks}
+    if other := next((name for name, own in sizes.items() if own != sizes[timed_on]), None):
+        raise SuiteError(
+            f"{suite.path}: timed_on: {other} has {sizes[other]}, {timed_on} "
+            f"{sizes[timed_on]}: their steps do not cost the same. Leave it out."
+        )
+
+
+def _sizes(suite: Suite, task: TaskEntry) -> str:
+    found = find_task(task.name)
+    size = suite.image_size or IMAGE_SIZE
+    seen = observation_fields(found, cast(Observe, suite.observe), size)
+    return ", ".join(f"{f.name} {f.shape}" for f in (*seen, *action_fields(found)))
 
 
 def _check_expert(suite: Suite, task: TaskEntry) -> None:

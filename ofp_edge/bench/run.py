@@ -62,7 +62,8 @@ def run_suite(
 
 def _tasks(suite: Suite, chosen: list[Unit]) -> list[TaskEntry]:
     """The tasks whose demonstrations are needed."""
-    return list(dict.fromkeys(x for unit in chosen for x in cells.tasks_of(suite, unit)))
+    units = [*chosen, *(cells.timed(suite, x) for x in chosen if cells.needs_timing(suite, x))]
+    return list(dict.fromkeys(x for unit in units for x in cells.tasks_of(suite, unit)))
 
 
 def _uncollected(suite: Suite, store: Store, chosen: list[Unit]) -> list[TaskEntry]:
@@ -81,7 +82,8 @@ def _uncollected(suite: Suite, store: Store, chosen: list[Unit]) -> list[TaskEnt
 def _untimed(suite: Suite, store: Store, chosen: list[Unit]) -> list[Unit]:
     """The units to be timed, one of each training, for its time does not depend on its seed, as far
     as what they and the reference start from is there."""
-    first = {(unit.task.name, unit.training): unit for unit in reversed(chosen)}
+    timed = [cells.timed(suite, unit) for unit in reversed(chosen)]
+    first = {(unit.task.name, unit.training): unit for unit in timed}
     return [
         unit
         for unit in first.values()

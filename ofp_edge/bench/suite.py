@@ -7,6 +7,7 @@ preset = "small"
 seeds = [0, 1, 2]              # training seeds
 budget = "steps"               # every row trains `steps`; "time": as long as the reference
 reference = "ofp-plus"         # takes for them: steps by a timing run at the start
+timed_on = "metaworld/reach"   # optional: of this task alone, where all have the same sizes
 [evaluate]
 episodes = 100                 # a cell: task, row, nfe, training seed
 most_episodes = 500            # compared cells: more rounds of `episodes`, while the
@@ -178,10 +179,15 @@ class Suite:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     image_size: tuple[int, int] | None = None
+    timed_on: str | None = None
 
     def row(self, name: str) -> Row:
         """Return the row of this name."""
         return next(row for row in self.rows if row.name == name)
+
+    def timed(self, task: TaskEntry) -> TaskEntry:
+        """Return the task whose timing run sets the steps of trainings on this one."""
+        return next((x for x in self.tasks if x.name == self.timed_on), task)
 
     @property
     def groups(self) -> tuple[str, ...]:

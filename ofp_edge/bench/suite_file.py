@@ -50,6 +50,7 @@ def read_suite(path: Path) -> Suite:
         tuple(_row(entry) for entry in table.each("rows")),
         tuple(_comparison(entry) for entry in table.each("compare", optional=True)),
         _size(table),
+        table.take("timed_on", str, "") or None,
     )
     table.nothing_left()
     _check(suite)
@@ -195,6 +196,8 @@ def _check(suite: Suite) -> None:
     rows = {row.name: row for row in suite.rows}
     if suite.budget == TIME and suite.reference is None:
         raise SuiteError(f'{suite.path}: reference: missing; budget = "time" needs a row.')
+    if suite.timed_on is not None:
+        _check_timed_on(suite)
     if suite.reference is not None and suite.reference not in rows:
         raise SuiteError(f"{suite.path}: reference: {_unknown(suite.reference, rows)}")
     shared = [row.name for row in suite.rows if row.together]
@@ -237,3 +240,17 @@ def _check(suite: Suite) -> None:
 
 def _unknown(got: str, known: Any) -> str:
     return str(UnknownName("name", got, known)) + "."
+
+
+def _check_timed_on(suite: Suite) -> None:
+    where = f"{suite.path}: timed_on"
+    names = [task.name for task in suite.tasks]
+    if suite.timed_on not in names:
+        raise SuiteError(f"{where}: {_unknown(suite.timed_on or '', names)}")
+    if suite.budget != TIME:
+        raise SuiteError(f'{where}: only budget = "time" has timing runs. Leave it out.')
+    if started := next((row.name for row in suite.rows if row.start is not None), None):
+        raise SuiteError(
+            f"{where}: row {started} starts from another one's policy, so it is timed on each "
+            "task. Leave it out."
+        )

@@ -110,6 +110,29 @@ def test_rows_train_as_long_as_the_reference(
     assert rates == set(timed) == {2e-3}
 
 
+def test_tasks_of_the_same_sizes_share_a_timing_run(
+    edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = {"flow": 0.01, "ofp-plus": 0.03}
+    monkeypatch.setattr(work, "seconds_a_step", lambda request: took[request.method])
+    other = "metaworld/door-open"
+    suite = edited(
+        a=f"seeds = [0] -> seeds = [0]\nbudget = 'time'\nreference = 'ours'\ntimed_on = '{WORK}'",
+        b=f"steps = 4 -> steps = 4\n[[tasks]]\nname = '{other}'\ndemonstrations = 2\nsteps = 5",
+    )
+    run(suite, tmp_path / "work", here, f"{other}/flow")
+    assert here.done == [
+        f"collect {other}",
+        f"collect {WORK}",
+        f"time_training {WORK}/flow/0",
+        f"train_and_evaluate {other}/flow/0",
+    ]
+    assert cell(tmp_path / "work", "training")["steps"] == 15
+    here.done.clear()
+    run(suite, tmp_path / "work", here, f"{WORK}/flow")
+    assert here.done == [f"train_and_evaluate {WORK}/flow/0"]
+
+
 def test_a_tuned_row_runs_with_the_time_that_its_policy_is_given(
     edited: Edit, here: HerePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

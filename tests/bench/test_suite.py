@@ -13,7 +13,7 @@ from ofp_edge.bench.suite import SHIPPED, find_suite
 from ofp_edge.bench.suite_file import read_suite
 from ofp_edge.bench.work import request_of
 from ofp_edge.errors import SuiteError, UnknownName
-from tests.bench.conftest import Edit, write_suite
+from tests.bench.conftest import WORK, Edit, write_suite
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
@@ -44,6 +44,14 @@ def test_every_shipped_suite_names_what_exists(path: Path) -> None:
         ('["flow", 2] -> "flow"', r"\[compare 1\] against: expected list"),
         ('["flow", 2] -> "bst"', r"\[compare 1\] against: expected list"),
         ("seeds = [0] -> seeds = [0]\nbudget = 'time'", "reference: missing"),
+        ("seeds = [0] -> seeds = [0]\ntimed_on = 'metaworld/reach'", "timed_on: .*unknown"),
+        (f"seeds = [0] -> seeds = [0]\ntimed_on = '{WORK}'", "timed_on: only budget = .time."),
+        (
+            "seeds = [0] -> seeds = [0]\nbudget = 'time'\nreference = 'flow'\n"
+            f"timed_on = '{WORK}'\n[[rows]]\nname = 'on'\nmethod = 'ofp-plus'\nnfe = [1]\n"
+            "start = 'flow'",
+            "timed_on: row on starts from another",
+        ),
         ("seeds = [0] -> seeds = [0", "not valid TOML"),
     ],
 )
@@ -52,6 +60,15 @@ def test_each_wrong_entry_is_named(tmp_path: Path, change: str, says: str) -> No
     with pytest.raises(SuiteError, match=says) as caught:
         read_suite(path)
     assert str(path) in str(caught.value)
+
+
+def test_tasks_of_other_sizes_need_timing_runs_of_their_own(edited: Edit) -> None:
+    suite = edited(
+        a=f"seeds = [0] -> seeds = [0]\nbudget = 'time'\nreference = 'ours'\ntimed_on = '{WORK}'",
+        b="steps = 4 -> steps = 4\n[[tasks]]\nname = 'planar/obstacle'\nsteps = 4",
+    )
+    with pytest.raises(SuiteError, match=r"timed_on: planar/obstacle has state .* \(39,\)"):
+        check_names(suite)
 
 
 def test_the_best_of_no_other_method_is_refused(edited: Edit) -> None:
