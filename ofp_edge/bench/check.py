@@ -51,7 +51,8 @@ def _sizes(suite: Suite, task: TaskEntry) -> str:
     found = find_task(task.name)
     size = suite.image_size or IMAGE_SIZE
     seen = observation_fields(found, cast(Observe, suite.observe), size)
-    return ", ".join(f"{f.name} {f.shape}" for f in (*seen, *action_fields(found)))
+    parts = [f"{f.name} {f.shape}" for f in seen]
+    return ", ".join([*parts, *(f"{f.name} {f.shape}" for f in action_fields(found))])
 
 
 def _check_expert(suite: Suite, task: TaskEntry) -> None:

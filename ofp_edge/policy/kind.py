@@ -42,14 +42,12 @@ class Network(ABC):
 
     kind: its name in config.json; our own networks have none. one_row: its functions take one row a
     call, so they cannot run batches. committed_steps: the longest committed prefix that it is told.
-    codes: the number of codes that a jump chooses among. state_bound: where the numbers of a state
-    are cut off, in half-ranges of the demonstrations; 0: nowhere.
+    codes: the number of codes that a jump chooses among.
     """
 
     kind: ClassVar[str | None] = None
     committed_steps: int = 0
     codes: int = 0
-    state_bound: float = 0.0
     one_row: ClassVar[bool] = False
     keeps_encoder: ClassVar[bool] = False
     """Whether training on from given weights leaves the encoder as it is."""
@@ -60,6 +58,12 @@ class Network(ABC):
     def draws(self) -> bool:
         """Whether its chunks begin from noise; otherwise it is deterministic."""
         return True
+
+    @property
+    def state_bound(self) -> float:
+        """Where the numbers of a state are cut off, in half-ranges of what was demonstrated; 0:
+        nowhere."""
+        return 0.0
 
     @property
     def trunk_kind(self) -> str:

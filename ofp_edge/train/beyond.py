@@ -12,8 +12,12 @@ from ofp_edge.train.plan import Plan
 
 def beyond(plan: Plan) -> list[str]:
     """Return a line for each state of each dataset, held-out episodes included, whose numbers lie
-    further than STATE_BOUND half-ranges from the middle of the range that the policy knows."""
-    config, lines = plan.policy.config, []
+    further than STATE_BOUND half-ranges from the middle of the range that the policy knows. An
+    imported network has a scale of its own, and none."""
+    config = plan.policy.config
+    lines: list[str] = []
+    if config.network.kind is not None and not config.network.state_bound:
+        return lines
     for dataset in plan.dataset.parts:
         split = dataset.split()
         seen = dataset.statistics((*split.train, *split.held_out))

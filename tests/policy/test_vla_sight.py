@@ -45,6 +45,7 @@ def config() -> SmolVlaConfig:
 def test_its_state_is_cut_off_and_neither_pictures_nor_actions_can_be(
     config: SmolVlaConfig,
 ) -> None:
+    assert config.state_bound == STATE_BOUND
     assert config.normalization == {"state": "bounded", "rgb": "identity", "hand": "min_max"}
     statistics = {
         name: FieldStatistics.of_range((-1.0,) * size, (1.0,) * size)

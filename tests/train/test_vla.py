@@ -21,6 +21,7 @@ from ofp_edge.imports.record import write_imported
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy, read_config
 from ofp_edge.train.batches import Raw
+from ofp_edge.train.beyond import beyond
 from ofp_edge.train.compute import Compute
 from ofp_edge.train.loop import train
 from ofp_edge.train.mixed import batches_of
@@ -96,6 +97,16 @@ def test_student_and_teacher_share_one_encoding_of_a_batch(
     assert all(x.grad is None for x in encoder.parameters())
     learned = [*plan.state.network.trunk.parameters(), *plan.state.network.time.parameters()]
     assert sum(x.grad is not None and bool(x.grad.any()) for x in learned) > len(learned) // 2
+
+
+def test_an_imported_ones_scale_is_its_own_and_no_state_is_far(
+    ask: Callable[..., Request],
+) -> None:
+    plan = make_plan(ask())
+    known = plan.policy.statistics
+    for name, item in known.items():
+        known[name] = replace(item, low=item.mean, high=tuple(x + 1e-3 for x in item.mean))
+    assert beyond(plan) == [] and plan.policy.config.network.state_bound == 0
 
 
 def test_numbers_behind_the_robots_own_are_no_part_of_a_loss(ask: Callable[..., Request]) -> None:

@@ -94,6 +94,11 @@ class VlaConfig(Network):
         return REFUSALS
 
     @property
+    def state_bound(self) -> float:
+        """Where a state is cut off, if it is; see Network."""
+        return STATE_BOUND if BOUNDED in self.normalization.values() else 0.0
+
+    @property
     def actions_relative(self) -> tuple[bool, ...]:
         """By action dimension, whether it is a difference to the state; empty: none is."""
         return ()
