@@ -24,6 +24,14 @@ def find_row(values: Document, task: str, name: str, nfe: int) -> Document:
     return found
 
 
+def begun(values: Document) -> list[str]:
+    """Return the tasks of which a row has a result; all, while none has."""
+    names = [task["name"] for task in values["suite"]["tasks"]]
+    shown = variants(values)
+    found = [n for n in names if any(find_row(values, n, *x)["success"] is not None for x in shown)]
+    return found or names
+
+
 def short_names(tasks: Sequence[str]) -> dict[str, str]:
     """Return the names without `metaworld/`, where that leaves them different."""
     ends = [task.rpartition("/")[2] for task in tasks]

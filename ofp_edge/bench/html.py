@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ofp_edge.bench import findings, plots, tables
-from ofp_edge.bench.document import Document
+from ofp_edge.bench.document import Document, begun
 from ofp_edge.bench.markdown import summary
 from ofp_edge.bench.tables import TextTable
 from ofp_edge.report.html import facts, flat, page, table
@@ -60,8 +60,8 @@ def _table(found: TextTable | None) -> str:
 def _success_plots(values: Document) -> str:
     return _pairs(
         [
-            (plots.short_task(values, task["name"]), plots.success_bars(values, task["name"]))
-            for task in values["suite"]["tasks"]
+            (plots.short_task(values, task), plots.success_bars(values, task))
+            for task in begun(values)
         ]
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ofp_edge.bench.document import Document, find_row, many, points, short_names, variants
+from ofp_edge.bench.document import Document, begun, find_row, many, points, short_names, variants
 from ofp_edge.evaluate.tuning import CHOSEN
 
 
@@ -21,10 +21,11 @@ class TextTable:
 
 
 def success(values: Document) -> TextTable:
-    """Return success in %, with a line for each row and nfe and a column for each task, after the
-    means over the tasks of a group that every row has."""
-    tasks = [task["name"] for task in values["suite"]["tasks"]]
-    short, shown = short_names(tasks), variants(values)
+    """Return success in %, with a line for each row and nfe and a column for each task that has a
+    result, after the means over the tasks of a group that every row has."""
+    shown = variants(values)
+    tasks, every = begun(values), len(values["suite"]["tasks"])
+    short = short_names(tasks)
     means = {title: held for title, held in _in_all_rows(values).items() if len(held) > 1}
     rows = []
     for name, nfe in shown:
@@ -45,6 +46,8 @@ def success(values: Document) -> TextTable:
     )
     if any(len(held) < len(tasks) for held in means.values()):
         caption += " A mean is over the tasks that every row has."
+    if len(tasks) < every:
+        caption += f" {every - len(tasks)} of {every} tasks have no result yet."
     return TextTable("Success, %", ("row", *means, *(short[t] for t in tasks)), rows, caption)
 
 
