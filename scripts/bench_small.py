@@ -27,6 +27,7 @@ ROWS = (  # suite, its row, and where the table is published; the longest first
     ("points", "metaworld/button-press-topdown-wide/flow/0", "points"),
     ("starts", "metaworld/dial-turn/flow/0", "starts/suite"),
     ("small-time", "metaworld/peg-insert-side/flow/0", "small-time"),
+    ("metaworld-50", "metaworld/button-press/ofp-plus/0", "metaworld-50"),
     ("small", "metaworld/basketball/flow/0", "small"),
 )
 APART = 0.10
