@@ -18,7 +18,7 @@ pytest.importorskip("pyrealsense2")
 pytest.importorskip("onnxruntime")
 
 from ofp_edge.cli import eval as eval_command  # noqa: E402
-from ofp_edge.errors import OfpError, RigError, UnknownName  # noqa: E402
+from ofp_edge.errors import OfpError, RigError  # noqa: E402
 from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.closed_loop import (  # noqa: E402
     Evaluator,
@@ -33,7 +33,6 @@ from ofp_edge.sim.fields import action_fields, observation_fields  # noqa: E402
 from ofp_edge.sim.tasks import find_task  # noqa: E402
 from ofp_edge.spec import PolicySpec  # noqa: E402
 from tests.runtime.small_bundle import write_small_bundle  # noqa: E402
-from tests.synthetic import tiny_policy  # noqa: E402
 
 TASK = find_task("metaworld/door-open")
 SPEC = PolicySpec(observation_fields(TASK, "depth"), action_fields(TASK), 2, 8, 4, TASK.control_hz)
@@ -212,96 +211,6 @@ def test_a_bundle_may_refine_by_default(bundle: Path, tmp_path: Path) -> None:
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OfpError, match="neither a bundle"):
         open_contestant(tmp_path, Choice())
-
-
-def test_a_policy_folder_runs_behind_the_same_inference_at_any_nfe(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    from ofp_edge.policy.folder import load_policy
-    from ofp_edge.policy.sampler import ladder, sample
-
-    path = tiny_policy(tmp_path / "policy")
-    policy = load_policy(path)
-    for nfe in (1, 4):
-        contestant = open_contestant(path, Choice(nfe=nfe, t_w=0.4))
-        inference, spec = contestant.inference, contestant.spec
-        inference.reseed(5)
-        rng = np.random.default_rng(0)
-        seen = {f.name: rng.normal(size=f.shape).astype(np.float32) for f in spec.observations}
-        inference.observe(0, seen)
-        cold = inference.infer(0)
-        noise = np.random.Generator(np.random.PCG64(5))
-        size = spec.horizon * spec.action_dim
-        draw = [torch.from_numpy(noise.standard_normal(size, dtype=np.float32)[None])
-                for _ in range(2)]  # fmt: skip
-        with torch.no_grad():
-            features = torch.from_numpy(inference.act.inputs["features"].copy())
-            expected = sample(policy.network, features, draw[0], ladder(nfe))
-            np.testing.assert_allclose(cold.normalised.reshape(1, -1), expected, atol=2e-5)
-            warm = inference.infer(0, cold)
-            before = torch.from_numpy(cold.normalised.reshape(1, -1)).clamp(-2, 2)
-            start = (1 - 0.4) * draw[1] + 0.4 * before
-            expected = sample(policy.network, features, start, ladder(nfe, 0.4))
-        np.testing.assert_allclose(warm.normalised.reshape(1, -1), expected, atol=2e-5)
-        assert (contestant.kind, contestant.engine, contestant.t_w) == ("policy", "torch", 0.4)
-    with pytest.raises(UnknownName, match="precision of this policy"):
-        open_contestant(path, Choice(precision="int8"))
-
-
-def retrained(folder: Path, method: str) -> Path:
-    """The policy folder as if another method had trained it."""
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "method": method}))
-    return folder
-
-
-@pytest.mark.parametrize(("method", "nfe"), [("flow", 4), ("diffusion", 10), ("diffusion", None)])
-def test_a_policy_answers_as_its_method_samples(
-    tmp_path: Path, method: str, nfe: int | None
-) -> None:
-    torch = pytest.importorskip("torch")
-    from ofp_edge.policy.folder import load_policy
-
-    if method == "diffusion":
-        pytest.importorskip("diffusers")
-    path = retrained(tiny_policy(tmp_path / "policy"), method)
-    policy = load_policy(path)
-    contestant = open_contestant(path, Choice(nfe=nfe))
-    inference, spec = contestant.inference, contestant.spec
-    inference.reseed(5)
-    rng = np.random.default_rng(0)
-    seen = {f.name: rng.normal(size=f.shape).astype(np.float32) for f in spec.observations}
-    inference.observe(0, seen)
-    chunk = inference.infer(0)
-    draw = np.random.Generator(np.random.PCG64(5)).standard_normal(
-        spec.horizon * spec.action_dim, dtype=np.float32
-    )
-    with torch.no_grad():
-        features = torch.from_numpy(inference.act.inputs["features"].copy())
-        expected = policy.sampling.sample(
-            policy.network, features, torch.from_numpy(draw[None]), nfe or 100
-        )
-    np.testing.assert_allclose(chunk.normalised.reshape(1, -1), expected, atol=2e-5)
-    assert contestant.nfe == (nfe or 100)
-    if method == "diffusion":
-        inference.infer(0, chunk)
-        assert contestant.t_w is None and not inference.started_warm
-
-
-@pytest.mark.parametrize(
-    ("choice", "words"),
-    [
-        (Choice(nfe=101), "expected 1 to 100 evaluations"),
-        (Choice(t_w=0.3), "--t-w: method diffusion starts every chunk from noise"),
-        (Choice(precision="int8"), "precision of this policy"),
-    ],
-)
-def test_what_diffusion_cannot_do_is_told_at_once(
-    tmp_path: Path, choice: Choice, words: str
-) -> None:
-    pytest.importorskip("diffusers")
-    path = retrained(tiny_policy(tmp_path / "policy"), "diffusion")
-    with pytest.raises(OfpError, match=words):
-        open_contestant(path, choice)
 
 
 def test_the_command_writes_the_document_it_prints(bundle: Path, tmp_path: Path) -> None:
