@@ -30,13 +30,14 @@ def measure(path: Path, bounds: Sequence[float], episodes: int) -> list[dict[str
     config, network = policy.config, policy.config.network
     if not isinstance(network, NetworkConfig) or config.task is None:
         raise SystemExit(f"{path}: expected a policy of `train` with a simulated task.")
+    weights = policy.network.state_dict()
     with TemporaryDirectory() as root:
         jobs = []
         for bound in bounds:
             bounded = replace(network, state_bound=bound)
             policy.config = replace(config, network=bounded)
             policy.network = bounded.build(config.spec, policy.statistics)
-            policy.network.load_state_dict(load_policy(path).network.state_dict())
+            policy.network.load_state_dict(weights)
             folder = Path(root, f"{bound:g}")
             folder.mkdir()
             save_policy(policy, folder)

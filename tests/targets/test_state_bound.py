@@ -1,4 +1,4 @@
-"""Engines cut a state off where the policy does, in float and in INT8."""
+"""Engines cut a state off where the policy does. In INT8 the scale of the input does so before."""
 
 from __future__ import annotations
 

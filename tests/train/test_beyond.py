@@ -43,7 +43,6 @@ def test_a_held_out_episode_that_leaves_the_range_is_said(tmp_path: Path) -> Non
     (line,) = document["far"]
     assert line.startswith(f"{data}: 1 number of state goes further than 1.5 half-ranges")
     assert "state[6] furthest" in line and "to 0.9, known is 0.5 to" in line
-    assert document["validation_loss"] < 100  # 8e5 half-ranges made it 1e11
     said = CliRunner().invoke(app(), [*arguments, "--force"])
     assert "far: " in " ".join(said.output.split())
 
