@@ -18,7 +18,7 @@ from ofp_edge.policy.vla.fresh import FreshVla
 from ofp_edge.policy.vla.sizes import DecoderSizes, VisionSizes
 from ofp_edge.start import Start
 
-_FOLLOWS_AT, _FOLLOWS = 0.5, Start(cold_nfe=4, noise_warm=0.0)
+_FOLLOWS_AT, _FOLLOWS = 0.3, Start(cold_nfe=4, noise_warm=0.25)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
-"""A follower that stands still: its plan repeats itself, and is left by more noise."""
+"""A follower that stands still: its plan repeats itself, or stays, and is left by more noise."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +11,16 @@ import pytest
 from ofp_edge.runtime.chunk import Chunk, Repeated
 from ofp_edge.runtime.control.handover import cross_fade
 from ofp_edge.runtime.infer.inference import Inference
-from ofp_edge.runtime.infer.repeats import FORGOTTEN, OWED, SHAKEN, STAYS, Repeats
+from ofp_edge.runtime.infer.repeats import (
+    AT_REST,
+    FORGOTTEN,
+    NEAR,
+    NOWHERE,
+    OWED,
+    SHAKEN,
+    STAYS,
+    Repeats,
+)
 from ofp_edge.runtime.infer.sampler import shipped_scheme
 from ofp_edge.spec import ActionField, PolicySpec
 from ofp_edge.start import Start
@@ -102,6 +114,68 @@ def test_plans_that_stay_near_one_repeat_themselves(kind: str, stands: bool) -> 
         assert found.index(True) == STAYS, "four that stay near the first one of them"
         fresh = looked(last, plan + 0.03, plan, noisier=True)
         assert fresh.stayed == 0, "a fresh one has time to lead away"
+
+
+def trembling(delta: list[float], place: list[float], spread: float = 0.2) -> list[np.ndarray]:
+    """Twelve raw plans (4, 2), far from one another: a delta and a place, by plan, and noise whose
+    mean over a plan's steps is none."""
+    rng, plans = np.random.default_rng(1), []
+    for move, where in zip(delta, place, strict=True):
+        noise = rng.normal(0, spread, (2, 2))
+        noise = np.concatenate([noise, -noise]).astype(np.float32)
+        plans.append(np.float32([move, where]) + noise)
+    return plans
+
+
+@pytest.mark.parametrize(
+    ("delta", "place", "stands"),
+    [
+        ([0.0] * 12, [0.2] * 12, True),
+        ([0.05, -0.05] * 6, [0.2, 0.17] * 6, True),
+        ([0.15] * 12, [0.2] * 12, False),  # slowly on, by deltas
+        ([0.0] * 12, [0.2 + 0.03 * i for i in range(12)], False),  # slowly on, by places
+        ([0.0, 0.0, 0.0, 0.6] * 3, [0.2] * 12, False),  # each fourth plan goes somewhere
+    ],
+)
+def test_plans_that_all_command_to_stay_repeat_themselves_however_they_tremble(
+    delta: list[float], place: list[float], stands: bool
+) -> None:
+    plans = trembling(delta, place)
+    nearest = min(np.sqrt(np.mean((x - y) ** 2)) for x, y in pairwise(plans))
+    assert nearest > NEAR, "so nothing else takes them for a repeat"
+    last, found = Repeated(near=plans[0]), []
+    for before, now in pairwise(plans):
+        last = looked(last, now, before, now, noisier=False)
+        found.append(last.again)
+        if last.again:
+            break
+    assert found[-1] == stands
+    assert not stands or len(found) == STAYS
+
+
+def test_a_plan_that_trembles_far_does_not_command_to_stay() -> None:
+    assert NOWHERE < AT_REST
+    for spread, stands in ((0.5 * AT_REST, True), (2.0 * AT_REST, False)):
+        last, plans = Repeated(), trembling([0.0] * 12, [0.2] * 12, spread)
+        again = []
+        for before, now in pairwise(plans):
+            last = looked(last, now, before, now, noisier=False)
+            again.append(last.again)
+        assert any(again) == stands
+
+
+def test_one_axis_of_many_that_moves_slowly_is_a_move() -> None:
+    """A mean over the axes would hide it."""
+    seven = PolicySpec((state_field(4),), (replace(MOVE, shape=(7,), low=(-1.0,) * 7, high=(1.0,) * 7),), 1, 4, 2, 20.0)
+    rng, last = np.random.default_rng(0), Repeated()
+    plan = np.zeros((4, 7), np.float32)
+    for number in range(12):
+        before, plan = plan, rng.normal(0, 0.1, (4, 7)).astype(np.float32)
+        plan -= plan.mean(0)
+        plan[:, 2] += 0.2
+        previous = Chunk(0, DT, np.empty(0), before, repeated=last)
+        last = Repeats(seven).look(plan, plan, previous, noisier=False)
+        assert not last.again, number
 
 
 def standstills(raw: np.ndarray, count: int = 200, moves_at: int = -1) -> list[int]:

@@ -5,7 +5,9 @@ neither changes, the plan is the same again, and stays so: a fixed point, which 
 On peg-insert-side, where most episodes end so, half of the plans differ by 0.0015 and less from the
 one before (RMS, of the normalised range), on stick-push by 0.056 and more: docs/starts.md. In int8
 half the plans of such a standstill differ by 0.03 from the one before, and none leads away: so
-plans that stay near one of them repeat themselves, too.
+plans that stay near one of them repeat themselves, too. With some noise no two plans are near each
+other where the robot stands; they command to go nowhere, and plans that do so repeat themselves as
+well.
 
 The chunk after a repeated plan is made from noise alone, as much as training draws. Where that does
 not help twice, and the plan is to stay where the robot is, more chunks after it are shaken: warm
@@ -24,9 +26,13 @@ from ofp_edge.spec import PolicySpec
 REPEATED = 0.015
 """The RMS difference between two plans, normalised and not shifted, below which they are one."""
 NEAR, STAYS = 0.06, 4
-"""So many plans in a row, each within that RMS difference of the one before them, repeat it."""
-AT_REST = 0.25
-"""The RMS of a plan, in half ranges from staying in place, below which it is to stay there."""
+"""So many plans in a row, each within that RMS difference of the one before them, or each to stay
+where the robot is, repeat it."""
+AT_REST, NOWHERE = 0.25, 0.12
+"""A plan is to stay where the robot is if its RMS, in half ranges from staying in place, is below
+the first, and for every number of an action the mean over its steps below the second; that of a
+number that is a place, from the first plan of the standstill, below `NEAR`. Noise has a spread and
+hardly a mean, a slow move has both."""
 OWED = (1, 1, 8, 64)
 """Chunks that are made from more noise the first time that a standstill comes, and when it comes
 back. A single one is from noise alone, more are shaken: not at once, as a robot also stands while a
@@ -57,6 +63,8 @@ class Repeats:
         )
         reach = np.concatenate([np.subtract(f.high, f.low) for f in spec.actions]) / 2
         self._half_range = reach.astype(np.float32)
+        self._way, self._drift = np.empty((2, spec.action_dim), np.float32)
+        self._least = np.where(self._absolute, NEAR, NOWHERE).astype(np.float32)
 
     def look(
         self,
@@ -73,27 +81,42 @@ class Repeats:
         near, stayed = before.near, before.stayed + 1
         if near is None:
             near = previous.normalised
-        if noisier or not self._within(NEAR, plan, near):
+        rests = self._at_rest(plan, actions, near)
+        if noisier or not (rests or self._within(NEAR, plan, near)):
             near, stayed = plan, 0
         if noisier:
             return Repeated(near, stayed, before.tries, before.owed - 1)
         if self._within(REPEATED, plan, previous.normalised) or stayed >= STAYS:
-            tries = before.tries + 1 if self._at_rest(actions) else 1
+            tries = before.tries + 1 if rests else 1
             return Repeated(near, stayed, tries, _owed(tries))
         followed = before.followed + 1
         return Repeated(near, stayed, before.tries if followed < FORGOTTEN else 0, 0, followed)
 
-    def _within(self, least: float, plan: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-        size = self._difference.shape[1]
-        np.subtract(plan[:, :size], other[:, :size], out=self._difference)
-        return _mean_square(self._difference) < least**2
-
-    def _at_rest(self, actions: NDArray[np.float32]) -> bool:
-        """Whether raw actions command to stay: deltas and velocities theirs, places one place."""
+    def _at_rest(
+        self, plan: NDArray[np.float32], actions: NDArray[np.float32], near: NDArray[np.float32]
+    ) -> bool:
+        """Whether a plan commands to stay: deltas and velocities theirs, places the place of its
+        first step, and that of `near`, where the standstill began."""
         np.copyto(self._place, actions[0], where=self._absolute)
         np.subtract(actions, self._place, out=self._motion)
         np.divide(self._motion, self._half_range, out=self._motion)
-        return _mean_square(self._motion) < AT_REST**2
+        if _mean_square(self._motion) >= AT_REST**2:
+            return False
+        np.mean(self._motion, axis=0, out=self._way)
+        self._subtract(plan, near)
+        np.mean(self._difference, axis=0, out=self._drift)
+        np.copyto(self._way, self._drift, where=self._absolute)
+        np.abs(self._way, out=self._way)
+        np.divide(self._way, self._least, out=self._way)
+        return bool(self._way.max() < 1)
+
+    def _within(self, least: float, plan: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+        self._subtract(plan, other)
+        return _mean_square(self._difference) < least**2
+
+    def _subtract(self, plan: NDArray[np.float32], other: NDArray[np.float32]) -> None:
+        size = self._difference.shape[1]
+        np.subtract(plan[:, :size], other[:, :size], out=self._difference)
 
 
 def _owed(tries: int) -> int:
