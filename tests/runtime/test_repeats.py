@@ -166,7 +166,14 @@ def test_a_plan_that_trembles_far_does_not_command_to_stay() -> None:
 
 def test_one_axis_of_many_that_moves_slowly_is_a_move() -> None:
     """A mean over the axes would hide it."""
-    seven = PolicySpec((state_field(4),), (replace(MOVE, shape=(7,), low=(-1.0,) * 7, high=(1.0,) * 7),), 1, 4, 2, 20.0)
+    seven = PolicySpec(
+        (state_field(4),),
+        (replace(MOVE, shape=(7,), low=(-1.0,) * 7, high=(1.0,) * 7),),
+        1,
+        4,
+        2,
+        20.0,
+    )
     rng, last = np.random.default_rng(0), Repeated()
     plan = np.zeros((4, 7), np.float32)
     for number in range(12):
