@@ -66,7 +66,8 @@ class Artefact:
 class TimeRow:
     """One shipped pair of times: `name` cold (0, 1), warm (t_w, 1) or refine (t2, 1).
 
-    `row` is the constant input `time_row` of `act` for that pair; its last element is r - t. It is
+    `row` is the constant input `time_row` of `act` for that pair; its last element is r - t. With
+    r = t it is the velocity at t, followed to the end, and that element 1 - t. It is
     empty in a manifest that lists a file of role "time_rows", which has it then (time_rows.py).
     A cold start of several evaluations walks rows called cold-ladder, in their order. A policy of
     many steps ships rows called ladder instead of all these, walked alike; `noise` is the

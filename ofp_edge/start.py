@@ -17,6 +17,10 @@ MOST_COLD = 16
 """The largest number of evaluations of a cold start."""
 FROM_COLD = "cold-ladder"
 """The name of the time rows that a cold start of several evaluations walks, in their order."""
+JUMP, MEAN = "jump", "mean"
+WARM_STEPS = (JUMP, MEAN)
+"""The ways from a warm start to a chunk: a jump, to one of those that may follow, or the velocity
+followed to the end, to the mean of them."""
 
 
 DETERMINISTIC = (

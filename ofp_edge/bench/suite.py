@@ -39,8 +39,8 @@ frames = "other"               # optional: a control, shown another episode's im
 words = "other"                # optional: or told another instruction
 cold = false                   # optional: every chunk starts from noise
 tuned = false                  # optional: t_w and noise as `tune` chooses them at each nfe
-t_w = 0.3                      # optional, and noise_cold, noise_warm and cold_nfe: the policy's own
-                               # otherwise
+t_w = 0.3                      # optional, and warm_step, noise_cold, noise_warm and cold_nfe: the
+                               # policy's own otherwise
 guard = 1                      # optional: candidates of a guarded choice at a cold start
 [[compare]]
 candidate = ["ofp-plus", 1]    # row and nfe
@@ -104,6 +104,7 @@ class Row:
     tuned: bool = False
     guard: int = 1
     t_w: float | None = None
+    warm_step: str | None = None
     noise_cold: float | None = None
     noise_warm: float | None = None
     cold_nfe: int | None = None
@@ -123,7 +124,8 @@ class Row:
     @property
     def starts(self) -> dict[str, Any]:
         """Return what is given of how chunks start."""
-        given = {x: getattr(self, x) for x in ("t_w", "noise_cold", "noise_warm", "cold_nfe")}
+        names = ("t_w", "warm_step", "noise_cold", "noise_warm", "cold_nfe")
+        given = {x: getattr(self, x) for x in names}
         return {name: value for name, value in given.items() if value is not None}
 
     @property

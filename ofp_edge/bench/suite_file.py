@@ -99,6 +99,7 @@ def _row(table: Table) -> Row:
         table.take("tuned", bool, False),
         table.count("guard", 1),
         _number(table, "t_w"),
+        table.take("warm_step", str, "") or None,
         _number(table, "noise_cold"),
         _number(table, "noise_warm"),
         table.count("cold_nfe", 1) if "cold_nfe" in table.values else None,

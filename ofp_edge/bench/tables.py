@@ -129,13 +129,13 @@ def tuning(values: Document) -> TextTable | None:
     for (task, name), of_seed in found.items():
         tuned = of_seed.values()
         best = [max(t["refine"], key=lambda x: x["difference"]) for t in tuned if t["refine"]]
-        starts = [[t["chosen"].get(x, 1.0) for t in tuned] for x in CHOSEN]
+        starts = [[t["chosen"].get(x) for t in tuned] for x in CHOSEN]
         refined = sum(t["chosen"].get("refine", False) for t in tuned)
         rows.append(
             (
                 short[task],
                 name,
-                *(", ".join("–" if x is None else f"{x:g}" for x in start) for start in starts),
+                *(", ".join(map(_chosen, start)) for start in starts),
                 ", ".join(points(second["difference"]) for second in best) or "–",
                 ", ".join(f"{second['t']:g}" for second in best) or "–",
                 f"{refined} of {len(tuned)}" if best else "–",
@@ -143,14 +143,18 @@ def tuning(values: Document) -> TextTable | None:
         )
     caption = (
         f"A figure a training seed, on {e.get('tuned_on', e['episodes'])} validation episodes a "
-        "setting, none of them among the evaluated ones. cold, warm: the noise of a "
-        "start without and with a last plan, of training's. a2 − a1: success of a "
+        "setting, none of them among the evaluated ones. way: on from a warm start. cold, warm: "
+        "the noise of a start without and with a last plan, of training's. a2 − a1: success of a "
         "refined chunk less that of one evaluation, in points, at the t_refine where it is "
         "largest, so too high by choice; refined: where it was shown to be more than 0. The rows "
         "run with this start and do not refine."
     )
-    head = ("task", "row", "t_w", "cold", "warm", "a2 − a1", "t_refine", "refined")
+    head = ("task", "row", "t_w", "way", "cold", "warm", "a2 − a1", "t_refine", "refined")
     return TextTable("What tune chooses", head, rows, caption, 2)
+
+
+def _chosen(value: float | str | None) -> str:
+    return "–" if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
 def motion(values: Document) -> TextTable | None:

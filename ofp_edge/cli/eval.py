@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 KEYS = (
     "evaluated", "kind", "sha256", "task", "trained_on", "episodes", "success", "interval",
-    "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "guard",
-    "start", "engine", "precision", "frames", "words", "latency_ms", "by_latency", "seed",
+    "mean_steps", "chunk_boundary_jump", "jerk", "jerk_unit", "flips", "nfe", "t_w", "warm_step",
+    "guard", "start", "engine", "precision", "frames", "words", "latency_ms", "by_latency", "seed",
     "first_seed", "failed_seeds", "faults", "workers", "seconds", "rig", "ticks", "limited",
     "refined", "recorded", "committed_steps", "cuts", "misses", "cross_fade_steps",
     "actuation_delay_ms", "robot_delay_ms", "instruction",
@@ -110,6 +110,13 @@ def evaluate(
     t_w: Annotated[
         float | None, typer.Option("--t-w", help="Warm start time, 0..1. Default: the policy's.")
     ] = None,
+    warm_step: Annotated[
+        str | None,
+        typer.Option(
+            help="The way on from a warm start: jump, or mean, by the velocity to the mean of what "
+            "may follow. Default: the policy's."
+        ),
+    ] = None,
     t_refine: Annotated[
         float | None,
         typer.Option(
@@ -179,6 +186,7 @@ def evaluate(
         engine=engine,
         precision=precision,
         t_w=t_w,
+        warm_step=warm_step,
         cold=cold,
         t_refine=t_refine,
         guard=guard,

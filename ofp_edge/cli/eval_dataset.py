@@ -59,6 +59,7 @@ def evaluate_recorded(
         "episodes": len(found.recorded.episodes),
         "nfe": contestant.nfe,
         "t_w": contestant.t_w,
+        "warm_step": contestant.warm_step,
         "guard": choice.guard,
         "start": contestant.own_start,
         "engine": contestant.engine,

@@ -157,7 +157,10 @@ def _show(output: Output, document: Document) -> None:
         f"{counted(spec.horizon, 'action')} out, "
         f"{spec.n_action_steps} executed, {spec.control_hz:g} Hz"
     )
-    rows = ", ".join(f"{r['name']} {r['t']:g}→{r['r']:g}" for r in document["time_rows"])
+    rows = ", ".join(
+        f"{r['name']} {r['t']:g}→{'mean' if r['r'] == r['t'] else format(r['r'], 'g')}"
+        for r in document["time_rows"]
+    )
     if (start := document["start"]) is None:
         say("start        deterministic: no noise, no times; one evaluation a chunk")
     else:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ofp_edge.cli.output import Document, Output, add_command
 from ofp_edge.extras import require
+from ofp_edge.start import JUMP, MEAN
 
 KEYS = (
     "policy", "data", "task", "dataset", "episodes", "first_seed", "nfe", "warm", "refine",
@@ -46,9 +47,9 @@ def tune(
 ) -> Document:
     """Choose how a policy's chunks start, and its refinement, and write them into its folder.
 
-    Tries t_w 0 (cold), 0.1 … 0.7 with noise 0 … 1 of cold and of warm starts, the better third each
-    time on twice the episodes; then a second evaluation at 0.3 … 0.9. The choice is stored in
-    config.json, the table in tuning.json.
+    Tries t_w 0 (cold), 0.1 … 0.7, by jumps and to the mean, with noise 0 … 1 of cold and of warm
+    starts, the better third each time on twice the episodes; then a second evaluation at 0.3 … 0.9.
+    The choice is stored in config.json, the table in tuning.json.
     """
     require("torch", "train")
     from ofp_edge.evaluate.tune import tune_policy
@@ -73,8 +74,9 @@ def tune(
     start = f"noise {chosen['noise_cold']:g} cold"
     if chosen["t_w"] is not None:
         start += f", {chosen['noise_warm']:g} warm"
-        start = f"t_w {chosen['t_w']:g}{'' if chosen['t_w'] else ' (cold)'}, {start}"
-    _show(output, ("t_w", "cold", "warm"), values["warm"], "against the best")
+        way = {None: "", JUMP: " by jumps", MEAN: " to the mean"}[chosen["warm_step"]]
+        start = f"t_w {chosen['t_w']:g}{'' if chosen['t_w'] else ' (cold)'}{way}, {start}"
+    _show(output, ("t_w", "way", "cold", "warm"), values["warm"], "against the best")
     refined = ""
     if values["refine"]:
         _show(output, ("t_refine",), values["refine"], "against one step")
@@ -107,9 +109,9 @@ def _show(output: Output, first: Sequence[str], rows: list[dict[str, Any]], agai
         table.add_column(name, justify="right")
     for row in rows:
         low, high = row["interval_of_difference"]
-        setting = (row["t"], row["noise_cold"], row["noise_warm"])[: len(first)]
+        setting = (row["t"], row["warm_step"], row["noise_cold"], row["noise_warm"])[: len(first)]
         table.add_row(
-            *("–" if x is None else f"{x:g}" for x in setting),
+            *("–" if x is None else x if isinstance(x, str) else f"{x:g}" for x in setting),
             *(short(row[key]) for key in keys),
             f"{row['difference']:+.3f}  ({low:+.3f} … {high:+.3f})",
         )

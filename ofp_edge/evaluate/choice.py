@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.runtime.infer.guard import check_guard
-from ofp_edge.start import Start
+from ofp_edge.start import WARM_STEPS, Start
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class Choice:
     answer to this time, 0..1; of a policy folder, in place of nfe. guard: noises that a cold start
     chooses among, 1 or 3 and more (else OfpError). if_time: one evaluation, and a
     bundle's refining one where there is time for it. noise_cold, noise_warm, cold_nfe: see Start.
+    warm_step: "jump" or "mean", see start.WARM_STEPS.
     committed: whether a policy that can be told what is committed of its chunk is told. OfpError
-    for times outside 0..1, and where both cold and t_w are given.
+    for times outside 0..1, and where cold is given with one of a warm start's.
     """
 
     nfe: int | None = None
@@ -34,11 +35,16 @@ class Choice:
     noise_warm: float | None = None
     cold_nfe: int | None = None
     committed: bool = True
+    warm_step: str | None = None
 
     def __post_init__(self) -> None:
         check_guard(self.guard)
         if self.cold and self.t_w is not None:
             raise OfpError("--cold and --t-w exclude each other.")
+        if self.warm_step not in (None, *WARM_STEPS):
+            raise UnknownName("--warm-step", str(self.warm_step), WARM_STEPS)
+        if self.cold and self.warm_step is not None:
+            raise OfpError("--cold and --warm-step exclude each other.")
         for name, t in (("t_w", self.t_w), ("t_refine", self.t_refine)):
             if t is not None and not 0 <= t < 1:
                 raise OfpError(f"--{name.replace('_', '-')} {t:g}: expected 0 <= {name} < 1.")

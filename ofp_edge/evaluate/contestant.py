@@ -15,7 +15,7 @@ from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import Start, without_effect
+from ofp_edge.start import JUMP, MEAN, Start, without_effect
 
 if TYPE_CHECKING:
     from ofp_edge.policy.torch_batch import TorchBatch
@@ -44,6 +44,7 @@ class Contestant:
     trained_on: the task of its demonstrations, where that is known. inferences: one for each
     episode that may run at the same time; more than one share `batch`. more_nfe: evaluations a
     chunk to hold `nfe` against; None where it can do no more. training: the data it was trained on.
+    warm_step: of start.WARM_STEPS; None where there is one way, or no warm start.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Contestant:
     more_nfe: int | None = None
     training: TrainedOn = TrainedOn()
     start: Start = Start()
+    warm_step: str | None = None
 
     @property
     def inference(self) -> Inference:
@@ -112,13 +114,22 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
     if bundle.manifest.deterministic:
         _require_no_times(choice)
     engine, precision = bundle.choose(choice.engine, choice.precision)
-    shipped = next((row.t for row in bundle.manifest.time_rows if row.name == "warm"), None)
+    warm = next((row for row in bundle.manifest.time_rows if row.name == "warm"), None)
+    shipped = None if warm is None else warm.t
     if choice.t_w is not None and choice.t_w != shipped:
         raise OfpError(
             f"--t-w {choice.t_w:g}: this bundle was compiled for t_w {shipped:g}. "
             "Evaluate the policy folder instead."
             if shipped is not None
             else "--t-w: this bundle ships no warm start."
+        )
+    own_step = None if warm is None else MEAN if warm.r == warm.t else JUMP
+    if choice.warm_step not in (None, own_step):
+        raise OfpError(
+            f"--warm-step {choice.warm_step}: this bundle was compiled with {own_step}. "
+            "Evaluate the policy folder instead."
+            if own_step is not None
+            else "--warm-step: this bundle ships no warm start."
         )
     if choice.t_refine is not None:
         raise OfpError("--t-refine: a bundle's is fixed when it is compiled; take --nfe 2.")
@@ -153,15 +164,16 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
             {x["sha256"]: tuple(x["held_out"]) for x in manifest.provenance.get("mixture", ())},
         ),
         start=choice.start(manifest.start),
+        warm_step=None if choice.cold else own_step,
     )
 
 
 def _require_no_times(choice: Choice) -> None:
     """Raise OfpError for an option that a deterministic artefact has no times for."""
-    given = {"--t-w": choice.t_w, "--t-refine": choice.t_refine}
-    for option, t in given.items():
-        if t is not None:
-            raise OfpError(without_effect(f"{option} {t:g}"))
+    given = {"--t-w": choice.t_w, "--t-refine": choice.t_refine, "--warm-step": choice.warm_step}
+    for option, value in given.items():
+        if value is not None:
+            raise OfpError(without_effect(f"{option} {value}"))
     if choice.if_time:
         raise OfpError(without_effect("--nfe auto"))
 
@@ -225,4 +237,5 @@ def _open_policy(path: Path, choice: Choice, alone: bool) -> Contestant:
             {name: (x.low, x.high) for name, x in policy.statistics.items() if x.count},
         ),
         choice.start(config.start),
+        None if t_w is None or not method.jumps else config.warm_step(choice.warm_step),
     )

@@ -78,6 +78,7 @@ def document(
         "robot_delay_ms": job.robot_delay_ms,
         "nfe": "auto" if job.choice.if_time else contestant.nfe,
         "t_w": contestant.t_w,
+        "warm_step": contestant.warm_step,
         "guard": job.choice.guard,
         "start": contestant.own_start,
         "committed_steps": committed,

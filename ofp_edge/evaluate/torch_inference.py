@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.prompt_inputs import PromptInputs
 from ofp_edge.runtime.infer.sampler import Scheme, Step, starting
 from ofp_edge.runtime.infer.task_inputs import TaskInputs
-from ofp_edge.start import Start
+from ofp_edge.start import MEAN, Start
 
 ROWS = 16
 """Episodes sharing a call of a many-step policy. A world costs 0.2 s and 26 MB, so no more."""
@@ -131,23 +132,22 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     if nfe >= MANY_STEPS and start.cold_steps(nfe) == nfe:
         return _batched(policy, encode, act, nfe, t_w, start, fixed=fixed), precision
 
-    def walk(t: float, steps: int) -> list[Step]:
-        if t_refine is None or steps != nfe:
-            return [Step(x) for x in _rows(policy, ladder(steps, t))]
+    def walk(t: float, steps: int, r: float = 1.0) -> list[Step]:
         row, network = policy.sampling.time_row, policy.network
+        if t_refine is None or steps != nfe:
+            pairs = list(pairwise(ladder(steps, t))) if steps > 1 else [(t, r)]
+            return [Step(row(network, "ladder", *pair)) for pair in pairs]
         second = Step(row(network, "refine", t_refine, 1.0), renoise=True)
-        return [Step(row(network, "start", t, 1.0)), second]
+        return [Step(row(network, "start", t, r)), second]
 
     cold = starting(walk(0.0, start.cold_steps(nfe)), start.noise_cold)
-    warm = None if t_w is None else starting(walk(t_w, nfe), start.noise_warm)
+    warm = None
+    if t_w is not None:
+        end = t_w if policy.config.warm_step(choice.warm_step) == MEAN else 1.0
+        warm = starting(walk(t_w, nfe, end), start.noise_warm)
     afresh = () if warm is None or start.noise_warm >= 1 else tuple(walk(0.0, nfe))
     scheme = Scheme(cold, warm, afresh=afresh)
     return Acting(encode, act, scheme, scheme.nfe, size, fixed or nfe >= MANY_STEPS), precision
-
-
-def _rows(policy: Policy, times: Sequence[float]) -> list[TimeRow]:
-    row, network = policy.sampling.time_row, policy.network
-    return [row(network, "ladder", t, r) for t, r in zip(times, times[1:], strict=False)]
 
 
 def _batched(
@@ -155,7 +155,11 @@ def _batched(
 ) -> Acting:
     """`nfe` even steps from 0 to 1, and from t_w to 1 after a warm start, as one call each."""
     starts = [(0.0, start.noise_cold)] + ([] if t_w is None else [(t_w, start.noise_warm)])
-    rows = [[x.row for x in _rows(policy, ladder(nfe, t))] for t, _ in starts]
+    row = policy.sampling.time_row
+    rows = [
+        [row(policy.network, "ladder", *pair).row for pair in pairwise(ladder(nfe, t))]
+        for t, _ in starts
+    ]
     steps = [
         (Step(TimeRow("ladder", t, 1.0, (float(number),)), noise=noise),)
         for number, (t, noise) in enumerate(starts)

@@ -35,7 +35,7 @@ from ofp_edge.policy.config import REFINE, WARM, PolicyConfig
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
-from ofp_edge.start import DETERMINISTIC
+from ofp_edge.start import DETERMINISTIC, MEAN
 
 TUNING = "tuning.json"
 
@@ -69,6 +69,7 @@ def tune_policy(
     """
     policy = load_policy(path)
     config, warm = policy.config, policy.sampling.velocity
+    jumps = warm and policy.sampling.jumps
     if not policy.sampling.draws:
         raise PolicyError(f"{path}: nothing to tune: {DETERMINISTIC}.")
     if (path / PLAN).exists() and not dry_run:
@@ -77,7 +78,8 @@ def tune_policy(
             "float policy and quantise it again, or give --dry-run."
         )
     nfe = 1 if nfe is None and warm else nfe
-    present = Setting(config.t_w if warm else None, config.start)
+    own_step = config.warm_step() if jumps else None
+    present = Setting(config.t_w if warm else None, config.start, own_step)
     if dataset is not None:
         if not warm:
             raise PolicyError(f"method {config.method} has no t_w: nothing that a dataset judges.")
@@ -91,7 +93,7 @@ def tune_policy(
             "first_seed": None,
         }
         loop: _OpenLoop | _ClosedLoop = _OpenLoop(path, opened, nfe, progress)
-        found = loop.starts([Setting(t, config.start) for t in WARM_TIMES], len(held_out))
+        found = loop.starts([Setting(t, config.start, own_step) for t in WARM_TIMES], len(held_out))
     else:
         task = task or config.task
         if task is None:
@@ -107,12 +109,11 @@ def tune_policy(
         }
         loop = _ClosedLoop(path, task, seeds, nfe, workers, progress)
         noises = sound_cold_noises(path, task, progress)
-        settings = settings_around(config.start, noises, warm=warm)
+        settings = settings_around(config.start, noises, warm=warm, jumps=jumps)
         found = halve(settings, present, episodes, loop.starts)
 
     first, start_rows = choose_start(found)
-    chosen = {"t_w": first.setting.t, **_noises(first.setting)}
-    before = {"t_w": present.t, **_noises(present)}
+    chosen, before = _start_of(first.setting), _start_of(present)
     refine_rows: list[Comparison] = []
     tuned = replace(config, start=first.setting.start)
     if warm and nfe == 1:
@@ -122,7 +123,7 @@ def tune_policy(
         chosen |= {"t_refine": second.setting.t, "refine": refine}
         before |= {"t_refine": _time(config, REFINE), "refine": config.refine}
         tuned = replace(_with_time(tuned, REFINE, second.setting.t), refine=refine)
-    tuned = _with_time(tuned, WARM, first.setting.t)
+    tuned = _with_time(tuned, WARM, first.setting.t, first.setting.warm_step)
     table = {
         **measured_on,
         "nfe": nfe,
@@ -137,8 +138,9 @@ def tune_policy(
     return Tuned(tuned, table)
 
 
-def _noises(setting: Setting) -> dict[str, float]:
-    return {"noise_cold": setting.start.noise_cold, "noise_warm": setting.start.noise_warm}
+def _start_of(setting: Setting) -> dict[str, Any]:
+    values = setting.to_json()
+    return {"t_w": values.pop("t"), **values}
 
 
 class _ClosedLoop:
@@ -215,12 +217,15 @@ def _time(config: PolicyConfig, name: str) -> float | None:
     return next((t for row, t, _ in config.time_rows if row == name), None)
 
 
-def _with_time(config: PolicyConfig, name: str, t: float | None) -> PolicyConfig:
-    """The configuration with one of its shipped times, (t, 1), another or added; None: as it is."""
+def _with_time(
+    config: PolicyConfig, name: str, t: float | None, warm_step: str | None = None
+) -> PolicyConfig:
+    """The configuration with one of its shipped times, another or added; None: as it is."""
     if t is None:
         return config
     rows = {row: (row, at, r) for row, at, r in config.time_rows}
-    return replace(config, time_rows=tuple({**rows, name: (name, t, 1.0)}.values()))
+    rows[name] = (name, t, t if warm_step == MEAN else 1.0)
+    return replace(config, time_rows=tuple(rows.values()))
 
 
 def _store(path: Path, tuned: Tuned) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.intervals import paired_difference
-from ofp_edge.start import Start
+from ofp_edge.start import WARM_STEPS, Start
 
 WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 """The values of t_w to try; 0 mixes in nothing of the last plan: a cold start."""
 WARM_NOISES = (0.0, 0.25, 0.5, 1.0)
 COLD_NOISES = (0.0, 0.5, 1.0)
-CHOSEN = ("t_w", "noise_cold", "noise_warm")
+CHOSEN = ("t_w", "warm_step", "noise_cold", "noise_warm")
 """What is chosen of a start, as options of a run."""
 REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
 _CONFIDENCE = 0.95
@@ -31,10 +31,12 @@ _GIVEN_UP = 0.02  # of the best score, for a calmer start: few episodes prove li
 
 @dataclass(frozen=True)
 class Setting:
-    """A start to try. t: t_w, or t_refine; None for a policy that never starts warm."""
+    """A start to try. t: t_w, or t_refine; None for a policy that never starts warm. warm_step: of
+    start.WARM_STEPS; None where a policy has one way."""
 
     t: float | None
     start: Start
+    warm_step: str | None = None
 
     def choice(self, nfe: int | None) -> Choice:
         """Return the options of a run that starts so."""
@@ -43,6 +45,7 @@ class Setting:
         return Choice(
             nfe=nfe,
             t_w=self.t,
+            warm_step=self.warm_step,
             noise_cold=self.start.noise_cold,
             noise_warm=self.start.noise_warm,
             cold_nfe=self.start.cold_nfe,
@@ -51,18 +54,21 @@ class Setting:
     def to_json(self) -> dict[str, Any]:
         """Return the row's columns."""
         noises = {"noise_cold": self.start.noise_cold, "noise_warm": self.start.noise_warm}
-        return {"t": self.t, **noises}
+        return {"t": self.t, "warm_step": self.warm_step, **noises}
 
 
-def settings_around(start: Start, cold_noises: Sequence[float], *, warm: bool) -> list[Setting]:
+def settings_around(
+    start: Start, cold_noises: Sequence[float], *, warm: bool, jumps: bool
+) -> list[Setting]:
     """Return every setting to try; cold_noises: those that lose no side. warm: whether the policy
-    starts warm at all."""
+    starts warm at all; jumps: whether it can jump from there."""
     starts = [start.with_(noise_cold=noise) for noise in cold_noises]
     if not warm:
         return [Setting(None, x) for x in starts]
     return [
-        Setting(t, x.with_(noise_warm=noise))
+        Setting(t, x.with_(noise_warm=noise), step)
         for x in starts
+        for step in (WARM_STEPS if jumps else (None,))
         for t in WARM_TIMES
         for noise in WARM_NOISES
     ]

@@ -5,7 +5,8 @@ of noise, and a smooth network answers there with what lies between them. A choi
 is no average: a chooser reads the code from z and the features, and the code's embedding, added to
 that of time, tells the trunk where to go. The codes are the centres that k-means finds among the
 demonstrated chunks; in training a jump's code is the centre nearest to where the network's own
-velocity leads (methods/rollout.py). The velocity itself, at r = t, is told none.
+velocity leads (methods/rollout.py). The velocity itself, at r = t, is told none: it leads to the
+mean of what may follow from z, which a start from the last plan may well take (docs/starts.md).
 """
 
 from __future__ import annotations
@@ -63,9 +64,13 @@ class Codes(nn.Module):
         zero(self.embedding)
         self.register_buffer("centres", torch.zeros(count, horizon * action_dim))
 
-    def forward(self, z: Tensor, features: Tensor, time: Tensor, *told: Tensor) -> Tensor:
-        """Return time (B, C) with the chosen code's embedding. told: as Trunk takes it."""
-        shifted: Tensor = time + self.embedding(chosen(self.chooser(z, features, time, *told)))
+    def forward(
+        self, z: Tensor, features: Tensor, time: Tensor, jumps: Tensor, *told: Tensor
+    ) -> Tensor:
+        """Return time (B, C) with the chosen code's embedding. jumps (B, 1): 1 of a jump; 0 of the
+        velocity, which has none. told: as Trunk takes it."""
+        choice = chosen(self.chooser(z, features, time, *told))
+        shifted: Tensor = time + jumps * self.embedding(choice)
         return shifted
 
     def nearest(self, chunks: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.vla.kinds import Pi05Config, SmolVlaConfig
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import Start
+from ofp_edge.start import JUMP, MEAN, Start
 from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
@@ -115,11 +115,11 @@ class TrainingRecord:
 class PolicyConfig:
     """Describes a policy: config.json of its folder.
 
-    time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), refine (t2, 1); a
-    deterministic policy has none. method_options: the method's own numbers (loss weights, time
-    laws), all of them; imported policies have none. refine: whether a chunk takes the refining
-    evaluation by default. plan_sha256: the hash of the quantization.json that belongs to it; a
-    float policy has none.
+    time_rows: the shipped (t, r) pairs, by name: cold (0, 1), warm (t_w, 1), or (t_w, t_w) by the
+    velocity, to the mean, refine (t2, 1); a deterministic policy has none. method_options: the
+    method's own numbers (loss weights, time laws), all of them; imported policies have none.
+    refine: whether a chunk takes the refining evaluation by default. plan_sha256: the hash of the
+    quantization.json that belongs to it; a float policy has none.
     start: the noise of cold and warm starts, and a cold chunk's evaluations; folders of before draw
     as much as training. files: SHA-256 of the weights and of the policy's other files, by name;
     older folders have none.
@@ -145,6 +145,11 @@ class PolicyConfig:
     def t_w(self) -> float:
         """The time at which a warm start enters the flow, 0..1."""
         return next(t for name, t, _ in self.time_rows if name == WARM)
+
+    def warm_step(self, chosen: str | None = None) -> str:
+        """Return the way from a warm start to a chunk, or what is `chosen` in its place."""
+        own = next(MEAN if r == t else JUMP for name, t, r in self.time_rows if name == WARM)
+        return chosen or own
 
     @property
     def t_refine(self) -> float | None:

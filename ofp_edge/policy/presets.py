@@ -16,9 +16,9 @@ from ofp_edge.policy.trunks.unet import UnetConfig
 from ofp_edge.policy.vla.config import VlaConfig
 from ofp_edge.policy.vla.fresh import FreshVla
 from ofp_edge.policy.vla.sizes import DecoderSizes, VisionSizes
-from ofp_edge.start import Start
+from ofp_edge.start import JUMP, MEAN, Start
 
-_FOLLOWS_AT, _FOLLOWS = 0.3, Start(cold_nfe=4, noise_warm=0.25)
+_FOLLOWS_AT, _FOLLOWS = 0.5, Start(cold_nfe=4, noise_warm=0.0)
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,23 @@ class Preset:
 
     def starts(self, *, jumps: bool) -> tuple[tuple[tuple[str, float, float], ...], Start]:
         """Return the (t, r) pairs and the start of a new policy. One whose method jumps samples
-        once, in four evaluations, then follows (docs/starts.md); others start as they train."""
+        once, in four evaluations, then follows by the mean (docs/starts.md); others start as they
+        train."""
         if not jumps:
             return self.time_rows, Start()
-        return rows_with(_FOLLOWS_AT, self.t_refine), _FOLLOWS
+        return rows_with(_FOLLOWS_AT, self.t_refine, MEAN), _FOLLOWS
 
 
-def rows_with(t_w: float, t_refine: float) -> tuple[tuple[str, float, float], ...]:
-    """Return the (t, r) pairs of a policy by its two times."""
-    return (COLD, 0.0, 1.0), (WARM, t_w, 1.0), (REFINE, t_refine, 1.0)
+def rows_with(
+    t_w: float, t_refine: float, warm_step: str = JUMP
+) -> tuple[tuple[str, float, float], ...]:
+    """Return the (t, r) pairs of a policy by its two times, and by the way of a warm start."""
+    return (COLD, 0.0, 1.0), warm_row(t_w, warm_step), (REFINE, t_refine, 1.0)
+
+
+def warm_row(t_w: float, warm_step: str) -> tuple[str, float, float]:
+    """Return the (t, r) pair of a warm start."""
+    return WARM, t_w, t_w if warm_step == MEAN else 1.0
 
 
 # Weight decay keeps the trunk from growing so steep that a quiet run suddenly runs away.

@@ -67,14 +67,16 @@ class Sampling:
         return z + time_row[:, first:] * out
 
     def time_row(self, network: PolicyNetwork, name: str, t: float, r: float) -> TimeRow:
-        """Return the constant input of `act` for the pair (t, r).
+        """Return the constant input of `act` for the pair (t, r). r = t is the velocity, followed
+        to the end: it leads to the mean of all chunks that z may have come from.
 
         A method that learned velocities at r = t alone is asked for that one: an Euler step.
         """
-        asked = r if self.jumps else t
+        asked, end = r if self.jumps else t, 1.0 if r == t else r
         with torch.no_grad():
             embedded = network.time(torch.tensor([t]), torch.tensor([asked]))[0]
-        return TimeRow(name, t, r, (*embedded.tolist(), r - t))
+        chooses = () if network.codes is None else (float(asked != t),)
+        return TimeRow(name, t, r, (*embedded.tolist(), *chooses, end - t))
 
     def time_rows(
         self, network: PolicyNetwork, pairs: Sequence[tuple[str, float, float]], nfe: int | None
@@ -146,7 +148,8 @@ class Act(nn.Module):
     (1, H*(A+1)) and free (1, H*A). z then has what is committed in its place.
 
     chunk is in raw action units, unclamped, without the leading actions that lie before the
-    observation. time_row: the folded time embedding, then what the method's `step` takes.
+    observation. time_row: the folded time embedding, then, of a network with codes, whether to
+    choose one, then what the method's `step` takes.
     """
 
     def __init__(self, network: PolicyNetwork, method: Sampling) -> None:
@@ -166,13 +169,15 @@ class Act(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Take one step of the method; return it also in raw units, from the observation on."""
         time, told = time_row[:, : self.embedding], () if committed is None else (committed,)
+        first = self.embedding
         if self.codes is not None:
-            time = self.codes(z, features, time, *told)
+            first += 1
+            time = self.codes(z, features, time, time_row[:, first - 1 : first], *told)
         out = self.trunk(z, features, time, *told)
         if free is not None:
             # Where nothing moves, an Euler step leaves the bits of what is committed.
             out = out * free
-        chunk = self.method.step(z, out, time_row, self.embedding)
+        chunk = self.method.step(z, out, time_row, first)
         raw = self.actions.back(chunk)
         return (raw[:, self.first :] if self.first else raw), chunk
 
