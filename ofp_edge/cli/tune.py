@@ -47,7 +47,7 @@ def tune(
 ) -> Document:
     """Choose how a policy's chunks start, and its refinement, and write them into its folder.
 
-    Tries t_w 0 (cold), 0.1 … 0.7, by jumps and to the mean, with noise 0 … 1 of cold and of warm
+    Tries t_w 0 (cold), 0.3 … 0.7, by jumps and to the mean, with noise 0 … 1 of cold and of warm
     starts, the better third each time on twice the episodes; then a second evaluation at 0.3 … 0.9.
     The choice is stored in config.json, the table in tuning.json.
     """

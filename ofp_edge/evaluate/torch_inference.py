@@ -53,9 +53,7 @@ class Acting:
 def sampled(policy: Policy, choice: Choice) -> Acting:
     """Return the Acting of a method that has no (t, r) rows: its own `sample`, as one call."""
     method = policy.sampling
-    if choice.t_w is not None or choice.t_refine is not None:
-        option = "--t-w" if choice.t_w is not None else "--t-refine"
-        raise OfpError(f"{option}: method {method.name} starts every chunk from noise.")
+    _never_warm(choice, f"method {method.name}")
     if choice.precision not in (None, "fp32"):
         raise UnknownName("precision of this policy folder", choice.precision, ["fp32"])
     nfe = method.own_nfe if choice.nfe is None else choice.nfe
@@ -68,9 +66,7 @@ def sampled(policy: Policy, choice: Choice) -> Acting:
 
 def walking(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]:
     """Return the Acting of a diffusion policy: its sampler's steps one by one, as in a bundle."""
-    if choice.t_w is not None or choice.t_refine is not None:
-        option = "--t-w" if choice.t_w is not None else "--t-refine"
-        raise OfpError(f"{option}: a diffusion policy starts every chunk from noise.")
+    _never_warm(choice, "a diffusion policy")
     deployed = deploy(policy, choice.nfe)
     encode, act, precision, _ = _functions(path, deployed, choice)
     rows = deployed.time_rows
@@ -86,6 +82,12 @@ def predicting(path: Path, policy: Policy, choice: Choice) -> tuple[Acting, str]
     scheme = Scheme((Step(None),), None)
     fixed = quantised or policy.config.network.one_row
     return Acting(encode, act, scheme, 1, 0, fixed), precision
+
+
+def _never_warm(choice: Choice, what: str) -> None:
+    given = {"--t-w": choice.t_w, "--warm-step": choice.warm_step, "--t-refine": choice.t_refine}
+    if option := next((name for name, value in given.items() if value is not None), None):
+        raise OfpError(f"{option}: {what} starts every chunk from noise.")
 
 
 def _only_noise(policy: Policy, choice: Choice) -> float:
@@ -129,6 +131,8 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
         raise OfpError(f"--nfe {choice.nfe}: a refined chunk takes 2 evaluations.")
     own = policy.sampling.own_nfe if choice.nfe is None else choice.nfe
     nfe = 2 if t_refine is not None else own
+    if choice.warm_step is not None:
+        _require_steps(policy, choice, ladder_of=nfe if t_refine is None else 1)
     if nfe >= MANY_STEPS and start.cold_steps(nfe) == nfe:
         return _batched(policy, encode, act, nfe, t_w, start, fixed=fixed), precision
 
@@ -148,6 +152,16 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     afresh = () if warm is None or start.noise_warm >= 1 else tuple(walk(0.0, nfe))
     scheme = Scheme(cold, warm, afresh=afresh)
     return Acting(encode, act, scheme, scheme.nfe, size, fixed or nfe >= MANY_STEPS), precision
+
+
+def _require_steps(policy: Policy, choice: Choice, *, ladder_of: int) -> None:
+    """Raise OfpError where a policy, or a chunk of so many steps, has no choice of a way."""
+    if not policy.sampling.jumps:
+        raise OfpError(f"--warm-step: method {policy.config.method} learned no jumps.")
+    if ladder_of > 1 and choice.warm_step == MEAN:
+        raise OfpError(
+            f"--warm-step {MEAN}: it takes one evaluation, and --nfe {ladder_of} as many jumps."
+        )
 
 
 def _batched(

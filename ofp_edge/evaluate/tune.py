@@ -69,7 +69,6 @@ def tune_policy(
     """
     policy = load_policy(path)
     config, warm = policy.config, policy.sampling.velocity
-    jumps = warm and policy.sampling.jumps
     if not policy.sampling.draws:
         raise PolicyError(f"{path}: nothing to tune: {DETERMINISTIC}.")
     if (path / PLAN).exists() and not dry_run:
@@ -78,6 +77,7 @@ def tune_policy(
             "float policy and quantise it again, or give --dry-run."
         )
     nfe = 1 if nfe is None and warm else nfe
+    jumps = warm and policy.sampling.jumps and nfe == 1
     own_step = config.warm_step() if jumps else None
     present = Setting(config.t_w if warm else None, config.start, own_step)
     if dataset is not None:

@@ -10,9 +10,9 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.intervals import paired_difference
 from ofp_edge.start import WARM_STEPS, Start
 
-WARM_TIMES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
+WARM_TIMES = (0.0, 0.3, 0.5, 0.7)
 """The values of t_w to try; 0 mixes in nothing of the last plan: a cold start."""
-WARM_NOISES = (0.0, 0.25, 0.5, 1.0)
+WARM_NOISES = (0.0, 0.25, 1.0)
 COLD_NOISES = (0.0, 0.5, 1.0)
 CHOSEN = ("t_w", "warm_step", "noise_cold", "noise_warm")
 """What is chosen of a start, as options of a run."""

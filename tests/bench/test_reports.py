@@ -51,6 +51,7 @@ def filled(suite: Suite, folder: Path, episodes: int = 200) -> Document:
                     refine = [{"t": 0.3, "difference": -0.5}, {"t": 0.7, "difference": gain}]
                     chosen = {
                         "t_w": 0.1 * unit.seed,
+                        "warm_step": "mean",
                         "noise_cold": 1.0,
                         "noise_warm": 0.25,
                         "refine": unit.seed == 2,
@@ -114,8 +115,9 @@ def test_the_reports_hold_the_same_figures(values: Document, tmp_path: Path, chr
 def test_what_tune_chose_is_a_figure_a_training_seed(edited: Edit, tmp_path: Path) -> None:
     suite = edited(a="cold = true -> tuned = true", b="seeds = [0] -> seeds = [0, 1, 2]")
     _, markdown, page = write_reports(tmp_path / "out", filled(suite, tmp_path / "work", 2))
-    starts = r"0, 0.1, 0.2 +\| 1, 1, 1 +\| 0.25, 0.25, 0.25 +\| 0.0, \+1.0, \+2.0 +\|"
-    refined = r"wide +\| cold @1 +\| 0.7, 0.7, 0.7 +\| +1 of 3 \|"  # a wide table is in parts
+    starts = r"0, 0.1, 0.2 +\| mean, mean, mean +\| 1, 1, 1 +\|"
+    # A wide table is in parts.
+    refined = r"wide +\| cold @1 +\| 0.25, 0.25, 0.25 +\| 0.0, \+1.0, \+2.0 +\| 0.7, 0.7, 0.7 +\|"
     for part in (rf"wide +\| cold @1 +\| {starts}", refined):
         assert re.search(part, markdown.read_text())
     assert "What tune chooses" in page.read_text()

@@ -151,7 +151,7 @@ def test_a_tuned_row_runs_with_the_time_that_its_policy_is_given(
     tuning = cell(tmp_path / "work", "tuning")
     assert tuning["inputs"]["episodes"] == 2
     assert {row["t"] for row in tuning["warm"]} <= set(WARM_TIMES)
-    start = {x: tuning["chosen"][x] for x in ("t_w", "noise_cold", "noise_warm")}
+    start = {x: tuning["chosen"][x] for x in ("t_w", "warm_step", "noise_cold", "noise_warm")}
     assert chosen == [Choice(nfe=1, **start)]
     here.done.clear()
     run(suite, tmp_path / "work", here, "*/cold")

@@ -15,6 +15,8 @@ from ofp_edge.evaluate.choice import Choice
     [
         ({"t_w": 0.3, "cold": True}, "exclude each other"),
         ({"t_w": 1.0}, "0 <= t_w < 1"),
+        ({"warm_step": "means"}, "unknown --warm-step 'means'. Did you mean 'mean'?"),
+        ({"warm_step": "mean", "cold": True}, "exclude each other"),
         ({"t_refine": -0.1}, "0 <= t_refine < 1"),
     ],
 )

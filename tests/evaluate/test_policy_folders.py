@@ -92,6 +92,7 @@ def test_a_policy_answers_as_its_method_samples(
     [
         (Choice(nfe=101), "expected 1 to 100 evaluations"),
         (Choice(t_w=0.3), "--t-w: method diffusion starts every chunk from noise"),
+        (Choice(warm_step="mean"), "--warm-step: method diffusion starts every chunk from noise"),
         (Choice(precision="int8"), "precision of this policy"),
     ],
 )

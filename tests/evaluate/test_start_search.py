@@ -23,11 +23,11 @@ from ofp_edge.evaluate.tuning import (  # noqa: E402
     choose_start,
     settings_around,
 )
-from ofp_edge.start import Start  # noqa: E402
+from ofp_edge.start import WARM_STEPS, Start  # noqa: E402
 
 LADDER = Start(cold_nfe=4)
-EVERY = settings_around(LADDER, COLD_NOISES, warm=True)
-BEST = Setting(0.2, Start(4, 1.0, 0.25))
+EVERY = settings_around(LADDER, COLD_NOISES, warm=True, jumps=True)
+BEST = Setting(0.3, Start(4, 1.0, 0.25), "mean")
 
 
 def measured(setting: Setting, good: int, of: int = 100, jump: float = 0.1) -> Measured:
@@ -35,15 +35,22 @@ def measured(setting: Setting, good: int, of: int = 100, jump: float = 0.1) -> M
 
 
 def test_every_time_is_tried_with_every_noise() -> None:
-    assert len(EVERY) == len(set(EVERY)) == len(WARM_TIMES) * len(WARM_NOISES) * len(COLD_NOISES)
+    ways = len(WARM_TIMES) * len(WARM_NOISES) * len(COLD_NOISES)
+    assert len(EVERY) == len(set(EVERY)) == len(WARM_STEPS) * ways
+    one_way = settings_around(LADDER, COLD_NOISES, warm=True, jumps=False)
+    assert len(one_way) == ways and {x.warm_step for x in one_way} == {None}
     assert BEST in EVERY and all(x.start.cold_nfe == 4 for x in EVERY)
-    alone = settings_around(Start(), COLD_NOISES, warm=False)
+    alone = settings_around(Start(), COLD_NOISES, warm=False, jumps=False)
     assert [(x.t, x.start.noise_cold) for x in alone] == [(None, x) for x in COLD_NOISES]
-    assert {x.start.noise_cold for x in settings_around(LADDER, (1.0,), warm=True)} == {1.0}
+    assert {x.start.noise_cold for x in settings_around(LADDER, (1.0,), warm=True, jumps=True)} == {
+        1.0
+    }
 
 
 def test_a_setting_is_the_options_of_a_run() -> None:
-    assert BEST.choice(1) == Choice(nfe=1, t_w=0.2, noise_cold=1.0, noise_warm=0.25, cold_nfe=4)
+    noises = {"noise_cold": 1.0, "noise_warm": 0.25}
+    assert BEST.choice(1) == Choice(nfe=1, t_w=0.3, warm_step="mean", cold_nfe=4, **noises)
+    assert BEST.to_json() == {"t": 0.3, "warm_step": "mean", **noises}
     assert Setting(None, Start(noise_cold=0.5)).choice(100) == Choice(nfe=100, noise_cold=0.5)
 
 
@@ -62,7 +69,7 @@ def score(setting: Setting) -> float:
     """The nearer to BEST the better."""
     t = 0.0 if setting.t is None else setting.t
     noises = abs(setting.start.noise_warm - 0.25) + abs(setting.start.noise_cold - 1.0)
-    return 1.0 - abs(t - 0.2) - noises
+    return 1.0 - abs(t - 0.3) - noises - 0.01 * (setting.warm_step != BEST.warm_step)
 
 
 def test_the_better_ones_go_on_and_the_present_one_is_there_to_the_end() -> None:
@@ -73,13 +80,13 @@ def test_the_better_ones_go_on_and_the_present_one_is_there_to_the_end() -> None
         assert len(set(settings)) == len(settings)
         return [Measured(x, (score(x),) * episodes, None, None, {}) for x in settings]
 
-    present = Setting(0.7, Start(4, 0.0, 0.0))  # in the grid, and bad
+    present = Setting(0.7, Start(4, 0.0, 0.0), "jump")  # in the grid, and bad
     found = halve(EVERY, present, 100, measure)
     assert max(found, key=lambda x: x.rank).setting == BEST
     assert found[-1].setting == present and len(found) == FINALISTS + 1
     assert all(len(x.scores) == 100 for x in found)
     assert asked[0] == (len(EVERY), 12) and asked[-1] == (FINALISTS + 1, 100)
-    odd = Setting(0.33, Start(4, 0.9, 0.9))  # not in the grid
+    odd = Setting(0.36, Start(4, 0.9, 0.9))  # not in the grid
     assert [x.setting for x in halve(EVERY, odd, 100, measure)].count(odd) == 1
 
 

@@ -23,3 +23,11 @@ def test_a_start_is_said_where_it_is_not_training_s(
     names = ("cold_nfe", "noise_cold", "noise_warm")
     made = dict(zip(names, start, strict=True))
     assert start_text({"t_w": t_w, "start": made, "guard": guard}) == said
+
+
+def test_a_start_that_goes_to_the_mean_says_so() -> None:
+    made = {"cold_nfe": 4, "noise_cold": 1.0, "noise_warm": 0.0}
+    told = {"t_w": 0.5, "start": made, "guard": 1}
+    assert start_text({**told, "warm_step": "mean"}).startswith("warm, t_w 0.5 to the mean, noise")
+    for step in ("jump", None):
+        assert start_text({**told, "warm_step": step}) == start_text(told)

@@ -18,6 +18,7 @@ from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
 from ofp_edge.evaluate.tune import tune_policy  # noqa: E402
 from ofp_edge.evaluate.tuning import (  # noqa: E402
+    WARM_TIMES,
     Measured,
     Setting,
     choose_refine,
@@ -92,7 +93,7 @@ def test_the_choice_is_stored_and_is_what_runs_next(trained: tuple[Path, Path]) 
     tuned = tune_policy(path, dataset=data)
     assert tuned == dry and tuned.table["data"] == "held-out episodes"
     written = json.loads((path / "tuning.json").read_text())
-    assert written["chosen"] == tuned.table["chosen"] and len(written["warm"]) == 6
+    assert written["chosen"] == tuned.table["chosen"] and len(written["warm"]) == len(WARM_TIMES)
     config = load_policy(path).config
     assert config == tuned.config and config.t_w == written["chosen"]["t_w"]
     assert open_contestant(path, Choice()).t_w == config.t_w

@@ -227,3 +227,22 @@ def test_codes_stay_until_another_number_is_wanted(tmp_path: Path) -> None:
         assert other.config.network.codes == count and policy.network.codes is not None
         found = sampler.jump(other.network, features, z, 0.0, 1.0)
         torch.testing.assert_close(found, z + policy.network(z, 0 * t, 0 * r + 1, features))
+
+
+def test_a_start_that_goes_to_the_mean_is_told_no_code(tmp_path: Path) -> None:
+    """Deployed it is one row among others: z and (1 - t) times the velocity of training."""
+    network = coded(tmp_path / "p")
+    z, _, _, features = inputs(network, 8)
+    method = build_method("ofp-plus", {"codes": 6})
+    act, t = method.act(network), torch.full((8,), 0.5)
+    velocity = network(z, t, t, features)
+    for r, want in (
+        (0.5, z + 0.5 * velocity),
+        (1.0, sampler.jump(network, features, z, 0.5, 1.0)),
+    ):
+        row = method.time_row(network, "warm", 0.5, r)
+        assert row.row[-1] == 0.5 and (row.t, row.r) == (0.5, r)
+        rows = torch.tensor([row.row]).expand(8, -1)
+        torch.testing.assert_close(act(features, z, rows)[1], want, atol=1e-5, rtol=1e-5)
+    coded_velocity = z + 0.5 * network(z, t, t, features, code=network.codes.one_hot(t.long()))  # type: ignore[union-attr]
+    assert not torch.allclose(coded_velocity, z + 0.5 * velocity, atol=1e-3)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ofp_edge.bundle import open_bundle
@@ -21,8 +22,9 @@ from ofp_edge.manifest_checks import check_manifest
 from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.folder import load_policy, save_policy
 from ofp_edge.policy.methods.method import Act
+from ofp_edge.policy.presets import rows_with
 from ofp_edge.runtime.infer.inference import Inference
-from ofp_edge.start import FROM_COLD, Start
+from ofp_edge.start import FROM_COLD, JUMP, MEAN, Start
 from ofp_edge.targets.compile import compile_policy
 from tests.synthetic import tiny_policy
 
@@ -109,6 +111,47 @@ def test_a_cold_start_takes_the_larger_number_however_many_steps_there_are(
     monkeypatch.setattr(Act, "forward", counted)
     chunks(contestant.inference)
     assert len(calls) == cold + nfe
+
+
+@pytest.fixture(scope="module")
+def to_the_mean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A policy with codes whose warm start goes to the mean, and its bundle for every engine."""
+    root = tmp_path_factory.mktemp("mean")
+    policy = load_policy(tiny_policy(root / "policy", "state", codes=6))
+    rows = rows_with(0.5, 0.5, MEAN)
+    policy.config = replace(policy.config, start=Start(4, 1.0, 0.0), time_rows=rows)
+    torch.nn.init.normal_(policy.network.codes.embedding.weight)
+    save_policy(policy, root / "policy")
+    compile_policy(root / "policy", "host", root / "bundle")
+    return root / "policy", root / "bundle"
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "executorch"])
+def test_a_bundle_goes_to_the_mean_as_its_policy_does(
+    to_the_mean: tuple[Path, Path], engine: str
+) -> None:
+    policy = open_contestant(to_the_mean[0], Choice(nfe=1))
+    bundle = open_contestant(to_the_mean[1], Choice(engine=engine))
+    assert policy.warm_step == bundle.warm_step == MEAN
+    np.testing.assert_allclose(chunks(policy.inference), chunks(bundle.inference), atol=1e-4)
+    jumped = open_contestant(to_the_mean[0], Choice(nfe=1, warm_step=JUMP))
+    apart = np.abs(chunks(jumped.inference) - chunks(policy.inference))
+    assert apart[0].max() == 0 and apart[1].max() > 1e-2, "a cold start jumps in both"
+
+
+def test_a_bundle_s_way_is_fixed_when_it_is_compiled(
+    to_the_mean: tuple[Path, Path], made: tuple[Path, Path]
+) -> None:
+    assert open_contestant(to_the_mean[1], Choice(warm_step=MEAN)).warm_step == MEAN
+    assert open_contestant(to_the_mean[1], Choice(cold=True)).warm_step is None
+    with pytest.raises(OfpError, match="--warm-step jump: this bundle was compiled with mean"):
+        open_contestant(to_the_mean[1], Choice(warm_step=JUMP))
+    with pytest.raises(OfpError, match="--warm-step mean: this bundle was compiled with jump"):
+        open_contestant(made[1], Choice(warm_step=MEAN))
+    with pytest.raises(OfpError, match="--warm-step mean: it takes one evaluation, and --nfe 4"):
+        open_contestant(to_the_mean[0], Choice(nfe=4, warm_step=MEAN))
+    said = CliRunner().invoke(build_app(), ["inspect", str(to_the_mean[1])]).stdout
+    assert "warm 0.5→mean" in said
 
 
 def test_the_command_gives_a_bundle_another_start(made: tuple[Path, Path], tmp_path: Path) -> None:
