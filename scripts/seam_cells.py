@@ -33,6 +33,7 @@ from ofp_edge.rig.file import Rig, read_rig
 from ofp_edge.rig.timing import Timing
 from ofp_edge.sim.collect import collect_demonstrations
 from ofp_edge.spec import PolicySpec
+from ofp_edge.start import JUMP
 from ofp_edge.train.loop import train
 from ofp_edge.train.plan import make_plan
 from ofp_edge.train.request import Request
@@ -41,8 +42,8 @@ Cell = dict[str, Any]
 Say = Callable[[str], None]
 METHOD, PRESET = "ofp-plus", "small"
 STARTS: dict[str, dict[str, Any]] = {
-    "noisy": {"t_w": 0.3, "noise_warm": 1.0, "noise_cold": 1.0, "cold_nfe": 1},
-    "follower": {},
+    "noisy": {"t_w": 0.3, "warm_step": JUMP, "noise_warm": 1.0, "noise_cold": 1.0, "cold_nfe": 1},
+    "follower": {"t_w": 0.5, "warm_step": JUMP, "noise_warm": 0.0, "cold_nfe": 4},
 }
 ROWS = {  # (told, cross-faded)
     "plain": (False, False),

@@ -1,7 +1,7 @@
-"""Success of a policy by how its chunks start: t_w and noise, on the episodes that `tune` uses.
+"""Success of a policy by how its warm starts go: t_w, noise and way, on the episodes of `tune`.
 
     python scripts/starts.py POLICY TASK [--episodes 60] [-o FILE]
-        [--setting T_W,NOISE_WARM ...] [--no-restart] [--state-noise 0.001]
+        [--setting T_W,NOISE_WARM,WAY ...] [--no-restart] [--state-noise 0.001]
 
 POLICY is a folder that `train` wrote, e.g. of 50 demonstrations of TASK with `--obs state`. Prints
 one JSON document; docs/results/starts has those behind docs/starts.md. --no-restart: a plan that
@@ -28,8 +28,8 @@ from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk, Repeated
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.repeats import Repeats
 
-SETTINGS = ((0.3, 1.0), (0.3, 0.0), (0.5, 0.0), (0.2, 0.0), (0.5, 1.0))
-"""t_w and noise_warm; a cold start has all noise and takes one evaluation."""
+SETTINGS = ("0.5,0,mean", "0.5,0,jump", "0.3,0.25,jump", "0.3,1,jump")
+"""t_w, noise_warm and warm_step; a cold start has all noise and takes four evaluations."""
 _SHOWN = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "flips")
 
 
@@ -72,17 +72,18 @@ def main() -> None:
     parser.add_argument("--state-noise", type=float, default=0.0)
     parser.add_argument("-o", "--output", type=Path, default=None)
     given = parser.parse_args()
-    settings = [tuple(map(float, x.split(","))) for x in given.setting or ()] or SETTINGS
     changes = _watched(restart=not given.no_restart, state_noise=given.state_noise)
     rows = []
-    for t_w, noise in settings:
+    for setting in given.setting or SETTINGS:
         changes.clear()
-        choice = Choice(nfe=1, t_w=t_w, noise_cold=1.0, noise_warm=noise, cold_nfe=1)
+        t_w, noise, way = setting.split(",")
+        start = {"t_w": float(t_w), "noise_warm": float(noise), "warm_step": way}
+        choice = Choice(nfe=1, noise_cold=1.0, cold_nfe=4, **start)
         jobs = [Job(given.policy, given.task, choice)]
         (run,) = run_jobs(jobs, validation_seeds(given.episodes), workers=1)
         found = outcome(run)
         change = {f"q{q:g}": float(np.quantile(changes, q)) for q in _QUANTILES if changes}
-        row = {"t_w": t_w, "noise_warm": noise, **{key: found[key] for key in _SHOWN}}
+        row = {**start, **{key: found[key] for key in _SHOWN}}
         rows.append({**row, "change": change})
     document = {
         "policy_sha256": sha256_folder(given.policy),
