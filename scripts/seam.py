@@ -9,10 +9,10 @@ n_action_steps at most, so that a plan is followed alone before the next), each 
 (t_w .3, noise 1) and as followers (t_w .5, no noise), both by jumps. Prints one JSON document: by
 task, L and row the jump and the jerk over the seam (ofp_edge/evaluate/seam.py says which), success,
 and its paired difference from the cross-fade's of the same start, with 95 % intervals of bench's
-bootstrap over training seeds and episodes. `*_of_plain`: as a share of the plain switch's of the same start, and
-`*_of_noisy_plain` of the noisy one's; their intervals are over episodes alone, for these policies
-(`by_seed` shows how far trainings differ). `demonstrated` has both measures of the demonstrations,
-with a seam every n_action_steps. DIR/plots has a page a task of commands around seams.
+bootstrap over training seeds and episodes. `*_of_plain`: as a share of the plain switch's of the
+same start, and `*_of_noisy_plain` of the noisy one's; their intervals are over episodes alone, for
+these policies (`by_seed` shows how far trainings differ). `demonstrated` has both measures of the
+demonstrations, with a seam every n_action_steps. DIR/plots has a page a task of commands around seams.
 
 DIR keeps demonstrations, policies and cells: the same command goes on where it was ended, and
 other tasks, seeds or L use what is there. --quick: two tasks, one seed, 400 steps, 6 episodes.
