@@ -12,7 +12,8 @@ and its paired difference from the cross-fade's of the same start, with 95 % int
 bootstrap over training seeds and episodes. `*_of_plain`: as a share of the plain switch's of the
 same start, and `*_of_noisy_plain` of the noisy one's; their intervals are over episodes alone, for
 these policies (`by_seed` shows how far trainings differ). `demonstrated` has both measures of the
-demonstrations, with a seam every n_action_steps. DIR/plots has a page a task of commands around seams.
+demonstrations, with a seam every n_action_steps. DIR/plots has a page a task of commands around
+seams.
 
 DIR keeps demonstrations, policies and cells: the same command goes on where it was ended, and
 other tasks, seeds or L use what is there. --quick: two tasks, one seed, 400 steps, 6 episodes.

@@ -18,7 +18,7 @@ from ofp_edge.policy.vla.fresh import FreshVla
 from ofp_edge.policy.vla.sizes import DecoderSizes, VisionSizes
 from ofp_edge.start import JUMP, MEAN, Start
 
-_FOLLOWS_AT, _FOLLOWS = 0.5, Start(cold_nfe=4, noise_warm=0.0)
+_FOLLOWS = Start(cold_nfe=4, noise_warm=0.25)
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,16 @@ class Preset:
 
     def starts(self, *, jumps: bool) -> tuple[tuple[tuple[str, float, float], ...], Start]:
         """Return the (t, r) pairs and the start of a new policy. One whose method jumps samples
-        once, in four evaluations, then follows by the mean (docs/starts.md); others start as they
-        train."""
-        if not jumps:
-            return self.time_rows, Start()
-        return rows_with(_FOLLOWS_AT, self.t_refine, MEAN), _FOLLOWS
+        once, in four evaluations, then follows (docs/starts.md); others start as they train."""
+        return self.time_rows, _FOLLOWS if jumps else Start()
 
 
 def rows_with(
     t_w: float, t_refine: float, warm_step: str = JUMP
 ) -> tuple[tuple[str, float, float], ...]:
     """Return the (t, r) pairs of a policy by its two times, and by the way of a warm start."""
-    return (COLD, 0.0, 1.0), warm_row(t_w, warm_step), (REFINE, t_refine, 1.0)
-
-
-def warm_row(t_w: float, warm_step: str) -> tuple[str, float, float]:
-    """Return the (t, r) pair of a warm start."""
-    return WARM, t_w, t_w if warm_step == MEAN else 1.0
+    warm = (WARM, t_w, t_w if warm_step == MEAN else 1.0)
+    return (COLD, 0.0, 1.0), warm, (REFINE, t_refine, 1.0)
 
 
 # Weight decay keeps the trunk from growing so steep that a quiet run suddenly runs away.
