@@ -28,7 +28,7 @@ from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk, Repeated
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.repeats import Repeats
 
-SETTINGS = ("0.5,0,mean", "0.5,0,jump", "0.3,0.25,jump", "0.3,1,jump")
+SETTINGS = ("0.3,0.25,jump", "0.5,0,mean", "0.5,0,jump", "0.3,1,jump")
 """t_w, noise_warm and warm_step; a cold start has all noise and takes four evaluations."""
 _SHOWN = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "flips")
 
@@ -77,7 +77,7 @@ def main() -> None:
     for setting in given.setting or SETTINGS:
         changes.clear()
         t_w, noise, way = setting.split(",")
-        start = {"t_w": float(t_w), "noise_warm": float(noise), "warm_step": way}
+        start: dict[str, Any] = {"t_w": float(t_w), "noise_warm": float(noise), "warm_step": way}
         choice = Choice(nfe=1, noise_cold=1.0, cold_nfe=4, **start)
         jobs = [Job(given.policy, given.task, choice)]
         (run,) = run_jobs(jobs, validation_seeds(given.episodes), workers=1)
