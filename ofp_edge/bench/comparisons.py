@@ -93,13 +93,16 @@ def _best_other(
     suite: Suite, store: Store, tasks: list[TaskEntry], candidate: Side, own: dict[Any, Cell]
 ) -> Side | None:
     """Return the side of another method that succeeds most often where the candidate has episodes,
-    the same for all tasks. One that lacks any of those can't be it."""
-    method, means = suite.row(candidate.row).method, {}
-    for row in suite.rows:
-        for nfe in row.nfe if row.method != method else ():
-            cells_of = _done(suite, store, tasks, side := Side(row.name, nfe))
-            if own and own.keys() <= cells_of.keys():
-                means[side] = np.mean([np.mean(cells_of[key]["success"]) for key in own])
+    and any of them, the same for all tasks. One that lacks any of those can't be it."""
+    method = suite.row(candidate.row).method
+    sides = [Side(row.name, n) for row in suite.rows if row.method != method for n in row.nfe]
+    done = {side: _done(suite, store, tasks, side) for side in sides}
+    shared = [key for key in own if any(key in cells_of for cells_of in done.values())]
+    means = {
+        side: np.mean([np.mean(cells_of[key]["success"]) for key in shared])
+        for side, cells_of in done.items()
+        if shared and all(key in cells_of for key in shared)
+    }
     return max(means, key=lambda side: means[side], default=None)
 
 

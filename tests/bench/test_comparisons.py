@@ -66,3 +66,8 @@ def test_before_anything_ran_there_is_none(best: Any, suite: Suite) -> None:
         found = best(episodes)
         assert found.against is None and found.estimate is None
         assert _comparison(suite, found)["against"] == "the best other"
+
+
+def test_a_task_that_no_other_method_ran_yet_does_not_count(best: Any, suite: Suite) -> None:
+    found = best({OURS: ((1, 0), (1, 0)), FLOW_2: ((1, 1),), SLOW: ((0, 0),), COLD: ((1,), (1,))})
+    assert str(found.against) == FLOW_2 and found.pairs == 1
