@@ -35,7 +35,7 @@ from ofp_edge.policy.config import REFINE, WARM, PolicyConfig
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
-from ofp_edge.start import DETERMINISTIC, MEAN
+from ofp_edge.start import DETERMINISTIC, JUMP, MEAN
 
 TUNING = "tuning.json"
 
@@ -123,7 +123,7 @@ def tune_policy(
         chosen |= {"t_refine": second.setting.t, "refine": refine}
         before |= {"t_refine": _time(config, REFINE), "refine": config.refine}
         tuned = replace(_with_time(tuned, REFINE, second.setting.t), refine=refine)
-    tuned = _with_time(tuned, WARM, first.setting.t, first.setting.warm_step)
+    tuned = _with_time(tuned, WARM, first.setting.t, config.warm_step(first.setting.warm_step))
     table = {
         **measured_on,
         "nfe": nfe,
@@ -218,7 +218,7 @@ def _time(config: PolicyConfig, name: str) -> float | None:
 
 
 def _with_time(
-    config: PolicyConfig, name: str, t: float | None, warm_step: str | None = None
+    config: PolicyConfig, name: str, t: float | None, warm_step: str = JUMP
 ) -> PolicyConfig:
     """The configuration with one of its shipped times, another or added; None: as it is."""
     if t is None:

@@ -26,6 +26,7 @@ from ofp_edge.evaluate.tuning import (  # noqa: E402
 )
 from ofp_edge.files import sha256_folder  # noqa: E402
 from ofp_edge.policy.folder import load_policy, save_policy  # noqa: E402
+from ofp_edge.policy.presets import rows_with  # noqa: E402
 from ofp_edge.start import Start  # noqa: E402
 from tests.synthetic import tiny_policy, write_synthetic_dataset  # noqa: E402
 
@@ -97,6 +98,19 @@ def test_the_choice_is_stored_and_is_what_runs_next(trained: tuple[Path, Path]) 
     config = load_policy(path).config
     assert config == tuned.config and config.t_w == written["chosen"]["t_w"]
     assert open_contestant(path, Choice()).t_w == config.t_w
+
+
+@pytest.mark.parametrize("nfe", [1, 2])
+def test_a_policy_whose_starts_go_to_the_mean_keeps_that_where_data_cannot_judge_it(
+    trained: tuple[Path, Path], nfe: int
+) -> None:
+    path, data = trained
+    policy = load_policy(path)
+    policy.config = replace(policy.config, time_rows=rows_with(0.5, 0.5, "mean"))
+    save_policy(policy, path)
+    tuned = tune_policy(path, dataset=data, nfe=nfe)
+    assert tuned.config.warm_step() == load_policy(path).config.warm_step() == "mean"
+    assert {x["warm_step"] for x in tuned.table["warm"]} == {"mean" if nfe == 1 else None}
 
 
 def test_the_error_is_that_of_the_chunks_the_policy_makes(trained: tuple[Path, Path]) -> None:
