@@ -69,8 +69,8 @@ class Codes(nn.Module):
     ) -> Tensor:
         """Return time (B, C) with the chosen code's embedding. jumps (B, 1): 1 of a jump; 0 of the
         velocity, which has none. told: as Trunk takes it."""
-        choice = chosen(self.chooser(z, features, time, *told))
-        shifted: Tensor = time + jumps * self.embedding(choice)
+        choice = jumps * chosen(self.chooser(z, features, time, *told))
+        shifted: Tensor = time + self.embedding(choice)
         return shifted
 
     def nearest(self, chunks: Tensor) -> Tensor:
