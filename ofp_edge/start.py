@@ -23,6 +23,16 @@ WARM_STEPS = (JUMP, MEAN)
 followed to the end, to the mean of them."""
 
 
+def way_of(t: float, r: float) -> str:
+    """Return the way that a pair of times stands for: r = t is the velocity."""
+    return MEAN if r == t else JUMP
+
+
+def time_asked(t: float, way: str) -> float:
+    """Return the r of the pair that stands for a way from t."""
+    return t if way == MEAN else 1.0
+
+
 DETERMINISTIC = (
     "this policy is deterministic: a chunk follows from the observation alone, in one evaluation, "
     "without noise and without the last plan"

@@ -111,11 +111,7 @@ def evaluate(
         float | None, typer.Option("--t-w", help="Warm start time, 0..1. Default: the policy's.")
     ] = None,
     warm_step: Annotated[
-        str | None,
-        typer.Option(
-            help="The way on from a warm start: jump, or mean, by the velocity to the mean of what "
-            "may follow. Default: the policy's."
-        ),
+        str | None, typer.Option(help="On from a warm start: jump or mean. Default: the policy's.")
     ] = None,
     t_refine: Annotated[
         float | None,

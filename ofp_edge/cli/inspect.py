@@ -22,6 +22,7 @@ from ofp_edge.extras import require
 from ofp_edge.manifest import TimeRow
 from ofp_edge.provenance import Graph
 from ofp_edge.spec import ActionField, PolicySpec
+from ofp_edge.start import MEAN, way_of
 from ofp_edge.strict import parse_json
 from ofp_edge.unit_text import scaled, stated
 
@@ -158,7 +159,7 @@ def _show(output: Output, document: Document) -> None:
         f"{spec.n_action_steps} executed, {spec.control_hz:g} Hz"
     )
     rows = ", ".join(
-        f"{r['name']} {r['t']:g}→{'mean' if r['r'] == r['t'] else format(r['r'], 'g')}"
+        f"{r['name']} {r['t']:g}→{MEAN if way_of(r['t'], r['r']) == MEAN else format(r['r'], 'g')}"
         for r in document["time_rows"]
     )
     if (start := document["start"]) is None:

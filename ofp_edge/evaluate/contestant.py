@@ -15,7 +15,7 @@ from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.load import load_inference
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import JUMP, MEAN, Start, without_effect
+from ofp_edge.start import Start, way_of, without_effect
 
 if TYPE_CHECKING:
     from ofp_edge.policy.torch_batch import TorchBatch
@@ -123,7 +123,7 @@ def _open_bundle(path: Path, choice: Choice) -> Contestant:
             if shipped is not None
             else "--t-w: this bundle ships no warm start."
         )
-    own_step = None if warm is None else MEAN if warm.r == warm.t else JUMP
+    own_step = None if warm is None else way_of(warm.t, warm.r)
     if choice.warm_step not in (None, own_step):
         raise OfpError(
             f"--warm-step {choice.warm_step}: this bundle was compiled with {own_step}. "

@@ -28,7 +28,7 @@ from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.prompt_inputs import PromptInputs
 from ofp_edge.runtime.infer.sampler import Scheme, Step, starting
 from ofp_edge.runtime.infer.task_inputs import TaskInputs
-from ofp_edge.start import MEAN, Start
+from ofp_edge.start import MEAN, Start, time_asked
 
 ROWS = 16
 """Episodes sharing a call of a many-step policy. A world costs 0.2 s and 26 MB, so no more."""
@@ -147,7 +147,7 @@ def stepping(path: Path, policy: Policy, choice: Choice, t_w: float | None) -> t
     cold = starting(walk(0.0, start.cold_steps(nfe)), start.noise_cold)
     warm = None
     if t_w is not None:
-        end = t_w if policy.config.warm_step(choice.warm_step) == MEAN else 1.0
+        end = time_asked(t_w, policy.config.warm_step(choice.warm_step))
         warm = starting(walk(t_w, nfe, end), start.noise_warm)
     afresh = () if warm is None or start.noise_warm >= 1 else tuple(walk(0.0, nfe))
     scheme = Scheme(cold, warm, afresh=afresh)

@@ -35,7 +35,7 @@ from ofp_edge.policy.config import REFINE, WARM, PolicyConfig
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
-from ofp_edge.start import DETERMINISTIC, JUMP, MEAN
+from ofp_edge.start import DETERMINISTIC, JUMP, time_asked
 
 TUNING = "tuning.json"
 
@@ -224,7 +224,7 @@ def _with_time(
     if t is None:
         return config
     rows = {row: (row, at, r) for row, at, r in config.time_rows}
-    rows[name] = (name, t, t if warm_step == MEAN else 1.0)
+    rows[name] = (name, t, time_asked(t, warm_step))
     return replace(config, time_rows=tuple(rows.values()))
 
 

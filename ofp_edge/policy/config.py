@@ -16,7 +16,7 @@ from ofp_edge.policy.kind import Network
 from ofp_edge.policy.network_config import NetworkConfig
 from ofp_edge.policy.vla.kinds import Pi05Config, SmolVlaConfig
 from ofp_edge.spec import PolicySpec
-from ofp_edge.start import JUMP, MEAN, Start
+from ofp_edge.start import Start, way_of
 from ofp_edge.strict import read_as, shown
 
 SCHEMA_VERSION = 1
@@ -148,7 +148,7 @@ class PolicyConfig:
 
     def warm_step(self, chosen: str | None = None) -> str:
         """Return the way from a warm start to a chunk, or what is `chosen` in its place."""
-        own = next(MEAN if r == t else JUMP for name, t, r in self.time_rows if name == WARM)
+        own = next(way_of(t, r) for name, t, r in self.time_rows if name == WARM)
         return chosen or own
 
     @property

@@ -16,7 +16,7 @@ from ofp_edge.policy.trunks.unet import UnetConfig
 from ofp_edge.policy.vla.config import VlaConfig
 from ofp_edge.policy.vla.fresh import FreshVla
 from ofp_edge.policy.vla.sizes import DecoderSizes, VisionSizes
-from ofp_edge.start import JUMP, MEAN, Start
+from ofp_edge.start import JUMP, Start, time_asked
 
 _FOLLOWS = Start(cold_nfe=4, noise_warm=0.25)
 
@@ -59,7 +59,7 @@ def rows_with(
     t_w: float, t_refine: float, warm_step: str = JUMP
 ) -> tuple[tuple[str, float, float], ...]:
     """Return the (t, r) pairs of a policy by its two times, and by the way of a warm start."""
-    warm = (WARM, t_w, t_w if warm_step == MEAN else 1.0)
+    warm = WARM, t_w, time_asked(t_w, warm_step)
     return (COLD, 0.0, 1.0), warm, (REFINE, t_refine, 1.0)
 
 

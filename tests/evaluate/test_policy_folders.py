@@ -11,7 +11,17 @@ import pytest
 from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
+from ofp_edge.runtime.chunk import Chunk
+from ofp_edge.runtime.infer.inference import Inference
 from tests.synthetic import tiny_policy
+
+
+def first_chunk(inference: Inference) -> Chunk:
+    """A cold one, from seed 5, of an observation that is drawn."""
+    inference.reseed(5)
+    rng, fields = np.random.default_rng(0), inference.spec.observations
+    inference.observe(0, {f.name: rng.normal(size=f.shape).astype(np.float32) for f in fields})
+    return inference.infer(0)
 
 
 def test_a_policy_folder_runs_behind_the_same_inference_at_any_nfe(tmp_path: Path) -> None:
@@ -24,11 +34,7 @@ def test_a_policy_folder_runs_behind_the_same_inference_at_any_nfe(tmp_path: Pat
     for nfe in (1, 4):
         contestant = open_contestant(path, Choice(nfe=nfe, t_w=0.4))
         inference, spec = contestant.inference, contestant.spec
-        inference.reseed(5)
-        rng = np.random.default_rng(0)
-        seen = {f.name: rng.normal(size=f.shape).astype(np.float32) for f in spec.observations}
-        inference.observe(0, seen)
-        cold = inference.infer(0)
+        cold = first_chunk(inference)
         noise = np.random.Generator(np.random.PCG64(5))
         size = spec.horizon * spec.action_dim
         draw = [torch.from_numpy(noise.standard_normal(size, dtype=np.float32)[None])
@@ -67,11 +73,7 @@ def test_a_policy_answers_as_its_method_samples(
     policy = load_policy(path)
     contestant = open_contestant(path, Choice(nfe=nfe))
     inference, spec = contestant.inference, contestant.spec
-    inference.reseed(5)
-    rng = np.random.default_rng(0)
-    seen = {f.name: rng.normal(size=f.shape).astype(np.float32) for f in spec.observations}
-    inference.observe(0, seen)
-    chunk = inference.infer(0)
+    chunk = first_chunk(inference)
     draw = np.random.Generator(np.random.PCG64(5)).standard_normal(
         spec.horizon * spec.action_dim, dtype=np.float32
     )

@@ -15,6 +15,7 @@ from ofp_edge.manifest import TimeRow
 from ofp_edge.policy import sampler
 from ofp_edge.policy.network import PolicyNetwork
 from ofp_edge.policy.prefix import Prefix
+from ofp_edge.start import MEAN, way_of
 
 EULER_STEPS = 10
 """The Euler steps that a policy takes without --nfe if it learned velocities at r = t alone."""
@@ -72,7 +73,7 @@ class Sampling:
 
         A method that learned velocities at r = t alone is asked for that one: an Euler step.
         """
-        asked, end = r if self.jumps else t, 1.0 if r == t else r
+        asked, end = r if self.jumps else t, 1.0 if way_of(t, r) == MEAN else r
         with torch.no_grad():
             embedded = network.time(torch.tensor([t]), torch.tensor([asked]))[0]
         chooses = () if network.codes is None else (float(asked != t),)

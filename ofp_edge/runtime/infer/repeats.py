@@ -78,14 +78,14 @@ class Repeats:
         is to be held against. actions: the same plan, raw (steps, A). noisier: it was made from
         more noise, so nothing is held against it."""
         before = previous.repeated
+        if noisier:
+            return Repeated(plan, 0, before.tries, before.owed - 1)
         near, stayed = before.near, before.stayed + 1
         if near is None:
             near = previous.normalised
         rests = self._at_rest(plan, actions, near)
-        if noisier or not (rests or self._within(NEAR, plan, near)):
+        if not (rests or self._within(NEAR, plan, near)):
             near, stayed = plan, 0
-        if noisier:
-            return Repeated(near, stayed, before.tries, before.owed - 1)
         if self._within(REPEATED, plan, previous.normalised) or stayed >= STAYS:
             tries = before.tries + 1 if rests else 1
             return Repeated(near, stayed, tries, _owed(tries))
