@@ -92,6 +92,15 @@ class Committed:
 
 
 @dataclass(frozen=True)
+class StateBounds:
+    """Where the network cuts off the numbers of a state field, (D,) each, in the field's unit: it
+    was trained on a narrower range (normalize.STATE_BOUND)."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Prompted:
     """The prompt that a policy reads, of the files of roles "prompt" and "words".
 
@@ -119,7 +128,8 @@ class Manifest:
     deterministic policy, whose `act` takes features alone. instructions: the closed list that
     an instruction is chosen from, None for a policy that takes none. counter: grows with every
     release of a policy. committed: None for a policy that was not trained with a prefix. prompt:
-    None for a policy that reads none.
+    None for a policy that reads none. state_bounds: by field; empty where the network cuts nothing
+    off, or nobody knows where.
     """
 
     target: str
@@ -138,6 +148,7 @@ class Manifest:
     counter: int = 0
     committed: Committed | None = None
     prompt: Prompted | None = None
+    state_bounds: dict[str, StateBounds] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -172,6 +183,8 @@ class Manifest:
             del value["committed"]  # as it was before there were prefixes
         if self.prompt is None:
             del value["prompt"]  # as it was before there were prompts
+        if not self.state_bounds:
+            del value["state_bounds"]
         if any(x.role == "time_rows" for x in self.files):
             value["time_rows"] = [{**row, "row": []} for row in value["time_rows"]]
         value["interface"] = {key: chunking.pop(key) for key in INTERFACE}

@@ -44,6 +44,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_functions(manifest)
     if manifest.committed is not None:
         _check_committed(manifest.committed, manifest.spec)
+    _check_bounds(manifest)
     _check_entries(manifest)
     check_provenance(manifest.provenance, FILE, BundleError)
 
@@ -182,6 +183,20 @@ def _check_committed(committed: Committed, spec: PolicySpec) -> None:
             raise BundleError(f"{FILE}: committed.{name}: expected {size} numbers of float32.")
     if min(map(abs, committed.scale)) < _SMALLEST_SCALE:
         raise BundleError(f"{FILE}: committed.scale: expected no 0.")
+
+
+def _check_bounds(manifest: Manifest) -> None:
+    states = {field.name: field.shape[0] for field in manifest.spec.states}
+    for name, bounds in manifest.state_bounds.items():
+        at = f"{FILE}: state_bounds.{shown(name)[1:-1]}"
+        if name not in states:
+            raise BundleError(f"{at}: expected a state of {shown(sorted(states))}.")
+        for end in ("low", "high"):
+            values = getattr(bounds, end)
+            if len(values) != states[name] or max(map(abs, values)) > _LARGEST_NUMBER:
+                raise BundleError(f"{at}.{end}: expected {states[name]} numbers of float32.")
+        if any(a >= b for a, b in zip(bounds.low, bounds.high, strict=True)):
+            raise BundleError(f"{at}: expected low below high.")
 
 
 def require_same(what: str, got: Iterable[Tensor], wanted: Iterable[Tensor]) -> None:

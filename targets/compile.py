@@ -288,6 +288,7 @@ def _draft(chosen: Target, board_name: str | None, policy: Policy, deployed: Dep
         start=deployed.start,
         committed=deployed.committed,
         prompt=None if deployed.prompt is None else Prompted(deployed.prompt.first),
+        state_bounds=deployed.state_bounds,
     )
 
 

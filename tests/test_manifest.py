@@ -236,3 +236,36 @@ def test_a_bundle_that_is_told_a_prefix_opens(folder: Path) -> None:
 def test_one_that_is_not_has_no_entry_of_it(folder: Path) -> None:
     assert "committed" not in json.loads((folder / "manifest.json").read_text())
     assert open_bundle(folder).manifest.committed is None
+
+
+def bounds(name: str = "state", low: Any = None, high: Any = None) -> Change:
+    ends = {"low": low or [-1.0] * 4, "high": high or [1.0] * 4}
+    return lambda value: value.update(state_bounds={name: ends})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (bounds("points"), "expected a state of"),
+        (bounds("\x1b[2J"), "expected a state of"),
+        (bounds(low=[0.0] * 3), "low: expected 4 numbers"),
+        (bounds(high=[1.0] * 5), "high: expected 4 numbers"),
+        (bounds(high=[1.0, 1.0, 1.0, 1e300]), "high: expected 4 numbers of float32"),
+        (bounds(high=[1.0, 1.0, -1.0, 1.0]), "expected low below high"),
+        (bounds(low=["0", 0.0, 0.0, 0.0]), "state_bounds"),
+        (lambda value: value.update(state_bounds=[1]), "state_bounds"),
+    ],
+)
+def test_where_a_state_is_cut_off_is_a_range_of_each_of_its_numbers(
+    change: Change, words: str, folder: Path
+) -> None:
+    assert re.search(words, refusal(folder, change))
+
+
+def test_a_bundle_says_where_a_state_is_cut_off_or_has_no_entry_of_it(folder: Path) -> None:
+    assert "state_bounds" not in json.loads((folder / "manifest.json").read_text())
+    assert open_bundle(folder).manifest.state_bounds == {}
+    seal(folder, bounds())
+    manifest = open_bundle(folder).manifest
+    assert manifest.state_bounds["state"].high == (1.0,) * 4
+    assert manifest.to_json()["state_bounds"] == {"state": {"low": [-1.0] * 4, "high": [1.0] * 4}}

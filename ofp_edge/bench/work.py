@@ -226,6 +226,7 @@ def _tuned(suite: Suite, store: Store, unit: Unit, training: Cell, inputs: cells
         episodes=inputs["episodes"],
         nfe=inputs["nfe"],
         workers=1,
+        refinement=False,
         dry_run=True,
     )
     return store.write("tuning", inputs, {k: tuned.table[k] for k in ("warm", "refine", "chosen")})

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ofp_edge.cli.output import Document, Output
+from ofp_edge.counted import counted
 
 if TYPE_CHECKING:
     from ofp_edge.runtime.run_files import Request
@@ -17,9 +18,9 @@ KEYS = (
     "slow_sends", "refined", "stale_frames", "plans", "episodes", "successes", "success",
     "latency_ms", "capture_to_ready_ms", "tick_jitter_us_p99",
     "stopped_because", "log", "log_files", "log_files_deleted", "log_rows_lost", "recorded",
-    "skewed_frames", "frozen_frames", "stateless_frames", "camera_remarks", "bridged_readings",
-    "instructions", "refused_instructions", "policy_server", "unanswered", "realtime",
-    "wakeup_us",
+    "skewed_frames", "frozen_frames", "stateless_frames", "camera_remarks", "beyond_training",
+    "bridged_readings", "instructions", "refused_instructions", "policy_server", "unanswered",
+    "realtime", "wakeup_us",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def run_document(session: Session, request: Request, dry_run: bool) -> Document:
         "camera_remarks": {
             name: dict(remarks.counts) for name, remarks in session.observer.remarks.items()
         },
+        "beyond_training": [asdict(x) for x in session.inference.beyond.passed],
         "log": None if request.log is None else str(request.log),
         "log_files": 0 if session.log is None else session.log.series.files,
         "log_files_deleted": 0 if session.log is None else session.log.series.deleted,
@@ -121,6 +123,14 @@ def show_run(output: Output, values: Document) -> None:
         )
     if values["tick_jitter_us_p99"] is not None:
         grid.add_row("tick jitter, p99", f"{values['tick_jitter_us_p99']:.0f} µs")
+    if far := values["beyond_training"]:
+        first = far[0]
+        more = f", and {counted(len(far) - 1, 'number')} more" if len(far) > 1 else ""
+        grid.add_row(
+            "beyond training",
+            f"{first['number']} in {counted(first['frames'], 'observation')}, furthest "
+            f"{first['furthest']:.4g}, seen as {first['low']:.4g} to {first['high']:.4g}{more}",
+        )
     grid.add_row("stopped because", values["stopped_because"])
     if values["log"] is not None:
         deleted = values["log_files_deleted"]

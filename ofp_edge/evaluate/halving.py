@@ -24,13 +24,14 @@ def rungs(settings: int, episodes: int) -> list[tuple[int, int]]:
 
 
 def halve(
-    settings: Sequence[Setting], present: Setting, episodes: int, measure: Measure
+    settings: Sequence[Setting], kept: Sequence[Setting], episodes: int, measure: Measure
 ) -> list[Measured]:
-    """Return the finalists, and `present`, on all episodes."""
+    """Return the finalists, and those of `kept`, which are measured to the end whatever their rank,
+    on all episodes."""
     left = list(settings)
     found: list[Measured] = []
     for count, first in rungs(len(left), episodes):
         ranked = sorted(found, key=lambda x: x.rank, reverse=True)
         left = [x.setting for x in ranked if x.setting in left][:count] or left
-        found = measure([*left, *([] if present in left else [present])], first)
+        found = measure(list(dict.fromkeys((*left, *kept))), first)
     return found

@@ -27,6 +27,7 @@ from ofp_edge.evaluate.tuning import (
     Setting,
     choose_refine,
     choose_start,
+    known_starts,
     settings_around,
 )
 from ofp_edge.extras import require
@@ -56,6 +57,7 @@ def tune_policy(
     nfe: int | None = None,
     dataset: Path | None = None,
     workers: int = 2,
+    refinement: bool = True,
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> Tuned:
@@ -64,8 +66,8 @@ def tune_policy(
 
     Episodes judge t_w and the noise of cold and warm starts together; a dataset, whose chunk error
     always favours the mean of all ways, judges t_w alone. nfe: network evaluations a chunk of the
-    starts; by default 1, or what the method needs. Raises OfpError when there is nothing to measure
-    on, or the policy is quantised already.
+    starts; by default 1, or what the method needs. refinement: whether to look for one. Raises
+    OfpError when there is nothing to measure on, or the policy is quantised already.
     """
     policy = load_policy(path)
     config, warm = policy.config, policy.sampling.velocity
@@ -110,13 +112,14 @@ def tune_policy(
         loop = _ClosedLoop(path, task, seeds, nfe, workers, progress)
         noises = sound_cold_noises(path, task, progress)
         settings = settings_around(config.start, noises, warm=warm, jumps=jumps)
-        found = halve(settings, present, episodes, loop.starts)
+        known = known_starts(config.start, noises, warm=warm, jumps=jumps)
+        found = halve(settings, [*known, present], episodes, loop.starts)
 
     first, start_rows = choose_start(found)
     chosen, before = _start_of(first.setting), _start_of(present)
     refine_rows: list[Comparison] = []
     tuned = replace(config, start=first.setting.start)
-    if warm and nfe == 1:
+    if refinement and warm and nfe == 1:
         second, refine, refine_rows = choose_refine(
             first, loop.refined([replace(first.setting, t=t) for t in REFINE_TIMES], first.setting)
         )

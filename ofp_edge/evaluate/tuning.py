@@ -8,12 +8,19 @@ from typing import Any
 
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.intervals import paired_difference
-from ofp_edge.start import WARM_STEPS, Start
+from ofp_edge.start import JUMP, MEAN, WARM_STEPS, Start
 
 WARM_TIMES = (0.0, 0.3, 0.5, 0.7)
 """The values of t_w to try; 0 mixes in nothing of the last plan: a cold start."""
 WARM_NOISES = (0.0, 0.25, 1.0)
 COLD_NOISES = (0.0, 0.5, 1.0)
+_JUMPS = (
+    (0.3, JUMP, 1.0, 0.25),
+    (0.5, MEAN, 1.0, 0.0),
+    (0.5, JUMP, 1.0, 0.0),
+    (0.3, JUMP, 1.0, 1.0),
+)
+_WALKS = ((0.3, None, 1.0, 1.0), (0.0, None, 0.0, 0.0))
 CHOSEN = ("t_w", "warm_step", "noise_cold", "noise_warm")
 """What is chosen of a start, as options of a run."""
 REFINE_TIMES = (0.3, 0.5, 0.7, 0.9)
@@ -71,6 +78,21 @@ def settings_around(
         for step in (WARM_STEPS if jumps else (None,))
         for t in WARM_TIMES
         for noise in WARM_NOISES
+    ]
+
+
+def known_starts(
+    start: Start, cold_noises: Sequence[float], *, warm: bool, jumps: bool
+) -> list[Setting]:
+    """Return those of the settings to try that were the best on some task measured so far
+    (docs/starts.md): on few episodes a good one may fall behind by bad luck."""
+    if not warm:
+        return []
+    best = _JUMPS if jumps else _WALKS
+    return [
+        Setting(t, start.with_(noise_cold=cold, noise_warm=noise), step)
+        for t, step, cold, noise in best
+        if cold in cold_noises
     ]
 
 

@@ -6,7 +6,7 @@ pair. Inputs and outputs are flat (points 4-D); an MLP's graph holds no reshape 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import nn
 from ofp_edge import manifest
 from ofp_edge.errors import PolicyError
 from ofp_edge.functions import ACT, ENCODE, Function, named
+from ofp_edge.normalize import Affine
 from ofp_edge.policy.folder import Policy
 from ofp_edge.policy.methods.method import Act, Predict
 from ofp_edge.policy.network import PolicyNetwork
@@ -39,6 +40,7 @@ class Deployed:
     committed: the prefix that `act` can be told; None: not trained with one. prompt: what the
     functions are given of a prompt; None for a policy that reads none. task_rows: (N, W), the row
     of each instruction, which `encode` takes in its place; None for a policy that has none.
+    state_bounds: where `encode` cuts a state off, by field.
     """
 
     spec: PolicySpec
@@ -51,6 +53,7 @@ class Deployed:
     committed: manifest.Committed | None = None
     prompt: Prompting | None = None
     task_rows: NDArray[np.float32] | None = None
+    state_bounds: dict[str, manifest.StateBounds] = field(default_factory=dict)
 
     def function(self, name: str) -> Function:
         """Return the inputs and outputs of one module."""
@@ -120,7 +123,18 @@ def split(policy: Policy, nfe: int | None = None) -> Deployed:
         told,
         config.network.prompting(network),
         config.network.task_rows(network),
+        _state_bounds(policy),
     )
+
+
+def _state_bounds(policy: Policy) -> dict[str, manifest.StateBounds]:
+    found = {}
+    if bound := policy.config.network.state_bound:
+        for item in policy.config.spec.states:
+            known = Affine.of(policy.statistics[item.name])
+            low, high = (known.offset + side * bound * known.scale for side in (-1, 1))
+            found[item.name] = manifest.StateBounds(tuple(low.tolist()), tuple(high.tolist()))
+    return found
 
 
 def _committed(network: PolicyNetwork) -> manifest.Committed | None:

@@ -18,9 +18,9 @@ from ofp_edge.camera_parameters import CameraParameters, CameraTolerance
 from ofp_edge.errors import CameraError, SpecMismatch
 from ofp_edge.fields.field import Write
 from ofp_edge.fields.text import told
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.control.marks import Mark, unmarked
 from ofp_edge.runtime.pictures import FROZEN_AFTER, STREAM_NAMES, Pictures
+from ofp_edge.runtime.remarks import Remarks
 from ofp_edge.spec import PolicySpec
 
 if TYPE_CHECKING:

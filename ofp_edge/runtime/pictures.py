@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ofp_edge.errors import CameraError
 from ofp_edge.runtime.camera import Frame, Stream
-from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.remarks import Remarks
 
 FROZEN_AFTER = 5
 """The number of equal pictures in a row that no sensor gives, where a rig says nothing else."""

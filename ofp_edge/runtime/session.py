@@ -166,9 +166,10 @@ def open_session(
             committed=files.committed,
             foresees=getattr(robot, "foresees", False),
         )
+        names = names_in(bundle.spec, getattr(robot, "joint_names", None))
+        inference.beyond.names = names
         log, recorder = None, None
         if request.log is not None:
-            names = names_in(bundle.spec, getattr(robot, "joint_names", None))
             header = _header(files, rig, nfe, start, first_ns)
             log = McapLog(
                 request.log,

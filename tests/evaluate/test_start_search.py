@@ -21,9 +21,11 @@ from ofp_edge.evaluate.tuning import (  # noqa: E402
     Measured,
     Setting,
     choose_start,
+    known_starts,
     settings_around,
 )
-from ofp_edge.start import WARM_STEPS, Start  # noqa: E402
+from ofp_edge.policy.presets import PRESETS  # noqa: E402
+from ofp_edge.start import WARM_STEPS, Start, way_of  # noqa: E402
 
 LADDER = Start(cold_nfe=4)
 EVERY = settings_around(LADDER, COLD_NOISES, warm=True, jumps=True)
@@ -81,13 +83,46 @@ def test_the_better_ones_go_on_and_the_present_one_is_there_to_the_end() -> None
         return [Measured(x, (score(x),) * episodes, None, None, {}) for x in settings]
 
     present = Setting(0.7, Start(4, 0.0, 0.0), "jump")  # in the grid, and bad
-    found = halve(EVERY, present, 100, measure)
+    found = halve(EVERY, [present], 100, measure)
     assert max(found, key=lambda x: x.rank).setting == BEST
     assert found[-1].setting == present and len(found) == FINALISTS + 1
     assert all(len(x.scores) == 100 for x in found)
     assert asked[0] == (len(EVERY), 12) and asked[-1] == (FINALISTS + 1, 100)
     odd = Setting(0.36, Start(4, 0.9, 0.9))  # not in the grid
-    assert [x.setting for x in halve(EVERY, odd, 100, measure)].count(odd) == 1
+    assert [x.setting for x in halve(EVERY, [odd, odd], 100, measure)].count(odd) == 1
+
+
+@pytest.mark.parametrize("jumps", [True, False])
+def test_what_was_the_best_somewhere_is_measured_to_the_end(jumps: bool) -> None:
+    every = settings_around(LADDER, COLD_NOISES, warm=True, jumps=jumps)
+    known = known_starts(LADDER, COLD_NOISES, warm=True, jumps=jumps)
+    assert len(set(known)) >= 2 and set(known) < set(every)
+
+    def measure(settings: Sequence[Setting], episodes: int) -> list[Measured]:
+        # On few episodes the last one of the known looks the worst of all, and is the best.
+        unlucky = 1.0 if episodes == 100 else -9.0
+        return [
+            Measured(x, (unlucky if x == known[-1] else score(x) / 2,) * episodes, None, None, {})
+            for x in settings
+        ]
+
+    found = halve(every, known, 100, measure)
+    assert max(found, key=lambda x: x.rank).setting == known[-1]
+
+
+def test_no_known_start_has_a_cold_noise_that_loses_a_side() -> None:
+    for jumps in (True, False):
+        known = known_starts(LADDER, (1.0,), warm=True, jumps=jumps)
+        assert known and {x.start.noise_cold for x in known} == {1.0}
+    assert known_starts(Start(), COLD_NOISES, warm=False, jumps=False) == []
+
+
+def test_a_new_policys_own_start_is_among_them() -> None:
+    rows, start = PRESETS["small"].starts(jumps=True)
+    t, r = next((t, r) for name, t, r in rows if name == "warm")
+    assert Setting(t, start, way_of(t, r)) in known_starts(
+        start, COLD_NOISES, warm=True, jumps=True
+    )
 
 
 def test_of_what_cannot_be_told_apart_the_most_noise_at_a_cold_start_is_taken() -> None:

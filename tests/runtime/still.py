@@ -6,7 +6,7 @@ import numpy as np
 
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.runtime.camera import Frame
-from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.remarks import Remarks
 from ofp_edge.runtime.robot import RobotState
 from tests.synthetic import CAMERA
 

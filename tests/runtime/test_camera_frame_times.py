@@ -1,7 +1,7 @@
 """What is odd about a camera's numbers and clocks is said once, counted, and not carried along."""
 
 from ofp_edge.runtime.cameras.frame_times import FrameTimes, Stamp
-from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.remarks import Remarks
 
 MS = 1_000_000
 PERIOD = 33 * MS

@@ -6,7 +6,7 @@ import pytest
 
 from ofp_edge.errors import CameraError
 from ofp_edge.runtime.cameras.recovery import RecoveringSource
-from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.remarks import Remarks
 
 
 class Device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ofp_edge.bundle import open_bundle
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import open_contestant
 from ofp_edge.normalize import STATE_BOUND
@@ -33,3 +34,16 @@ def test_far_beyond_is_what_the_bound_is(built: Built, engine: str, precision: s
     within, at_it, far = (chunk(inference, x, built) for x in (0.0, STATE_BOUND, 1e5))
     np.testing.assert_allclose(far, at_it, atol=1e-5)
     assert np.abs(within - at_it).max() > 1e-3
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_manifest_says_where(built: Built, side: int) -> None:
+    choice = Choice(engine="onnxruntime", precision="fp32")
+    inference = open_contestant(built.bundle, choice).inference
+    at_it, inside = (chunk(inference, side * x, built) for x in (STATE_BOUND, 0.99 * STATE_BOUND))
+    stated = open_bundle(built.bundle).manifest.state_bounds["state"]
+    low, high = np.array(stated.low), np.array(stated.high)
+    known = load_policy(built.policy).statistics["state"]
+    middle, half = np.add(known.low, known.high) / 2, np.subtract(known.high, known.low) / 2
+    np.testing.assert_allclose([low, high], [middle - 1.5 * half, middle + 1.5 * half], rtol=1e-5)
+    assert (inside != at_it).any()  # an engine answers the same bit for bit, if it sees the same

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.sdk import realsense
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
+from ofp_edge.runtime.remarks import Remarks
 
 _PERIODS_OFF = 0.5
 _PERIOD_SHARE = 8  # a new period makes up one part in so many of the running one

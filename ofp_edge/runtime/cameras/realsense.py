@@ -21,7 +21,6 @@ from ofp_edge.runtime.camera import Clock, Frame, Stream
 from ofp_edge.runtime.cameras.filters import FilterChain
 from ofp_edge.runtime.cameras.frame_times import FrameTimes, Stamp, read_stamp
 from ofp_edge.runtime.cameras.recovery import RecoveringSource
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.sdk import one_line_errors, realsense
 from ofp_edge.runtime.cameras.sensors import Sensors, read_sensors
 from ofp_edge.runtime.cameras.sources import (
@@ -33,6 +32,7 @@ from ofp_edge.runtime.cameras.sources import (
 )
 from ofp_edge.runtime.cameras.stated import place
 from ofp_edge.runtime.cameras.timestamps import TimestampMap
+from ofp_edge.runtime.remarks import Remarks
 
 _OWN_CALIBRATION = ("fx", "fy", "cx", "cy", "base_frame", "T_base_camera")
 _OF_LENS = ("width", "height", "fx", "fy", "cx", "cy")

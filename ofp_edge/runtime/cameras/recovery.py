@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ofp_edge.errors import CameraError
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.sources import Source, Started
+from ofp_edge.runtime.remarks import Remarks
 
 
 class Resettable(Source, Protocol):

@@ -35,9 +35,9 @@ from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import CameraError, OfpError
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.newest import Newest
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.shared import Place, SharedPictures
 from ofp_edge.runtime.own_process import start_process
+from ofp_edge.runtime.remarks import Remarks
 from ofp_edge.runtime.robots.wire import decode, encode, pair, received
 from ofp_edge.strict import read_as, shown
 

@@ -18,8 +18,8 @@ from ofp_edge.errors import CameraError
 from ofp_edge.extras import require
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.newest import Newest
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.stated import no_depth, require_stated, stated_parameters
+from ofp_edge.runtime.remarks import Remarks
 
 _PLAUSIBLE_NS = 1_000_000_000
 _PAUSE_S = 0.5

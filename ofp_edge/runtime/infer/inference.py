@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ofp_edge.functions import ACT, Function, named
 from ofp_edge.image import as_input
-from ofp_edge.manifest import Committed, TimeRow
+from ofp_edge.manifest import Committed, StateBounds, TimeRow
 from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk
+from ofp_edge.runtime.infer.beyond import Beyond
 from ofp_edge.runtime.infer.guard import check_guard, choose
 from ofp_edge.runtime.infer.history import FeatureHistory
 from ofp_edge.runtime.infer.prefix import FARTHEST, PrefixInputs
@@ -61,6 +62,7 @@ class Inference:
     agree with (guard.py); it costs as many times the evaluations, once an episode. 1: off.
     committed: of the manifest, where `act` is told the start of its chunk; `prefix` writes it.
     prompt: where functions take words, or a task's row; it writes them at each observation.
+    state_bounds: of the manifest; `beyond` says which numbers of a state went further.
     draws: whether chunks begin from noise; one that is deterministic has no warm start either.
     Raises OfpError for a guard without noise to choose among.
     """
@@ -77,6 +79,7 @@ class Inference:
         guard: int = 1,
         committed: Committed | None = None,
         prompt: PromptInputs | TaskInputs | None = None,
+        state_bounds: Mapping[str, StateBounds] | None = None,
     ) -> None:
         self.draws = named(functions, ACT).takes("noise")
         check_guard(guard, draws=self.draws)
@@ -100,7 +103,8 @@ class Inference:
         require_buffer("act chunk_normalised", act.outputs["chunk_normalised"], (1, size))
         plan = spec.plan_steps * spec.action_dim
         require_buffer("act chunk", act.outputs["chunk"], (1, plan))
-        self._committed = committed
+        self._committed, self._state_bounds = committed, state_bounds or {}
+        self.beyond = Beyond(self._state_bounds)
         self._features = np.empty(0, np.float32)
         self._feature = self._features
         if stacked is not None:
@@ -147,6 +151,7 @@ class Inference:
             guard=self.guard,
             committed=self._committed,
             prompt=self.prompt,
+            state_bounds=self._state_bounds,
         )
 
     def reseed(self, seed: int | Sequence[int]) -> None:
@@ -184,6 +189,7 @@ class Inference:
         if self.prompt is not None:
             self.prompt.write(observations)
         row = self.history.slot(t_capture_ns)
+        self.beyond.look(observations)
         before = time.perf_counter_ns()
         for runner, fed in zip(self.before, self._handed_on, strict=False):
             for into, source in fed:

@@ -53,6 +53,7 @@ def load_inference(
         guard=guard,
         committed=manifest.committed,
         prompt=open_prompt(bundle, runners) or open_tasks(bundle, runners),
+        state_bounds=manifest.state_bounds,
     )
     inference.warm_up()
     return inference

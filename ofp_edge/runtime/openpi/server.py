@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ofp_edge.errors import OfpError
 from ofp_edge.extras import require
+from ofp_edge.runtime.infer.beyond import WHAT
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.openpi.inputs import Inputs
 from ofp_edge.runtime.openpi.notes import Notes
 from ofp_edge.runtime.openpi.packing import pack, unpack
 from ofp_edge.runtime.openpi.stream import Stream
+from ofp_edge.runtime.remarks import Listener
 from ofp_edge.runtime.samples import Samples
 
 if TYPE_CHECKING:
@@ -168,7 +170,7 @@ class PolicyServer:
         who, answers, refused, why = _peer(socket), 0, 0, ""
         closed = self._websockets.exceptions.ConnectionClosed
         try:
-            stream = await self._compute(self._new_stream)
+            stream = await self._compute(self._new_stream, self._teller(who))
             await self._send(socket, self._greeting)
             before_ns: int | None = None
             while True:
@@ -200,8 +202,18 @@ class PolicyServer:
             self.served.refused += refused
             self._notes.say(f"{who}: gone after {answers} answers, {refused} refused{why}")
 
-    def _new_stream(self) -> Stream:
-        return Stream(self._inference.another(self._seed), self._inputs)
+    def _new_stream(self, tell: Listener) -> Stream:
+        inference = self._inference.another(self._seed)
+        inference.beyond.remarks.listen(tell)
+        return Stream(inference, self._inputs)
+
+    def _teller(self, who: str) -> Listener:
+        loop = asyncio.get_running_loop()  # notes are its thread's, streams the engine's
+
+        def tell(what: str, detail: str) -> None:
+            loop.call_soon_threadsafe(self._notes.say, f"{who}: {WHAT}: {detail}")
+
+        return tell
 
     def _answer(
         self, stream: Stream, message: bytes | str, came_ns: int, before_ns: int | None

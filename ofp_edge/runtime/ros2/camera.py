@@ -28,8 +28,8 @@ from ofp_edge.ros2.images import color_of, depth_of, lens_of
 from ofp_edge.ros2.messages import CameraInfo, CompressedImage, Image
 from ofp_edge.runtime.camera import Clock, Frame
 from ofp_edge.runtime.cameras.newest import Newest
-from ofp_edge.runtime.cameras.remarks import Remarks
 from ofp_edge.runtime.cameras.stated import place
+from ofp_edge.runtime.remarks import Remarks
 from ofp_edge.runtime.ros2.clock import RosClock
 from ofp_edge.runtime.ros2.dds import Dds, domain_id
 from ofp_edge.runtime.ros2.wire import Heard, Subscription, Wire

@@ -8,7 +8,7 @@ import numpy as np
 from ofp_edge.camera_parameters import CameraParameters
 from ofp_edge.errors import CameraError
 from ofp_edge.runtime.camera import Frame
-from ofp_edge.runtime.cameras.remarks import Remarks
+from ofp_edge.runtime.remarks import Remarks
 
 POSE = ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0))
 HEIGHT, WIDTH = 480, 640

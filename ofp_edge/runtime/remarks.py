@@ -1,5 +1,5 @@
-"""The remarks that a camera makes about its frames: each kind is reported once, and counted from
-then on."""
+"""Remarks on what is seen, of a camera's frames or a robot's state: each kind is reported once, and
+counted from then on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _KEPT = 64
 
 
 class Remarks:
-    """The counts and the listener. `say` belongs to the thread that reads the camera; any thread
-    may read `counts`.
+    """The counts and the listener. `say` belongs to the one thread that looks; any thread may read
+    `counts`.
 
     A remark made before somebody listens is kept and reported then.
     """
