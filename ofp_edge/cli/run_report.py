@@ -129,7 +129,8 @@ def show_run(output: Output, values: Document) -> None:
         grid.add_row(
             "beyond training",
             f"{first['number']} in {counted(first['frames'], 'observation')}, furthest "
-            f"{first['furthest']:.4g}, seen as {first['low']:.4g} to {first['high']:.4g}{more}",
+            f"{first['furthest']:.4g}; the network sees {first['low']:.4g} to "
+            f"{first['high']:.4g}{more}",
         )
     grid.add_row("stopped because", values["stopped_because"])
     if values["log"] is not None:

@@ -44,9 +44,9 @@ def test_a_number_beyond_is_said_once_and_counted_each_time(value: float) -> Non
     beyond = Beyond(BOUNDS)
     said = look(beyond, (value, 0, 2, 0), (0, 0, 2, 0), (value, 0, 2, 0))
     assert [what for what, _ in said] == ["state[0]"]
-    assert (
-        f"state[0] is {np.float32(value):.4g}; the network sees no more than -1 to 1" in said[0][1]
-    )
+    end = "-1" if value < 0 else "1"
+    assert said[0][1].startswith(f"state[0] is {np.float32(value):.4g}, far outside of what was ")
+    assert said[0][1].endswith(f"; the network takes it for {end}")
     (found,) = beyond.passed
     assert (found.number, found.frames, found.low, found.high) == ("state[0]", 2, -1.0, 1.0)
     assert found.furthest == np.float32(value)

@@ -61,10 +61,11 @@ class Beyond:
                 if past[i] > max(low[i] - furthest[i], furthest[i] - high[i]) or counts[i] == 1:
                     furthest[i] = seen[i]
                 if counts[i] == 1:
+                    end = low[i] if seen[i] < low[i] else high[i]
                     self.remarks.say(
                         f"{name}[{i}]",
-                        f"{self._called(name, i)} is {seen[i]:.4g}; the network sees no more than "
-                        f"{low[i]:.4g} to {high[i]:.4g}, which is further than it was trained on",
+                        f"{self._called(name, i)} is {seen[i]:.4g}, far outside of what was "
+                        f"demonstrated; the network takes it for {end:.4g}",
                     )
 
     @property
