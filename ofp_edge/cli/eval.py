@@ -12,7 +12,6 @@ import typer
 
 from ofp_edge.cli.comma_lists import different_numbers
 from ofp_edge.cli.eval_given import (
-    check_schedule,
     count_of,
     not_one,
     own_or_other,
@@ -230,6 +229,7 @@ def evaluate(
     from ofp_edge.bundle import MANIFEST
     from ofp_edge.evaluate.closed_loop import Job, evaluation_seeds, run_jobs
     from ofp_edge.evaluate.contestant import open_contestant
+    from ofp_edge.evaluate.episode import check_schedule
     from ofp_edge.evaluate.report import document, table
     from ofp_edge.rig.file import read_rig
     from ofp_edge.runtime.infer.sampler import read_nfe

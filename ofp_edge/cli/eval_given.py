@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from ofp_edge.errors import OfpError, RigError, UnknownName
+from ofp_edge.errors import OfpError, UnknownName
 from ofp_edge.strict import shown
 
-if TYPE_CHECKING:
-    from ofp_edge.evaluate.episode import Job
-    from ofp_edge.spec import PolicySpec
-
 _OWN_OR_OTHER = ("own", "other")
-
-
-def check_schedule(job: Job, spec: PolicySpec) -> None:
-    """Refuse a latency before any of them is run."""
-    try:
-        job.controller(spec)
-    except RigError as cause:
-        raise RigError(f"L = {job.latency_ms:g} ms: {cause}") from None
 
 
 def own_or_other(option: str, value: str | None) -> Literal["own", "other"]:

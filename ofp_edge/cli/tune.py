@@ -15,8 +15,8 @@ from ofp_edge.extras import require
 from ofp_edge.start import JUMP, MEAN
 
 KEYS = (
-    "policy", "data", "task", "dataset", "episodes", "first_seed", "nfe", "warm", "refine",
-    "chosen", "before", "rule", "written", "seconds",
+    "policy", "data", "task", "dataset", "episodes", "first_seed", "latency_ms", "nfe", "warm",
+    "refine", "chosen", "before", "rule", "written", "seconds",
 )  # fmt: skip
 
 
@@ -40,6 +40,14 @@ def tune(
             "on: no simulator."
         ),
     ] = None,
+    latency_ms: Annotated[
+        float | None,
+        typer.Option(help="L in ms: what was seen at t acts at t + L. Default: the rig's, else 0."),
+    ] = None,
+    rig: Annotated[
+        Path | None,
+        typer.Option(help="Rig file whose L, limits and hand-over hold in the episodes."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 2,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the choice, change nothing.")
@@ -53,6 +61,7 @@ def tune(
     """
     require("torch", "train")
     from ofp_edge.evaluate.tune import tune_policy
+    from ofp_edge.rig.file import read_rig
 
     began = time.monotonic()
     with output.progress("tuning") as progress:
@@ -62,14 +71,17 @@ def tune(
             episodes=episodes,
             nfe=nfe,
             dataset=dataset,
+            latency_ms=latency_ms,
+            rig=None if rig is None else read_rig(rig),
             workers=workers,
             dry_run=dry_run,
             progress=progress,
         )
     values = tuned.table
     chosen, where = values["chosen"], values["task"] or values["dataset"]
+    late = f", L = {values['latency_ms']:g} ms" if values["latency_ms"] else ""
     output.console.print(
-        f"{policy} on {values['episodes']} {values['data']}, {where}", soft_wrap=True
+        f"{policy} on {values['episodes']} {values['data']}, {where}{late}", soft_wrap=True
     )
     start = f"noise {chosen['noise_cold']:g} cold"
     if chosen["t_w"] is not None:

@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ofp_edge.errors import OfpError
+from ofp_edge.errors import OfpError, RigError
 from ofp_edge.evaluate.asked import asked_of
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.contestant import Contestant, open_contestant
@@ -100,6 +100,14 @@ class Job:
         rig.require_fits(spec, simulated=True)
         first_ns = self.refine_first_ns if self.choice.if_time else None
         return make_controller(spec, rig, first_ns, committed=committed)
+
+
+def check_schedule(job: Job, spec: PolicySpec) -> None:
+    """Refuse an L before anything is run at it. Raises RigError."""
+    try:
+        job.controller(spec)
+    except RigError as cause:
+        raise RigError(f"L = {job.latency_ms:g} ms: {cause}") from None
 
 
 @dataclass(frozen=True)

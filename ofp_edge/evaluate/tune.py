@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from ofp_edge.data.dataset import Dataset
 from ofp_edge.errors import OfpError, PolicyError
 from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import run_jobs
-from ofp_edge.evaluate.episode import Episode, Job
+from ofp_edge.evaluate.episode import Episode, Job, check_schedule
 from ofp_edge.evaluate.halving import halve
 from ofp_edge.evaluate.held_out import measure_held_out, open_training_data
 from ofp_edge.evaluate.report import outcome
@@ -36,6 +37,7 @@ from ofp_edge.policy.config import REFINE, WARM, PolicyConfig
 from ofp_edge.policy.folder import CONFIG, MARKER, load_policy
 from ofp_edge.progress import Progress, silent
 from ofp_edge.quantize.plan import FILE as PLAN
+from ofp_edge.rig.file import Rig
 from ofp_edge.start import DETERMINISTIC, JUMP, time_asked
 
 TUNING = "tuning.json"
@@ -56,6 +58,8 @@ def tune_policy(
     episodes: int = 100,
     nfe: int | None = None,
     dataset: Path | None = None,
+    latency_ms: float | None = None,
+    rig: Rig | None = None,
     workers: int = 2,
     refinement: bool = True,
     dry_run: bool = False,
@@ -66,8 +70,10 @@ def tune_policy(
 
     Episodes judge t_w and the noise of cold and warm starts together; a dataset, whose chunk error
     always favours the mean of all ways, judges t_w alone. nfe: network evaluations a chunk of the
-    starts; by default 1, or what the method needs. refinement: whether to look for one. Raises
-    OfpError when there is nothing to measure on, or the policy is quantised already.
+    starts; by default 1, or what the method needs. refinement: whether to look for one.
+    latency_ms: L of the episodes, by default the rig's, or 0; rig: whose limits and hand-over hold
+    in them. Raises OfpError when there is nothing to measure on, or the policy is quantised
+    already; RigError where no plan could be followed at this L.
     """
     policy = load_policy(path)
     config, warm = policy.config, policy.sampling.velocity
@@ -83,16 +89,19 @@ def tune_policy(
     own_step = config.warm_step() if jumps else None
     present = Setting(config.t_w if warm else None, config.start, own_step)
     if dataset is not None:
+        if latency_ms is not None or rig is not None:
+            raise OfpError("--dataset judges single chunks: leave out --latency-ms and --rig.")
         if not warm:
             raise PolicyError(f"method {config.method} has no t_w: nothing that a dataset judges.")
         opened = open_training_data(dataset, config)
         held_out = opened.split().held_out
-        measured_on = {
+        measured_on: dict[str, Any] = {
             "data": "held-out episodes",
             "task": None,
             "dataset": dataset.name,
             "episodes": len(held_out),
             "first_seed": None,
+            "latency_ms": None,
         }
         loop: _OpenLoop | _ClosedLoop = _OpenLoop(path, opened, nfe, progress)
         found = loop.starts([Setting(t, config.start, own_step) for t in WARM_TIMES], len(held_out))
@@ -101,6 +110,8 @@ def tune_policy(
         if task is None:
             raise OfpError(f"{path} knows no simulated task: give --task, or --dataset.")
         require("metaworld", "sim")
+        job = _job(path, task, latency_ms, rig)
+        check_schedule(job, config.spec)
         seeds = validation_seeds(episodes)
         measured_on = {
             "data": "validation episodes",
@@ -108,8 +119,9 @@ def tune_policy(
             "dataset": None,
             "episodes": episodes,
             "first_seed": seeds[0],
+            "latency_ms": job.latency_ms,
         }
-        loop = _ClosedLoop(path, task, seeds, nfe, workers, progress)
+        loop = _ClosedLoop(job, seeds, nfe, workers, progress)
         noises = sound_cold_noises(path, task, progress)
         settings = settings_around(config.start, noises, warm=warm, jumps=jumps)
         known = known_starts(config.start, noises, warm=warm, jumps=jumps)
@@ -141,19 +153,26 @@ def tune_policy(
     return Tuned(tuned, table)
 
 
+def _job(path: Path, task: str, latency_ms: float | None, rig: Rig | None) -> Job:
+    if latency_ms is None:
+        latency_ms = 0.0 if rig is None else rig.timing.latency_ms
+    if not math.isfinite(latency_ms):
+        raise OfpError(f"--latency-ms {latency_ms}: expected a number of milliseconds.")
+    return Job(path, task, latency_ms=latency_ms, rig=rig)
+
+
 def _start_of(setting: Setting) -> dict[str, Any]:
     values = setting.to_json()
     return {"t_w": values.pop("t"), **values}
 
 
 class _ClosedLoop:
-    """Episodes of a simulated task: those that were run are not run again."""
+    """Episodes of a job, whose choice is replaced: those that were run are not run again."""
 
     def __init__(
-        self, path: Path, task: str, seeds: Sequence[int], nfe: int | None, workers: int,
-        progress: Progress,
-    ) -> None:  # fmt: skip
-        self._path, self._task, self._seeds, self._nfe = path, task, seeds, nfe
+        self, job: Job, seeds: Sequence[int], nfe: int | None, workers: int, progress: Progress
+    ) -> None:
+        self._job, self._seeds, self._nfe = job, seeds, nfe
         self._workers, self._progress = workers, progress
         self._known: dict[Choice, list[Episode]] = {}
 
@@ -171,7 +190,7 @@ class _ClosedLoop:
             waiting = [x for x in choices if len(self._known.get(x, ())) == known]
             if known >= episodes:
                 continue
-            jobs, seeds = [Job(self._path, self._task, x) for x in waiting], self._seeds
+            jobs, seeds = [replace(self._job, choice=x) for x in waiting], self._seeds
             runs = run_jobs(
                 jobs, seeds[known:episodes], workers=self._workers, progress=self._progress
             )

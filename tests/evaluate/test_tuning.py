@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ pytest.importorskip("torch")
 pytest.importorskip("zarr")
 
 from ofp_edge.cli.main import build_app  # noqa: E402
-from ofp_edge.errors import OfpError, PolicyError  # noqa: E402
+from ofp_edge.errors import OfpError, PolicyError, RigError  # noqa: E402
 from ofp_edge.evaluate.choice import Choice  # noqa: E402
 from ofp_edge.evaluate.contestant import open_contestant  # noqa: E402
+from ofp_edge.evaluate.episode import Episode, Job  # noqa: E402
 from ofp_edge.evaluate.tune import tune_policy  # noqa: E402
 from ofp_edge.evaluate.tuning import (  # noqa: E402
     WARM_TIMES,
@@ -27,7 +30,9 @@ from ofp_edge.evaluate.tuning import (  # noqa: E402
 from ofp_edge.files import sha256_folder  # noqa: E402
 from ofp_edge.policy.folder import load_policy, save_policy  # noqa: E402
 from ofp_edge.policy.presets import rows_with  # noqa: E402
+from ofp_edge.rig.file import read_rig  # noqa: E402
 from ofp_edge.start import Start  # noqa: E402
+from tests.runtime.still import RIG  # noqa: E402
 from tests.synthetic import tiny_policy, write_synthetic_dataset  # noqa: E402
 
 
@@ -183,3 +188,42 @@ def test_the_command_prints_its_document(trained: tuple[Path, Path]) -> None:
     assert document["written"] is False and document["task"] is None
     people = CliRunner().invoke(build_app(), arguments)
     assert "chosen: t_w" in people.stdout and "nothing changed" in people.stdout
+
+
+def test_starts_are_judged_at_the_robots_own_latency_and_limits(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("metaworld")
+    from ofp_edge.evaluate import tune
+
+    path, data = trained
+    asked: list[Job] = []
+
+    def episodes(jobs: list[Job], seeds: list[int], **_: Any) -> list[list[Episode]]:
+        asked.extend(jobs)
+        return [[Episode(seed, True, 9, 3, 0.1) for seed in seeds] for _ in jobs]
+
+    monkeypatch.setattr(tune, "run_jobs", episodes)
+    (tmp_path / "rig.toml").write_text(RIG.replace("= 4000.0", "= 400.0"))
+    rig = read_rig(tmp_path / "rig.toml")
+    for given, expected in (
+        ({}, (0.0, None)),
+        ({"latency_ms": 50.0}, (50.0, None)),
+        ({"rig": rig}, (rig.timing.latency_ms, rig)),
+        ({"rig": rig, "latency_ms": 100.0}, (100.0, rig)),
+    ):
+        asked.clear()
+        table = tune_policy(
+            path, task="metaworld/door-open", episodes=8, dry_run=True, **given
+        ).table  # type: ignore[arg-type]
+        assert len(asked) > 72 and all((x.latency_ms, x.rig) == expected for x in asked)
+        assert table["latency_ms"] == expected[0]
+        assert {x.choice.t_w for x in asked} >= {0.0, 0.3, 0.5, 0.7}
+    with pytest.raises(RigError, match=r"L = 5000 ms: latency_ms: expected 0\.\."):
+        tune_policy(path, task="metaworld/door-open", latency_ms=5000.0)
+    for wrong in (math.inf, math.nan):
+        with pytest.raises(OfpError, match="--latency-ms (inf|nan): expected a number"):
+            tune_policy(path, task="metaworld/door-open", latency_ms=wrong)
+    for judged in ({"latency_ms": 0.0}, {"rig": rig}):
+        with pytest.raises(OfpError, match="leave out --latency-ms and --rig"):
+            tune_policy(path, dataset=data, **judged)  # type: ignore[arg-type]
