@@ -132,7 +132,8 @@ def _state_bounds(policy: Policy) -> dict[str, manifest.StateBounds]:
     if bound := policy.config.network.state_bound:
         for item in policy.config.spec.states:
             known = Affine.of(policy.statistics[item.name])
-            low, high = (known.offset + side * bound * known.scale for side in (-1, 1))
+            middle, reach = known.offset.astype(np.float64), bound * known.scale
+            low, high = middle - reach, middle + reach  # float32 would lose 1.5 beside 1e8
             found[item.name] = manifest.StateBounds(tuple(low.tolist()), tuple(high.tolist()))
     return found
 

@@ -11,6 +11,7 @@ import torch
 
 from ofp_edge.errors import PolicyError
 from ofp_edge.normalize import STATE_BOUND, FieldStatistics
+from ofp_edge.policy.deployed import deploy
 from ofp_edge.policy.encoder import Normalize
 from ofp_edge.policy.folder import Policy, load_policy, read_config
 from ofp_edge.policy.network_config import NetworkConfig
@@ -65,6 +66,16 @@ def test_points_and_images_are_not_cut_off(policy: Policy) -> None:
 def test_a_number_that_never_moved_is_0_until_it_moves_and_then_the_bound_at_most() -> None:
     still = Normalize(FieldStatistics((3.0,), (3.0,), (3.0,), (0.0,), 9), 2, STATE_BOUND)
     assert still(torch.tensor([[3.0], [3.5], [400.0]])).flatten().tolist() == [0.0, 0.5, 1.5]
+
+
+def test_where_it_is_cut_off_is_a_range_also_of_a_number_that_is_large_and_never_moved(
+    policy: Policy,
+) -> None:
+    size = len(policy.statistics["state"].low)
+    still = FieldStatistics(*((x,) * size for x in (1e8, 1e8, 1e8, 0.0)), 9)
+    deployed = deploy(replace(policy, statistics={**policy.statistics, "state": still}))
+    bounds = deployed.state_bounds["state"]
+    assert set(bounds.low) == {1e8 - STATE_BOUND} and set(bounds.high) == {1e8 + STATE_BOUND}
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"vla"}))
