@@ -23,12 +23,13 @@ from ofp_edge.evaluate.choice import Choice
 from ofp_edge.evaluate.closed_loop import Job, run_jobs
 from ofp_edge.evaluate.report import outcome
 from ofp_edge.evaluate.seeds import validation_seeds
+from ofp_edge.evaluate.tuning import BEST_JUMPS
 from ofp_edge.files import sha256_folder
 from ofp_edge.runtime.chunk import NOT_REPEATED, Chunk, Repeated
 from ofp_edge.runtime.infer.inference import Inference
 from ofp_edge.runtime.infer.repeats import Repeats
 
-SETTINGS = ("0.3,0.25,jump", "0.5,0,mean", "0.5,0,jump", "0.3,1,jump")
+SETTINGS = tuple(f"{t:g},{noise:g},{way}" for t, way, _, noise in BEST_JUMPS)
 """t_w, noise_warm and warm_step; a cold start has all noise and takes four evaluations."""
 _SHOWN = ("success", "interval", "mean_steps", "chunk_boundary_jump", "jerk", "flips")
 

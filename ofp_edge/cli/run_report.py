@@ -128,7 +128,7 @@ def show_run(output: Output, values: Document) -> None:
         more = f", and {counted(len(far) - 1, 'number')} more" if len(far) > 1 else ""
         grid.add_row(
             "beyond training",
-            f"{first['number']} in {counted(first['frames'], 'observation')}, furthest "
+            f"{first['number']} in {first['frames']} of {first['of']} observations, furthest "
             f"{first['furthest']:.4g}; the network sees {first['low']:.4g} to "
             f"{first['high']:.4g}{more}",
         )

@@ -15,8 +15,8 @@ from ofp_edge.extras import require
 from ofp_edge.start import JUMP, MEAN
 
 KEYS = (
-    "policy", "data", "task", "dataset", "episodes", "first_seed", "latency_ms", "nfe", "warm",
-    "refine", "chosen", "before", "rule", "written", "seconds",
+    "policy", "data", "task", "dataset", "episodes", "first_seed", "latency_ms", "rig", "nfe",
+    "warm", "refine", "chosen", "before", "rule", "written", "seconds",
 )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def tune(
     from ofp_edge.evaluate.tune import tune_policy
     from ofp_edge.rig.file import read_rig
 
+    limits = None if rig is None else read_rig(rig)
     began = time.monotonic()
     with output.progress("tuning") as progress:
         tuned = tune_policy(
@@ -72,7 +73,7 @@ def tune(
             nfe=nfe,
             dataset=dataset,
             latency_ms=latency_ms,
-            rig=None if rig is None else read_rig(rig),
+            rig=limits,
             workers=workers,
             dry_run=dry_run,
             progress=progress,

@@ -102,6 +102,7 @@ def tune_policy(
             "episodes": len(held_out),
             "first_seed": None,
             "latency_ms": None,
+            "rig": None,
         }
         loop: _OpenLoop | _ClosedLoop = _OpenLoop(path, opened, nfe, progress)
         found = loop.starts([Setting(t, config.start, own_step) for t in WARM_TIMES], len(held_out))
@@ -120,6 +121,7 @@ def tune_policy(
             "episodes": episodes,
             "first_seed": seeds[0],
             "latency_ms": job.latency_ms,
+            "rig": None if rig is None else str(rig.path),
         }
         loop = _ClosedLoop(job, seeds, nfe, workers, progress)
         noises = sound_cold_noises(path, task, progress)

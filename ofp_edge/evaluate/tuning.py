@@ -14,12 +14,13 @@ WARM_TIMES = (0.0, 0.3, 0.5, 0.7)
 """The values of t_w to try; 0 mixes in nothing of the last plan: a cold start."""
 WARM_NOISES = (0.0, 0.25, 1.0)
 COLD_NOISES = (0.0, 0.5, 1.0)
-_JUMPS = (
+BEST_JUMPS = (
     (0.3, JUMP, 1.0, 0.25),
     (0.5, MEAN, 1.0, 0.0),
     (0.5, JUMP, 1.0, 0.0),
     (0.3, JUMP, 1.0, 1.0),
 )
+"""t_w, way, noise_cold and noise_warm of starts by which policies that jump did best somewhere."""
 _WALKS = ((0.3, None, 1.0, 1.0), (0.0, None, 0.0, 0.0))
 CHOSEN = ("t_w", "warm_step", "noise_cold", "noise_warm")
 """What is chosen of a start, as options of a run."""
@@ -88,7 +89,7 @@ def known_starts(
     (docs/starts.md): on few episodes a good one may fall behind by bad luck."""
     if not warm:
         return []
-    best = _JUMPS if jumps else _WALKS
+    best = BEST_JUMPS if jumps else _WALKS
     return [
         Setting(t, start.with_(noise_cold=cold, noise_warm=noise), step)
         for t, step, cold, noise in best

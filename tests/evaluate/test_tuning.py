@@ -218,6 +218,7 @@ def test_starts_are_judged_at_the_robots_own_latency_and_limits(
         ).table  # type: ignore[arg-type]
         assert len(asked) > 72 and all((x.latency_ms, x.rig) == expected for x in asked)
         assert table["latency_ms"] == expected[0]
+        assert table["rig"] == (str(tmp_path / "rig.toml") if "rig" in given else None)
         assert {x.choice.t_w for x in asked} >= {0.0, 0.3, 0.5, 0.7}
     with pytest.raises(RigError, match=r"L = 5000 ms: latency_ms: expected 0\.\."):
         tune_policy(path, task="metaworld/door-open", latency_ms=5000.0)

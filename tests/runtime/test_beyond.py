@@ -48,7 +48,8 @@ def test_a_number_beyond_is_said_once_and_counted_each_time(value: float) -> Non
     assert said[0][1].startswith(f"state[0] is {np.float32(value):.4g}, far outside of what was ")
     assert said[0][1].endswith(f"; the network takes it for {end}")
     (found,) = beyond.passed
-    assert (found.number, found.frames, found.low, found.high) == ("state[0]", 2, -1.0, 1.0)
+    assert (found.number, found.frames, found.of) == ("state[0]", 2, 3)
+    assert (found.low, found.high) == (-1.0, 1.0)
     assert found.furthest == np.float32(value)
 
 

@@ -19,11 +19,12 @@ WHAT = "beyond training"
 
 @dataclass(frozen=True)
 class Passed:
-    """A number that was beyond its bounds. frames: in how many observations; furthest: its value
-    when it was furthest from them, in the field's unit; low, high: the bounds."""
+    """A number that was beyond its bounds. frames: in how many of the `of` observations; furthest:
+    its value when it was furthest from them, in the field's unit; low, high: the bounds."""
 
     number: str
     frames: int
+    of: int
     furthest: float
     low: float
     high: float
@@ -75,6 +76,7 @@ class Beyond:
             Passed(
                 self._called(name, i),
                 int(self._counts[name][i]),
+                self.frames,
                 float(self._furthest[name][i]),
                 float(low[i]),
                 float(high[i]),
