@@ -15,7 +15,7 @@ from mcap.reader import make_reader
 from ofp_edge.manifest import StateBounds
 from ofp_edge.runtime.infer.beyond import Beyond
 from ofp_edge.runtime.infer.inference import Inference
-from tests.runtime.openpi.serving import serving, stamped
+from tests.runtime.openpi.serving import serving, stamped, theirs, until
 from tests.runtime.small_bundle import write_small_bundle
 from tests.runtime.standins import DT, ROWS, make_runners, make_spec
 from tests.runtime.still import RIG
@@ -90,8 +90,6 @@ def test_a_server_says_which_client_is_beyond() -> None:
     spec = make_spec(n_obs_steps=2)
     brain = Inference(spec, *make_runners(spec), ROWS, 0, state_bounds=BOUNDS)
     with serving(spec, inference=brain) as running:
-        from tests.runtime.openpi.test_server import theirs, until
-
         client = theirs(running)
         for i in range(3):
             client.infer(stamped(np.array([0, 0, 2, 7.5], np.float32), i * DT))

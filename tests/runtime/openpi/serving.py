@@ -7,7 +7,8 @@ import contextlib
 import hashlib
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,16 @@ def serving(
 def stamped(state: NDArray[Any], t_obs_ns: int, **more: Any) -> dict[str, Any]:
     """An observation with its time, as ofp-edge's own key has it."""
     return {"state": state, "ofp_edge": {"t_obs_ns": t_obs_ns, **more}}
+
+
+def theirs(running: Running, **options: Any) -> Any:
+    """openpi's own client, connected."""
+    return openpi_client().WebsocketClientPolicy("127.0.0.1", running.port, **options)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait, 30 s at most."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

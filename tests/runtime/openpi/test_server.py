@@ -7,7 +7,6 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,30 +23,20 @@ from ofp_edge.runtime.openpi.packing import pack, unpack
 from tests.runtime.openpi.serving import (
     DT,
     STATES,
-    Running,
     alone,
     brain,
     openpi_client,
     serving,
     stamped,
     states,
+    theirs,
+    until,
 )
 from tests.runtime.standins import make_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # of openpi's client
 TLS = Path(__file__).parents[2] / "fixtures/tls"
 TOKEN = "0123456789abcdef"
-
-
-def theirs(running: Running, **options: Any) -> Any:
-    return openpi_client().WebsocketClientPolicy("127.0.0.1", running.port, **options)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_openpis_client_works_unchanged_and_its_chunks_are_the_engines_bit_for_bit() -> None:
