@@ -30,6 +30,32 @@ class Passed:
     high: float
 
 
+class _Field:
+    """The bounds of one state field, and what was beyond them."""
+
+    def __init__(self, name: str, bounds: StateBounds) -> None:
+        self.name = name
+        self.low = np.asarray(bounds.low, np.float32)
+        self.high = np.asarray(bounds.high, np.float32)
+        self.counts = np.zeros(len(self.low), np.int64)
+        self.furthest, self.past = np.zeros_like(self.low), np.zeros_like(self.low)
+        self._other = np.zeros_like(self.low)
+
+    def passes(self, seen: NDArray[Any]) -> bool:
+        """Say whether a number is beyond, without allocating; `past` has by how much, each."""
+        np.subtract(self.low, seen, out=self.past)
+        np.subtract(seen, self.high, out=self._other)
+        np.maximum(self.past, self._other, out=self.past)
+        return bool(self.past.max() > 0)
+
+    def keep(self, i: int, value: np.float32) -> None:
+        """Count a number that is beyond."""
+        self.counts[i] += 1
+        before = max(self.low[i] - self.furthest[i], self.furthest[i] - self.high[i])
+        if self.counts[i] == 1 or self.past[i] > before:
+            self.furthest[i] = value
+
+
 class Beyond:
     """Looks at each observation. One thread; any thread may read `passed`.
 
@@ -41,31 +67,22 @@ class Beyond:
     def __init__(self, bounds: Mapping[str, StateBounds]) -> None:
         self.frames, self.remarks = 0, Remarks()
         self.names: Mapping[str, Sequence[str]] = {}
-        self._fields = [
-            (name, np.asarray(x.low, np.float32), np.asarray(x.high, np.float32))
-            for name, x in bounds.items()
-        ]
-        self._counts = {name: np.zeros(len(low), np.int64) for name, low, _ in self._fields}
-        self._furthest = {name: np.zeros(len(low), np.float32) for name, low, _ in self._fields}
+        self._fields = [_Field(name, x) for name, x in bounds.items()]
 
     def look(self, observation: Mapping[str, NDArray[Any]]) -> None:
         """Look at a new observation: every field by name."""
         self.frames += 1
-        for name, low, high in self._fields:
-            seen = observation[name]
-            if not ((seen < low) | (seen > high)).any():
+        for field in self._fields:
+            seen = observation[field.name]
+            if not field.passes(seen):
                 continue
-            past = np.maximum(low - seen, seen - high)
-            furthest, counts = self._furthest[name], self._counts[name]
-            for i in map(int, np.flatnonzero(past > 0)):
-                counts[i] += 1
-                if past[i] > max(low[i] - furthest[i], furthest[i] - high[i]) or counts[i] == 1:
-                    furthest[i] = seen[i]
-                if counts[i] == 1:
-                    end = low[i] if seen[i] < low[i] else high[i]
+            for i in map(int, np.flatnonzero(field.past > 0)):
+                field.keep(i, seen[i])
+                if field.counts[i] == 1:
+                    end = field.low[i] if seen[i] < field.low[i] else field.high[i]
                     self.remarks.say(
-                        f"{name}[{i}]",
-                        f"{self._called(name, i)} is {seen[i]:.4g}, far outside of what was "
+                        f"{field.name}[{i}]",
+                        f"{self._called(field.name, i)} is {seen[i]:.4g}, far outside of what was "
                         f"demonstrated; the network takes it for {end:.4g}",
                     )
 
@@ -74,15 +91,15 @@ class Beyond:
         """Return the numbers that were beyond their bounds, those of most frames first."""
         found = [
             Passed(
-                self._called(name, i),
-                int(self._counts[name][i]),
+                self._called(x.name, i),
+                int(x.counts[i]),
                 self.frames,
-                float(self._furthest[name][i]),
-                float(low[i]),
-                float(high[i]),
+                float(x.furthest[i]),
+                float(x.low[i]),
+                float(x.high[i]),
             )
-            for name, low, high in self._fields
-            for i in map(int, np.flatnonzero(self._counts[name]))
+            for x in self._fields
+            for i in map(int, np.flatnonzero(x.counts))
         ]
         return sorted(found, key=lambda x: -x.frames)
 
